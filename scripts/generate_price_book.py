@@ -1,0 +1,346 @@
+"""Makes the price book, `layers/gateway/gateway/price_book.csv`, from facts that somebody else stated.
+
+    python -m scripts.generate_price_book --legacy scripts/price_facts/legacy-2024.json \
+        --litellm-map scripts/price_facts/litellm-bedrock-1.109.1.json
+
+A snapshot from `scripts/price_facts/` is enough, so the committed book can be made again offline. A new litellm (its
+wheel, or the bare map with `--litellm-version`) first leaves its own snapshot there; give it a later
+`--effective-from` and name the old snapshot beside it, so that a day already billed keeps its price.
+
+No price is guessed. Left out, so that a call is listed as unpriced rather than billed wrongly:
+- ids nobody can name to bedrock-runtime: `bedrock_mantle/…` (another endpoint with ids of its own),
+  `claude_platform/…`, ids without a provider or with `@`, guardrails, SageMaker examples;
+- provisioned throughput (`…-month-commitment/…`, USD per second): a commitment is not the price of a call;
+- prices of 0 (litellm writes 0 for "not applicable"), web-search fees, and the `_ultrafast` fields (six times the
+  price; nothing says that it is Bedrock's latency-optimised tier);
+- seconds of audio and video, and with them every model whose input is billed in nothing else, and realtime speech;
+- an image model in a region where some size and quality would have no price.
+"""
+
+import argparse
+import csv
+import io
+import json
+import re
+import sys
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FACTS = Path("scripts/price_facts")
+BOOK = Path("layers/gateway/gateway/price_book.csv")
+MAP_FILE = "model_prices_and_context_window_backup.json"
+LEGACY_FROM = "2024-01-01"
+LITELLM_FROM = "2026-01-01"
+
+SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
+# Where a request may name an inference profile, by the profile's prefix.
+GEOGRAPHIES = {
+    "global": SIX_REGIONS,
+    "us": ("us-east-1", "us-west-2"),
+    "eu": ("eu-west-1", "eu-central-1"),
+    "apac": ("ap-northeast-1", "ap-southeast-2"),
+    "jp": ("ap-northeast-1",),
+    "au": ("ap-southeast-2",),
+    "in": ("ap-south-1", "ap-south-2"),
+    "us-gov": ("us-gov-east-1", "us-gov-west-1"),
+}
+
+IMAGE_CLASSES = tuple(
+    f"image:{size}:{quality}" for size in ("512x512", "larger") for quality in ("standard", "premium")
+)
+TOKEN_UNITS = {
+    "input_cost_per_token": "input_tokens",
+    "output_cost_per_token": "output_tokens",
+    "cache_read_input_token_cost": "cache_read_tokens",
+    "cache_creation_input_token_cost": "cache_write_5m_tokens",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h_tokens",
+}
+PIECE_UNITS = {"output_cost_per_image": "image", "input_cost_per_image": "input_image", "input_cost_per_query": "query"}
+UNITS = frozenset({*TOKEN_UNITS.values(), *PIECE_UNITS.values(), *IMAGE_CLASSES})
+TIERS = {None: "default", "batches": "batch", "flex": "flex", "priority": "priority"}
+
+TOKEN_FIELD = re.compile(rf"({'|'.join(TOKEN_UNITS)})(?:_above_(\d+k)_tokens)?(?:_(batches|flex|priority))?")
+FIELD_LEFT_OUT = re.compile(
+    r".*_ultrafast|search_context_cost_per_query|(?:input_)?cost_per_second|input_cost_per_(?:audio|video)_per_second"
+    r"|input_cost_per_(?:audio|image)_token|output_cost_per_audio_token"
+)
+SPOKEN_OR_SEEN = {"input_cost_per_image_token", "input_cost_per_audio_token"}
+KEY = re.compile(
+    r"(?:(?P<size>\w+-x-\w+)/(?P<steps>50|max)-steps/)?"
+    r"(?:bedrock/|bedrock_converse/)?(?:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)/|invoke/|converse/)?"
+    r"(?P<model>[a-z0-9-]+\.[a-z0-9.:-]+)"
+)
+
+# The map's one Titan price is that of the smallest class, as the list of 2024 shows; it does not hold for the others.
+PRICED_AS_SMALLEST_CLASS = "amazon.titan-image-generator-"
+TITAN_IMAGE_INPUT = "amazon.titan-embed-image-v1-image"
+# The list of 2024 names these by a family or by a line of the bill; a caller names the ids on the right.
+LEGACY_IDS = {
+    "stability.stable-diffusion-xl": tuple(
+        f"stability.stable-diffusion-xl-{version}" for version in ("v0", "v1", "v1:0")
+    ),
+    TITAN_IMAGE_INPUT: (TITAN_IMAGE_INPUT.removesuffix("-image"),),
+}
+SAME_MODEL = {"stability.stable-diffusion-xl-v1": "stability.stable-diffusion-xl-v1:0"}
+
+Fact = dict[str, Any]
+
+
+class PriceRefusedError(ValueError):
+    """A fact that cannot become a price without guessing; the message names it."""
+
+
+class Row(NamedTuple):
+    """One line of the book, fields in the order of its columns."""
+
+    model_id: str
+    region: str
+    tier: str
+    unit: str
+    usd: Decimal
+    per: int
+    effective_from: str
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        return self.model_id, self.region, self.tier, self.unit, self.effective_from
+
+
+class Stated(NamedTuple):
+    """What one key of the litellm map says that `per` of one unit cost."""
+
+    usd: Decimal
+    per: int
+    source: str
+
+
+class Snapshot(NamedTuple):
+    """The facts of one version of litellm, and the day from which they count."""
+
+    version: str
+    effective_from: str
+    facts: dict[str, Fact]
+
+    @property
+    def file_name(self) -> str:
+        return f"litellm-bedrock-{self.version}.json"
+
+
+def exact(stated: Decimal, per: int, what: str) -> Decimal:
+    """`stated` USD per `per` units without float noise, at most 12 decimals per unit."""
+    if stated < 0:
+        raise PriceRefusedError(f"negative price {stated}: {what}")
+    usd = round(stated / per, 12) * per
+    if abs(usd - stated) > stated * Decimal("1e-9"):
+        raise PriceRefusedError(f"{stated} USD per {per} is not exact at 12 decimals per unit: {what}")
+    return usd
+
+
+def read_snapshot(path: Path, version: str | None, effective_from: str) -> Snapshot:
+    """A committed snapshot as it stands, or the trimmed Bedrock facts of a litellm wheel or map."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            document = json.loads(wheel.read(f"litellm/{MAP_FILE}"))
+        version = path.name.split("-")[1]
+    else:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("name") == "litellm":
+            return Snapshot(document["version"], document["effective_from"], document["facts"])
+    if version is None:
+        raise PriceRefusedError(f"{path} does not say its version: add --litellm-version")
+    facts = {
+        key: fact
+        for key, entry in document.items()
+        if entry.get("litellm_provider") in {"bedrock", "bedrock_converse"} and (fact := trimmed(key, entry))
+    }
+    return Snapshot(version, effective_from, facts)
+
+
+def trimmed(key: str, entry: Mapping[str, Any]) -> Fact:
+    """The prices of `entry` that the book can hold, and their source; empty where the entry is left out."""
+    prices: Fact = {}
+    if not KEY.fullmatch(key) or entry.get("mode") == "realtime":
+        return prices
+    for field, price in entry.items():
+        if TOKEN_FIELD.fullmatch(field) or field in PIECE_UNITS:
+            if price:
+                prices[field] = price
+        elif "cost" in field and not FIELD_LEFT_OUT.fullmatch(field):
+            raise PriceRefusedError(f"unknown unit {field}: {key}")
+        elif field in SPOKEN_OR_SEEN and price != entry["input_cost_per_token"]:
+            raise PriceRefusedError(f"{field} is not the price of a token of text: {key}")
+    # Its output alone would bill a call whose video came in free.
+    if "input_cost_per_video_per_second" in entry and not any(field.startswith("input_") for field in prices):
+        return {}
+    return {**prices, "source": entry["source"]} if prices and "source" in entry else prices
+
+
+def write_snapshot(snapshot: Snapshot) -> None:
+    document = {
+        "name": "litellm",
+        "version": snapshot.version,
+        "licence": "MIT",
+        "file": MAP_FILE,
+        "effective_from": snapshot.effective_from,
+        "facts": snapshot.facts,
+    }
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    (FACTS / snapshot.file_name).write_text(text, encoding="utf-8", newline="\n")
+
+
+def litellm_rows(snapshot: Snapshot) -> Iterator[Row]:
+    """Every price of the map in every region it holds for; a region's own entry replaces the un-regional one whole."""
+    stated: dict[tuple[str, str | None], dict[tuple[str, str], Stated]] = defaultdict(dict)
+    # Shortest first: of two keys that say the same of one id, the plain one is the source.
+    for key, fact in sorted(snapshot.facts.items(), key=lambda item: (len(item[0]), item[0])):
+        parts = KEY.fullmatch(key)
+        if parts is None:
+            raise PriceRefusedError(f"not a Bedrock id: {key}")
+        for tier, unit, usd, per in prices_of(key, parts, fact):
+            source = f'litellm {snapshot.version} {MAP_FILE} (MIT) key "{key}"'
+            if parts["region"] is None:
+                source += " un-regional list price"
+            price = Stated(usd, per, " ".join(filter(None, (source, fact.get("source")))))
+            told = stated[parts["model"], parts["region"]]
+            # A class that costs what the whole model costs adds nothing.
+            before = told.get((tier, unit)) or (told.get((tier, "image")) if unit in IMAGE_CLASSES else None)
+            if before and before.usd != usd:
+                raise PriceRefusedError(f"{key} says {usd} USD per {per} {unit}, but {before.source} says {before.usd}")
+            if not before:
+                told[tier, unit] = price
+
+    providers = {model.split(".")[0] for model, _ in stated} - GEOGRAPHIES.keys()
+    for (model, region), prices in stated.items():
+        if region:
+            regions: Iterable[str] = (region,)
+        else:
+            regions = (place for place in places(model, providers) if (model, place) not in stated)
+        for place in regions:
+            for (tier, unit), price in prices.items():
+                yield Row(model, place, tier, unit, price.usd, price.per, snapshot.effective_from, price.source)
+                if other := SAME_MODEL.get(model):
+                    source = f"{price.source} (the same model as {model})"
+                    yield Row(other, place, tier, unit, price.usd, price.per, snapshot.effective_from, source)
+
+
+def prices_of(key: str, parts: re.Match[str], fact: Fact) -> Iterator[tuple[str, str, Decimal, int]]:
+    """(tier, unit, usd, per) of each field of one entry."""
+    for field, price in fact.items():
+        if field == "source":
+            continue
+        what = f"{key} {field}"
+        if token := TOKEN_FIELD.fullmatch(field):
+            kind, above, tier = token.groups()
+            name = TIERS[tier] + (f"_above_{above}" if above else "")
+            yield name, TOKEN_UNITS[kind], exact(Decimal(repr(price)) * 10**6, 10**6, what), 10**6
+        elif field in PIECE_UNITS:
+            unit = PIECE_UNITS[field]
+            if parts["size"]:
+                size = "512x512" if parts["size"] == "512-x-512" else "larger"
+                unit = f"image:{size}:{'standard' if parts['steps'] == '50' else 'premium'}"
+            elif parts["model"].startswith(PRICED_AS_SMALLEST_CLASS):
+                unit = IMAGE_CLASSES[0]
+            yield "default", unit, exact(Decimal(repr(price)), 1, what), 1
+        else:
+            raise PriceRefusedError(f"unknown unit {field}: {key}")
+
+
+def places(model: str, providers: set[str]) -> tuple[str, ...]:
+    """The regions of a request that may name `model`, where the map does not say."""
+    first, second = model.split(".")[:2]
+    if first not in GEOGRAPHIES and second in providers:
+        raise PriceRefusedError(f"unknown geography {first}: {model}")
+    return GEOGRAPHIES.get(first, SIX_REGIONS)
+
+
+def legacy_rows(regions: Mapping[str, Any]) -> Iterator[Row]:
+    """The list of 2024: USD per 1,000 tokens and per image, by region."""
+    for region, kinds in regions.items():
+        for listed, prices in (item for models in kinds.values() for item in models.items()):
+            for unit, per, price in legacy_prices(listed, prices):
+                if not price:
+                    continue
+                usd = exact(Decimal(repr(price)), per, f"{listed} {region} {unit}")
+                for model in (listed, *LEGACY_IDS.get(listed, ())):
+                    source = "legacy price list 2024" + (f" (listed as {listed})" if model != listed else "")
+                    yield Row(model, region, "default", unit, usd, per, LEGACY_FROM, source)
+
+
+def legacy_prices(listed: str, prices: Mapping[str, Any]) -> Iterator[tuple[str, int, float]]:
+    if listed == TITAN_IMAGE_INPUT:
+        yield "input_image", 1, prices["input_cost"]
+    elif "input_cost" in prices:
+        yield "input_tokens", 1000, prices["input_cost"]
+        yield "output_tokens", 1000, prices["output_cost"]
+    else:
+        for size, qualities in prices.items():
+            for quality, price in qualities.items():
+                yield f"image:{size}:{quality}", 1, price
+
+
+def book(rows: Iterable[Row]) -> list[Row]:
+    """The sorted book, refused where two rows would answer one question or one row none that the gateway asks."""
+    unique: dict[tuple[str, str, str, str, str], Row] = {}
+    images: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        exact(row.usd, row.per, str(row))
+        if row.unit not in UNITS:
+            raise PriceRefusedError(f"unknown unit {row.unit}: {row}")
+        if row.key in unique:
+            raise PriceRefusedError(f"two prices for {row.key}: {unique[row.key].source} and {row.source}")
+        unique[row.key] = row
+        if row.unit == "image" or row.unit in IMAGE_CLASSES:
+            images[row.model_id, row.region].append(row)
+    for lines in images.values():
+        units = {row.unit for row in lines}
+        # A generic price would silently replace the older prices of all classes.
+        if "image" in units and len(units) > 1:
+            raise PriceRefusedError(f"one price for all images beside prices by class: {lines[0]}")
+        # Prices do not expire, so a model that is whole on its first day stays whole.
+        first = min(row.effective_from for row in lines)
+        if units != {"image"} and {row.unit for row in lines if row.effective_from == first} != set(IMAGE_CLASSES):
+            for row in lines:
+                del unique[row.key]
+    return [unique[key] for key in sorted(unique)]
+
+
+def as_csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(Row._fields)
+    for row in rows:
+        table.writerow(value if value is not row.usd else f"{row.usd.normalize():f}" for value in row)
+    return text.getvalue()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Make the price book from stated facts.")
+    parser.add_argument("--litellm-map", type=Path, nargs="+", required=True, help="snapshots, wheels or bare maps")
+    parser.add_argument("--litellm-version", help="the version of a bare map, which does not say its own")
+    parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map counts")
+    parser.add_argument("--legacy", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=BOOK)
+    given = parser.parse_args(arguments)
+    try:
+        rows = list(legacy_rows(json.loads(given.legacy.read_text(encoding="utf-8"))))
+        for path in given.litellm_map:
+            snapshot = read_snapshot(path, given.litellm_version, given.effective_from)
+            rows += litellm_rows(snapshot)
+            if path.name != snapshot.file_name:
+                write_snapshot(snapshot)
+        priced = book(rows)
+    except PriceRefusedError as refused:
+        print(f"refused: {refused}", file=sys.stderr)
+        return 1
+    given.out.write_text(as_csv(priced), encoding="utf-8", newline="\n")
+    print(f"{len(priced)} prices of {len({row.model_id for row in priced})} models in {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,416 @@
+"""The price book says what its sources say: no more, no less, and the same each time it is made."""
+
+import csv
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway.pricing import Price, PriceBook, read_prices
+
+from scripts import generate_price_book
+from scripts.generate_price_book import PriceRefusedError, Row, book, legacy_rows, litellm_rows
+
+ROOT = Path(__file__).parents[2]
+FACTS = ROOT / "scripts/price_facts"
+LITELLM = FACTS / "litellm-bedrock-1.109.1.json"
+LEGACY = FACTS / "legacy-2024.json"
+BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
+
+MILLION = 1_000_000
+IN_2024 = date(2024, 6, 1)
+IN_2026 = date(2026, 6, 1)
+CLASSES = ("512x512:standard", "512x512:premium", "larger:standard", "larger:premium")
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, str]]:
+    with BOOK.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.fixture(scope="module")
+def prices() -> list[Price]:
+    with BOOK.open(encoding="utf-8", newline="") as lines:
+        return list(read_prices(lines))
+
+
+@pytest.fixture(scope="module")
+def in_force(prices: list[Price]) -> PriceBook:
+    return PriceBook(prices)
+
+
+@pytest.fixture(scope="module")
+def facts() -> dict[str, dict[str, Any]]:
+    return dict(json.loads(LITELLM.read_text(encoding="utf-8"))["facts"])
+
+
+def snapshot(**facts: dict[str, Any]) -> generate_price_book.Snapshot:
+    """One made-up litellm; `_` and `__` of a keyword stand for `-` and `.` of a model id."""
+    named = {key.replace("__", ".").replace("_", "-"): fact for key, fact in facts.items()}
+    return generate_price_book.Snapshot("0", "2026-01-01", named)
+
+
+def row(**changes: Any) -> Row:
+    stated = Row("amazon.model", "us-east-1", "default", "input_tokens", Decimal(1), MILLION, "2026-01-01", "a list")
+    return stated._replace(**changes)
+
+
+# The book and its facts
+
+
+def test_the_committed_facts_make_the_committed_book_byte_for_byte(tmp_path: Path) -> None:
+    made = tmp_path / "price_book.csv"
+    arguments = ["--litellm-map", str(LITELLM), "--legacy", str(LEGACY), "--out", str(made)]
+    before = LITELLM.read_bytes()
+
+    assert generate_price_book.main(arguments) == 0
+
+    assert made.read_bytes() == BOOK.read_bytes()
+    assert LITELLM.read_bytes() == before
+
+
+def test_the_book_is_sorted_in_plain_decimals_and_plain_lines(rows: list[dict[str, str]]) -> None:
+    content = BOOK.read_bytes()
+    assert content.startswith(b"model_id,region,tier,unit,usd,per,effective_from,source\n")
+    assert b"\r" not in content
+    keys = [(r["model_id"], r["region"], r["tier"], r["unit"], r["effective_from"]) for r in rows]
+    assert keys == sorted(set(keys))
+    assert [r["usd"] for r in rows if not re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", r["usd"])] == []
+
+
+def test_every_price_is_exact_dated_and_sourced(prices: list[Price], rows: list[dict[str, str]]) -> None:
+    assert len(prices) == len(rows) > 7000
+    for price in prices:
+        each = price.usd / price.per
+        assert each == round(each, 12), price.name
+        assert price.unit in generate_price_book.UNITS, price.name
+        assert price.per == (1 if price.unit.startswith(("image", "input_image", "query")) else price.per), price.name
+        assert price.per in {1, 1000, MILLION}, price.name
+        if price.effective_from == date(2024, 1, 1):
+            assert price.source.startswith("legacy price list 2024"), price.name
+        else:
+            assert price.effective_from == date(2026, 1, 1), price.name
+            assert re.match(r'litellm 1\.109\.1 \S+\.json \(MIT\) key "[^"]+"', price.source), price.name
+
+
+def test_nothing_is_free(prices: list[Price]) -> None:
+    assert [price.name for price in prices if price.usd <= 0] == []
+
+
+def test_an_embedding_has_no_output_to_pay_for(prices: list[Price]) -> None:
+    assert [price.name for price in prices if "embed" in price.model_id and price.unit == "output_tokens"] == []
+
+
+def test_a_model_priced_by_tokens_has_both_of_its_sides(prices: list[Price]) -> None:
+    """A missing side would leave every call of the model unpriced."""
+    units = defaultdict(set)
+    for price in prices:
+        units[price.model_id, price.region, price.tier].add(price.unit)
+    for (model_id, *_), known in units.items():
+        if "embed" not in model_id and any(unit.endswith("_tokens") for unit in known):
+            assert {"input_tokens", "output_tokens"} <= known, model_id
+
+
+def test_only_ids_that_a_caller_can_name_are_priced(prices: list[Price]) -> None:
+    strange = {p.model_id for p in prices if not re.fullmatch(r"[a-z0-9-]+\.[a-z0-9.:-]+", p.model_id)}
+    assert strange == set()
+    assert not any("mantle" in p.source or "commitment" in p.source or "claude_platform" in p.source for p in prices)
+
+
+@pytest.mark.parametrize(
+    ("profile", "regions"),
+    [
+        ("us.", {"us-east-1", "us-west-2"}),
+        ("eu.", {"eu-west-1", "eu-central-1"}),
+        ("apac.", {"ap-northeast-1", "ap-southeast-2"}),
+        ("jp.", {"ap-northeast-1"}),
+        ("au.", {"ap-southeast-2"}),
+        ("in.", {"ap-south-1", "ap-south-2"}),
+        ("us-gov.", {"us-gov-east-1", "us-gov-west-1"}),
+        (
+            "global.",
+            {"us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2"},
+        ),
+    ],
+)
+def test_a_profile_is_priced_only_where_it_can_be_called(prices: list[Price], profile: str, regions: set[str]) -> None:
+    assert {price.region for price in prices if price.model_id.startswith(profile)} == regions
+
+
+FIELDS = {
+    "input_tokens": "input_cost_per_token",
+    "output_tokens": "output_cost_per_token",
+    "cache_read_tokens": "cache_read_input_token_cost",
+    "cache_write_5m_tokens": "cache_creation_input_token_cost",
+    "cache_write_1h_tokens": "cache_creation_input_token_cost_above_1hr",
+    "image": "output_cost_per_image",
+    "input_image": "input_cost_per_image",
+    "query": "input_cost_per_query",
+}
+SUFFIXES = {"default": "", "batch": "_batches", "flex": "_flex", "priority": "_priority"}
+
+
+def test_a_profile_costs_what_its_own_entry_states(prices: list[Price], facts: dict[str, dict[str, Any]]) -> None:
+    """Nothing is carried over from the base model or from another geography: they differ by a tenth and more."""
+    profiles = ("us.", "eu.", "apac.", "jp.", "au.", "in.", "us-gov.", "global.")
+    checked = 0
+    for price in prices:
+        if price.model_id.startswith(profiles):
+            key = price.source.split('"')[1]
+            tier, _, above = price.tier.partition("_above_")
+            field = FIELDS[price.unit] + (f"_above_{above}_tokens" if above else "") + SUFFIXES[tier]
+            assert key == price.model_id
+            assert float(price.usd / price.per) == facts[key][field], price.name
+            checked += 1
+    assert checked > 2500
+
+
+def test_every_price_that_the_snapshot_states_is_in_the_book(
+    prices: list[Price], facts: dict[str, dict[str, Any]]
+) -> None:
+    """Except of entries that say once more what another says, and of images that would be priced in part."""
+    sources = {price.source.split('"')[1] for price in prices if '"' in price.source}
+    assert facts.keys() - sources == {
+        "1024-x-1024/50-steps/bedrock/amazon.nova-canvas-v1:0",
+        "bedrock/invoke/anthropic.claude-3-5-sonnet-20240620-v1:0",
+        "bedrock/moonshotai.kimi-k2.5",
+        "bedrock/us.anthropic.claude-3-5-haiku-20241022-v1:0",
+        "minimax.minimax-m2.5",  # each of the six regions has an entry of its own
+        "amazon.titan-image-generator-v2",
+        "amazon.titan-image-generator-v2:0",
+    }
+
+
+def test_an_image_model_has_a_price_for_every_class_on_every_day_it_has_one(
+    prices: list[Price], in_force: PriceBook
+) -> None:
+    days = defaultdict(set)
+    for price in prices:
+        if price.unit.startswith("image"):
+            days[price.model_id, price.region].add(price.effective_from)
+    assert ("amazon.titan-image-generator-v1", "us-east-1") in days
+    for (model_id, region), changes in days.items():
+        for on in changes:
+            for name in CLASSES:
+                assert in_force.price(model_id, region, "default", f"image:{name}", on), (model_id, region, name, on)
+
+
+# Read by hand from the sources, per unit as the source gives it.
+CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+LLAMA = "meta.llama3-70b-instruct-v1:0"
+GPT_OSS = "openai.gpt-oss-120b-1:0"
+TITAN = "amazon.titan-image-generator-v1"
+SDXL = "stability.stable-diffusion-xl-v1"
+BY_HAND = [
+    # litellm 1.109.1 "us.anthropic.claude-sonnet-4-5-20250929-v1:0": 3.3e-06, 1.65e-05, read 3.3e-07, 1 h 6.6e-06,
+    # above 200k 6.6e-06, batches 1.65e-06; "global.…": 3e-06; the base id: 3e-06; "eu.…", "jp.…": 3.3e-06
+    (f"us.{CLAUDE}", "us-east-1", "default", "input_tokens", IN_2026, "3.3", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "default", "output_tokens", IN_2026, "16.5", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "default", "cache_read_tokens", IN_2026, "0.33", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "default", "cache_write_5m_tokens", IN_2026, "4.125", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "default", "cache_write_1h_tokens", IN_2026, "6.6", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "default_above_200k", "input_tokens", IN_2026, "6.6", MILLION),
+    (f"us.{CLAUDE}", "us-east-1", "batch", "input_tokens", IN_2026, "1.65", MILLION),
+    (f"global.{CLAUDE}", "us-east-1", "default", "input_tokens", IN_2026, "3", MILLION),
+    (CLAUDE, "us-east-1", "default", "input_tokens", IN_2026, "3", MILLION),
+    (f"eu.{CLAUDE}", "eu-central-1", "default", "input_tokens", IN_2026, "3.3", MILLION),
+    (f"jp.{CLAUDE}", "ap-northeast-1", "default", "input_tokens", IN_2026, "3.3", MILLION),
+    # litellm 1.109.1 "bedrock/eu-central-1/minimax.minimax-m2.5": 3.6e-07; "bedrock/us-east-1/…": 3e-07
+    ("minimax.minimax-m2.5", "eu-central-1", "default", "input_tokens", IN_2026, "0.36", MILLION),
+    ("minimax.minimax-m2.5", "us-east-1", "default", "input_tokens", IN_2026, "0.3", MILLION),
+    # litellm 1.109.1 "bedrock/eu-west-1/meta.llama3-70b-instruct-v1:0": 2.86e-06; "bedrock/us-east-1/…": 2.65e-06
+    (LLAMA, "eu-west-1", "default", "input_tokens", IN_2026, "2.86", MILLION),
+    (LLAMA, "us-east-1", "default", "input_tokens", IN_2026, "2.65", MILLION),
+    # litellm 1.109.1 "openai.gpt-oss-120b-1:0": flex 7.5e-08, priority 2.625e-07, batches 7.5e-08
+    (GPT_OSS, "us-west-2", "flex", "input_tokens", IN_2026, "0.075", MILLION),
+    (GPT_OSS, "us-west-2", "priority", "input_tokens", IN_2026, "0.2625", MILLION),
+    (GPT_OSS, "us-west-2", "batch", "input_tokens", IN_2026, "0.075", MILLION),
+    # litellm 1.109.1 "amazon.nova-lite-v1:0": 6e-08; "amazon.nova-canvas-v1:0": 0.06, one price
+    ("amazon.nova-lite-v1:0", "us-east-1", "default", "input_tokens", IN_2026, "0.06", MILLION),
+    ("amazon.nova-canvas-v1:0", "us-east-1", "default", "image:larger:premium", IN_2026, "0.06", 1),
+    # litellm 1.109.1 "mistral.mistral-large-2402-v1:0", un-regional: 4e-06; the list of 2024, us-east-1: 0.008
+    ("mistral.mistral-large-2402-v1:0", "us-east-1", "default", "input_tokens", IN_2026, "4", MILLION),
+    ("mistral.mistral-large-2402-v1:0", "us-east-1", "default", "input_tokens", IN_2024, "0.008", 1000),
+    # litellm 1.109.1 "cohere.rerank-v3-5:0": 0.002 a query; "cohere.embed-english-v3": 1e-07
+    ("cohere.rerank-v3-5:0", "us-east-1", "default", "query", IN_2026, "0.002", 1),
+    ("cohere.embed-english-v3", "us-east-1", "default", "input_tokens", IN_2026, "0.1", MILLION),
+    # the list of 2024: anthropic.claude-v2 in us-east-1 0.00800 and 0.02400, titan-embed-text-v2:0 0.00002
+    ("anthropic.claude-v2", "us-east-1", "default", "input_tokens", IN_2024, "0.008", 1000),
+    ("anthropic.claude-v2", "us-east-1", "default", "output_tokens", IN_2026, "0.024", 1000),
+    ("amazon.titan-embed-text-v2:0", "us-east-1", "default", "input_tokens", IN_2024, "0.00002", 1000),
+    ("amazon.titan-text-express-v1", "eu-central-1", "default", "output_tokens", IN_2024, "0.000863", 1000),
+    # litellm 1.109.1 "amazon.titan-embed-text-v2:0": 2e-08
+    ("amazon.titan-embed-text-v2:0", "us-east-1", "default", "input_tokens", IN_2026, "0.02", MILLION),
+    # the list of 2024: "amazon.titan-embed-image-v1-image" in ap-south-1 0.00007 an image
+    ("amazon.titan-embed-image-v1", "ap-south-1", "default", "input_image", IN_2024, "0.00007", 1),
+    # the list of 2024: titan-image-generator-v1 in us-east-1 0.008, 0.01, 0.01, 0.012; in eu-west-1 premium 0.0112
+    (TITAN, "us-east-1", "default", "image:512x512:standard", IN_2024, "0.008", 1),
+    (TITAN, "us-east-1", "default", "image:512x512:premium", IN_2024, "0.01", 1),
+    (TITAN, "us-east-1", "default", "image:larger:standard", IN_2026, "0.01", 1),
+    (TITAN, "us-east-1", "default", "image:larger:premium", IN_2026, "0.012", 1),
+    (TITAN, "eu-west-1", "default", "image:512x512:premium", IN_2026, "0.0112", 1),
+    # the list of 2024: "stability.stable-diffusion-xl" 0.018, 0.036, 0.036, 0.072
+    ("stability.stable-diffusion-xl", "us-west-2", "default", "image:512x512:standard", IN_2024, "0.018", 1),
+    (SDXL, "us-west-2", "default", "image:larger:premium", IN_2024, "0.072", 1),
+    (f"{SDXL}:0", "us-west-2", "default", "image:512x512:premium", IN_2024, "0.036", 1),
+    # litellm 1.109.1 "1024-x-1024/50-steps/stability.stable-diffusion-xl-v1": 0.04, max-steps 0.08
+    (SDXL, "us-east-1", "default", "image:larger:standard", IN_2026, "0.04", 1),
+    (f"{SDXL}:0", "us-east-1", "default", "image:larger:premium", IN_2026, "0.08", 1),
+]
+
+
+@pytest.mark.parametrize(("model_id", "region", "tier", "unit", "on", "usd", "per"), BY_HAND)
+def test_a_price_read_by_hand_is_the_price_in_force(
+    in_force: PriceBook, model_id: str, region: str, tier: str, unit: str, on: date, usd: str, per: int
+) -> None:
+    price = in_force.price(model_id, region, tier, unit, on)
+    assert price
+    assert (price.usd, price.per) == (Decimal(usd), per)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "region"),
+    [
+        ("amazon.titan-image-generator-v2:0", "us-east-1"),  # one price, of one class of four
+        (SDXL, "eu-central-1"),  # no price for 512x512
+        ("us.twelvelabs.pegasus-1-2-v1:0", "us-east-1"),  # its video is billed by the second
+        ("amazon.nova-2-sonic-v1:0", "us-east-1"),  # speech
+        (f"us.{CLAUDE}", "eu-west-1"),  # a profile of another geography
+        (f"ca.{CLAUDE}", "ca-central-1"),  # no source states a price of this profile
+    ],
+)
+def test_what_cannot_be_priced_whole_is_not_priced_at_all(prices: list[Price], model_id: str, region: str) -> None:
+    assert [price.name for price in prices if (price.model_id, price.region) == (model_id, region)] == []
+
+
+# What the generator does and what it refuses
+
+
+def made(rows: Iterator[Row]) -> dict[tuple[str, str], str]:
+    return {(r.region, r.unit): f"{r.usd.normalize():f}" for r in rows}
+
+
+def test_float_noise_is_taken_out_of_a_price() -> None:
+    found = made(litellm_rows(snapshot(jp__amazon__model={"input_cost_per_token": 3.3000000000000004e-07})))
+    assert found == {("ap-northeast-1", "input_tokens"): "0.33"}
+
+
+def test_a_region_with_an_entry_of_its_own_takes_nothing_from_the_unregional_one() -> None:
+    stated = snapshot(amazon__model={"input_cost_per_token": 1e-06, "output_cost_per_token_flex": 5e-06})
+    stated.facts["bedrock/eu-west-1/amazon.model"] = {"input_cost_per_token": 2e-06}
+    found = made(litellm_rows(stated))
+    assert found["us-east-1", "input_tokens"] == "1"
+    assert found["eu-west-1", "input_tokens"] == "2"
+    assert ("us-east-1", "output_tokens") in found
+    assert ("eu-west-1", "output_tokens") not in found
+
+
+def test_a_bare_map_is_trimmed_to_the_prices_of_bedrock(tmp_path: Path) -> None:
+    path = tmp_path / "map.json"
+    entry = {"litellm_provider": "bedrock", "input_cost_per_token": 1e-06, "output_cost_per_token": 0.0}
+    extras = {"max_tokens": 1, "search_context_cost_per_query": {}, "source": "a page"}
+    document = {
+        "amazon.model": entry | extras,
+        "bedrock/us-east-1/1-month-commitment/amazon.model": {"litellm_provider": "bedrock", "cost_per_second": 1},
+        "bedrock_mantle/amazon.model": entry | {"litellm_provider": "bedrock_mantle"},
+        "amazon.free": {"litellm_provider": "bedrock", "input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
+        "model": entry,
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found = generate_price_book.read_snapshot(path, "1", "2026-01-01")
+    assert found.facts == {"amazon.model": {"input_cost_per_token": 1e-06, "source": "a page"}}
+
+
+def test_a_newer_map_leaves_the_prices_of_days_already_billed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / generate_price_book.FACTS).mkdir(parents=True)
+    newer = tmp_path / "map.json"
+    entry = {"litellm_provider": "bedrock", "input_cost_per_token": 9e-06}
+    newer.write_text(json.dumps({f"us.{CLAUDE}": entry}), encoding="utf-8")
+    arguments = [
+        "--legacy",
+        str(LEGACY),
+        "--out",
+        "book.csv",
+        "--litellm-version",
+        "2",
+        "--effective-from",
+        "2026-07-01",
+    ]
+
+    assert generate_price_book.main([*arguments, "--litellm-map", str(LITELLM), "map.json"]) == 0
+
+    with open("book.csv", encoding="utf-8", newline="") as lines:
+        found = PriceBook(read_prices(lines))
+    before = found.price(f"us.{CLAUDE}", "us-east-1", "default", "input_tokens", date(2026, 6, 30))
+    after = found.price(f"us.{CLAUDE}", "us-east-1", "default", "input_tokens", date(2026, 7, 1))
+    assert before
+    assert after
+    assert (before.usd, after.usd) == (Decimal("3.3"), Decimal(9))
+    assert (tmp_path / generate_price_book.FACTS / "litellm-bedrock-2.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fact", "reason"),
+    [
+        ({"input_cost_per_token": 1.23456789e-07}, "not exact at 12 decimals"),
+        ({"input_cost_per_token": -1e-06}, "negative price"),
+        ({"input_cost_per_smell": 1.0}, "unknown unit"),
+    ],
+)
+def test_a_fact_that_is_no_exact_price_is_refused(fact: dict[str, float], reason: str) -> None:
+    with pytest.raises(PriceRefusedError, match=reason):
+        list(litellm_rows(snapshot(amazon__model=fact)))
+
+
+def test_a_new_kind_of_price_in_the_map_is_refused_not_skipped() -> None:
+    with pytest.raises(PriceRefusedError, match="unknown unit input_cost_per_smell"):
+        generate_price_book.trimmed("amazon.model", {"input_cost_per_smell": 1.0})
+
+
+def test_two_entries_that_disagree_are_refused() -> None:
+    stated = snapshot(amazon__model={"input_cost_per_token": 1e-06})
+    stated.facts["bedrock/amazon.model"] = {"input_cost_per_token": 2e-06}
+    with pytest.raises(PriceRefusedError, match=r"bedrock/amazon\.model says 2"):
+        list(litellm_rows(stated))
+
+
+def test_a_profile_of_an_unknown_geography_is_refused() -> None:
+    price = {"input_cost_per_token": 1e-06}
+    with pytest.raises(PriceRefusedError, match="unknown geography ca"):
+        list(litellm_rows(snapshot(amazon__model=price, ca__amazon__model=price)))
+
+
+def test_a_legacy_price_that_12_decimals_cannot_hold_is_refused() -> None:
+    prices = {"text": {"amazon.model": {"input_cost": 1.23456789012e-3, "output_cost": 0.01}}}
+    with pytest.raises(PriceRefusedError, match="not exact"):
+        list(legacy_rows({"us-east-1": prices}))
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (row(usd=Decimal(2)), "two prices for"),
+        (row(unit="smells"), "unknown unit"),
+        (row(unit="output_tokens", usd=Decimal(-1)), "negative price"),
+    ],
+)
+def test_a_row_that_the_book_cannot_hold_is_refused(second: Row, reason: str) -> None:
+    with pytest.raises(PriceRefusedError, match=reason):
+        book([row(), second])
+
+
+def test_one_price_for_all_images_never_replaces_prices_by_class() -> None:
+    classes = [row(unit=f"image:{name}", per=1, effective_from="2024-01-01") for name in CLASSES]
+    with pytest.raises(PriceRefusedError, match="beside prices by class"):
+        book([*classes, row(unit="image", per=1)])
+
+
+def test_an_image_model_priced_for_some_classes_only_is_left_out() -> None:
+    assert book([row(), row(unit="image:larger:standard", per=1)]) == [row()]
