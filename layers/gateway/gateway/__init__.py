@@ -1,0 +1,1 @@
+"""A metered, multi-tenant gateway to foundation models: the domain, and its edges `aws`, `http` and `wire`."""

@@ -1,0 +1,79 @@
+"""Names of models: what `model_id` and `model_arn` may be, and what they say of provider, profile and base model."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.errors import BadRequest
+from gateway.usage import ModelId
+
+# Geographies of inference profiles. Source: Amazon Bedrock, "Supported Regions and models for inference profiles".
+PROFILE_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "ca", "sa", "me", "af", "global"})
+
+_ARN = re.compile(
+    r"^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:"
+    r"(custom-model|custom-model-deployment|provisioned-model|imported-model|inference-profile|application-inference-profile)/"
+    r"[A-Za-z0-9:._/-]{1,256}$"
+)
+_MODEL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}$")
+
+
+class Service(StrEnum):
+    BEDROCK = "bedrock"
+    SAGEMAKER = "sagemaker"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that a caller asked for.
+
+    `target` is what the service is called with: the id itself, an ARN, or an endpoint's name. `provider` and `base` are
+    empty for a SageMaker endpoint.
+    """
+
+    id: ModelId
+    service: Service
+    target: str
+    provider: str = ""
+    base: str = ""
+
+
+def split_profile(model_id: str) -> tuple[str, str]:
+    """`us.anthropic.x` -> (`us`, `anthropic.x`); an id without a profile has the empty prefix."""
+    head, _, rest = model_id.partition(".")
+    return (head, rest) if head in PROFILE_PREFIXES and "." in rest else ("", model_id)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Which names lead where: the SageMaker endpoints of this deployment, and everything else to Bedrock."""
+
+    sagemaker_endpoints: dict[str, str]
+
+    @classmethod
+    def from_json(cls, text: str) -> Catalog:
+        endpoints = json.loads(text)
+        if not isinstance(endpoints, dict) or not all(isinstance(v, str) and v for v in endpoints.values()):
+            raise ValueError("SAGEMAKER_ENDPOINTS must be a JSON object of public model names to endpoint names")
+        return cls(endpoints)
+
+    def find(self, model_id: str | None, model_arn: str | None = None) -> Model:
+        if not model_id:
+            raise BadRequest("Name a model in the query parameter model_id.", code="model_id_missing")
+        if model_arn and not _ARN.match(model_arn):
+            raise BadRequest(
+                "model_arn must be the ARN of a custom, imported or provisioned Bedrock model or of an inference profile.",
+                code="invalid_model_arn",
+            )
+        if endpoint := self.sagemaker_endpoints.get(model_id):
+            if model_arn:
+                raise BadRequest("A SageMaker endpoint takes no model_arn. Leave it out.", code="invalid_model_arn")
+            return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
+        if not _MODEL_ID.match(model_id):
+            raise BadRequest("model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id")
+        _, base = split_profile(model_id)
+        provider = base.partition(".")[0]
+        return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base)

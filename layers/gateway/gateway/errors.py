@@ -1,0 +1,64 @@
+"""Errors are sentences with their data; `gateway.http.problems` turns them into HTTP problems.
+
+GatewayError                       code, status, message (safe to show to a client), retry_after
+├── BadRequest 400                 the caller's fault, and the message says what to do
+├── Forbidden 403
+├── NotFound 404
+└── UpstreamError                  the model's service refused or failed; keeps Bedrock's own error type
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """What a client is told: a stable `code`, an HTTP `status`, and a sentence that says what to do."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None, status: int | None = None, retry_after: int | None = None):
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.status = status or self.status
+        self.retry_after = retry_after
+
+
+class BadRequest(GatewayError):
+    status = 400
+    code = "invalid_request"
+
+
+class Forbidden(GatewayError):
+    status = 403
+    code = "access_denied"
+
+
+class NotFound(GatewayError):
+    status = 404
+    code = "not_found"
+
+
+class UpstreamError(GatewayError):
+    """The model's service said no, or nothing.
+
+    `error_type` is the service's own name of the fault (`ThrottlingException`); `ran` says whether the model may have
+    run, so that its usage is unknown rather than nothing.
+    """
+
+    status = 502
+    code = "upstream_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        status: int,
+        error_type: str,
+        retry_after: int | None = None,
+        ran: bool = False,
+    ):
+        super().__init__(message, code=code, status=status, retry_after=retry_after)
+        self.error_type = error_type
+        self.ran = ran

@@ -1,0 +1,99 @@
+"""The environment as one typed object, read once per cold start; a missing name fails there, not in a request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+
+class SettingsError(RuntimeError):
+    """The environment lacks a setting that this function needs."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What template.yaml tells its functions. Each function reads only what it is given."""
+
+    environment: Mapping[str, str]
+
+    def _need(self, name: str) -> str:
+        value = self.environment.get(name, "")
+        if not value:
+            raise SettingsError(f"set {name} in the function's environment")
+        return value
+
+    @property
+    def region(self) -> str:
+        return self._need("AWS_REGION")
+
+    @property
+    def usage_table(self) -> str:
+        return self._need("USAGE_TABLE")
+
+    @property
+    def results_table(self) -> str:
+        return self._need("RESULTS_TABLE")
+
+    @property
+    def tenants_table(self) -> str:
+        return self._need("TENANTS_TABLE")
+
+    @property
+    def payloads_bucket(self) -> str:
+        return self._need("PAYLOADS_BUCKET")
+
+    @property
+    def lake_bucket(self) -> str:
+        return self._need("LAKE_BUCKET")
+
+    @property
+    def jobs_queue_url(self) -> str:
+        return self._need("JOBS_QUEUE_URL")
+
+    @property
+    def usage_plan_key(self) -> str:
+        """The value of the usage plan's API key; a throttling label, no credential."""
+        return self._need("USAGE_PLAN_KEY")
+
+    @property
+    def sagemaker_endpoints(self) -> str:
+        """JSON, public model name -> endpoint name; `{}` where there are none."""
+        return self.environment.get("SAGEMAKER_ENDPOINTS") or "{}"
+
+    @property
+    def integration_timeout(self) -> float:
+        """Seconds after which API Gateway stops waiting for a buffered answer."""
+        return float(self.environment.get("INTEGRATION_TIMEOUT_SECONDS") or 29)
+
+    @property
+    def result_retention(self) -> int:
+        """Seconds for which an answer can be polled."""
+        return int(self.environment.get("RESULT_RETENTION_SECONDS") or 3600)
+
+    @property
+    def usage_retention_days(self) -> int:
+        """Days for which a ledger row is kept; the lake keeps it longer."""
+        return int(self.environment.get("USAGE_RETENTION_DAYS") or 400)
+
+    @property
+    def key_cache_seconds(self) -> float:
+        """How long a revoked key may still work."""
+        return float(self.environment.get("KEY_CACHE_SECONDS") or 5)
+
+    @property
+    def max_job_attempts(self) -> int:
+        """How often a submitted call is begun before it ends as failed."""
+        return int(self.environment.get("MAX_JOB_ATTEMPTS") or 3)
+
+
+@cache
+def settings() -> Settings:
+    return Settings(dict(os.environ))
+
+
+def seconds_left(context: Any) -> float:
+    """Seconds until Lambda ends this invocation."""
+    return float(context.get_remaining_time_in_millis()) / 1000

@@ -1,0 +1,1 @@
+"""The local stack: stand-ins for what only AWS has."""

@@ -1,0 +1,10 @@
+"""A stand-in for the models behind Bedrock and SageMaker that speaks their wire formats and keeps its own ledger.
+
+The gateway's bill is proved against that ledger: body usage, headers, stream metrics and ledger lines come from one count.
+
+    python -m scripts.dev.model_stand_in --port 9100 --ledger served.jsonl
+"""
+
+from scripts.dev.model_stand_in.server import ModelStandIn
+
+__all__ = ["ModelStandIn"]

@@ -1,0 +1,171 @@
+"""One metered call: wait and refuse as the prompt asks, run the model, write the ledger, answer, in that order."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+from scripts.dev.model_stand_in.directives import Directives
+from scripts.dev.model_stand_in.errors import Refusal
+from scripts.dev.model_stand_in.eventstream import exception_event
+from scripts.dev.model_stand_in.exchange import ClientGone, Exchange, refuse
+from scripts.dev.model_stand_in.generation import Generation
+from scripts.dev.model_stand_in.ledger import Ledger, Served, Usage
+
+# What a stream says when it breaks, by the name of its event: SageMaker's own, then Bedrock's.
+_STREAM_ERRORS = {
+    "ModelStreamError": {"Message": "The model stream ended with an error.", "ErrorCode": "ModelInvocationTimeExceeded"},
+    "modelStreamErrorException": {
+        "message": "The model has encountered an error while streaming.",
+        "originalStatusCode": 500,
+        "originalMessage": "stream interrupted",
+    },
+    "throttlingException": {"message": "Too many tokens, please wait before trying again."},
+}
+
+
+class Throttle:
+    """Counts the calls that share a label, so that the first of them can be refused."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+
+    def refuses(self, directives: Directives) -> bool:
+        """Whether this call is one of the first N with its label."""
+        if directives.throttle_times is None:
+            return False
+        times, label = directives.throttle_times
+        with self._lock:
+            self._seen[label] = self._seen.get(label, 0) + 1
+            return self._seen[label] <= times
+
+
+class StreamBroke(Exception):
+    """The model failed in the middle of its answer, with the event that says so."""
+
+
+class StreamCut(Exception):
+    """The connection is to break here."""
+
+
+class Call:
+    """One call on its way: what its ledger line will say, and the single place where that line is written."""
+
+    def __init__(self, exchange: Exchange, ledger: Ledger, operation: str, model_id: str) -> None:
+        self.exchange = exchange
+        self._ledger = ledger
+        self.served = Served(exchange.request_id, operation, model_id, exchange.region)
+        self._written = False
+        self._started = time.monotonic()
+
+    @property
+    def latency_ms(self) -> int:
+        return int((time.monotonic() - self._started) * 1000)
+
+    def obey(self, directives: Directives, throttle: Throttle, refusals: Mapping[str, Refusal]) -> None:
+        """Wait and refuse as the prompt asks, before any model runs."""
+        if directives.delay:
+            time.sleep(directives.delay)
+        if directives.error:
+            raise refusals[directives.error]
+        if throttle.refuses(directives):
+            raise refusals["throttle"]
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer an error; no model ran, so nothing is billed."""
+        self.served.status, self.served.error_type = refusal.status, refusal.type
+        self._write(completed=not self.exchange.gone(), billed=False)
+        refuse(self.exchange, refusal)
+
+    def answer(self, body: bytes, headers: Mapping[str, str], usage: Usage, *, cut: bool = False) -> None:
+        """Answer at once with what the model said."""
+        self.count(usage)
+        lost = cut or self.exchange.gone()
+        self._write(completed=not lost, billed=True)
+        if lost:
+            self.exchange.cut()
+        else:
+            self.exchange.send(200, body, headers)
+
+    def uncounted(self, body: object) -> None:
+        """Answer what no model ran for (CountTokens)."""
+        self._write(completed=True, billed=False)
+        self.exchange.send_json(200, body)
+
+    def stream(
+        self, events: Iterator[bytes], generation: Generation, headers: Mapping[str, str], directives: Directives
+    ) -> None:
+        """Send events as the model speaks. If nobody listens any more the model still speaks to its end, and is billed."""
+        self.served.billed = True
+        try:
+            self.exchange.begin(headers)
+            self._send(events, generation, directives)
+        except ClientGone:
+            self._settle(generation.finish().usage, completed=False)
+            raise
+        except StreamCut:
+            self._settle(generation.finish().usage, completed=False)
+            self.exchange.cut()
+        except StreamBroke as broke:
+            self._break(str(broke), generation)
+
+    def count(self, usage: Usage) -> None:
+        """Take over a model's token counts."""
+        for name, tokens in asdict(usage).items():
+            setattr(self.served, name, tokens)
+
+    def _send(self, events: Iterator[bytes], generation: Generation, directives: Directives) -> None:
+        sent, held = 0, b""
+        try:
+            for event in events:
+                _break_if_asked(sent, directives)
+                if held:
+                    self.exchange.event(held)
+                held = event if generation.done else b""
+                if not held:
+                    self.exchange.event(event)
+                sent += 1
+            _break_if_asked(sent, directives)
+        except (StreamCut, StreamBroke):
+            if held:
+                self.exchange.event(held)
+            raise
+        lost = self.exchange.gone()
+        # The line is written before the last event leaves, so whoever has the whole answer finds it in the ledger.
+        self._settle(generation.usage, completed=not lost)
+        if lost:
+            raise ClientGone
+        self.exchange.end(held)
+
+    def _break(self, error: str, generation: Generation) -> None:
+        if self.served.operation.startswith("InvokeEndpoint"):
+            error = "ModelStreamError"
+        self.served.error_type = error
+        self._settle(generation.usage_so_far, completed=False)
+        self.exchange.end(exception_event(error, _STREAM_ERRORS[error]))
+
+    def _settle(self, usage: Usage, *, completed: bool) -> None:
+        self.count(usage)
+        self._write(completed=completed, billed=True)
+
+    def _write(self, *, completed: bool, billed: bool) -> None:
+        if self._written:
+            return
+        self._written = True
+        self.served.completed, self.served.billed = completed, billed
+        self._ledger.append(self.served)
+
+
+def _break_if_asked(sent: int, directives: Directives) -> None:
+    if directives.cut is not None and sent >= directives.cut:
+        raise StreamCut
+    if directives.stream_error and sent >= directives.stream_error[0]:
+        raise StreamBroke(directives.stream_error[1])
+
+
+def metadata_of(exchange: Exchange) -> dict[str, str] | None:
+    """The request metadata that InvokeModel takes as a header of JSON."""
+    header = exchange.headers.get("x-amzn-bedrock-request-metadata")
+    return json.loads(header) if header else None

@@ -1,0 +1,53 @@
+"""How a model call is refused.
+
+Refusal            carries the status, the AWS error type and the sentence; the server turns it into an answer
+  BEDROCK[name]    what a prompt directive such as [[throttle]] asks for, as Bedrock answers it
+  SAGEMAKER[name]  the same wish, as SageMaker answers it
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """A call that the service refuses, as AWS words it."""
+
+    status: int
+    type: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.type}: {self.message}"
+
+
+def invalid(message: str) -> Refusal:
+    """A request that Bedrock finds malformed."""
+    return Refusal(400, "ValidationException", message)
+
+
+BEDROCK = {
+    "throttle": Refusal(429, "ThrottlingException", "Too many requests, please wait before trying again."),
+    "denied": Refusal(403, "AccessDeniedException", "You don't have access to the model with the specified model ID."),
+    "notfound": Refusal(404, "ResourceNotFoundException", "Could not resolve the model from the model identifier."),
+    "invalid": Refusal(400, "ValidationException", "Malformed input request, please reformat your input and try again."),
+    "quota": Refusal(400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account."),
+    "timeout": Refusal(408, "ModelTimeoutException", "Model has timed out in processing the request. Try again."),
+    "modelerror": Refusal(424, "ModelErrorException", "The model returned an error while processing the request."),
+    "notready": Refusal(429, "ModelNotReadyException", "Model is not ready for inference. Wait and try again."),
+    "internal": Refusal(500, "InternalServerException", "The system encountered an unexpected error. Try again."),
+    "unavailable": Refusal(503, "ServiceUnavailableException", "Bedrock is unable to process your request."),
+}
+
+# SageMaker's runtime has fewer errors: what has no name of its own there arrives as the nearest it really sends.
+SAGEMAKER = {
+    "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
+    "denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: sagemaker:InvokeEndpoint"),
+    "notfound": Refusal(400, "ValidationError", "Endpoint not found."),
+    "invalid": Refusal(400, "ValidationError", "The request was malformed."),
+    "quota": Refusal(400, "ThrottlingException", "Rate exceeded"),
+    "timeout": Refusal(424, "ModelError", "Invocation timed out while waiting for a response from the container."),
+    "modelerror": Refusal(424, "ModelError", "Received server error (500) from primary with message “error”."),
+    "notready": Refusal(429, "ModelNotReadyException", "The inference component is scaling from zero. Try again."),
+    "internal": Refusal(500, "InternalFailure", "Internal failure."),
+    "unavailable": Refusal(503, "ServiceUnavailable", "The service is unavailable. Try your call again."),
+}
