@@ -1,1 +1,1 @@
-"""Tools around the gateway: what a developer or an operator runs, never what a request runs."""
+"""What people and CI run: the local stack, generators, tenants, costs."""

@@ -65,7 +65,7 @@ class Catalog:
             raise BadRequest("Name a model in the query parameter model_id.", code="model_id_missing")
         if model_arn and not _ARN.match(model_arn):
             raise BadRequest(
-                "model_arn must be the ARN of a custom, imported or provisioned Bedrock model or of an inference profile.",
+                "model_arn must be the ARN of a custom, imported or provisioned model or of an inference profile.",
                 code="invalid_model_arn",
             )
         if endpoint := self.sagemaker_endpoints.get(model_id):
@@ -73,7 +73,9 @@ class Catalog:
                 raise BadRequest("A SageMaker endpoint takes no model_arn. Leave it out.", code="invalid_model_arn")
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
         if not _MODEL_ID.match(model_id):
-            raise BadRequest("model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id")
+            raise BadRequest(
+                "model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id"
+            )
         _, base = split_profile(model_id)
         provider = base.partition(".")[0]
         return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base)

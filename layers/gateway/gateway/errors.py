@@ -16,7 +16,9 @@ class GatewayError(Exception):
     status = 500
     code = "internal_error"
 
-    def __init__(self, message: str, *, code: str | None = None, status: int | None = None, retry_after: int | None = None):
+    def __init__(
+        self, message: str, *, code: str | None = None, status: int | None = None, retry_after: int | None = None
+    ):
         super().__init__(message)
         self.message = message
         self.code = code or self.code

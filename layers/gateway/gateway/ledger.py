@@ -21,7 +21,7 @@ from gateway.usage import UNKNOWN, Outcome, RequestId, TenantId, TokenUsage, Usa
 SHARDS = 8  # of an hour. One partition takes 1,000 writes a second, a call makes two. Never lower it: rows lie by it.
 
 
-class AlreadyReserved(Exception):  # noqa: N818 - says what is, in the ledger's terms
+class AlreadyReserved(Exception):
     """This attempt of this request has a row already."""
 
     def __init__(self, request_id: str, attempt: int):

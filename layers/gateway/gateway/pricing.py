@@ -98,14 +98,14 @@ class PriceBook:
                     yield from prices
 
     def price(self, model_id: str, region: str, tier: str, unit: str, on: date) -> Price | None:
-        """The price in force on a day: the newest not after it. An image class that has none takes the price of `image`."""
+        """The price in force on a day: the newest not after it. `image` stands for a class without its own."""
         units = self._prices.get((model_id, region), {}).get(tier, {})
         names = (unit, "image") if unit.startswith("image:") else (unit,)
         found = [p for name in names for p in units.get(name, ()) if p.effective_from <= on]
         return max(found, key=lambda p: (p.effective_from, p.unit == unit), default=None)
 
     def _tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
-        """A call whose context is longer than a threshold of its model pays the long-context price for all its tokens."""
+        """The long-context tier, where the context passes the model's threshold: it prices all tokens of the call."""
         tiers = self._prices.get((model_id, region), {})
         for threshold, suffix in LONG_CONTEXTS:
             if usage.context_tokens > threshold and usage.service_tier + suffix in tiers:
@@ -143,12 +143,14 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
         )  # fmt: skip
         each = price.of(1)
         if each < 0 or each != round(each, SCALE):
-            raise ValueError(f"price book line {number}: {row['usd']} per {row['per']} is not exact to {SCALE} decimals")
+            raise ValueError(
+                f"price book line {number}: {row['usd']} per {row['per']} is not exact to {SCALE} decimals"
+            )
         yield price
 
 
 @cache
 def price_book() -> PriceBook:
     """The book that ships with the gateway."""
-    with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8", newline="") as file:
+    with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8") as file:
         return PriceBook(read_prices(file))

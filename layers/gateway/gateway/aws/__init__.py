@@ -1,0 +1,1 @@
+"""Adapters to AWS: the only importers of boto3 and pyarrow."""

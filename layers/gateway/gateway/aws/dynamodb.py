@@ -1,0 +1,210 @@
+"""The usage ledger, tenants and kept answers in DynamoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+from gateway.ledger import SHARDS, AlreadyReserved, Partition, shard_of
+from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+_USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
+_COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
+_serialize = TypeSerializer().serialize
+
+
+def instant(at: datetime) -> str:
+    """A moment as sortable text of fixed width: `2026-11-24T01:02:03.000004Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as DynamoDB attribute values."""
+    return {name: _serialize(value) for name, value in values.items()}
+
+
+def value(attribute: Mapping[str, Any]) -> Any:
+    """A string, number (int) or boolean out of an attribute value."""
+    ((kind, content),) = attribute.items()
+    return int(content) if kind == "N" else content
+
+
+def conditional(error: ClientError) -> bool:
+    """Did a write fail because its condition did not hold?"""
+    if error.response["Error"]["Code"] == "TransactionCanceledException":
+        reasons = error.response.get("CancellationReasons") or []
+        return any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons)
+    return bool(error.response["Error"]["Code"] == "ConditionalCheckFailedException")
+
+
+def row_key(record: UsageRecord) -> dict[str, Any]:
+    partition = Partition.of(record)
+    return attributes({"pk": _pk(partition), "sk": f"{record.request_id}#{record.attempt:04d}"})
+
+
+def _pk(partition: Partition) -> str:
+    return f"{partition.hour}#{partition.shard:02d}"
+
+
+def _tenant_day(tenant_id: str, day: datetime) -> str:
+    return f"{tenant_id}#{day:%Y-%m-%d}"
+
+
+def _to_row(record: UsageRecord, retention: timedelta) -> dict[str, Any]:
+    return row_key(record) | attributes(
+        {
+            "request_id": record.request_id,
+            "attempt": record.attempt,
+            "tenant_id": record.tenant_id,
+            "cost_centre": record.cost_centre,
+            "key_id": record.key_id,
+            "operation": record.operation,
+            "model_id": record.model_id,
+            "model_used": record.model_used,
+            "region": record.region,
+            "started_at": instant(record.started_at),
+            "lease_until": instant(record.lease_until),
+            "outcome": record.outcome.value,
+            "tenant_day": _tenant_day(record.tenant_id, record.started_at),
+            "open_shard": f"open#{Partition.of(record).shard:02d}",
+            "expires_at": int((record.started_at + retention).timestamp()),
+        }
+    )
+
+
+def _from_row(row: Mapping[str, Any]) -> UsageRecord:
+    plain = {name: value(attribute) for name, attribute in row.items()}
+    usage = {name: plain[name] for name in _USAGE_FIELDS if name in plain and name != "source"}
+    if "usage_source" in plain:
+        usage["source"] = plain["usage_source"]
+    settled_at = plain.get("settled_at")
+    return UsageRecord(
+        request_id=RequestId(plain["request_id"]),
+        attempt=plain["attempt"],
+        tenant_id=TenantId(plain["tenant_id"]),
+        cost_centre=plain["cost_centre"],
+        key_id=KeyId(plain["key_id"]),
+        operation=plain["operation"],
+        model_id=ModelId(plain["model_id"]),
+        model_used=plain["model_used"],
+        region=plain["region"],
+        started_at=moment(plain["started_at"]),
+        lease_until=moment(plain["lease_until"]),
+        outcome=Outcome(plain["outcome"]),
+        settled_at=moment(settled_at) if settled_at else None,
+        usage=TokenUsage(**usage),
+        error_code=plain.get("error_code", ""),
+    )
+
+
+def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:
+    """The conditional update that settles an open row; fit for a transaction as well."""
+    usage = {name: getattr(settled.usage, name) for name in _USAGE_FIELDS if name != "source"}
+    # Counts of zero are left out: a row is read far more often than it is written, and is billed by the byte.
+    kept = {name: count for name, count in usage.items() if count}
+    kept |= {"outcome": settled.outcome.value, "usage_source": settled.usage.source, "error_code": settled.error_code}
+    kept["settled_at"] = instant(settled.settled_at or settled.started_at)
+    return {
+        "TableName": table,
+        "Key": row_key(settled),
+        "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in kept)} REMOVE open_shard",
+        "ConditionExpression": "#outcome = :open",
+        "ExpressionAttributeNames": {f"#{name}": name for name in kept},
+        "ExpressionAttributeValues": attributes(
+            {f":{name}": kept[name] for name in kept} | {":open": Outcome.OPEN.value}
+        ),
+    }
+
+
+class DynamoLedger:
+    """`gateway.ledger.Ledger` in one table; template.yaml has its keys and indexes."""
+
+    def __init__(self, table: str, retention_days: int = 400):
+        self.table = table
+        self._retention = timedelta(days=retention_days)
+        self._dynamodb = client("dynamodb")
+
+    def reserve(self, record: UsageRecord) -> None:
+        try:
+            self._dynamodb.put_item(
+                TableName=self.table,
+                Item=_to_row(record, self._retention),
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except ClientError as error:
+            if conditional(error):
+                raise AlreadyReserved(record.request_id, record.attempt) from error
+            raise
+
+    def settle(self, settled: UsageRecord) -> bool:
+        try:
+            self._dynamodb.update_item(**settlement(self.table, settled))
+        except ClientError as error:
+            if conditional(error):
+                return False
+            raise
+        return True
+
+    def read(self, partition: Partition) -> Iterator[UsageRecord]:
+        rows = self._query(
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=attributes({":pk": _pk(partition)}),
+            ConsistentRead=True,
+        )
+        return map(_from_row, rows)
+
+    def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
+        day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        while day < end:
+            rows = self._query(
+                IndexName="by_tenant",
+                KeyConditionExpression="tenant_day = :day AND started_at BETWEEN :start AND :end",
+                ExpressionAttributeValues=attributes(
+                    {":day": _tenant_day(tenant_id, day), ":start": instant(start), ":end": instant(end)}
+                ),
+            )
+            yield from (record for record in map(_from_row, rows) if record.started_at < end)
+            day += timedelta(days=1)
+
+    def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
+        for hour in (near, near - timedelta(hours=1)):
+            pk = _pk(Partition(hour.astimezone(UTC).strftime("%Y-%m-%dT%H"), shard_of(request_id)))
+            rows = self._query(
+                KeyConditionExpression="pk = :pk AND begins_with(sk, :request)",
+                ExpressionAttributeValues=attributes({":pk": pk, ":request": f"{request_id}#"}),
+                ConsistentRead=True,
+                ScanIndexForward=False,
+                Limit=1,
+            )
+            if row := next(rows, None):
+                return _from_row(row)
+        return None
+
+    def expired(self, now: datetime) -> Iterator[UsageRecord]:
+        for shard in range(SHARDS):
+            keys = self._query(
+                IndexName="open_rows",
+                KeyConditionExpression="open_shard = :shard AND lease_until < :now",
+                ExpressionAttributeValues=attributes({":shard": f"open#{shard:02d}", ":now": instant(now)}),
+            )
+            for key in keys:
+                found = self._dynamodb.get_item(
+                    TableName=self.table, Key={"pk": key["pk"], "sk": key["sk"]}, ConsistentRead=True
+                )
+                if "Item" in found and (record := _from_row(found["Item"])).is_open:
+                    yield record
+
+    def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
+        pages: Iterable[Any] = self._dynamodb.get_paginator("query").paginate(TableName=self.table, **request)
+        for page in pages:
+            yield from page["Items"]
