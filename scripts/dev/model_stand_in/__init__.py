@@ -1,6 +1,6 @@
 """A stand-in for the models behind Bedrock and SageMaker that speaks their wire formats and keeps its own ledger.
 
-The gateway's bill is proved against that ledger: body usage, headers, stream metrics and ledger lines come from one count.
+The gateway's bill is proved against that ledger: bodies, headers, stream metrics and ledger lines share one count.
 
     python -m scripts.dev.model_stand_in --port 9100 --ledger served.jsonl
 """

@@ -1,10 +1,10 @@
 """One metered call: wait and refuse as the prompt asks, run the model, write the ledger, answer, in that order."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from scripts.dev.model_stand_in.directives import Directives
 from scripts.dev.model_stand_in.errors import Refusal
@@ -14,8 +14,11 @@ from scripts.dev.model_stand_in.generation import Generation
 from scripts.dev.model_stand_in.ledger import Ledger, Served, Usage
 
 # What a stream says when it breaks, by the name of its event: SageMaker's own, then Bedrock's.
-_STREAM_ERRORS = {
-    "ModelStreamError": {"Message": "The model stream ended with an error.", "ErrorCode": "ModelInvocationTimeExceeded"},
+_STREAM_ERRORS: dict[str, dict[str, Any]] = {
+    "ModelStreamError": {
+        "Message": "The model stream ended with an error.",
+        "ErrorCode": "ModelInvocationTimeExceeded",
+    },
     "modelStreamErrorException": {
         "message": "The model has encountered an error while streaming.",
         "originalStatusCode": 500,
@@ -69,9 +72,9 @@ class Call:
         if directives.delay:
             time.sleep(directives.delay)
         if directives.error:
-            raise refusals[directives.error]
+            raise replace(refusals[directives.error])
         if throttle.refuses(directives):
-            raise refusals["throttle"]
+            raise replace(refusals["throttle"])
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer an error; no model ran, so nothing is billed."""
@@ -97,7 +100,7 @@ class Call:
     def stream(
         self, events: Iterator[bytes], generation: Generation, headers: Mapping[str, str], directives: Directives
     ) -> None:
-        """Send events as the model speaks. If nobody listens any more the model still speaks to its end, and is billed."""
+        """Send events as the model speaks. When nobody listens any more it still speaks to its end, and is billed."""
         self.served.billed = True
         try:
             self.exchange.begin(headers)
@@ -163,9 +166,3 @@ def _break_if_asked(sent: int, directives: Directives) -> None:
         raise StreamCut
     if directives.stream_error and sent >= directives.stream_error[0]:
         raise StreamBroke(directives.stream_error[1])
-
-
-def metadata_of(exchange: Exchange) -> dict[str, str] | None:
-    """The request metadata that InvokeModel takes as a header of JSON."""
-    header = exchange.headers.get("x-amzn-bedrock-request-metadata")
-    return json.loads(header) if header else None

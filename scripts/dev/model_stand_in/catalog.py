@@ -43,7 +43,10 @@ class FoundationModel:
 
     @property
     def caches(self) -> bool:
-        return self.dialect == "nova" or (self.dialect == "claude" and "claude-3-" not in self.id or "3-7" in self.id)
+        first_claude_3 = ("-3-haiku", "-3-sonnet", "-3-opus", "-3-5-sonnet-20240620")
+        return self.dialect == "nova" or (
+            self.dialect == "claude" and not any(old in self.id for old in first_claude_3)
+        )
 
     def summary(self, region: str) -> dict[str, Any]:
         """The item of ListFoundationModels."""
@@ -73,14 +76,22 @@ class FoundationModel:
 def _models() -> Iterator[FoundationModel]:
     model = FoundationModel
     seeing = ("TEXT", "IMAGE")
-    geo, west, wide = ("us", "eu", "apac"), ("us", "eu"), ("us", "eu", "jp", "au", "global")
+    geo, west = ("us", "eu", "apac"), ("us", "eu")
+    wide = ("us", "eu", "jp", "au", "global")
     tuned: tuple[str, ...] = ("FINE_TUNING",)
     amazon, anthropic, meta, mistral = "Amazon", "Anthropic", "Meta", "Mistral AI"
 
     both = ("FINE_TUNING", "CONTINUED_PRE_TRAINING")
-    yield model("amazon.titan-text-lite-v1", "Titan Text G1 - Lite", amazon, "titan-text", legacy=True, customizations=both)
     yield model(
-        "amazon.titan-text-express-v1", "Titan Text G1 - Express", amazon, "titan-text", legacy=True, customizations=both
+        "amazon.titan-text-lite-v1", "Titan Text G1 - Lite", amazon, "titan-text", legacy=True, customizations=both
+    )
+    yield model(
+        "amazon.titan-text-express-v1",
+        "Titan Text G1 - Express",
+        amazon,
+        "titan-text",
+        legacy=True,
+        customizations=both,
     )
     yield model("amazon.titan-text-premier-v1:0", "Titan Text G1 - Premier", amazon, "titan-text", legacy=True)
     yield model("amazon.titan-tg1-large", "Titan Text Large", amazon, "titan-text")
@@ -108,16 +119,17 @@ def _models() -> Iterator[FoundationModel]:
     yield model("anthropic.claude-instant-v1", "Claude Instant", anthropic, "claude-text", legacy=True)
     yield model("anthropic.claude-v2", "Claude", anthropic, "claude-text", legacy=True)
     yield model("anthropic.claude-v2:1", "Claude", anthropic, "claude-text", legacy=True)
-    for identifier, name, where in (
+    claude_3: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("anthropic.claude-3-haiku-20240307-v1:0", "Claude 3 Haiku", geo),
         ("anthropic.claude-3-sonnet-20240229-v1:0", "Claude 3 Sonnet", geo),
         ("anthropic.claude-3-opus-20240229-v1:0", "Claude 3 Opus", ("us",)),
         ("anthropic.claude-3-5-haiku-20241022-v1:0", "Claude 3.5 Haiku", ("us",)),
         ("anthropic.claude-3-5-sonnet-20240620-v1:0", "Claude 3.5 Sonnet", geo),
         ("anthropic.claude-3-5-sonnet-20241022-v2:0", "Claude 3.5 Sonnet v2", ("us", "apac")),
-    ):
+    )
+    for identifier, name, where in claude_3:
         yield model(identifier, name, anthropic, "claude", seeing, profiles=where, customizations=tuned)
-    for identifier, name, where in (
+    claude_4: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("anthropic.claude-3-7-sonnet-20250219-v1:0", "Claude 3.7 Sonnet", geo),
         ("anthropic.claude-sonnet-4-20250514-v1:0", "Claude Sonnet 4", (*geo, "global")),
         ("anthropic.claude-opus-4-20250514-v1:0", "Claude Opus 4", ("us",)),
@@ -125,7 +137,8 @@ def _models() -> Iterator[FoundationModel]:
         ("anthropic.claude-sonnet-4-5-20250929-v1:0", "Claude Sonnet 4.5", wide),
         ("anthropic.claude-haiku-4-5-20251001-v1:0", "Claude Haiku 4.5", wide),
         ("anthropic.claude-opus-4-5-20251101-v1:0", "Claude Opus 4.5", wide),
-    ):
+    )
+    for identifier, name, where in claude_4:
         yield model(identifier, name, anthropic, "claude", seeing, profiles=where, on_demand=False)
 
     yield model("meta.llama2-13b-chat-v1", "Llama 2 Chat 13B", meta, "llama", legacy=True)
@@ -158,11 +171,19 @@ def _models() -> Iterator[FoundationModel]:
     ):
         yield model(identifier, name, mistral, "mistral")
     yield model(
-        "mistral.pixtral-large-2502-v1:0", "Pixtral Large (25.02)", mistral, "chat", seeing, profiles=west, on_demand=False
+        "mistral.pixtral-large-2502-v1:0",
+        "Pixtral Large (25.02)",
+        mistral,
+        "chat",
+        seeing,
+        profiles=west,
+        on_demand=False,
     )
 
     yield model("cohere.command-text-v14", "Command", "Cohere", "command", legacy=True, customizations=tuned)
-    yield model("cohere.command-light-text-v14", "Command Light", "Cohere", "command", legacy=True, customizations=tuned)
+    yield model(
+        "cohere.command-light-text-v14", "Command Light", "Cohere", "command", legacy=True, customizations=tuned
+    )
     yield model("cohere.command-r-v1:0", "Command R", "Cohere", "command-r")
     yield model("cohere.command-r-plus-v1:0", "Command R+", "Cohere", "command-r")
     for identifier, name, inputs in (
@@ -210,8 +231,8 @@ def find_model(model_id: str) -> FoundationModel | None:
         model = MODELS[model_id]
         if not model.on_demand:
             raise invalid(
-                f"Invocation of model ID {model_id} with on-demand throughput isn’t supported. Retry your request with "
-                "the ID or ARN of an inference profile that contains this model."
+                f"Invocation of model ID {model_id} with on-demand throughput isn\u2019t supported. Retry your request "
+                "with the ID or ARN of an inference profile that contains this model."
             )
         return model
     prefix, _, base = model_id.partition(".")
@@ -255,7 +276,9 @@ def _list_models(query: dict[str, str], region: str) -> list[dict[str, Any]]:
             query.get("byProvider", summary["providerName"]).lower() == summary["providerName"].lower()
             and query.get("byOutputModality", summary["outputModalities"][0]) in summary["outputModalities"]
             and ("byInferenceType" not in query or query["byInferenceType"] in summary["inferenceTypesSupported"])
-            and ("byCustomizationType" not in query or query["byCustomizationType"] in summary["customizationsSupported"])
+            and (
+                "byCustomizationType" not in query or query["byCustomizationType"] in summary["customizationsSupported"]
+            )
         )
 
     return [summary for model in MODELS.values() if wanted(summary := model.summary(region))]
@@ -290,9 +313,7 @@ def _describe(model: FoundationModel, prefix: str, region: str) -> dict[str, Any
         "createdAt": "2025-01-01T00:00:00Z",
         "updatedAt": "2025-01-01T00:00:00Z",
         "inferenceProfileArn": f"arn:aws:bedrock:{region}:{_ACCOUNT}:inference-profile/{profile_id}",
-        "models": [
-            {"modelArn": f"arn:aws:bedrock:{where}::foundation-model/{model.id}"} for where in _REGIONS[prefix]
-        ],
+        "models": [{"modelArn": f"arn:aws:bedrock:{where}::foundation-model/{model.id}"} for where in _REGIONS[prefix]],
         "inferenceProfileId": profile_id,
         "status": "ACTIVE",
         "type": "SYSTEM_DEFINED",

@@ -19,10 +19,10 @@ _STOP: dict[Stop, str] = {
     "stop_sequence": "stop_sequence",
     "tool": "tool_use",
 }
-_BLOCKS = (
-    "text image document video audio toolUse toolResult guardContent cachePoint reasoningContent citationsContent "
-    "searchResult toolAddition toolRemoval"
-).split()
+_BLOCKS = [
+    *("text", "image", "document", "video", "audio", "toolUse", "toolResult", "guardContent", "cachePoint"),
+    *("reasoningContent", "citationsContent", "searchResult", "toolAddition", "toolRemoval"),
+]
 _TIERS = ("priority", "default", "flex", "reserved")
 _START_WITH_USER = (
     "A conversation must start with a user message. Try again with a conversation that starts with a user message."
@@ -48,8 +48,8 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
         content = _list(message, "content")
         if not content:
             raise invalid(
-                f"The content field in the Message object at messages.{turn} is empty. Add a ContentBlock object to the "
-                "content field and try again."
+                f"The content field in the Message object at messages.{turn} is empty. Add a ContentBlock object to "
+                "the content field and try again."
             )
         for index, block in enumerate(content):
             _read_block(block, f"messages.{turn}.content.{index}", prompt, _BLOCKS)
@@ -72,7 +72,9 @@ def tier_of(body: Mapping[str, Any]) -> str | None:
     """The service tier a Converse request asks for."""
     tier = _object(body, "serviceTier").get("type")
     if tier is not None and tier not in _TIERS:
-        raise invalid(f"Value '{tier}' at 'serviceTier.type' failed to satisfy constraint: Member must be one of {_TIERS}")
+        raise invalid(
+            f"Value '{tier}' at 'serviceTier.type' failed to satisfy constraint: Member must be one of {_TIERS}"
+        )
     return tier
 
 

@@ -8,7 +8,7 @@ Refusal            carries the status, the AWS error type and the sentence; the 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refusal(Exception):
     """A call that the service refuses, as AWS words it."""
 
@@ -29,7 +29,9 @@ BEDROCK = {
     "throttle": Refusal(429, "ThrottlingException", "Too many requests, please wait before trying again."),
     "denied": Refusal(403, "AccessDeniedException", "You don't have access to the model with the specified model ID."),
     "notfound": Refusal(404, "ResourceNotFoundException", "Could not resolve the model from the model identifier."),
-    "invalid": Refusal(400, "ValidationException", "Malformed input request, please reformat your input and try again."),
+    "invalid": Refusal(
+        400, "ValidationException", "Malformed input request, please reformat your input and try again."
+    ),
     "quota": Refusal(400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account."),
     "timeout": Refusal(408, "ModelTimeoutException", "Model has timed out in processing the request. Try again."),
     "modelerror": Refusal(424, "ModelErrorException", "The model returned an error while processing the request."),

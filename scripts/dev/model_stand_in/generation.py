@@ -91,6 +91,7 @@ class Ask:
     top_p: float | None = None
     tools: tuple[Tool, ...] = ()
     must_use_tool: str | None = None
+    chatty: bool = False  # Asked in messages, where the same model also takes a prompt.
     directives: Directives = field(default_factory=Directives)
 
     def __post_init__(self) -> None:
@@ -118,6 +119,10 @@ class Generation:
         self.hurry = False
         self.started = time.monotonic()
         self.first_delta_at: float | None = None
+
+    def say(self, said: Iterator[Delta]) -> None:
+        """Take over what is to be said, for a source that itself changes `usage` and `stop` as it goes."""
+        self._said = said
 
     def __iter__(self) -> Iterator[Delta]:
         for delta in self._said:
@@ -210,7 +215,7 @@ class DeterministicModel:
             counted = Usage(**{**asdict(counted), **dict(wish.usage)})
         generation = Generation(iter(()), counted, stop, tool.name if tool else None)
         generation.stop_sequence = stop_sequence
-        generation._said = _say(deltas, wish.chunk_delay, generation)
+        generation.say(_say(deltas, wish.chunk_delay, generation))
         return generation
 
     @staticmethod

@@ -74,7 +74,7 @@ class Ledger:
         self._records: list[dict[str, Any]] = []
         self._file: TextIO | None = None
         if path is not None:
-            self._file = Path(path).open("a+", encoding="utf-8")
+            self._file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 (open as long as the ledger)
             self._file.seek(0)
             self._records = [json.loads(line) for line in self._file if line.strip()]
         self._seq = self._records[-1]["seq"] if self._records else 0

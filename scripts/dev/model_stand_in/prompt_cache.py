@@ -18,7 +18,7 @@ class PromptCache:
         self._expires: dict[bytes, float] = {}
 
     def split(self, model_id: str, prompt: Prompt) -> Usage:
-        """Count the input in disjoint buckets; the longest prefix seen before is read, the rest up to a point written."""
+        """Count the input in disjoint buckets; the longest known prefix is read, the rest up to a point is written."""
         if not prompt.cache_points:
             return Usage(input_tokens=prompt.tokens)
         usage = Usage()

@@ -102,8 +102,8 @@ class ModelStandIn:
         self.ledger = Ledger(ledger)
         model: Model = OpenAIUpstream(upstream, upstream_model) if upstream else DeterministicModel()
         self._bedrock = Bedrock(self.ledger, model)
-        self._sagemaker = SageMaker(self.ledger)
-        self._catalog = answer_catalog
+        self._sagemaker = SageMaker(self.ledger, model)
+
         self._server = _Server((host, port), self)
         self.port: int = self._server.server_address[1]
         self.url = f"http://{host}:{self.port}"
@@ -142,7 +142,7 @@ class ModelStandIn:
             case "POST", ["endpoints", endpoint, operation]:
                 self._sagemaker.answer(exchange, endpoint, operation)
             case "GET", ["foundation-models" | "inference-profiles", *_]:
-                self._catalog(exchange)
+                answer_catalog(exchange)
             case "GET", ["_ledger"]:
                 exchange.send_json(200, {"records": self.ledger.after(int(exchange.query.get("after", 0)))})
             case "GET", ["_ledger", "summary"]:

@@ -1,0 +1,45 @@
+"""Run the stand-in: `python -m scripts.dev.model_stand_in --port 9100 --ledger served.jsonl`."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+from scripts.dev.model_stand_in.server import ModelStandIn
+
+
+def main() -> None:
+    """Serve until a signal, or until the parent's end of standard input closes."""
+    parser = argparse.ArgumentParser(prog="model_stand_in", description="A stand-in for Bedrock and SageMaker models.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--ledger", help="the file that gets a line for every model call")
+    parser.add_argument("--upstream", default=os.environ.get("BEDROCK_UPSTREAM"), help="openai:http://host:port/v1")
+    parser.add_argument("--upstream-model", default=os.environ.get("BEDROCK_UPSTREAM_MODEL"))
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args()
+
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopped.set())
+    with ModelStandIn(
+        options.port,
+        options.ledger,
+        host=options.host,
+        upstream=options.upstream,
+        upstream_model=options.upstream_model,
+    ) as stand_in:
+        if options.exit_with_parent:
+            threading.Thread(target=_set_at_end_of_input, args=(stopped,), daemon=True).start()
+        print(f"model stand-in ready {stand_in.url}", flush=True)
+        stopped.wait()
+
+
+def _set_at_end_of_input(stopped: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stopped.set()
+
+
+if __name__ == "__main__":
+    main()
