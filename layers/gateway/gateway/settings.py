@@ -88,6 +88,11 @@ class Settings:
         """How often a submitted call is begun before it ends as failed."""
         return int(self.environment.get("MAX_JOB_ATTEMPTS") or 3)
 
+    @property
+    def job_patience(self) -> float:
+        """Seconds after the end of a job's last lease in which another worker would have taken it."""
+        return float(self.environment.get("INVOCATION_TIMEOUT_SECONDS") or 900) * 2
+
 
 @cache
 def settings() -> Settings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -58,6 +59,10 @@ class Caller:
             raise Forbidden("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
         return named
 
+    def charging(self, cost_centre: str) -> Caller:
+        """The same caller, whose every call is charged to this cost centre."""
+        return replace(self, cost_centres=(cost_centre,))
+
 
 class Tenants(Protocol):
     """Where tenants and keys are kept."""
@@ -89,3 +94,45 @@ def looks_like_key(text: str) -> bool:
     """Is `text` formed as `new_key` forms keys, its checksum included?"""
     body, check = text[len(KEY_PREFIX) : -6], text[-6:]
     return text.startswith(KEY_PREFIX) and len(body) == 40 and check == _base62(zlib.crc32(body.encode()), 6)
+
+
+def presented_key(headers: Mapping[str, str]) -> str:
+    """The key in `x-api-key` or, without that, in `Authorization: Bearer`; empty where there is none."""
+    sent = {name.lower(): text for name, text in headers.items()}
+    if key := sent.get("x-api-key"):
+        return key.strip()
+    scheme, _, token = sent.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class KeyCache:
+    """Keys and tenants as they were at most `seconds` ago: how long a revoked key may still work."""
+
+    MAX_KEYS = 10_000
+
+    def __init__(self, tenants: Tenants, seconds: float, clock: Callable[[], float]):
+        self._tenants = tenants
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[str, tuple[float, tuple[Key, Tenant] | None]] = {}
+
+    def find(self, digest: str) -> tuple[Key, Tenant] | None:
+        now = self._clock()
+        if (kept := self._known.get(digest)) and now < kept[0]:
+            return kept[1]
+        key = self._tenants.key(digest)
+        tenant = self._tenants.tenant(key.tenant_id) if key else None
+        found = (key, tenant) if key and tenant else None
+        if self._seconds > 0:
+            if len(self._known) >= self.MAX_KEYS:
+                self._known.clear()
+            self._known[digest] = (now + self._seconds, found)
+        return found
+
+
+def authenticate(key: str, known: KeyCache, now: datetime) -> tuple[Key, Tenant] | None:
+    """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key."""
+    found = known.find(digest_of(key)) if looks_like_key(key) else None
+    if found is None or not found[0].works(now) or found[1].suspended:
+        return None
+    return found

@@ -151,3 +151,42 @@ _SAFE_LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:@ -]{0,127}$")
 def is_label(text: str) -> bool:
     """May `text` name a tenant or a cost centre?"""
     return bool(_SAFE_LABEL.match(text))
+
+
+def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
+    """InvokeModel's counts: the body's own `usage` first, then its bare counts, then the response's headers.
+
+    None where the service gave no count at all. Sources: each provider's response body in the Bedrock user guide;
+    `x-amzn-bedrock-input-token-count` and `-output-token-count` as Bedrock sends them.
+    """
+    tier = headers.get("x-amzn-bedrock-service-tier")
+    usage = body.get("usage") if isinstance(body, Mapping) else None
+    if isinstance(usage, Mapping):
+        if "input_tokens" in usage:
+            return from_anthropic(usage, raw, tier)
+        if "inputTokens" in usage:
+            return from_converse(usage, raw, tier)
+        if "prompt_tokens" in usage:
+            return from_openai(usage, raw, tier)
+    counted = _body_counts(body) or _header_counts(headers)
+    if counted is None:
+        return None
+    return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], service_tier=tier or "default", raw=raw)
+
+
+def _header_counts(headers: Mapping[str, str]) -> tuple[int, int] | None:
+    given = headers.get("x-amzn-bedrock-input-token-count")
+    made = headers.get("x-amzn-bedrock-output-token-count")
+    return (int(given or 0), int(made or 0)) if given or made else None
+
+
+def _body_counts(body: Any) -> tuple[int, int] | None:
+    """Counts that stand in the body by other names: Titan's and Llama's."""
+    if not isinstance(body, Mapping):
+        return None
+    if "inputTextTokenCount" in body:
+        results = body.get("results") or ()
+        return int(body["inputTextTokenCount"] or 0), sum(int(result.get("tokenCount") or 0) for result in results)
+    if "prompt_token_count" in body:
+        return int(body["prompt_token_count"] or 0), int(body.get("generation_token_count") or 0)
+    return None

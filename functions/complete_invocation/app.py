@@ -1,0 +1,72 @@
+"""The queue's worker: runs a submitted call and keeps its answer for polling.
+
+A job that another worker holds is left in the queue, so that its message comes again; a job that ends, well or badly,
+is taken out of it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from gateway.aws.bedrock import BedrockRuntime
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.job_table import JobTable
+from gateway.aws.payloads import Payloads
+from gateway.aws.sagemaker import SageMakerRuntime
+from gateway.catalog import Catalog, Service
+from gateway.invocation import Context, JobBusy, ModelServices, complete, utc_now
+from gateway.jobs import Ended, JobState
+from gateway.settings import seconds_left, settings
+from gateway.telemetry import logger
+from gateway.wire.compat import CompatRequest, translate
+
+catalog = Catalog.from_json(settings().sagemaker_endpoints)
+models = ModelServices({Service.BEDROCK: BedrockRuntime(), Service.SAGEMAKER: SageMakerRuntime()})
+ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
+jobs = JobTable(
+    settings().results_table,
+    settings().usage_table,
+    settings().jobs_queue_url,
+    Payloads(settings().payloads_bucket),
+    timedelta(seconds=settings().result_retention),
+)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    failed = []
+    for message in event["Records"]:
+        try:
+            work(message["body"], seconds_left(context))
+        except JobBusy:
+            failed.append({"itemIdentifier": message["messageId"]})
+        except Exception as error:  # one bad message must not hold up the others
+            logger().error("job_attempt_failed", extra={"error_type": type(error).__name__})
+            failed.append({"itemIdentifier": message["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+# The queue shows a message again when its worker's time is over, counted from a little before the worker began:
+# by then the lease must have ended, or the message would wait in vain for one more round.
+LEASE_MARGIN = 15.0
+
+
+def work(message: str, seconds: float) -> None:
+    submission = jobs.submission(message)
+    translation = translate(CompatRequest.from_json(submission.request), catalog)
+    lease = utc_now() + timedelta(seconds=max(seconds - LEASE_MARGIN, 1))
+    job = jobs.claim(submission.request_id, utc_now(), lease, len(translation.calls))
+    if job is None:
+        known = jobs.find(submission.request_id)
+        if known is not None and known.state is not JobState.DONE:
+            raise JobBusy
+        return
+    if job.attempts > settings().max_job_attempts * len(translation.calls):
+        ended = Ended(
+            status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
+        )
+        jobs.finish(job, ended, [], utc_now())
+        return
+    caller = submission.caller
+    where = Context(submission.request_id, caller, caller.cost_centre(None), settings().region, lease)
+    complete(job, translation.calls, where, models, ledger, jobs, translation.answer)

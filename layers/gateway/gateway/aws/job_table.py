@@ -1,0 +1,150 @@
+"""Jobs in DynamoDB, their queue in SQS, their large bodies in S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
+from gateway.aws.payloads import Payloads
+from gateway.jobs import Ended, Job, JobState, Submission
+from gateway.tenants import Caller
+from gateway.usage import KeyId, RequestId, TenantId, UsageRecord
+
+UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
+
+
+class JobTable:
+    """`gateway.jobs.Jobs`. `retention` says how long an answer can be polled."""
+
+    def __init__(self, table: str, usage_table: str, queue_url: str, payloads: Payloads, retention: timedelta):
+        self.table = table
+        self._usage_table = usage_table
+        self._queue_url = queue_url
+        self._payloads = payloads
+        self._retention = retention
+        self._dynamodb = client("dynamodb")
+
+    def submit(self, submission: Submission, now: datetime) -> None:
+        self._put(
+            submission.request_id,
+            submission.caller.tenant_id,
+            now,
+            {"state": JobState.QUEUED.value, "attempts": 0, "expires_at": int((now + UNFINISHED).timestamp())},
+        )
+        try:
+            client("sqs").send_message(QueueUrl=self._queue_url, MessageBody=self.message(submission))
+        except Exception:
+            # Nobody will work on it: the client is told that it was not accepted, and no poll should say otherwise.
+            self._dynamodb.delete_item(TableName=self.table, Key=attributes({"request_id": submission.request_id}))
+            raise
+
+    def message(self, submission: Submission) -> str:
+        caller = submission.caller
+        return json.dumps(
+            {
+                "request_id": submission.request_id,
+                "tenant_id": caller.tenant_id,
+                "key_id": caller.key_id,
+                "cost_centres": caller.cost_centres,
+                "request": self._payloads.pack(f"requests/{submission.request_id}.json", submission.request),
+            }
+        )
+
+    def submission(self, message: str) -> Submission:
+        """What a queue message says. Raises KeyError or ValueError on one that `message` did not make."""
+        values = json.loads(message)
+        caller = Caller(TenantId(values["tenant_id"]), KeyId(values["key_id"]), tuple(values["cost_centres"]))
+        return Submission(RequestId(values["request_id"]), caller, self._payloads.unpack(values["request"]))
+
+    def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
+        try:
+            updated = self._dynamodb.update_item(
+                TableName=self.table,
+                Key=attributes({"request_id": request_id}),
+                UpdateExpression="SET #state = :running, lease_until = :lease ADD attempts :attempts",
+                ConditionExpression="#state = :queued OR (#state = :running AND lease_until < :now)",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues=attributes(
+                    {
+                        ":running": JobState.RUNNING.value,
+                        ":queued": JobState.QUEUED.value,
+                        ":lease": instant(lease_until),
+                        ":now": instant(now),
+                        ":attempts": attempts,
+                    }
+                ),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if conditional(error):
+                return None
+            raise
+        return self._job(updated["Attributes"])
+
+    def find(self, request_id: RequestId) -> Job | None:
+        found = self._dynamodb.get_item(
+            TableName=self.table, Key=attributes({"request_id": request_id}), ConsistentRead=True
+        )
+        return self._job(found["Item"]) if "Item" in found else None
+
+    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        kept = self._ended(job.request_id, ended, now)
+        end = {
+            "TableName": self.table,
+            "Key": attributes({"request_id": job.request_id}),
+            "UpdateExpression": "SET #state = :done, ended = :ended, expires_at = :expires",
+            "ConditionExpression": "#state = :running AND attempts = :attempts",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": attributes(
+                {
+                    ":done": JobState.DONE.value,
+                    ":running": JobState.RUNNING.value,
+                    ":attempts": job.attempts,
+                    ":ended": kept["ended"],
+                    ":expires": kept["expires_at"],
+                }
+            ),
+        }
+        writes = [{"Update": end}, *({"Update": settlement(self._usage_table, record)} for record in settled)]
+        try:
+            self._dynamodb.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            if conditional(error):
+                return False
+            raise
+        return True
+
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+        self._put(
+            request_id,
+            tenant_id,
+            now,
+            {"state": JobState.DONE.value, "attempts": 0, **self._ended(request_id, ended, now)},
+        )
+
+    def _ended(self, request_id: RequestId, ended: Ended, now: datetime) -> dict[str, Any]:
+        packed = self._payloads.pack(f"answers/{request_id}.json", vars(ended))
+        return {"ended": packed, "expires_at": int((now + self._retention).timestamp())}
+
+    def _put(self, request_id: str, tenant_id: str, now: datetime, values: dict[str, Any]) -> None:
+        item = {"request_id": request_id, "tenant_id": tenant_id, "submitted_at": instant(now)} | values
+        self._dynamodb.put_item(TableName=self.table, Item=attributes(item))
+
+    def _job(self, item: dict[str, Any]) -> Job:
+        plain = {name: value(attribute) for name, attribute in item.items()}
+        lease_until, ended = plain.get("lease_until"), plain.get("ended")
+        return Job(
+            request_id=RequestId(plain["request_id"]),
+            tenant_id=TenantId(plain["tenant_id"]),
+            state=JobState(plain["state"]),
+            submitted_at=moment(plain["submitted_at"]),
+            attempts=plain["attempts"],
+            lease_until=moment(lease_until) if lease_until else None,
+            ended=Ended(**self._payloads.unpack(ended)) if ended else None,
+        )

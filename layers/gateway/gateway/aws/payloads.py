@@ -1,0 +1,31 @@
+"""JSON too large for a queue message or a table item, kept in S3 by reference."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gateway.aws.clients import client
+
+INLINE_BYTES = 200_000  # an item holds 400 KB, a message 1 MB; below this a value travels inside them
+
+
+class Payloads:
+    """Values by name in one bucket. `pack` answers what to put inline: the value itself, or where it lies."""
+
+    def __init__(self, bucket: str):
+        self.bucket = bucket
+        self._s3 = client("s3")
+
+    def pack(self, key: str, value: Any) -> str:
+        text = json.dumps(value, separators=(",", ":"))
+        if len(text) <= INLINE_BYTES and len(text.encode()) <= INLINE_BYTES:
+            return json.dumps({"inline": value}, separators=(",", ":"))
+        self._s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType="application/json")
+        return json.dumps({"key": key})
+
+    def unpack(self, packed: str) -> Any:
+        values = json.loads(packed)
+        if "key" not in values:
+            return values["inline"]
+        return json.loads(self._s3.get_object(Bucket=self.bucket, Key=values["key"])["Body"].read())

@@ -1,0 +1,111 @@
+"""What a model service's refusal means for a client: its own status, a stable code, a sentence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+
+from gateway.errors import UpstreamError
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a client is told of one kind of refusal. `ran`: may the model have run and used something?"""
+
+    status: int
+    code: str
+    sentence: str
+    retry_after: int | None = None
+    ran: bool = False
+
+
+_INVALID = Refusal(400, "model_rejected_request", "The model does not accept the request")
+_QUOTA = Refusal(400, "model_quota_exceeded", "A service quota is used up. Ask the gateway's operators.")
+_CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Try again.")
+_DENIED = Refusal(403, "model_access_denied", "The gateway has no access to this model. Ask its operators.")
+_NOT_FOUND = Refusal(404, "model_not_found", "There is no such model here. See /list_foundation_models.")
+_TIMEOUT = Refusal(408, "model_timeout", "The model did not answer in time. Ask for less, or submit the call.")
+_FAILED = Refusal(424, "model_error", "The model failed while answering. Try again.")
+_THROTTLED = Refusal(429, "model_throttled", "The model takes no more requests now. Wait, then try again.", 1)
+_NOT_READY = Refusal(429, "model_not_ready", "The model is not ready yet. Wait, then try again.", 5)
+_UNAVAILABLE = Refusal(503, "model_unavailable", "The model's service is unavailable now. Wait, then try again.", 1)
+
+# By the service's error type; statuses as in the bedrock-runtime service model, but a 500 there is our 503.
+_BY_TYPE = {
+    "ValidationException": _INVALID,
+    "ValidationError": _INVALID,
+    "ServiceQuotaExceededException": _QUOTA,
+    "ConflictException": _CONFLICT,
+    "AccessDeniedException": _DENIED,
+    "AccessDenied": _DENIED,
+    "ResourceNotFoundException": _NOT_FOUND,
+    "ModelTimeoutException": _TIMEOUT,
+    "ModelErrorException": _FAILED,
+    "ModelError": _FAILED,
+    "ModelStreamErrorException": replace(_FAILED, ran=True),
+    "ThrottlingException": _THROTTLED,
+    "Throttling": _THROTTLED,
+    "ModelNotReadyException": _NOT_READY,
+    "InternalServerException": _UNAVAILABLE,
+    "InternalFailure": _UNAVAILABLE,
+    "InternalDependencyException": _UNAVAILABLE,
+    "ServiceUnavailableException": _UNAVAILABLE,
+    "ServiceUnavailable": _UNAVAILABLE,
+}
+_BY_STATUS = {400: _INVALID, 403: _DENIED, 404: _NOT_FOUND, 408: _TIMEOUT, 424: _FAILED, 429: _THROTTLED}
+
+_ARNS = re.compile(r"arn:aws[\w-]*:[^\s\"']+")
+_ACCOUNTS = re.compile(r"\b\d{12}\b")
+
+
+def safe(message: str) -> str:
+    """The service's own words, without ARNs and account ids."""
+    return _ACCOUNTS.sub("…", _ARNS.sub("…", message))[:500]
+
+
+def refused(error: ClientError) -> UpstreamError:
+    """The problem of a service's answer."""
+    error_type = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 502))
+    refusal = _BY_TYPE.get(error_type) or _BY_STATUS.get(status, _UNAVAILABLE)
+    sentence = refusal.sentence
+    if refusal is _INVALID:
+        said = safe(str(error.response.get("Error", {}).get("Message", "")))
+        sentence = f"{sentence}: {said}" if said else f"{sentence}."
+    return _problem(refusal, sentence, error_type)
+
+
+def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = False) -> UpstreamError:
+    return UpstreamError(
+        sentence,
+        code=refusal.code,
+        status=refusal.status,
+        error_type=error_type,
+        retry_after=refusal.retry_after,
+        ran=refusal.ran or ran,
+    )
+
+
+def unreachable(error: BotoCoreError) -> UpstreamError:
+    """The problem of a call that got no answer. Once it was sent, the model may have run."""
+    error_type = type(error).__name__
+    if isinstance(error, ParamValidationError):
+        report = str(error).partition("\n")[2].partition("\n")[0]
+        said = safe(re.sub(r", value: .*?, type:", ", type:", report))
+        return _problem(_INVALID, f"{_INVALID.sentence}: {said}", error_type)
+    if isinstance(error, ReadTimeoutError):
+        return _problem(_TIMEOUT, _TIMEOUT.sentence, error_type, ran=True)
+    unsent = isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
+    return _problem(
+        _UNAVAILABLE, "The model's service cannot be reached now. Wait, then try again.", error_type, ran=not unsent
+    )

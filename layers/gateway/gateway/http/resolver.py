@@ -1,0 +1,101 @@
+"""The resolver that every API function starts from: who calls, what they sent, and problems for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.http.problems import JSON, Unfit, problem
+from gateway.telemetry import logger
+from gateway.tenants import Caller
+from gateway.usage import KeyId, RequestId, TenantId
+
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def request_id(app: APIGatewayRestResolver) -> RequestId:
+    """API Gateway's id of the request: in every answer, in the ledger, and what a client polls with."""
+    return RequestId(app.current_event.request_context.request_id or "")
+
+
+def caller(app: APIGatewayRestResolver) -> Caller:
+    """Who calls, as the authorizer said. Nothing that the client sent takes part."""
+    said = app.current_event.request_context.authorizer
+    centres = json.loads(said.get("cost_centres") or "[]")
+    return Caller(TenantId(said["tenant_id"]), KeyId(said["key_id"]), tuple(centres))
+
+
+def received_at(app: APIGatewayRestResolver) -> float:
+    """When API Gateway received the request, in seconds since the epoch: its patience counts from here."""
+    return (app.current_event.request_context.request_time_epoch or 0) / 1000
+
+
+def header(app: APIGatewayRestResolver, name: str) -> str | None:
+    return app.current_event.headers.get(name)
+
+
+def query(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
+    """The query parameters, as the spec's schema. Raises BadRequest."""
+    try:
+        return schema.model_validate(app.current_event.query_string_parameters or {})
+    except ValidationError as error:
+        raise Unfit(error, "query", "invalid_parameters") from error
+
+
+def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
+    """The JSON body, fit to the spec's schema, as it was sent. Raises BadRequest."""
+    try:
+        sent = json.loads(app.current_event.decoded_body or "")
+    except ValueError as error:
+        raise BadRequest("The body must be JSON.", code="invalid_body") from error
+    try:
+        schema.model_validate(sent)
+    except ValidationError as error:
+        raise Unfit(error, "body", "invalid_body") from error
+    return dict(sent)
+
+
+def answer(app: APIGatewayRestResolver, content: Any) -> Response[str]:
+    return Response(200, JSON, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)})
+
+
+def api() -> APIGatewayRestResolver:
+    """A resolver whose every error is a problem."""
+    app = APIGatewayRestResolver()
+
+    @app.exception_handler(GatewayError)
+    def gateway_error(error: GatewayError) -> Response[str]:
+        logger().info("refused", extra={"code": error.code, "status": error.status, "request_id": request_id(app)})
+        return problem(error, request_id(app), getattr(error, "details", None))
+
+    @app.exception_handler(NotFoundError)
+    def not_found(_: NotFoundError) -> Response[str]:
+        return problem(
+            NotFound("There is no such operation. See openapi.yaml.", code="route_not_found"), request_id(app)
+        )
+
+    @app.exception_handler(Exception)
+    def unexpected(error: Exception) -> Response[str]:
+        # The type alone: a message may quote what a client sent.
+        logger().error(
+            "failed", extra={"error_type": type(error).__name__, "where": _where(error), "request_id": request_id(app)}
+        )
+        sentence = "The gateway failed. Try again; if it stays, give the request_id to its operators."
+        return problem(GatewayError(sentence), request_id(app))
+
+    return app
+
+
+def _where(error: BaseException) -> list[str]:
+    """Files and lines of the trace, without any value."""
+    places, trace = [], error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-8:]

@@ -1,0 +1,130 @@
+"""Jobs: calls whose answer is kept for polling, because they were submitted or outlived API Gateway's patience.
+
+A submitted job is `queued`, is claimed by a worker (`running`, with a lease), and ends as `done` with its answer or its
+problem. Its worker may crash, and its message may come twice: a claim succeeds only where no live lease is held, and
+the end of a job is written together with the settlement of its usage, both or neither. So a tenant is charged for the
+one attempt whose answer is kept; an attempt that nobody finished is swept as `unsettled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from gateway.errors import GatewayError
+from gateway.ledger import Ledger
+from gateway.tenants import Caller
+from gateway.usage import RequestId, TenantId, UsageRecord
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a call ended: with the body of a success, or with a problem."""
+
+    body: Any = None
+    status: int = 200
+    code: str = ""
+    message: str = ""
+
+    @classmethod
+    def failed(cls, error: GatewayError) -> Ended:
+        return cls(status=error.status, code=error.code, message=error.message)
+
+    @property
+    def error(self) -> GatewayError | None:
+        if not self.code:
+            return None
+        return GatewayError(self.message, code=self.code, status=self.status)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All that a worker needs to make the call: who submitted what. `request` is the wire format's own."""
+
+    request_id: RequestId
+    caller: Caller
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The state of a kept call. `attempts` counts the ledger rows that it has begun."""
+
+    request_id: RequestId
+    tenant_id: TenantId
+    state: JobState
+    submitted_at: datetime
+    attempts: int = 0
+    lease_until: datetime | None = None
+    ended: Ended | None = None
+
+    def may_be_claimed(self, now: datetime) -> bool:
+        leased = self.state is JobState.RUNNING and self.lease_until is not None and now < self.lease_until
+        return self.state is not JobState.DONE and not leased
+
+    def lost(self, now: datetime, patience: timedelta) -> bool:
+        """Has nobody worked on it for so long that nobody will?"""
+        return self.state is not JobState.DONE and now > (self.lease_until or self.submitted_at) + patience
+
+
+class Jobs(Protocol):
+    """Where jobs are kept. Implemented in memory (here) and by `gateway.aws.job_table`."""
+
+    def submit(self, submission: Submission, now: datetime) -> None:
+        """Keep the job and hand it to a worker."""
+
+    def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
+        """Take the job for `attempts` more attempts; None where it is done, or somebody else's lease lives."""
+
+    def find(self, request_id: RequestId) -> Job | None: ...
+
+    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
+
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+        """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""
+
+
+class InMemoryJobs:
+    """Jobs as a dict, beside the ledger that their ends settle."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.jobs: dict[RequestId, Job] = {}
+        self.queue: list[Submission] = []
+
+    def submit(self, submission: Submission, now: datetime) -> None:
+        job = Job(submission.request_id, submission.caller.tenant_id, JobState.QUEUED, now)
+        self.jobs[submission.request_id] = job
+        self.queue.append(submission)
+
+    def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
+        job = self.jobs[request_id]
+        if not job.may_be_claimed(now):
+            return None
+        claimed = replace(job, state=JobState.RUNNING, lease_until=lease_until, attempts=job.attempts + attempts)
+        self.jobs[request_id] = claimed
+        return claimed
+
+    def find(self, request_id: RequestId) -> Job | None:
+        return self.jobs.get(request_id)
+
+    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        if self.jobs[job.request_id] != job:
+            return False
+        self.jobs[job.request_id] = replace(job, state=JobState.DONE, ended=ended)
+        for record in settled:
+            self.ledger.settle(record)
+        return True
+
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+        self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)

@@ -1,0 +1,102 @@
+"""What a tenant has used, straight from the ledger, added up by model, cost centre, day or hour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+from gateway.errors import BadRequest
+from gateway.pricing import ZERO, PriceBook
+from gateway.usage import UNKNOWN, Outcome, UsageRecord
+
+MAX_SPAN = timedelta(days=31)
+_KEYS: dict[str, Callable[[UsageRecord], str]] = {
+    "model": lambda record: record.model_id,
+    "cost_centre": lambda record: record.cost_centre,
+    "day": lambda record: record.started_at.date().isoformat(),
+    "hour": lambda record: f"{record.hour}:00:00Z",
+}
+
+
+@dataclass
+class Totals:
+    """Sums over rows. `invocations` counts calls that used something, whatever they cost."""
+
+    invocations: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    images: int = 0
+    input_cost: Decimal = ZERO
+    output_cost: Decimal = ZERO
+    cost: Decimal = ZERO
+    unpriced_invocations: int = 0
+    open_invocations: int = 0
+
+    def add(self, record: UsageRecord, book: PriceBook) -> None:
+        if record.is_open:
+            self.open_invocations += 1
+        if record.outcome not in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
+            return
+        self.invocations += 1
+        self.input_tokens += record.usage.input_tokens
+        self.output_tokens += record.usage.output_tokens
+        self.cache_read_tokens += record.usage.cache_read_tokens
+        self.cache_write_5m_tokens += record.usage.cache_write_5m_tokens
+        self.cache_write_1h_tokens += record.usage.cache_write_1h_tokens
+        self.images += record.usage.images
+        charge = book.charge_record(record)
+        if charge is None:
+            self.unpriced_invocations += record.usage.source != UNKNOWN
+            return
+        self.input_cost += charge.input_cost
+        self.output_cost += charge.output_cost
+        self.cost += charge.cost
+
+
+def add_up(records: Iterable[UsageRecord], group_by: str, book: PriceBook) -> tuple[Totals, dict[str, Totals]]:
+    """All records together, and by the group's key in its order."""
+    total = Totals()
+    lines: dict[str, Totals] = {}
+    for record in records:
+        total.add(record, book)
+        lines.setdefault(_KEYS[group_by](record), Totals()).add(record, book)
+    return total, dict(sorted(lines.items()))
+
+
+def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, datetime]:
+    """The moments that a report covers: today where `start` is not said, until now where `end` is not."""
+    begins = _moment(start, "start") if start else now.replace(hour=0, minute=0, second=0, microsecond=0)
+    ends = _moment(end, "end", end_of_day=True) if end else now
+    if ends <= begins:
+        raise BadRequest(f"end must be after start; start is {begins:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
+    if ends - begins > MAX_SPAN:
+        last = begins + MAX_SPAN
+        raise BadRequest(
+            f"A report spans at most {MAX_SPAN.days} days: with this start, end is {last:%Y-%m-%dT%H:%M:%SZ} at the latest.",
+            code="time_range_too_long",
+        )
+    return begins, ends
+
+
+def _moment(text: str, name: str, *, end_of_day: bool = False) -> datetime:
+    try:
+        if len(text) == 10:
+            day = datetime.combine(date.fromisoformat(text), time(), UTC)
+            return day + timedelta(days=1) if end_of_day else day
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except ValueError as error:
+        raise BadRequest(
+            f"{name} must be a date or an RFC 3339 date-time, like 2026-11-24T00:00:00Z.", code="invalid_time"
+        ) from error
+
+
+def money(amount: Decimal) -> str:
+    """A decimal string without an exponent and without idle zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
