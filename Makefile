@@ -1,0 +1,47 @@
+# Every target sets up what it needs. PYTHON may name any Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONPATH := layers/gateway:.
+
+.PHONY: dev costs test check lint types generate lock build deploy-local bench clean
+
+.venv/ready: requirements.lock
+	$(PYTHON) scripts/set_up.py .venv requirements.lock
+
+dev: .venv/ready ## serve the whole gateway on this machine
+	@exec $(BIN)/python -m scripts.dev
+
+costs: .venv/ready ## aggregate what was metered so far, and print the report
+	@$(BIN)/python -m scripts.costs
+
+test: .venv/ready ## all tests
+	$(BIN)/python -m pytest
+
+check: lint types contract ## all that CI checks beside the tests
+
+lint: .venv/ready ## style, imports, template
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml
+
+types: .venv/ready ## strict types, function by function: each is an `app`
+	$(BIN)/python -m scripts.check_types
+
+contract: .venv/ready ## what is generated is what openapi.yaml says
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.lock_layers --check
+
+generate: .venv/ready ## schemas from openapi.yaml
+	$(BIN)/python -m scripts.generate_schemas
+
+lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
+	$(BIN)/python -m scripts.lock_layers
+
+build: .venv/ready ## sam build, with the pinned SAM CLI
+	$(BIN)/python -m scripts.sam build
+
+deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
+	$(BIN)/python -m scripts.deploy_local
+
+bench: .venv/ready ## figures as ratios against a baseline in the same run
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove what builds and runs leave behind
+	rm -rf .venv .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
