@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import sys
 import threading
 
 from scripts.dev.model_stand_in.server import ModelStandIn
@@ -37,7 +36,9 @@ def main() -> None:
 
 
 def _set_at_end_of_input(stopped: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not sys.stdin: a thread that holds its lock while the interpreter ends is a fatal error.
+    while os.read(0, 4096):
+        pass
     stopped.set()
 
 

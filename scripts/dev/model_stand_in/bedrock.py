@@ -2,7 +2,8 @@
 
 import base64
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from scripts.dev.model_stand_in.calls import Call, Throttle
 from scripts.dev.model_stand_in.catalog import FoundationModel, find_model
@@ -19,6 +20,8 @@ from scripts.dev.model_stand_in.pictures import read_picture, write_picture
 from scripts.dev.model_stand_in.prompt_cache import PromptCache
 from scripts.dev.model_stand_in.vectors import read_embedding, write_embedding
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _OPERATIONS = {
     "converse": "Converse",
     "converse-stream": "ConverseStream",
@@ -70,7 +73,7 @@ class Bedrock:
             raise invalid("The model is unsupported for streaming.")
         call.served.request_metadata = body.get("requestMetadata")
         call.served.service_tier = tier_of(body) or "default"
-        ask = read_converse(call.served.model_id, body)
+        ask = _reading(read_converse, call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         caches = bool(model and model.caches)
         if streaming:
@@ -82,7 +85,7 @@ class Bedrock:
     def _invoke(self, call: Call, model: FoundationModel | None, body: dict[str, Any]) -> None:
         exchange = call.exchange
         if metadata := exchange.headers.get("x-amzn-bedrock-request-metadata"):
-            call.served.request_metadata = json.loads(metadata)
+            call.served.request_metadata = _json(metadata)
         call.served.service_tier = exchange.headers.get("x-amzn-bedrock-service-tier", "default")
         dialect = model.dialect if model else guess_dialect(call.served.model_id, body)
         streaming = call.served.operation == "InvokeModelWithResponseStream"
@@ -97,7 +100,7 @@ class Bedrock:
 
     def _invoke_text(self, call: Call, name: str, body: dict[str, Any], streaming: bool) -> None:
         dialect = TEXT_DIALECTS[name]
-        ask = dialect.read(call.served.model_id, body)
+        ask = _reading(dialect.read, call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         if streaming:
             events = (_chunk(part) for part in dialect.chunks(ask, answer))
@@ -116,7 +119,7 @@ class Bedrock:
         return self._model.generate(ask, self._cache.split(ask.model_id, ask.prompt), streaming)
 
     def _embed(self, call: Call, dialect: str, body: dict[str, Any]) -> None:
-        request = read_embedding(dialect, call.served.model_id, body)
+        request = _reading(read_embedding, dialect, call.served.model_id, body)
         directives = read_directives(request.prompt)
         call.served.input_images = len(request.images)
         call.obey(directives, self._throttle, BEDROCK)
@@ -129,7 +132,7 @@ class Bedrock:
         call.answer(response, headers, usage, cut=directives.cut is not None)
 
     def _paint(self, call: Call, dialect: str, body: dict[str, Any]) -> None:
-        painting = read_picture(dialect, body)
+        painting = _reading(read_picture, dialect, body)
         directives = read_directives(painting.prompt)
         call.served.input_images = painting.input_images
         call.obey(directives, self._throttle, BEDROCK)
@@ -147,13 +150,13 @@ class Bedrock:
     def _count_tokens(self, call: Call, model: FoundationModel | None, body: dict[str, Any]) -> None:
         asked = body.get("input") or {}
         if "converse" in asked:
-            ask = read_converse(call.served.model_id, asked["converse"])
+            ask = _reading(read_converse, call.served.model_id, asked["converse"])
         elif "invokeModel" in asked:
             inner = _json(base64.b64decode(asked["invokeModel"].get("body", "")))
             dialect = model.dialect if model else guess_dialect(call.served.model_id, inner)
             if dialect not in TEXT_DIALECTS:
                 raise invalid("The provided model doesn't support counting tokens.")
-            ask = TEXT_DIALECTS[dialect].read(call.served.model_id, inner)
+            ask = _reading(TEXT_DIALECTS[dialect].read, call.served.model_id, inner)
         else:
             raise invalid("The input field must set one of the following keys: invokeModel, converse.")
         call.obey(ask.directives, self._throttle, BEDROCK)
@@ -165,7 +168,7 @@ def _body(exchange: Exchange) -> dict[str, Any]:
     return _json(exchange.body)
 
 
-def _json(data: bytes) -> dict[str, Any]:
+def _json(data: bytes | str) -> dict[str, Any]:
     try:
         body = json.loads(data)
     except ValueError:
@@ -173,6 +176,14 @@ def _json(data: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise invalid("Malformed input request: expected type: JSONObject, please reformat your input and try again.")
     return body
+
+
+def _reading(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read a body; a value of a wrong type in it is the caller's mistake, as it is on AWS, and not a fault of ours."""
+    try:
+        return read(*args, **kwargs)
+    except (AttributeError, TypeError, LookupError, ValueError) as error:
+        raise invalid(f"Malformed input request: {error}, please reformat your input and try again.") from error
 
 
 def _overridden(usage: Usage, directives: Directives) -> Usage:

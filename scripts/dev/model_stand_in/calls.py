@@ -1,5 +1,6 @@
 """One metered call: wait and refuse as the prompt asks, run the model, write the ledger, answer, in that order."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -106,10 +107,10 @@ class Call:
             self.exchange.begin(headers)
             self._send(events, generation, directives)
         except ClientGone:
-            self._settle(generation.finish().usage, completed=False)
+            self._settle(_all_of(generation), completed=False)
             raise
         except StreamCut:
-            self._settle(generation.finish().usage, completed=False)
+            self._settle(_all_of(generation), completed=False)
             self.exchange.cut()
         except StreamBroke as broke:
             self._break(str(broke), generation)
@@ -159,6 +160,13 @@ class Call:
         self._written = True
         self.served.completed, self.served.billed = completed, billed
         self._ledger.append(self.served)
+
+
+def _all_of(generation: Generation) -> Usage:
+    """What is billed when the client is lost: the whole answer, or as much as the model managed to say."""
+    with contextlib.suppress(StreamBroke):
+        generation.finish()
+    return generation.usage_so_far
 
 
 def _break_if_asked(sent: int, directives: Directives) -> None:

@@ -196,17 +196,26 @@ def _read_block(block: Any, where: str, prompt: Prompt, known: list[str] | tuple
             prompt.show(_source(value, where), f"image/{value.get('format', 'png')}")
         case "document":
             source = value.get("source") or {}
-            text = source.get("text") or _source(value, where)
-            prompt.attach(text, len(text.encode()) if "text" in source else _decoded_size(text, where))
+            if "text" in source:
+                prompt.attach(source["text"], len(source["text"].encode()), source["text"])
+            else:
+                data = _source(value, where)
+                plain = value.get("format") in ("txt", "md", "csv", "html") and "bytes" in source
+                text = base64.b64decode(data).decode(errors="replace") if plain else None
+                prompt.attach(data, _decoded_size(data, where), text)
         case "video" | "audio":
             data = _source(value, where)
             prompt.attach(data, _decoded_size(data, where))
+        case "toolUse":
+            prompt.call_tool(str(value.get("toolUseId")), str(value.get("name")), value.get("input"))
         case "toolResult":
+            prompt.tool_result(str(value.get("toolUseId")))
             for index, inner in enumerate(_list(value, "content")):
                 if "json" in inner:
                     prompt.declare(inner["json"])
                 else:
                     _read_block(inner, f"{where}.toolResult.content.{index}", prompt, _BLOCKS)
+            prompt.turn("user")
         case "cachePoint":
             ttl: Ttl = "1h" if value.get("ttl") == "1h" else "5m"
             prompt.cache_point(ttl)

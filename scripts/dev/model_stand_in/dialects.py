@@ -113,15 +113,10 @@ def _write_titan(ask: Ask, answer: Generation) -> Json:
 
 def _chunk_titan(ask: Ask, answer: Generation) -> Iterator[Json]:
     chunk: Json = {"index": 0, "totalOutputTextTokenCount": None, "completionReason": None, "inputTextTokenCount": None}
-    for text in _texts(answer):
-        yield {"outputText": text, **chunk}
-    counts = _counted(
-        ask,
-        {
-            "totalOutputTextTokenCount": answer.usage.output_tokens,
-            "inputTextTokenCount": answer.usage.input_tokens,
-        },
-    )
+    for index, text in enumerate(_texts(answer)):
+        known = _counted(ask, {"inputTextTokenCount": answer.usage.input_tokens or None}) if index == 0 else {}
+        yield {"outputText": text, **chunk, **known}
+    counts = _counted(ask, {"totalOutputTextTokenCount": answer.usage.output_tokens})
     ended = {"completionReason": _TITAN_STOP[answer.stop], **counts, **invocation_metrics(ask, answer)}
     yield {"outputText": "", **chunk, **ended}
 
@@ -304,12 +299,10 @@ def _write_llama(ask: Ask, answer: Generation) -> Json:
 
 def _chunk_llama(ask: Ask, answer: Generation) -> Iterator[Json]:
     for index, text in enumerate(_texts(answer), 1):
-        counts = _counted(ask, {"prompt_token_count": None, "generation_token_count": index})
+        known = answer.usage.input_tokens or None if index == 1 else None
+        counts = _counted(ask, {"prompt_token_count": known, "generation_token_count": index})
         yield {"generation": text, **counts, "stop_reason": None}
-    counts = _counted(
-        ask,
-        {"prompt_token_count": answer.usage.input_tokens, "generation_token_count": answer.usage.output_tokens},
-    )
+    counts = _counted(ask, {"prompt_token_count": None, "generation_token_count": answer.usage.output_tokens})
     ended = {"generation": "", **counts, "stop_reason": _SHORT_STOP[answer.stop]}
     yield {**ended, **invocation_metrics(ask, answer)}
 
@@ -358,7 +351,10 @@ def _read_chat(model_id: str, body: Json) -> Ask:
             "Malformed input request: #/messages: expected minItems: 1, please reformat your input and try again."
         )
     for message in body["messages"]:
-        prompt.turn(message.get("role", "user"))
+        if message.get("role") == "tool":
+            prompt.tool_result(message.get("tool_call_id", ""))
+        else:
+            prompt.turn(message.get("role", "user"))
         content = message.get("content")
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
             if part.get("type") == "image_url":
@@ -366,8 +362,11 @@ def _read_chat(model_id: str, body: Json) -> Ask:
                 prompt.show(url["url"] if isinstance(url, dict) else url)
             elif part.get("text"):
                 prompt.say(part["text"])
-        if message.get("tool_calls"):
-            prompt.declare(message["tool_calls"])
+        for call in message.get("tool_calls") or ():
+            function = call.get("function", {})
+            prompt.call_tool(
+                call.get("id", ""), function.get("name", ""), json.loads(function.get("arguments") or "{}")
+            )
     stop = body.get("stop") or ()
     ask = Ask(
         model_id,
@@ -507,11 +506,15 @@ def _read_claude_block(block: Json, where: str, prompt: Prompt) -> None:
             source = block.get("source") or {}
             data = source.get("data") or ""
             prompt.attach(data, len(data) if source.get("type") == "text" else len(base64.b64decode(data)))
+        case "tool_use":
+            prompt.call_tool(str(block.get("id")), str(block.get("name")), block.get("input"))
         case "tool_result":
             content = block.get("content") or []
+            prompt.tool_result(str(block.get("tool_use_id")))
             for inner in [{"type": "text", "text": content}] if isinstance(content, str) else content:
                 _read_claude_block(inner, where, prompt)
-        case "tool_use" | "thinking" | "redacted_thinking" | "search_result" | "server_tool_use":
+            prompt.turn("user")
+        case "thinking" | "redacted_thinking" | "search_result" | "server_tool_use":
             prompt.declare({key: value for key, value in block.items() if key != "cache_control"})
         case kind:
             raise invalid(f"{where}: Input tag '{kind}' found using 'type' does not match any of the expected tags")

@@ -104,6 +104,12 @@ class Exchange:
 
 def refuse(exchange: Exchange, refusal: Refusal) -> None:
     """Answer an error as AWS does: the type in a header, the sentence in the body."""
+    if exchange.segments[:1] == ["endpoints"]:
+        body: dict[str, Any] = {"Message": refusal.message}
+        if refusal.type == "ModelError":
+            body.update(OriginalStatusCode=500, OriginalMessage=refusal.message, LogStreamArn="")
+        exchange.send_json(refusal.status, body, {"x-amzn-ErrorType": refusal.type})
+        return
     kind = f"{refusal.type}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     exchange.send_json(refusal.status, {"message": refusal.message}, {"x-amzn-ErrorType": kind})
 

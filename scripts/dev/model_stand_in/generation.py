@@ -14,6 +14,8 @@ Ttl = Literal["5m", "1h"]
 Kind = Literal["reasoning", "text", "tool"]
 Stop = Literal["end", "length", "stop_sequence", "tool"]
 _USUAL_DELTAS = 5
+_NO_LIMIT = 1 << 30
+_THINKING = "Thinking about the question. "
 
 
 class Part(NamedTuple):
@@ -48,9 +50,22 @@ class Prompt:
         url = image if image.startswith("data:") else f"data:{media_type};base64,{image}"
         self.chat[-1]["content"].append({"type": "image_url", "image_url": {"url": url}})
 
-    def attach(self, document: str, size: int) -> None:
-        """Add `size` bytes of a document to the current message."""
+    def attach(self, document: str, size: int, text: str | None = None) -> None:
+        """Add `size` bytes of a document to the current message; `text` is what an upstream can read of it."""
         self.parts.append(Part(document, count_bytes(size)))
+        if text is not None:
+            self.chat[-1]["content"].append({"type": "text", "text": text})
+
+    def call_tool(self, identifier: str, name: str, arguments: Any) -> None:
+        """Add a tool call that the model made in an earlier turn."""
+        self.declare({"name": name, "input": arguments})
+        function = {"name": name, "arguments": json.dumps(arguments)}
+        call = {"id": identifier, "type": "function", "function": function}
+        self.chat[-1].setdefault("tool_calls", []).append(call)
+
+    def tool_result(self, identifier: str) -> None:
+        """Begin what a tool returned; the next `turn` ends it."""
+        self.chat.append({"role": "tool", "tool_call_id": identifier, "content": []})
 
     def declare(self, definition: Any) -> None:
         """Add what is counted but not said: a tool's definition, a tool call of an earlier turn."""
@@ -183,34 +198,33 @@ class DeterministicModel:
     """The same question always gets the same answer, as long as it is asked to be and never longer than allowed."""
 
     def generate(self, ask: Ask, usage: Usage, stream: bool) -> Generation:
-        """Plan the whole answer, then say it delta by delta."""
+        """Plan the whole answer (it thinks, speaks, calls a tool), then say it delta by delta."""
         wish = ask.directives
-        room = ask.max_tokens if ask.max_tokens is not None else 1 << 30
-        deltas: list[Delta] = []
-        reasoning = min(wish.reasoning, room - 1)
-        if reasoning > 0:
-            deltas.append(Delta("reasoning", words(f"Thinking about {fingerprint(ask.prompt.text)}. ", reasoning)))
-            room -= reasoning
+        limit = ask.max_tokens or _NO_LIMIT
+        reasoning = max(0, min(wish.reasoning, min(limit, wish.tokens_out or limit) - 1))
         tool = self._tool(ask)
-        stop: Stop = "tool" if tool else "end"
-        stop_sequence = None
-        if tool is None or wish.tokens_out is not None:
-            text, cut_off = self._text(ask, room, reasoning)
-            for sequence in ask.stop_sequences:
-                if sequence and sequence in text:
-                    text, stop, stop_sequence, cut_off = text[: text.index(sequence)], "stop_sequence", sequence, False
-            if cut_off:
-                stop, tool = "length", None
-            deltas.extend(Delta("text", piece) for piece in _pieces(text, wish.chunks))
-        else:
-            text = ""
         arguments = json.dumps(_arguments(tool, ask.prompt.text)) if tool else ""
-        if tool:
-            deltas.extend(Delta("tool", piece) for piece in _pieces(arguments, 2))
-        counted = replace(
-            usage,
-            output_tokens=reasoning * (reasoning > 0) + sum(count_tokens(said) for said in (text, arguments) if said),
+        spent = reasoning + (count_tokens(arguments) if tool else 0)
+        if spent > limit:
+            tool, arguments, spent = None, "", reasoning
+        opening = (
+            f"{ask.model_id} answers {fingerprint(ask.model_id + ask.prompt.text)} after {ask.prompt.tokens} tokens. "
         )
+        wanted = self._text_tokens(ask, opening, spent, tool)
+        text = words(opening, min(wanted, limit - spent))
+        stop: Stop = "length" if wanted > limit - spent else "tool" if tool else "end"
+        stop_sequence = None
+        for sequence in filter(None, ask.stop_sequences):
+            if sequence in text:
+                text, stop, stop_sequence = text[: text.index(sequence)], "stop_sequence", sequence
+        if stop != "tool":
+            tool, arguments = None, ""
+
+        deltas = [Delta("reasoning", words(_THINKING, reasoning))] if reasoning else []
+        deltas += [Delta("text", piece) for piece in _pieces(text, wish.chunks) if text]
+        deltas += [Delta("tool", piece) for piece in _pieces(arguments, 2) if tool]
+        said = reasoning + sum(count_tokens(piece) for piece in (text, arguments) if piece)
+        counted = replace(usage, output_tokens=said)
         if wish.usage:
             counted = Usage(**{**asdict(counted), **dict(wish.usage)})
         generation = Generation(iter(()), counted, stop, tool.name if tool else None)
@@ -219,15 +233,13 @@ class DeterministicModel:
         return generation
 
     @staticmethod
-    def _text(ask: Ask, room: int, spent: int) -> tuple[str, bool]:
-        name = fingerprint(ask.model_id + ask.prompt.text)
-        opening = f"{ask.model_id} answers {name} after {ask.prompt.tokens} tokens. "
+    def _text_tokens(ask: Ask, opening: str, spent: int, tool: Tool | None) -> int:
         wish = ask.directives
         if wish.tokens_out is not None:
-            wanted = max(1, wish.tokens_out - max(0, spent))
-        else:
-            wanted = max(count_tokens(opening) + int(name[:2], 16) % 16, (wish.chunks or 0))
-        return words(opening, min(wanted, room)), wanted > room
+            return max(0, wish.tokens_out - spent)
+        if tool:
+            return 0
+        return max(count_tokens(opening) + int(fingerprint(opening)[:2], 16) % 16, wish.chunks or 0)
 
     @staticmethod
     def _tool(ask: Ask) -> Tool | None:

@@ -5,8 +5,10 @@ A line is written before the last byte of its answer, so a client that has its a
 
 import json
 import threading
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -95,7 +97,7 @@ class Ledger:
     def after(self, seq: int = 0) -> list[dict[str, Any]]:
         """The lines with a higher number than `seq`."""
         with self._lock:
-            return [record for record in self._records if record["seq"] > seq]
+            return self._records[bisect_right(self._records, seq, key=itemgetter("seq")) :]
 
     def summary(self) -> dict[str, dict[str, int]]:
         """Totals by model id of what was billed, and how many calls were not."""

@@ -84,8 +84,11 @@ class OpenAIUpstream:
 
 
 def _whole(response: http.client.HTTPResponse, generation: Generation) -> Iterator[Delta]:
-    answer = json.loads(response.read())
-    choice = answer["choices"][0]
+    try:
+        answer = json.loads(response.read())
+        choice = answer["choices"][0]
+    except (OSError, ValueError, LookupError, http.client.HTTPException) as error:
+        raise replace(BEDROCK["modelerror"], message=f"The upstream model's answer is broken: {error}") from error
     _take_usage(answer, generation)
     message = choice.get("message") or {}
     if message.get("reasoning_content"):
@@ -148,7 +151,11 @@ def _take_usage(answer: dict[str, Any], generation: Generation) -> None:
 
 
 def _messages(ask: Ask) -> list[dict[str, Any]]:
-    return [{**message, "content": _content(message["content"])} for message in ask.prompt.chat]
+    return [
+        {**message, "content": _content(message["content"])}
+        for message in ask.prompt.chat
+        if message["content"] or "tool_calls" in message or message["role"] == "tool"
+    ]
 
 
 def _content(parts: list[dict[str, Any]]) -> Any:
