@@ -29,6 +29,9 @@ _STREAM_ERRORS: dict[str, dict[str, Any]] = {
 }
 
 
+_END = 1 << 30  # More events than any stream has: what is to happen later than that happens at the end.
+
+
 class Throttle:
     """Counts the calls that share a label, so that the first of them can be refused."""
 
@@ -123,15 +126,19 @@ class Call:
     def _send(self, events: Iterator[bytes], generation: Generation, directives: Directives) -> None:
         sent, held = 0, b""
         try:
-            for event in events:
+            while True:
                 _break_if_asked(sent, directives)
+                event = next(events, b"")
+                if not event:
+                    _break_if_asked(_END, directives)
+                    break
                 if held:
                     self.exchange.event(held)
+                # Once the model is done nothing is slow any more: an event that may be the last waits for the next.
                 held = event if generation.done else b""
                 if not held:
                     self.exchange.event(event)
                 sent += 1
-            _break_if_asked(sent, directives)
         except (StreamCut, StreamBroke):
             if held:
                 self.exchange.event(held)
