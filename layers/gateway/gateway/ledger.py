@@ -100,9 +100,12 @@ class InMemoryLedger:
         return (r for r in list(self.rows.values()) if r.is_open and r.lease_until < now)
 
 
-def sweep(ledger: Ledger, now: datetime) -> int:
-    """Settle what nobody can settle any more, as `unsettled`: its usage is unknown, so it is shown and not charged."""
+def sweep(ledger: Ledger, now: datetime, leases_ended_by: datetime | None = None) -> int:
+    """Settle what nobody can settle any more, as `unsettled`: its usage is unknown, so it is shown and not charged.
+
+    `leases_ended_by` is for whoever knows that no caller is alive, so that leases which run on are worth nothing.
+    """
     swept = 0
-    for record in ledger.expired(now):
+    for record in ledger.expired(leases_ended_by or now):
         swept += ledger.settle(record.settle(Outcome.UNSETTLED, TokenUsage(source=UNKNOWN), now, "lease_expired"))
     return swept

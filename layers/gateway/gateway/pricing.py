@@ -104,7 +104,7 @@ class PriceBook:
         found = [p for name in names for p in units.get(name, ()) if p.effective_from <= on]
         return max(found, key=lambda p: (p.effective_from, p.unit == unit), default=None)
 
-    def _tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
+    def tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
         """The long-context tier, where the context passes the model's threshold: it prices all tokens of the call."""
         tiers = self._prices.get((model_id, region), {})
         for threshold, suffix in LONG_CONTEXTS:
@@ -114,7 +114,7 @@ class PriceBook:
 
     def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime) -> Charge | None:
         """What the usage costs in USD, or None where any part of it has no price on that day."""
-        tier = self._tier(model_id, region, usage)
+        tier = self.tier(model_id, region, usage)
         costs = {True: ZERO, False: ZERO}
         used = []
         for unit, quantity in quantities(usage):

@@ -1,0 +1,55 @@
+"""Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+from gateway.aws.dynamodb import attributes, conditional
+
+_PERIODS = "periods"
+_WATERMARK = "watermark"
+
+
+class DynamoPeriods:
+    """`gateway.aggregation.Periods` in the ledger's table."""
+
+    def __init__(self, table: str):
+        self._table = table
+        self._dynamodb = client("dynamodb")
+
+    def watermark(self) -> str | None:
+        found = self._dynamodb.get_item(TableName=self._table, Key=_key(_WATERMARK), ConsistentRead=True)
+        return str(found["Item"]["hour"]["S"]) if "Item" in found else None
+
+    def dirty(self) -> list[str]:
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :periods AND sk < :watermark",  # hours begin with a digit
+            ExpressionAttributeValues=attributes({":periods": _PERIODS, ":watermark": _WATERMARK}),
+            ConsistentRead=True,
+        )
+        return [item["sk"]["S"] for page in pages for item in page["Items"]]
+
+    def mark_dirty(self, hour: str) -> None:
+        self._dynamodb.put_item(TableName=self._table, Item=_key(hour))
+
+    def mark_clean(self, hour: str) -> None:
+        self._dynamodb.delete_item(TableName=self._table, Key=_key(hour))
+
+    def advance(self, watermark: str) -> None:
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item=_key(_WATERMARK) | attributes({"hour": watermark}),
+                ConditionExpression="attribute_not_exists(pk) OR #hour < :hour",
+                ExpressionAttributeNames={"#hour": "hour"},
+                ExpressionAttributeValues=attributes({":hour": watermark}),
+            )
+        except ClientError as error:
+            if not conditional(error):  # another run is further already
+                raise
+
+
+def _key(sk: str) -> dict[str, dict[str, str]]:
+    return attributes({"pk": _PERIODS, "sk": sk})
