@@ -117,6 +117,7 @@ def _models() -> Iterator[FoundationModel]:
     yield model("amazon.nova-2-lite-v1:0", "Nova 2 Lite", amazon, "nova", seeing, profiles=wide, on_demand=False)
 
     yield model("anthropic.claude-instant-v1", "Claude Instant", anthropic, "claude-text", legacy=True)
+    yield model("anthropic.claude-v1", "Claude", anthropic, "claude-text", legacy=True)
     yield model("anthropic.claude-v2", "Claude", anthropic, "claude-text", legacy=True)
     yield model("anthropic.claude-v2:1", "Claude", anthropic, "claude-text", legacy=True)
     claude_3: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -201,8 +202,9 @@ def _models() -> Iterator[FoundationModel]:
     yield model("ai21.jamba-1-5-mini-v1:0", "Jamba 1.5 Mini", "AI21 Labs", "chat")
     yield model("ai21.jamba-1-5-large-v1:0", "Jamba 1.5 Large", "AI21 Labs", "chat")
 
-    sdxl = "stability.stable-diffusion-xl-v1"
-    yield model(sdxl, "SDXL 1.0", "Stability AI", "sdxl", seeing, "IMAGE", streams=False, legacy=True)
+    for version in ("v0", "v1", "v1:0"):
+        identifier = f"stability.stable-diffusion-xl-{version}"
+        yield model(identifier, "SDXL", "Stability AI", "sdxl", seeing, "IMAGE", streams=False, legacy=True)
     for identifier, name, inputs in (
         ("stability.sd3-large-v1:0", "SD3 Large 1.0", seeing),
         ("stability.sd3-5-large-v1:0", "Stable Diffusion 3.5 Large", seeing),
@@ -215,9 +217,92 @@ def _models() -> Iterator[FoundationModel]:
 
     yield model("deepseek.r1-v1:0", "DeepSeek-R1", "DeepSeek", "chat", profiles=("us",), on_demand=False)
     yield model("deepseek.v3-v1:0", "DeepSeek-V3.1", "DeepSeek", "chat")
-    yield model("openai.gpt-oss-20b-1:0", "gpt-oss-20b", "OpenAI", "chat")
-    yield model("openai.gpt-oss-120b-1:0", "gpt-oss-120b", "OpenAI", "chat")
-    yield model("qwen.qwen3-32b-v1:0", "Qwen3 32B (dense)", "Qwen", "chat")
+    yield from _newer_models()
+
+
+_NEWER = (
+    # provider, dialect, where its profiles are, whether the bare id may be called, ids
+    (
+        "Anthropic",
+        "claude",
+        ("us", "eu", "jp", "au", "global"),
+        False,
+        "anthropic.claude-sonnet-4-6 anthropic.claude-opus-4-6-v1 anthropic.claude-opus-4-7 anthropic.claude-opus-4-8 "
+        "anthropic.claude-sonnet-5 anthropic.claude-opus-5 anthropic.claude-sonnet-5-5 anthropic.claude-opus-5-5 "
+        "anthropic.claude-haiku-5-5 anthropic.claude-fable-5 anthropic.claude-fable-5-1 anthropic.claude-mythos-preview "
+        "anthropic.claude-mythos-5 anthropic.claude-mythos-5-1",
+    ),
+    (
+        "OpenAI",
+        "chat",
+        ("us", "global"),
+        False,
+        "openai.gpt-5.4 openai.gpt-5.5 openai.gpt-5.6-luna openai.gpt-5.6-sol openai.gpt-5.6-terra openai.gpt-6-astra "
+        "openai.gpt-6.1-sol openai.gpt-6.1-terra",
+    ),
+    (
+        "OpenAI",
+        "chat",
+        ("us", "global"),
+        True,
+        "openai.gpt-6-luna openai.gpt-6-sol openai.gpt-oss-20b-1:0 openai.gpt-oss-120b-1:0 openai.gpt-oss-safeguard-20b "
+        "openai.gpt-oss-safeguard-120b",
+    ),
+    (
+        "Mistral AI",
+        "chat",
+        (),
+        True,
+        "mistral.mistral-large-3-675b-instruct mistral.magistral-small-2509 mistral.devstral-2-123b "
+        "mistral.ministral-3-3b-instruct mistral.ministral-3-8b-instruct mistral.ministral-3-14b-instruct "
+        "mistral.voxtral-mini-3b-2507 mistral.voxtral-small-24b-2507",
+    ),
+    (
+        "Qwen",
+        "chat",
+        (),
+        True,
+        "qwen.qwen3-32b-v1:0 qwen.qwen3-235b-a22b-2507-v1:0 qwen.qwen3-coder-30b-a3b-v1:0 qwen.qwen3-coder-480b-a35b-v1:0 "
+        "qwen.qwen3-coder-next qwen.qwen3-next-80b-a3b qwen.qwen3-vl-235b-a22b",
+    ),
+    ("Google", "chat", (), True, "google.gemma-3-4b-it google.gemma-3-12b-it google.gemma-3-27b-it"),
+    ("MiniMax", "chat", (), True, "minimax.minimax-m2 minimax.minimax-m2.1 minimax.minimax-m2.5"),
+    ("DeepSeek", "chat", ("us", "eu"), True, "deepseek.v3.2"),
+    ("Moonshot AI", "chat", (), True, "moonshot.kimi-k2-thinking moonshotai.kimi-k2-thinking moonshotai.kimi-k2.5"),
+    ("Moonshot AI", "chat", ("us", "global"), True, "moonshotai.kimi-k3"),
+    ("NVIDIA", "chat", (), True, "nvidia.nemotron-nano-9b-v2 nvidia.nemotron-nano-12b-v2 nvidia.nemotron-nano-3-30b"),
+    ("NVIDIA", "chat", (), True, "nvidia.nemotron-super-3-120b"),
+    ("Writer", "chat", ("us",), True, "writer.palmyra-x4-v1:0 writer.palmyra-x5-v1:0 writer.palmyra-vision-7b"),
+    ("xAI", "chat", ("us", "global"), False, "xai.grok-4.6 xai.grok-4.7"),
+    ("Z.AI", "chat", (), True, "zai.glm-4.7 zai.glm-4.7-flash zai.glm-5"),
+    ("Z.AI", "chat", ("us", "global"), False, "zai.glm-5.3"),
+    ("Amazon", "nova", ("us", "eu", "apac"), False, "amazon.nova-2-pro-preview-20251202-v1:0"),
+)
+_STABILITY_EDITS = (
+    "conservative-upscale creative-upscale fast-upscale image-control-sketch image-control-structure image-erase-object "
+    "image-inpaint image-remove-background image-search-recolor image-search-replace image-style-guide outpaint "
+    "style-transfer"
+)
+
+
+def _newer_models() -> Iterator[FoundationModel]:
+    """Models that differ from another only in their names."""
+    for provider, dialect, profiles, on_demand, identifiers in _NEWER:
+        inputs = ("TEXT", "IMAGE") if dialect == "claude" else ("TEXT",)
+        for identifier in identifiers.split():
+            name = identifier.partition(".")[2].partition("-v1:0")[0].replace("-", " ").title()
+            yield FoundationModel(identifier, name, provider, dialect, inputs, profiles=profiles, on_demand=on_demand)
+    for edit in _STABILITY_EDITS.split():
+        yield FoundationModel(
+            f"stability.stable-{edit}-v1:0",
+            f"Stable {edit.replace('-', ' ').title()}",
+            "Stability AI",
+            "sd3",
+            ("TEXT", "IMAGE"),
+            "IMAGE",
+            streams=False,
+            profiles=("us",),
+        )
 
 
 MODELS = {model.id: model for model in _models()}

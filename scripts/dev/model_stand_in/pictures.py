@@ -124,13 +124,13 @@ def _read_sdxl(body: dict[str, Any], given: int) -> Painting:
 
 
 def _read_sd3(body: dict[str, Any], given: int) -> Painting:
-    if not body.get("prompt"):
+    if not body.get("prompt") and not given:
         raise invalid(
             "Malformed input request: #: required key [prompt] not found, please reformat your input and try again."
         )
     wide, _, high = body.get("aspect_ratio", "1:1").partition(":")
     return Painting(
-        body["prompt"],
+        body.get("prompt") or "an edit of the given image",
         width=1024,
         height=max(64, 1024 * int(high) // int(wide)),
         seed=body.get("seed", 0),
