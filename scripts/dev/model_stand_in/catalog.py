@@ -97,6 +97,7 @@ def _models() -> Iterator[FoundationModel]:
     yield model("amazon.titan-tg1-large", "Titan Text Large", amazon, "titan-text")
     for identifier, name, inputs, kind in (
         ("amazon.titan-embed-text-v1", "Titan Embeddings G1 - Text", ("TEXT",), "titan-embed"),
+        ("amazon.titan-embed-g1-text-02", "Titan Text Embeddings v2", ("TEXT",), "titan-embed"),
         ("amazon.titan-embed-text-v2:0", "Titan Text Embeddings V2", ("TEXT",), "titan-embed-v2"),
         ("amazon.titan-embed-image-v1", "Titan Multimodal Embeddings G1", seeing, "titan-embed-image"),
     ):
@@ -196,14 +197,15 @@ def _models() -> Iterator[FoundationModel]:
         "cohere.embed-v4:0", "Embed v4", "Cohere", "cohere-embed", seeing, "EMBEDDING", False, (*west, "global")
     )
 
-    for identifier, name in (("ai21.j2-mid-v1", "Jurassic-2 Mid"), ("ai21.j2-ultra-v1", "Jurassic-2 Ultra")):
+    for identifier, name in (("ai21.j2-mid", "Jurassic-2 Mid"), ("ai21.j2-ultra", "Jurassic-2 Ultra")):
         yield model(identifier, name, "AI21 Labs", "j2", streams=False, legacy=True)
+        yield model(f"{identifier}-v1", name, "AI21 Labs", "j2", streams=False, legacy=True)
     yield model("ai21.jamba-instruct-v1:0", "Jamba-Instruct", "AI21 Labs", "chat")
     yield model("ai21.jamba-1-5-mini-v1:0", "Jamba 1.5 Mini", "AI21 Labs", "chat")
     yield model("ai21.jamba-1-5-large-v1:0", "Jamba 1.5 Large", "AI21 Labs", "chat")
 
-    for version in ("v0", "v1", "v1:0"):
-        identifier = f"stability.stable-diffusion-xl-{version}"
+    for version in ("", "-v0", "-v1", "-v1:0"):
+        identifier = f"stability.stable-diffusion-xl{version}"
         yield model(identifier, "SDXL", "Stability AI", "sdxl", seeing, "IMAGE", streams=False, legacy=True)
     for identifier, name, inputs in (
         ("stability.sd3-large-v1:0", "SD3 Large 1.0", seeing),
@@ -229,8 +231,8 @@ _NEWER = (
         False,
         "anthropic.claude-sonnet-4-6 anthropic.claude-opus-4-6-v1 anthropic.claude-opus-4-7 anthropic.claude-opus-4-8 "
         "anthropic.claude-sonnet-5 anthropic.claude-opus-5 anthropic.claude-sonnet-5-5 anthropic.claude-opus-5-5 "
-        "anthropic.claude-haiku-5-5 anthropic.claude-fable-5 anthropic.claude-fable-5-1 anthropic.claude-mythos-preview "
-        "anthropic.claude-mythos-5 anthropic.claude-mythos-5-1",
+        "anthropic.claude-haiku-5-5 anthropic.claude-fable-5 anthropic.claude-fable-5-1 "
+        "anthropic.claude-mythos-preview anthropic.claude-mythos-5 anthropic.claude-mythos-5-1",
     ),
     (
         "OpenAI",
@@ -245,8 +247,8 @@ _NEWER = (
         "chat",
         ("us", "global"),
         True,
-        "openai.gpt-6-luna openai.gpt-6-sol openai.gpt-oss-20b-1:0 openai.gpt-oss-120b-1:0 openai.gpt-oss-safeguard-20b "
-        "openai.gpt-oss-safeguard-120b",
+        "openai.gpt-6-luna openai.gpt-6-sol openai.gpt-oss-20b-1:0 openai.gpt-oss-120b-1:0 "
+        "openai.gpt-oss-safeguard-20b openai.gpt-oss-safeguard-120b",
     ),
     (
         "Mistral AI",
@@ -262,8 +264,8 @@ _NEWER = (
         "chat",
         (),
         True,
-        "qwen.qwen3-32b-v1:0 qwen.qwen3-235b-a22b-2507-v1:0 qwen.qwen3-coder-30b-a3b-v1:0 qwen.qwen3-coder-480b-a35b-v1:0 "
-        "qwen.qwen3-coder-next qwen.qwen3-next-80b-a3b qwen.qwen3-vl-235b-a22b",
+        "qwen.qwen3-32b-v1:0 qwen.qwen3-235b-a22b-2507-v1:0 qwen.qwen3-coder-30b-a3b-v1:0 "
+        "qwen.qwen3-coder-480b-a35b-v1:0 qwen.qwen3-coder-next qwen.qwen3-next-80b-a3b qwen.qwen3-vl-235b-a22b",
     ),
     ("Google", "chat", (), True, "google.gemma-3-4b-it google.gemma-3-12b-it google.gemma-3-27b-it"),
     ("MiniMax", "chat", (), True, "minimax.minimax-m2 minimax.minimax-m2.1 minimax.minimax-m2.5"),
@@ -279,8 +281,8 @@ _NEWER = (
     ("Amazon", "nova", ("us", "eu", "apac"), False, "amazon.nova-2-pro-preview-20251202-v1:0"),
 )
 _STABILITY_EDITS = (
-    "conservative-upscale creative-upscale fast-upscale image-control-sketch image-control-structure image-erase-object "
-    "image-inpaint image-remove-background image-search-recolor image-search-replace image-style-guide outpaint "
+    "conservative-upscale creative-upscale fast-upscale image-control-sketch image-control-structure "
+    "image-erase-object image-inpaint image-remove-background image-search-recolor image-search-replace image-style-guide outpaint "
     "style-transfer"
 )
 
