@@ -282,8 +282,8 @@ _NEWER = (
 )
 _STABILITY_EDITS = (
     "conservative-upscale creative-upscale fast-upscale image-control-sketch image-control-structure "
-    "image-erase-object image-inpaint image-remove-background image-search-recolor image-search-replace image-style-guide "
-    "outpaint style-transfer"
+    "image-erase-object image-inpaint image-remove-background image-search-recolor image-search-replace "
+    "image-style-guide outpaint style-transfer"
 )
 
 
