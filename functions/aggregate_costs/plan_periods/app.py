@@ -1,0 +1,28 @@
+"""PlanPeriods: which hours this run covers, from the moment it was scheduled for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aggregation import plan
+from gateway.aws.periods import DynamoPeriods
+from gateway.settings import settings
+
+periods = DynamoPeriods(settings().usage_table)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    planned = plan(
+        periods,
+        datetime.fromisoformat(event["scheduledTime"]),
+        include_current_hour=event.get("includeCurrentHour", False),
+        hours=event.get("hours", ()),
+        retention=timedelta(days=settings().usage_retention_days),
+    )
+    return {
+        "plan": asdict(planned),
+        "partitions": [asdict(partition) for partition in planned.partitions()],
+        "days": [{"day": day, "hours": hours} for day, hours in planned.days().items()],
+    }

@@ -1,0 +1,19 @@
+"""VerifyCosts: prove that ledger, usage and costs of a day say the same; else the run fails with CostsDoNotMatch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.aggregation import verify_day
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.lake import ParquetLake, S3Objects
+from gateway.pricing import price_book
+from gateway.settings import settings
+
+ledger = DynamoLedger(settings().usage_table)
+lake = ParquetLake(S3Objects(settings().lake_bucket))
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, list[str]]:
+    still_open = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, price_book())
+    return {"openHours": still_open}
