@@ -36,6 +36,10 @@ MAP_FILE = "model_prices_and_context_window_backup.json"
 LEGACY_FROM = "2024-01-01"
 LITELLM_FROM = "2026-01-01"
 
+UN_REGIONAL = " un-regional list price"
+
+# An un-regional price is the price of these.
+HOME_REGIONS = ("us-east-1", "us-west-2")
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
 # Where a request may name an inference profile, by the profile's prefix.
 GEOGRAPHIES = {
@@ -202,9 +206,9 @@ def litellm_rows(snapshot: Snapshot) -> Iterator[Row]:
         if parts is None:
             raise PriceRefusedError(f"not a Bedrock id: {key}")
         for tier, unit, usd, per in prices_of(key, parts, fact):
-            source = f'litellm {snapshot.version} {MAP_FILE} (MIT) key "{key}"'
+            source = f'litellm {snapshot.version} (MIT) key "{key}"'
             if parts["region"] is None:
-                source += " un-regional list price"
+                source += UN_REGIONAL
             price = Stated(usd, per, " ".join(filter(None, (source, fact.get("source")))))
             told = stated[parts["model"], parts["region"]]
             # A class that costs what the whole model costs adds nothing.
@@ -283,6 +287,14 @@ def legacy_prices(listed: str, prices: Mapping[str, Any]) -> Iterator[tuple[str,
                 yield f"image:{size}:{quality}", 1, price
 
 
+def regional_first(legacy: list[Row], listed: Iterable[Row]) -> Iterator[Row]:
+    """The newer rows, less those un-regional ones that would replace a region's own stated price by the US one."""
+    regional = {(row.model_id, row.region, row.unit) for row in legacy if row.region not in HOME_REGIONS}
+    for row in listed:
+        if UN_REGIONAL not in row.source or (row.model_id, row.region, row.unit) not in regional:
+            yield row
+
+
 def book(rows: Iterable[Row]) -> list[Row]:
     """The sorted book, refused where two rows would answer one question or one row none that the gateway asks."""
     unique: dict[tuple[str, str, str, str, str], Row] = {}
@@ -327,10 +339,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=BOOK)
     given = parser.parse_args(arguments)
     try:
-        rows = list(legacy_rows(json.loads(given.legacy.read_text(encoding="utf-8"))))
+        legacy = list(legacy_rows(json.loads(given.legacy.read_text(encoding="utf-8"))))
+        rows = list(legacy)
         for path in given.litellm_map:
             snapshot = read_snapshot(path, given.litellm_version, given.effective_from)
-            rows += litellm_rows(snapshot)
+            rows += regional_first(legacy, litellm_rows(snapshot))
             if path.name != snapshot.file_name:
                 write_snapshot(snapshot)
         priced = book(rows)

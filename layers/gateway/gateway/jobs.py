@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from gateway.errors import GatewayError
-from gateway.ledger import Ledger
+from gateway.ledger import InMemoryLedger
 from gateway.tenants import Caller
 from gateway.usage import RequestId, TenantId, UsageRecord
 
@@ -97,7 +97,7 @@ class Jobs(Protocol):
 class InMemoryJobs:
     """Jobs as a dict, beside the ledger that their ends settle."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: InMemoryLedger) -> None:
         self.ledger = ledger
         self.jobs: dict[RequestId, Job] = {}
         self.queue: list[Submission] = []
@@ -119,7 +119,8 @@ class InMemoryJobs:
         return self.jobs.get(request_id)
 
     def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        if self.jobs[job.request_id] != job:
+        still_open = all(self.ledger.rows[row.request_id, row.attempt].is_open for row in settled)
+        if self.jobs[job.request_id] != job or not still_open:
             return False
         self.jobs[job.request_id] = replace(job, state=JobState.DONE, ended=ended)
         for record in settled:

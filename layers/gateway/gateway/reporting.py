@@ -77,7 +77,7 @@ def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, d
     if ends - begins > MAX_SPAN:
         last = begins + MAX_SPAN
         raise BadRequest(
-            f"A report spans at most {MAX_SPAN.days} days: with this start, end is {last:%Y-%m-%dT%H:%M:%SZ} at the latest.",
+            f"A report spans {MAX_SPAN.days} days at most: end it at {last:%Y-%m-%dT%H:%M:%SZ} or before.",
             code="time_range_too_long",
         )
     return begins, ends

@@ -95,14 +95,14 @@ def image_class(width: int, height: int, premium: bool) -> str:
 def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
     """Converse's `usage`: inputTokens excludes the cache's; cacheDetails splits writes by TTL (5m where unsaid).
 
-    Source: TokenUsage of the bedrock-runtime service model.
+    Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
     """
-    written = int(usage.get("cacheWriteInputTokens") or 0)
+    written = int(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
     hour = sum(int(d["inputTokens"]) for d in usage.get("cacheDetails") or () if d.get("ttl") == "1h")
     return TokenUsage(
         input_tokens=int(usage["inputTokens"]),
         output_tokens=int(usage["outputTokens"]),
-        cache_read_tokens=int(usage.get("cacheReadInputTokens") or 0),
+        cache_read_tokens=int(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -168,16 +168,19 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
             return from_converse(usage, raw, tier)
         if "prompt_tokens" in usage:
             return from_openai(usage, raw, tier)
-    counted = _body_counts(body) or _header_counts(headers)
-    if counted is None:
+    tier = tier or "default"
+    if counted := _body_counts(body):
+        return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], service_tier=tier, raw=raw)
+    return _header_counts(headers, tier, raw)
+
+
+def _header_counts(headers: Mapping[str, str], tier: str, raw: str) -> TokenUsage | None:
+    names = ("input", "output", "cache-read-input", "cache-write-input")
+    given = [headers.get(f"x-amzn-bedrock-{name}-token-count") for name in names]
+    if not any(given):
         return None
-    return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], service_tier=tier or "default", raw=raw)
-
-
-def _header_counts(headers: Mapping[str, str]) -> tuple[int, int] | None:
-    given = headers.get("x-amzn-bedrock-input-token-count")
-    made = headers.get("x-amzn-bedrock-output-token-count")
-    return (int(given or 0), int(made or 0)) if given or made else None
+    read, made, cached, written = (int(count or 0) for count in given)
+    return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
 
 
 def _body_counts(body: Any) -> tuple[int, int] | None:

@@ -1,0 +1,94 @@
+"""What every test may rely on: no AWS account, no network but this machine's, fixed names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from gateway.aws import clients
+from gateway.settings import settings
+
+ENVIRONMENT = {
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_TRACE_DISABLED": "1",
+    "POWERTOOLS_SERVICE_NAME": "model-gateway",
+    "POWERTOOLS_METRICS_NAMESPACE": "ModelGateway",
+    "USAGE_TABLE": "usage",
+    "RESULTS_TABLE": "results",
+    "TENANTS_TABLE": "tenants",
+    "PAYLOADS_BUCKET": "payloads",
+    "LAKE_BUCKET": "lake",
+    "USAGE_PLAN_KEY": "0123456789abcdef0123456789abcdef",
+    "SAGEMAKER_ENDPOINTS": '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}',
+    "KEY_CACHE_SECONDS": "5",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    clients.client.cache_clear()
+    yield
+    settings.cache_clear()
+    clients.client.cache_clear()
+
+
+def make_tables() -> None:
+    """The tables, buckets and queue of template.yaml, as far as the functions see them."""
+    dynamodb, key = boto3.client("dynamodb"), lambda name, kind: {"AttributeName": name, "KeyType": kind}
+    text = lambda *names: [{"AttributeName": name, "AttributeType": "S"} for name in names]  # noqa: E731
+    dynamodb.create_table(
+        TableName="usage",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=text("pk", "sk", "tenant_day", "started_at", "open_shard", "lease_until"),
+        KeySchema=[key("pk", "HASH"), key("sk", "RANGE")],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_tenant",
+                "KeySchema": [key("tenant_day", "HASH"), key("started_at", "RANGE")],
+                "Projection": {"ProjectionType": "ALL"},
+            },
+            {
+                "IndexName": "open_rows",
+                "KeySchema": [key("open_shard", "HASH"), key("lease_until", "RANGE")],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            },
+        ],
+    )
+    dynamodb.create_table(
+        TableName="tenants",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=text("pk", "sk"),
+        KeySchema=[key("pk", "HASH"), key("sk", "RANGE")],
+    )
+    dynamodb.create_table(
+        TableName="results",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=text("request_id"),
+        KeySchema=[key("request_id", "HASH")],
+    )
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="payloads")
+    s3.create_bucket(Bucket="lake")
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS in this process. Calls to 127.0.0.1 (the model stand-in) go through."""
+    with mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
+        make_tables()
+        queue = boto3.client("sqs").create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "30"})
+        monkeypatch.setenv("JOBS_QUEUE_URL", queue["QueueUrl"])
+        yield

@@ -1,0 +1,93 @@
+"""Functions run as Lambda runs them: their own module, a real event, a context with a deadline."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from scripts.dev.model_stand_in import ModelStandIn
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Iterator[ModelStandIn]:
+    with ModelStandIn() as server:
+        yield server
+
+
+@pytest.fixture
+def models(stand_in: ModelStandIn, monkeypatch: pytest.MonkeyPatch) -> ModelStandIn:
+    """The model stand-in, with an empty ledger, where the functions look for Bedrock and SageMaker."""
+    for service in ("BEDROCK", "BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", stand_in.url)
+    stand_in.ledger.clear()
+    return stand_in
+
+
+@pytest.fixture
+def load(aws: None, models: ModelStandIn) -> Callable[[str], ModuleType]:
+    """A function's app module, freshly imported: its cold start."""
+
+    def load(function: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(
+            f"{function.replace('/', '_')}_app", ROOT / "functions" / function / "app.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def context(seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    return SimpleNamespace(
+        aws_request_id=str(uuid.uuid4()),
+        function_name="function",
+        memory_limit_in_mb=1024,
+        invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:function",
+        get_remaining_time_in_millis=lambda: int((deadline - time.monotonic()) * 1000),
+    )
+
+
+def event(path: str, body: Any = None, *, query: dict[str, str] | None = None, tenant: str = "acme",
+          centres: tuple[str, ...] = ("research", "ops"), late: float = 0, **headers: str) -> dict[str, Any]:  # fmt: skip
+    """API Gateway's proxy event for a tenant's call; `late` seconds ago it was received."""
+    real: dict[str, Any] = json.loads((ROOT / "events/invoke_model/text.json").read_text())
+    method = "GET" if body is None else "POST"
+    sent = {name.replace("_", "_"): value for name, value in headers.items()}
+    real |= {
+        "path": path,
+        "resource": path,
+        "httpMethod": method,
+        "headers": {"content-type": "application/json"} | sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in (query or {}).items()},
+        "body": body if isinstance(body, str) or body is None else json.dumps(body),
+    }
+    real["requestContext"] |= {
+        "path": path,
+        "resourcePath": path,
+        "httpMethod": method,
+        "requestId": str(uuid.uuid4()),
+        "requestTimeEpoch": int((time.time() - late) * 1000),
+        "authorizer": {
+            "principalId": tenant,
+            "tenant_id": tenant,
+            "key_id": f"key_{tenant}",
+            "cost_centres": json.dumps(centres),
+        },
+    }
+    return real

@@ -1,0 +1,431 @@
+"""POST /invoke_model: every row of the old contract, and a ledger row for every call."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.ledger import SHARDS, Partition, sweep
+from gateway.usage import Outcome, UsageRecord
+from scripts.dev.model_stand_in import ModelStandIn
+
+from .conftest import context, event
+
+Load = Callable[[str], ModuleType]
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
+
+
+def rows() -> list[UsageRecord]:
+    ledger, now = DynamoLedger("usage"), datetime.now(UTC)
+    hours = {f"{at:%Y-%m-%dT%H}" for at in (now, now - timedelta(minutes=5))}
+    return [row for hour in hours for shard in range(SHARDS) for row in ledger.read(Partition(hour, shard))]
+
+
+def call(
+    app: ModuleType, body: Any, model_id: str | None = None, *, seconds: float = 60, **more: Any
+) -> tuple[int, Any]:
+    query = {"model_id": model_id} if model_id else {}
+    sent = event("/invoke_model", body, query=query | more.pop("query", {}), **more)
+    answer = app.handler(sent, context(seconds))
+    assert answer["multiValueHeaders"]["x-request-id"] == [sent["requestContext"]["requestId"]]
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+TEXT_MODELS = [
+    "amazon.titan-text-express-v1",
+    "anthropic.claude-v2",
+    "anthropic.claude-v2:1",
+    "anthropic.claude-instant-v1",
+    "anthropic.claude-3-haiku-20240307-v1:0",
+    "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "ai21.j2-mid-v1",
+    "ai21.jamba-instruct-v1:0",
+    "cohere.command-text-v14",
+    "cohere.command-r-v1:0",
+    "meta.llama3-8b-instruct-v1:0",
+    "mistral.mistral-7b-instruct-v0:2",
+    "mistral.mixtral-8x7b-instruct-v0:1",
+    "amazon.nova-lite-v1:0",
+    "us.deepseek.r1-v1:0",
+]
+
+
+def agrees(row: UsageRecord, served: dict[str, Any]) -> bool:
+    """Does a ledger row say what the model's service says it served?"""
+    counts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+    return all(getattr(row.usage, name) == served[name] for name in counts)
+
+
+@pytest.mark.parametrize("model_id", TEXT_MODELS)
+def test_text_comes_back_as_one_generated_text_and_is_metered(load: Load, models: ModelStandIn, model_id: str) -> None:
+    status, body = call(load("invoke_model"), {"inputs": "What is a ledger?"}, model_id, team_id="ops")
+    assert status == 200
+    assert [list(item) for item in body] == [["generated_text"]]
+    assert body[0]["generated_text"]
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert (row.outcome, row.tenant_id, row.cost_centre, row.model_id) == (Outcome.SUCCEEDED, "acme", "ops", model_id)
+    assert row.usage.source == "provider"
+    assert agrees(row, served)
+
+
+def test_converse_takes_images_and_a_system_prompt(load: Load, models: ModelStandIn) -> None:
+    content = [{"text": "What is this?"}, {"image": {"format": "png", "source": {"bytes": PNG}}}]
+    body = {
+        "inputs": [{"role": "user", "content": content}],
+        "parameters": {"maxTokens": 40, "system": "Be brief."},
+        "additional_model_fields": {"top_k": 5},
+    }
+    model_id = "anthropic.claude-3-sonnet-20240229-v1:0"
+    status, answer = call(load("invoke_model"), body, model_id, messages_api="True")
+    assert (status, list(answer[0])) == (200, ["generated_text"])
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert served["operation"] == "Converse"
+    assert agrees(row, served)
+    assert row.usage.output_tokens <= 40
+
+
+def test_cache_reads_and_writes_are_counted_apart(load: Load, models: ModelStandIn) -> None:
+    prefix = [{"text": "a long and stable prefix " * 50}, {"cachePoint": {"type": "default"}}, {"text": "now answer"}]
+    body = {"inputs": [{"role": "user", "content": prefix}]}
+    app, model_id = load("invoke_model"), "anthropic.claude-3-5-sonnet-20241022-v2:0"
+    for _ in range(2):
+        assert call(app, body, model_id, messages_api="true")[0] == 200
+    first, second = sorted(rows(), key=lambda row: row.started_at)
+    assert first.usage.cache_write_5m_tokens > 0
+    assert second.usage.cache_read_tokens == first.usage.cache_write_5m_tokens
+    assert [agrees(row, served) for row, served in zip((first, second), models.ledger.after(), strict=True)] == [
+        True
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("model_id", "kind", "inputs"),
+    [
+        ("amazon.titan-embed-text-v1", "embeddings", "a ledger"),
+        ("amazon.titan-embed-text-v2:0", "embeddings", "a ledger"),
+        ("cohere.embed-english-v3", "embeddings", "a ledger"),
+        ("amazon.titan-embed-image-v1", "embeddings-image", PNG),
+        ("our-embedder", "embeddings", "a ledger"),
+    ],
+)
+def test_embeddings_come_back_as_one_vector(
+    load: Load, models: ModelStandIn, model_id: str, kind: str, inputs: str
+) -> None:
+    status, body = call(load("invoke_model"), {"inputs": inputs}, model_id, type=kind)
+    assert (status, list(body[0])) == (200, ["embedding"])
+    assert all(isinstance(number, float) for number in body[0]["embedding"])
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert row.usage.input_images == served["input_images"]
+    if model_id != "our-embedder":
+        assert agrees(row, served)
+
+
+@pytest.mark.parametrize(("model_id", "calls"), [("amazon.titan-embed-text-v1", 3), ("cohere.embed-english-v3", 1)])
+def test_a_list_of_inputs_gives_all_vectors_and_meters_each_call(
+    load: Load, models: ModelStandIn, model_id: str, calls: int
+) -> None:
+    status, body = call(load("invoke_model"), {"inputs": ["one", "two", "three"]}, model_id, type="embeddings")
+    assert status == 200
+    assert len(body[0]["embeddings"]) == 3
+    assert body[0]["embedding"] == body[0]["embeddings"][0]
+    assert len({tuple(vector) for vector in body[0]["embeddings"]}) == 3
+    assert sorted(row.attempt for row in rows()) == list(range(1, calls + 1))
+    assert sum(row.usage.input_tokens for row in rows()) == sum(s["input_tokens"] for s in models.ledger.after())
+
+
+@pytest.mark.parametrize(
+    ("model_id", "body", "name", "count", "price_class"),
+    [
+        (
+            "stability.stable-diffusion-xl-v1",
+            {"text_prompts": [{"text": "a turtle"}], "parameters": {"steps": 60, "samples": 2}},
+            "artifacts", 2, "larger:premium",
+        ),
+        (
+            "amazon.titan-image-generator-v1",
+            {
+                "textToImageParams": {"text": "a turtle"},
+                "parameters": {
+                    "taskType": "TEXT_IMAGE",
+                    "imageGenerationConfig": {"numberOfImages": 3, "width": 512, "height": 512, "quality": "standard"},
+                },
+            },
+            "images", 3, "512x512:standard",
+        ),
+    ],
+)  # fmt: skip
+def test_each_image_that_comes_back_is_charged(
+    load: Load, models: ModelStandIn, model_id: str, body: Any, name: str, count: int, price_class: str
+) -> None:
+    status, answer = call(load("invoke_model"), body, model_id, type="image")
+    assert (status, list(answer[0])) == (200, [name])
+    assert len(answer[0][name]) == count
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert (
+        (row.usage.images, row.usage.image_class) == (count, price_class) == (served["images"], served["image_class"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "headers", "source"),
+    [
+        ("What is a ledger?", {}, "estimated:utf8_bytes/4"),
+        ({"inputs": "What is a ledger?"}, {}, "estimated:utf8_bytes/4"),
+        ([{"role": "user", "content": "What is a ledger?"}], {"messages_api": "true"}, "provider"),
+    ],
+)
+def test_endpoints_answer_text_and_say_how_they_were_counted(
+    load: Load, models: ModelStandIn, inputs: Any, headers: dict[str, str], source: str
+) -> None:
+    body = {"inputs": inputs, "parameters": {"max_tokens": 20, "InferenceComponentName": "adapter-7"}}
+    status, answer = call(load("invoke_model"), body, "our-llama", **headers)
+    assert (status, list(answer[0])) == (200, ["generated_text"])
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert (row.usage.source, row.model_used, served["inference_component"]) == (source, "llama-endpoint", "adapter-7")
+    assert row.usage.output_tokens > 0
+
+
+def test_a_custom_model_is_called_by_its_arn_and_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
+    arn = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abcdef123456"
+    status, _ = call(
+        load("invoke_model"), {"inputs": "hello"}, "amazon.titan-text-express-v1", query={"model_arn": arn}
+    )
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert (status, row.model_id, row.model_used, served["model_id"]) == (200, "amazon.titan-text-express-v1", arn, arn)
+
+
+UPSTREAM = [
+    ("[[invalid]]", 400, "model_rejected_request"),
+    ("[[quota]]", 400, "model_quota_exceeded"),
+    ("[[denied]]", 403, "model_access_denied"),
+    ("[[notfound]]", 404, "model_not_found"),
+    ("[[timeout]]", 408, "model_timeout"),
+    ("[[modelerror]]", 424, "model_error"),
+    ("[[throttle]]", 429, "model_throttled"),
+    ("[[notready]]", 429, "model_not_ready"),
+    ("[[internal]]", 503, "model_unavailable"),
+    ("[[unavailable]]", 503, "model_unavailable"),
+]
+
+
+@pytest.mark.parametrize(("directive", "status", "code"), UPSTREAM)
+@pytest.mark.parametrize("messages_api", ["true", "false"])
+def test_an_upstream_error_arrives_as_its_own_status_and_costs_nothing(
+    load: Load, models: ModelStandIn, directive: str, status: int, code: str, messages_api: str
+) -> None:
+    inputs = [{"role": "user", "content": [{"text": directive}]}] if messages_api == "true" else directive
+    model_id = "anthropic.claude-3-haiku-20240307-v1:0"
+    got, problem = call(load("invoke_model"), {"inputs": inputs}, model_id, messages_api=messages_api)
+    assert (got, problem["code"]) == (status, code)
+    assert set(problem) == {"code", "message", "request_id"}
+    ((row,), served) = rows(), models.ledger.after()
+    assert (row.outcome, row.error_code, row.request_id) == (Outcome.FAILED, code, problem["request_id"])
+    assert len(served) == 1  # not even a throttle is retried behind the ledger's back
+
+
+def test_a_model_that_is_not_there_is_the_callers_fault(load: Load) -> None:
+    status, problem = call(load("invoke_model"), {"inputs": "hi"}, "anthropic.claude-99")
+    assert (status, problem["code"]) == (400, "model_rejected_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "headers", "status", "code"),
+    [
+        ("{not json", {"model_id": "amazon.titan-text-express-v1"}, {}, 400, "invalid_body"),
+        ("[]", {"model_id": "amazon.titan-text-express-v1"}, {}, 400, "invalid_body"),
+        ({"inputs": "x", "parameters": "no"}, {"model_id": "amazon.titan-text-express-v1"}, {}, 400, "invalid_body"),
+        ({"inputs": "x"}, {}, {}, 400, "model_id_missing"),
+        ({}, {"model_id": "amazon.titan-text-express-v1"}, {}, 400, "inputs_missing"),
+        ({"inputs": "x"}, {"model_id": "../../etc"}, {}, 400, "invalid_model_id"),
+        ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1", "model_arn": "arn:aws:s3:::not-a-model"}, {}, 400, "invalid_model_arn"),
+        ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"type": "video"}, 400, "invalid_type"),
+        ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"team_id": "somebody-else"}, 403, "cost_centre_not_owned"),
+        ({}, {"requestId": "never-made"}, {}, 404, "request_not_found"),
+    ],
+)  # fmt: skip
+def test_a_wrong_request_says_what_to_do_and_calls_nothing(
+    load: Load, models: ModelStandIn, body: Any, query: dict[str, str], headers: dict[str, str], status: int, code: str
+) -> None:
+    got, problem = call(load("invoke_model"), body, query=query, **headers)
+    assert (got, problem["code"]) == (status, code)
+    assert "Traceback" not in json.dumps(problem)
+    assert rows() == models.ledger.after() == []
+
+
+def test_a_models_own_words_reach_the_client_without_accounts_or_arns(load: Load, models: ModelStandIn) -> None:
+    inputs = [{"role": "assistant", "content": [{"text": "I begin"}]}]
+    _, problem = call(
+        load("invoke_model"), {"inputs": inputs}, "anthropic.claude-3-haiku-20240307-v1:0", messages_api="true"
+    )
+    assert problem["code"] == "model_rejected_request"
+    assert len(problem["message"]) > len("The model does not accept the request: ")
+    assert "arn:aws" not in problem["message"]
+
+
+def test_a_fault_of_the_clients_own_making_is_told_without_its_prompt(load: Load) -> None:
+    inputs = [{"role": "user", "content": [{"text": ["a secret prompt"]}]}]
+    got, problem = call(
+        load("invoke_model"), {"inputs": inputs}, "anthropic.claude-3-haiku-20240307-v1:0", messages_api="true"
+    )
+    assert (got, problem["code"]) == (400, "model_rejected_request")
+    assert "secret" not in problem["message"]
+
+
+def test_an_answer_that_comes_too_late_can_be_polled_for(load: Load) -> None:
+    app = load("invoke_model")
+    late = event("/invoke_model", {"inputs": "hello"}, query={"model_id": "amazon.titan-text-express-v1"}, late=28)
+    answer = json.loads(app.handler(late, context())["body"])
+    status, polled = call(app, {}, query={"requestId": late["requestContext"]["requestId"]})
+    assert (status, polled) == (200, answer)
+
+
+def test_a_call_that_still_runs_polls_as_not_ready_and_for_nobody_else(load: Load) -> None:
+    app = load("invoke_model")
+    running = event("/invoke_model", {"inputs": "hello"}, query={"model_id": "amazon.titan-text-express-v1"})
+    asked = {"requestId": running["requestContext"]["requestId"]}
+    seen: list[tuple[int, Any]] = []
+    real = app.models
+
+    class Watched:
+        """The moment in which the model runs: another environment polls."""
+
+        def call(self, made: Any) -> Any:
+            other = load("invoke_model")
+            seen.extend([call(other, {}, query=asked), call(other, {}, query=asked, tenant="rival")])
+            return real.call(made)
+
+    app.models = Watched()
+    assert app.handler(running, context())["statusCode"] == 200
+    own, rival = seen
+    assert own == (200, [{"request_id": asked["requestId"]}])
+    assert (rival[0], rival[1]["code"]) == (404, "request_not_found")
+    assert call(app, {}, query=asked)[0] == 404  # it was answered in time: nothing is kept
+
+
+def work_off(app: ModuleType) -> dict[str, Any]:
+    """Deliver what is in the queue to the worker, as the event source does."""
+    sqs, url = boto3.client("sqs"), app.settings().jobs_queue_url
+    messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    records = [{"messageId": m["MessageId"], "body": m["Body"], "receiptHandle": m["ReceiptHandle"]} for m in messages]
+    answer: dict[str, Any] = app.handler({"Records": records}, context())
+    return answer | {"records": records}
+
+
+def test_a_submitted_call_is_polled_as_often_as_wanted(load: Load, models: ModelStandIn) -> None:
+    app = load("invoke_model")
+    status, body = call(app, {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="TRUE", team_id="ops")
+    assert (status, list(body[0])) == (200, ["request_id"])
+    asked = {"requestId": body[0]["request_id"]}
+    assert call(app, {}, query=asked) == (200, body)
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    first, second = call(app, {}, query=asked), call(app, {}, query=asked)
+    assert first == second
+    assert (first[0], list(first[1][0])) == (200, ["generated_text"])
+    assert call(app, {}, query=asked, tenant="rival")[0] == 404
+    ((row,), (served,)) = rows(), models.ledger.after()
+    assert (row.request_id, row.cost_centre, row.tenant_id) == (asked["requestId"], "ops", "acme")
+    assert agrees(row, served)
+
+
+def test_a_submitted_call_that_fails_ends_with_its_reason(load: Load) -> None:
+    app = load("invoke_model")
+    _, body = call(app, {"inputs": "[[throttle]]"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    status, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert (status, problem["code"]) == (429, "model_throttled")
+
+
+def test_a_large_body_goes_through_the_queue_by_reference(load: Load, models: ModelStandIn) -> None:
+    app, prompt = load("invoke_model"), "large " * 900_000
+    _, body = call(app, {"inputs": prompt}, "anthropic.claude-3-haiku-20240307-v1:0", streaming="true")
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    status, answer = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert (status, list(answer[0])) == (200, ["generated_text"])
+    assert models.ledger.after()[0]["input_tokens"] > 1_000_000
+
+
+def test_a_message_that_comes_twice_is_called_and_charged_once(load: Load, models: ModelStandIn) -> None:
+    call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
+    worker = load("complete_invocation")
+    delivered = work_off(worker)
+    again = worker.handler({"Records": delivered["records"] * 2}, context())
+    assert again["batchItemFailures"] == []
+    assert len(rows()) == len(models.ledger.after()) == 1
+
+
+def test_a_message_that_comes_while_another_worker_runs_waits(load: Load, models: ModelStandIn) -> None:
+    call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
+    worker, real, nested = load("complete_invocation"), None, {}
+
+    class Overtaken:
+        def call(self, made: Any) -> Any:
+            record = {"messageId": "m1", "body": nested["body"]}
+            nested["answer"] = worker.handler({"Records": [record]}, context())
+            return real.call(made)  # type: ignore[attr-defined]
+
+    real, worker.models = worker.models, Overtaken()
+    sqs, url = boto3.client("sqs"), worker.settings().jobs_queue_url
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    nested["body"] = message["Body"]
+    worker.handler({"Records": [{"messageId": "m0", "body": message["Body"]}]}, context())
+    assert nested["answer"] == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert len(rows()) == len(models.ledger.after()) == 1
+
+
+def test_a_worker_that_crashes_is_followed_by_another_and_the_tenant_pays_once(
+    load: Load, models: ModelStandIn
+) -> None:
+    _, body = call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
+    worker = load("complete_invocation")
+    sqs, url = boto3.client("sqs"), worker.settings().jobs_queue_url
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    record = {"messageId": "m0", "body": message["Body"]}
+
+    class Crash(BaseException):
+        """What no code catches: the process is gone."""
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    real, worker.jobs.finish = worker.jobs.finish, crash
+    with pytest.raises(Crash):  # the model has answered, nothing is settled
+        worker.handler({"Records": [record]}, context(seconds=0))
+    worker.jobs.finish = real
+    time.sleep(1.1)  # the crashed worker's lease of a second ends
+    assert worker.handler({"Records": [record]}, context())["batchItemFailures"] == []
+    status, _ = call(load("invoke_model"), {}, query={"requestId": body[0]["request_id"]})
+    sweep(DynamoLedger("usage"), datetime.now(UTC) + timedelta(hours=1))
+    outcomes = sorted((row.attempt, row.outcome) for row in rows())
+    assert status == 200
+    assert outcomes == [(1, Outcome.UNSETTLED), (2, Outcome.SUCCEEDED)]
+    assert len(models.ledger.after()) == 2
+
+
+def test_a_job_that_crashes_every_worker_ends_with_that_reason(load: Load, models: ModelStandIn) -> None:
+    _, body = call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
+    worker = load("complete_invocation")
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=worker.settings().jobs_queue_url)["Messages"]
+    record = {"messageId": "m0", "body": message["Body"]}
+    moment = datetime.now(UTC)
+    for crashed in range(3):
+        claimed = worker.jobs.claim(
+            body[0]["request_id"],
+            moment + timedelta(seconds=2 * crashed),
+            moment + timedelta(seconds=2 * crashed + 1),
+            1,
+        )
+        assert claimed is not None
+    worker.utc_now = lambda: moment + timedelta(minutes=1)
+    assert worker.handler({"Records": [record]}, context())["batchItemFailures"] == []
+    status, problem = call(load("invoke_model"), {}, query={"requestId": body[0]["request_id"]})
+    assert (status, problem["code"]) == (500, "attempts_exhausted")
+    assert models.ledger.after() == []

@@ -1,0 +1,66 @@
+"""GET /list_foundation_models and GET /usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gateway.pricing import price_book
+from scripts.dev.model_stand_in import ModelStandIn
+
+from .conftest import context, event
+from .test_invoke_model import call, rows
+
+Load = Callable[[str], ModuleType]
+HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+def get(app: ModuleType, path: str, query: dict[str, str] | None = None, tenant: str = "acme") -> tuple[int, Any]:
+    answer = app.handler(event(path, query=query, tenant=tenant), context())
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_the_models_are_bedrocks_own_summaries(load: Load) -> None:
+    status, body = get(load("list_models"), "/list_foundation_models")
+    assert (status, len(body), list(body[0])) == (200, 1, ["modelSummaries"])
+    assert HAIKU in {model["modelId"] for model in body[0]["modelSummaries"]}
+
+
+def test_a_report_adds_up_the_callers_rows_and_nobody_elses(load: Load, models: ModelStandIn) -> None:
+    invoke, report = load("invoke_model"), load("report_usage")
+    for tenant, centre in (("acme", "research"), ("acme", "ops"), ("rival", "research")):
+        assert call(invoke, {"inputs": "What is a ledger?"}, HAIKU, tenant=tenant, team_id=centre)[0] == 200
+    call(invoke, {"inputs": "[[throttle]]"}, HAIKU)
+    own = [row for row in rows() if row.tenant_id == "acme"]
+    status, body = get(report, "/usage", {"group_by": "cost_centre"})
+    assert (status, body["tenant_id"], body["totals"]["invocations"]) == (200, "acme", 2)
+    assert body["totals"]["input_tokens"] == sum(row.usage.input_tokens for row in own)
+    charges = [price_book().charge_record(row) for row in own]
+    assert Decimal(body["totals"]["cost"]) == sum(charge.cost for charge in charges if charge) > 0
+    assert [line["key"] for line in body["lines"]] == ["ops", "research"]
+    assert get(report, "/usage", tenant="nobody")[1]["totals"]["invocations"] == 0
+
+
+def test_usage_without_a_price_is_listed_never_free(load: Load) -> None:
+    assert call(load("invoke_model"), {"inputs": "hello"}, "our-llama")[0] == 200
+    _, body = get(load("report_usage"), "/usage")
+    assert (body["totals"]["unpriced_invocations"], body["totals"]["cost"]) == (1, "0")
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"start": "2026-01-01", "end": "2026-03-01"}, "time_range_too_long"),
+        ({"start": "2026-01-02", "end": "2026-01-01T00:00:00Z"}, "invalid_time_range"),
+        ({"start": "the other day"}, "invalid_time"),
+        ({"group_by": "mood"}, "invalid_parameters"),
+    ],
+)
+def test_a_range_that_does_not_fit_says_what_would(load: Load, query: dict[str, str], code: str) -> None:
+    status, problem = get(load("report_usage"), "/usage", query)
+    assert (status, problem["code"]) == (400, code)

@@ -1,0 +1,184 @@
+"""The ledger's promises, kept by the one in memory and the one in DynamoDB alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.job_table import JobTable
+from gateway.aws.payloads import Payloads
+from gateway.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
+from gateway.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
+from gateway.settings import settings
+from gateway.tenants import Caller
+from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+START = datetime(2026, 11, 24, 10, 59, 30, 250_000, tzinfo=UTC)
+
+
+@pytest.fixture(params=["in memory", "dynamodb"])
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    if request.param == "in memory":
+        yield InMemoryLedger()
+    else:
+        request.getfixturevalue("aws")
+        yield DynamoLedger("usage")
+
+
+@pytest.fixture
+def jobs(ledger: Ledger) -> Jobs:
+    if isinstance(ledger, InMemoryLedger):
+        return InMemoryJobs(ledger)
+    return JobTable("results", "usage", settings().jobs_queue_url, Payloads("payloads"), timedelta(hours=1))
+
+
+def record(request_id: str = "r1", attempt: int = 1, tenant: str = "acme", at: datetime = START) -> UsageRecord:
+    return UsageRecord(
+        RequestId(request_id), attempt, TenantId(tenant), "research", KeyId("k1"), "text", ModelId("m"), "m", "us-east-1",
+        at, at + timedelta(minutes=10),
+    )  # fmt: skip
+
+
+USAGE = TokenUsage(10, 20, 30, 40, 50, 2, "512x512:standard", 1, "flex", "provider", '{"inputTokens":10}')
+
+
+def test_a_row_comes_back_as_it_was_settled(ledger: Ledger) -> None:
+    row = record()
+    settled = row.settle(Outcome.SUCCEEDED, USAGE, START + timedelta(seconds=3), "")
+    ledger.reserve(row)
+    assert list(ledger.read(Partition.of(row))) == [row]
+    assert ledger.settle(settled)
+    assert list(ledger.read(Partition.of(row))) == [settled]
+
+
+def test_an_attempt_is_reserved_once(ledger: Ledger) -> None:
+    ledger.reserve(record())
+    with pytest.raises(AlreadyReserved):
+        ledger.reserve(record())
+    ledger.reserve(record(attempt=2))
+
+
+def test_a_row_never_settles_twice(ledger: Ledger) -> None:
+    row = record()
+    ledger.reserve(row)
+    first = row.settle(Outcome.SUCCEEDED, USAGE, START)
+    assert ledger.settle(first)
+    assert not ledger.settle(row.settle(Outcome.FAILED, TokenUsage(), START, "late"))
+    assert list(ledger.read(Partition.of(row))) == [first]
+
+
+def test_rows_lie_by_the_hour_they_started(ledger: Ledger) -> None:
+    rows = [record(f"r{n}", at=START + timedelta(minutes=n)) for n in range(40)]
+    for row in rows:
+        ledger.reserve(row)
+    for hour, expected in (("2026-11-24T10", 1), ("2026-11-24T11", 39)):
+        found = [row for shard in range(SHARDS) for row in ledger.read(Partition(hour, shard))]
+        assert len(found) == expected
+        assert len({shard for shard in range(SHARDS) if list(ledger.read(Partition("2026-11-24T11", shard)))}) > 3
+
+
+def test_a_tenant_sees_its_own_rows_of_a_time(ledger: Ledger) -> None:
+    for number, (tenant, hours) in enumerate([("acme", 0), ("rival", 0), ("acme", 13.5), ("acme", 30), ("acme#x", 0)]):
+        ledger.reserve(record(f"r{number}", tenant=tenant, at=START + timedelta(hours=hours)))
+    found = ledger.of_tenant(TenantId("acme"), START, START + timedelta(hours=30))
+    assert [row.request_id for row in found] == ["r0", "r2"]
+
+
+def test_a_request_is_found_by_its_newest_attempt(ledger: Ledger) -> None:
+    ledger.reserve(record(attempt=1))
+    ledger.reserve(record(attempt=2))
+    found = ledger.find(RequestId("r1"), START + timedelta(minutes=20))
+    assert found is not None
+    assert found.attempt == 2
+    assert ledger.find(RequestId("r"), START) is None
+
+
+def test_the_sweep_settles_what_nobody_can_settle_any_more(ledger: Ledger) -> None:
+    abandoned, running, done = record("r1"), record("r2", at=START + timedelta(minutes=5)), record("r3")
+    for row in (abandoned, running, done):
+        ledger.reserve(row)
+    ledger.settle(done.settle(Outcome.SUCCEEDED, USAGE, START))
+    now = START + timedelta(minutes=11)
+    assert sweep(ledger, now) == 1
+    assert sweep(ledger, now) == 0
+    (swept,) = ledger.read(Partition.of(abandoned))
+    assert (swept.outcome, swept.usage.source, swept.settled_at) == (Outcome.UNSETTLED, "unknown", now)
+    assert not ledger.settle(abandoned.settle(Outcome.SUCCEEDED, USAGE, now))
+
+
+# ------------------------------------------------------------------------------------------------------------- jobs
+
+LEASE = timedelta(minutes=5)
+
+
+def submitted(jobs: Jobs, body: Any = "hello") -> RequestId:
+    caller = Caller(TenantId("acme"), KeyId("k1"), ("research",))
+    jobs.submit(Submission(RequestId("r1"), caller, {"inputs": body}), START)
+    return RequestId("r1")
+
+
+def claimed(jobs: Jobs, at: datetime = START) -> Job:
+    job = jobs.claim(RequestId("r1"), at, at + LEASE, 1)
+    assert job is not None
+    return job
+
+
+def test_a_job_is_claimed_by_one_worker_until_its_lease_ends(jobs: Jobs) -> None:
+    submitted(jobs)
+    assert claimed(jobs).attempts == 1
+    assert jobs.claim(RequestId("r1"), START + LEASE / 2, START + LEASE * 2, 1) is None
+    assert claimed(jobs, START + LEASE + timedelta(seconds=1)).attempts == 2
+
+
+def test_the_end_of_a_job_and_its_settlement_are_one(jobs: Jobs, ledger: Ledger) -> None:
+    submitted(jobs)
+    job, row = claimed(jobs), record()
+    ledger.reserve(row)
+    assert jobs.finish(job, Ended([{"generated_text": "hi"}]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    found = jobs.find(RequestId("r1"))
+    assert found is not None
+    assert (found.state, found.ended) == (JobState.DONE, Ended([{"generated_text": "hi"}]))
+    assert [kept.outcome for kept in ledger.read(Partition.of(row))] == [Outcome.SUCCEEDED]
+    assert jobs.claim(RequestId("r1"), START + LEASE * 9, START + LEASE * 10, 1) is None
+
+
+def test_a_worker_that_lost_its_claim_cannot_end_the_job_nor_settle(jobs: Jobs, ledger: Ledger) -> None:
+    submitted(jobs)
+    zombie, row = claimed(jobs), record()
+    ledger.reserve(row)
+    claimed(jobs, START + LEASE + timedelta(seconds=1))
+    assert not jobs.finish(zombie, Ended(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    assert [kept.is_open for kept in ledger.read(Partition.of(row))] == [True]
+
+
+def test_a_row_that_the_sweep_took_does_not_settle_with_its_job(jobs: Jobs, ledger: Ledger) -> None:
+    submitted(jobs)
+    job, row = claimed(jobs), record()
+    ledger.reserve(row)
+    sweep(ledger, START + timedelta(days=1))
+    assert not jobs.finish(job, Ended(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    found = jobs.find(RequestId("r1"))
+    assert found is not None
+    assert found.state is JobState.RUNNING
+
+
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_an_answer_of_any_size_is_kept(jobs: Jobs, size: int) -> None:
+    jobs.keep(RequestId("late"), TenantId("acme"), Ended(["x" * size]), START)
+    found = jobs.find(RequestId("late"))
+    assert found is not None
+    assert found.ended == Ended(["x" * size])
+
+
+def test_a_lost_job_is_known_by_its_age(jobs: Jobs) -> None:
+    submitted(jobs)
+    job = jobs.find(RequestId("r1"))
+    assert job is not None
+    assert not job.lost(START + LEASE, LEASE * 2)
+    assert job.lost(START + LEASE * 3, LEASE * 2)
+    assert not replace(job, state=JobState.DONE).lost(START + LEASE * 3, LEASE * 2)
