@@ -183,6 +183,12 @@ class PricedUsage(NamedTuple):
     price_status: str
     price_rows: str = ""  # the names of the prices used, separated by a space
 
+    @property
+    def cost(self) -> int | None:
+        if self.input_cost is None or self.output_cost is None:
+            return None
+        return self.input_cost + self.output_cost
+
 
 class _Rates(NamedTuple):
     each: tuple[tuple[int, bool], ...]  # (10^-12 USD per unit, is it input?), in the order of the usage's parts
@@ -254,9 +260,9 @@ def _exact(price: Price) -> int:
 class CostLine:
     """What a tenant's cost centre used of a model, and what it cost.
 
-    Each row of the ledger is in one of the first four counts, by its outcome: `invocations` are those that succeeded or
-    were interrupted. `unpriced_invocations` are those of them that are not in the cost, because a price is missing or
-    the service never said what it used. Money is None, not 0, where no row of the group has a cost.
+    `invocations` are calls that succeeded or were interrupted; `failed_invocations` used nothing. What is not in the
+    cost is in one of the other counts: `open` (may still settle), `unsettled` (nobody knows what it used; an
+    interrupted call may be one) and `unpriced` (the book lacks a price). Money is None, not 0, where no row has a cost.
     """
 
     tenant_id: str
@@ -294,8 +300,6 @@ class CostLine:
 COUNTS = tuple(f.name for f in fields(CostLine) if f.type == "int")
 MONEY = tuple(f.name for f in fields(CostLine) if f.type == "Decimal | None")
 TOKENS = COUNTS[5:]
-_OUTCOMES = {Outcome.FAILED: "failed_invocations", Outcome.OPEN: "open_invocations"}
-_OUTCOMES |= {Outcome.UNSETTLED: "unsettled_invocations"}
 
 
 def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
@@ -400,24 +404,26 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
     """The second way to the costs: sum the tokens of equal kind first and price the sums, with Decimal, once."""
     sums: dict[Group, dict[str, Any]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
     used: dict[_Kind, list[int]] = {}
-    ran: dict[_Kind, int] = defaultdict(int)
+    rows: dict[_Kind, int] = defaultdict(int)
     for record in records:
         usage = record.usage
         group = (str(record.tenant_id), record.cost_centre, str(record.model_id))
         line = sums[group]
-        count = _OUTCOMES.get(record.outcome, "invocations")
-        line[count] += 1
+        line["invocations"] += record.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED)
         for name in TOKENS:
             line[name] += getattr(usage, name)
-        if record.outcome is Outcome.FAILED:
+        if record.is_open:
+            line["open_invocations"] += 1
+        elif record.outcome is Outcome.FAILED:
+            line["failed_invocations"] += 1
             _charge(line)
         elif usage.source == UNKNOWN:
-            line["unpriced_invocations"] += count == "invocations"
-        elif not record.is_open:
+            line["unsettled_invocations"] += 1
+        else:
             parts = list(quantities(usage))
             tier = book.tier(record.model_id, record.region, usage)
             kind = _Kind(group, record.region, tier, record.started_at.date(), tuple(unit for unit, _ in parts))
-            ran[kind] += count == "invocations"
+            rows[kind] += 1
             totals = used.setdefault(kind, [0] * len(parts))
             for place, (_, quantity) in enumerate(parts):
                 totals[place] += quantity
@@ -425,7 +431,7 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
         line = sums[kind.group]
         prices = _prices(book, kind.group[2], kind.region, kind.tier, kind.on, kind.units)
         if prices is None:
-            line["unpriced_invocations"] += ran[kind]
+            line["unpriced_invocations"] += rows[kind]
             continue
         _charge(line)
         for unit, price, quantity in zip(kind.units, prices, totals, strict=True):

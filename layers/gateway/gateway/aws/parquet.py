@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.aggregation import COUNTS, MONEY, OPEN, TOKENS, CostLine, PricedUsage, RowKey
+from gateway.aggregation import COUNTS, MONEY, OPEN, TOKENS, UNPRICED, UNSETTLED, CostLine, PricedUsage, RowKey
 from gateway.pricing import SCALE
 from gateway.usage import Outcome
 
@@ -73,19 +73,8 @@ COSTS = pa.schema(
 )
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
-_SUMMED = [*_GROUP, "outcome", *TOKENS, *MONEY]
-_RECORD = (
-    "request_id",
-    "attempt",
-    "tenant_id",
-    "cost_centre",
-    "key_id",
-    "operation",
-    "model_id",
-    "model_used",
-    "region",
-)
-_SETTLED = ("error_code", "started_at", "settled_at")
+_SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
+_RECORD = (*USAGE.names[:9], "error_code", "started_at", "settled_at")  # columns that a record has by the same name
 _ORDER = [(name, "ascending") for name in ("tenant_id", "started_at", "request_id", "attempt")]
 
 
@@ -112,11 +101,11 @@ def _usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
         "provider_usage": [usage.raw for usage in usages],
         "input_cost": _money([row.input_cost for row in rows]),
         "output_cost": _money([row.output_cost for row in rows]),
+        "cost": _money([row.cost for row in rows]),
         "price_status": [row.price_status for row in rows],
         "price_rows": [row.price_rows for row in rows],
         "price_version": pa.repeat(version, len(rows)),
     }
-    columns["cost"] = pc.add(columns["input_cost"], columns["output_cost"]).cast(_MONEY)
     return pa.table([pa.array(columns[column.name], column.type) for column in USAGE], schema=USAGE)
 
 
@@ -145,14 +134,14 @@ def usage_lines(content: bytes, *, only_settled: bool = False) -> Iterator[CostL
     """The rows of a usage file, summed by group and price version."""
     table = _read(content, _SUMMED)
     if only_settled:
-        table = table.filter(pc.not_equal(table["outcome"], Outcome.OPEN.value))
-    ran = pc.is_in(table["outcome"], value_set=pa.array([Outcome.SUCCEEDED.value, Outcome.INTERRUPTED.value]))
+        table = table.filter(pc.not_equal(table["price_status"], OPEN))
+    outcome, status = table["outcome"], table["price_status"]
     counted = {
-        "invocations": ran,
-        "failed_invocations": pc.equal(table["outcome"], Outcome.FAILED.value),
-        "open_invocations": pc.equal(table["outcome"], Outcome.OPEN.value),
-        "unsettled_invocations": pc.equal(table["outcome"], Outcome.UNSETTLED.value),
-        "unpriced_invocations": pc.and_(ran, pc.is_null(table["cost"])),
+        "invocations": pc.is_in(outcome, value_set=pa.array([Outcome.SUCCEEDED.value, Outcome.INTERRUPTED.value])),
+        "failed_invocations": pc.equal(outcome, Outcome.FAILED.value),
+        "open_invocations": pc.equal(status, OPEN),
+        "unsettled_invocations": pc.equal(status, UNSETTLED),
+        "unpriced_invocations": pc.equal(status, UNPRICED),
     }
     for name, which in counted.items():
         table = table.append_column(name, which.cast(pa.int64()))

@@ -1,0 +1,687 @@
+"""Every cent of the ledger is in the lake, once, whatever breaks and however often it is done again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.aggregation import (
+    MAX_HOURS,
+    PRICED,
+    UNPRICED,
+    UNSETTLED,
+    CostLine,
+    CostsDoNotMatch,
+    PeriodRefused,
+    Plan,
+    Pricer,
+    close_day,
+    commit,
+    hour_of,
+    hours_between,
+    plan,
+    price_usage,
+    start_of,
+    verify_day,
+)
+from gateway.aws import parquet
+from gateway.aws.lake import Overtaken, ParquetLake
+from gateway.ledger import SHARDS, InMemoryLedger, Partition, sweep
+from gateway.pricing import Price, PriceBook, price_book
+from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+LAYER = Path(__file__).parents[2] / "layers/gateway"
+MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
+DAY = "2026-11-24"
+SONNET, PAINTER, UNHEARD_OF = "maker.sonnet", "maker.painter", "maker.unheard-of"
+
+
+def at(hour: float) -> datetime:
+    return MIDNIGHT + timedelta(hours=hour)
+
+
+def price(model: str, unit: str, usd: str, per: int = 1_000_000, tier: str = "default") -> Price:
+    return Price(model, "us-east-1", tier, unit, Decimal(usd), per, date(2024, 1, 1), "test")
+
+
+BOOK = PriceBook(
+    [
+        price(SONNET, "input_tokens", "3"),
+        price(SONNET, "output_tokens", "15.1"),
+        price(SONNET, "cache_read_tokens", "0.3"),
+        price(SONNET, "cache_write_5m_tokens", "3.75"),
+        price(SONNET, "cache_write_1h_tokens", "6"),
+        price(SONNET, "input_tokens", "6", tier="default_above_200k"),
+        price(SONNET, "output_tokens", "22.65", tier="default_above_200k"),
+        price(SONNET, "input_tokens", "0.000001", per=1, tier="flex"),
+        price(PAINTER, "image:512x512:standard", "0.018", per=1),
+        price(PAINTER, "image", "0.04", per=1),
+        price(PAINTER, "input_tokens", "0.8"),
+        price(PAINTER, "input_image", "0.00006", per=1),
+    ]
+)
+
+
+def row(
+    name: str, hour: float = 0.5, model: str = SONNET, tenant: str = "acme", centre: str = "research"
+) -> UsageRecord:
+    return UsageRecord(
+        request_id=RequestId(name),
+        attempt=1,
+        tenant_id=TenantId(tenant),
+        cost_centre=centre,
+        key_id=KeyId("key-1"),
+        operation="Converse",
+        model_id=ModelId(model),
+        model_used=f"us.{model}",
+        region="us-east-1",
+        started_at=at(hour),
+        lease_until=at(hour) + timedelta(minutes=15),
+    )
+
+
+def settled(record: UsageRecord, outcome: Outcome = Outcome.SUCCEEDED, **usage: Any) -> UsageRecord:
+    return record.settle(outcome, TokenUsage(**usage), record.started_at + timedelta(seconds=2))
+
+
+class Files:
+    """A store of files as a dict; like S3, it can refuse to replace a version that is not there any more."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.before_put: Callable[[str], None] = lambda key: None
+
+    def list(self, prefix: str) -> dict[str, str]:
+        return {key: self.etag(key) for key in sorted(self.content) if key.startswith(prefix)}
+
+    def etag(self, key: str) -> str:
+        return hashlib.md5(self.content[key]).hexdigest()
+
+    def get(self, key: str) -> bytes:
+        return self.content[key]
+
+    def put(self, key: str, content: bytes, replaces: str | None) -> bool:
+        self.before_put(key)
+        if (self.etag(key) if key in self.content else None) != replaces:
+            return False
+        self.content[key] = content
+        return True
+
+    def table(self, prefix: str) -> pa.Table:
+        tables = [pq.read_table(io.BytesIO(self.content[key])) for key in self.list(prefix)]
+        return pa.concat_tables(tables)
+
+
+class MemoryPeriods:
+    def __init__(self, watermark: str | None = None, dirty: tuple[str, ...] = ()) -> None:
+        self.mark, self.marked = watermark, set(dirty)
+
+    def watermark(self) -> str | None:
+        return self.mark
+
+    def dirty(self) -> list[str]:
+        return sorted(self.marked)
+
+    def mark_dirty(self, hour: str) -> None:
+        self.marked.add(hour)
+
+    def mark_clean(self, hour: str) -> None:
+        self.marked.discard(hour)
+
+    def advance(self, watermark: str) -> None:
+        self.mark = max(self.mark or "", watermark)
+
+
+class House:
+    """Ledger, lake and periods, and the state machine's story told in Python; `step` may break it anywhere."""
+
+    def __init__(self) -> None:
+        self.ledger, self.files, self.periods = InMemoryLedger(), Files(), MemoryPeriods()
+        self.lake = ParquetLake(self.files)
+
+    def add(self, *records: UsageRecord) -> None:
+        for record in records:
+            self.ledger.rows[(record.request_id, record.attempt)] = record
+
+    def run(
+        self, scheduled: datetime, step: Callable[[], None] = lambda: None, **wanted: Any
+    ) -> tuple[Plan, list[str]]:
+        planned = plan(self.periods, scheduled, **wanted)
+        for partition in planned.partitions():
+            step()
+            price_usage(partition, self.ledger, self.lake, BOOK)
+        for day in planned.days():
+            step()
+            close_day(day, self.lake)
+        open_hours = []
+        for day, hours in planned.days().items():
+            step()
+            open_hours += verify_day(day, hours, planned.closed_until, self.ledger, self.lake, BOOK)
+        step()
+        commit(planned, open_hours, self.periods)
+        return planned, open_hours
+
+    def costs(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.files.table("costs/").to_pylist()
+        return rows
+
+    def usage(self) -> dict[str, dict[str, Any]]:
+        return {row["request_id"]: row for row in self.files.table("usage/").to_pylist()}
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+# ---------------------------------------------------------------------------------------------------------- what to do
+def test_the_first_run_covers_the_last_two_days() -> None:
+    planned = plan(MemoryPeriods(), at(10.2))
+    assert planned.hours[0] == "2026-11-22T10"
+    assert planned.hours[-1] == planned.closed_until == "2026-11-24T09"
+    assert len(planned.hours) == 48
+
+
+def test_a_run_goes_on_from_the_watermark() -> None:
+    assert plan(MemoryPeriods("2026-11-24T06"), at(10.2)).hours == ("2026-11-24T07", "2026-11-24T08", "2026-11-24T09")
+
+
+def test_a_run_with_nothing_new_does_nothing() -> None:
+    assert plan(MemoryPeriods("2026-11-24T09"), at(10.2)).hours == ()
+
+
+def test_an_hour_is_complete_only_when_no_writer_can_still_be_writing_to_it() -> None:
+    assert plan(MemoryPeriods("2026-11-24T08"), at(10) + timedelta(minutes=4)).hours == ()
+    assert plan(MemoryPeriods("2026-11-24T08"), at(10) + timedelta(minutes=5)).hours == ("2026-11-24T09",)
+
+
+def test_dirty_hours_are_done_again() -> None:
+    planned = plan(MemoryPeriods("2026-11-24T08", dirty=("2026-11-23T23",)), at(10.2))
+    assert planned.hours == ("2026-11-23T23", "2026-11-24T09")
+    assert planned.days() == {"2026-11-23": ["2026-11-23T23"], "2026-11-24": ["2026-11-24T09"]}
+
+
+def test_the_hour_that_runs_is_covered_where_it_is_asked_for() -> None:
+    assert plan(MemoryPeriods("2026-11-24T09"), at(10.2), include_current_hour=True).hours == ("2026-11-24T10",)
+    just_begun = plan(MemoryPeriods("2026-11-24T08"), at(10.01), include_current_hour=True)
+    assert just_begun.hours == ("2026-11-24T09", "2026-11-24T10")
+    assert just_begun.closed_until == "2026-11-24T08"
+
+
+def test_a_long_gap_is_done_in_several_runs(house: House) -> None:
+    house.periods.mark = "2026-11-10T00"
+    house.add(settled(row("a"), input_tokens=1))
+    first = plan(house.periods, at(10.2), include_current_hour=True)
+    assert len(first.hours) == MAX_HOURS
+    assert first.hours[-1] == "2026-11-24T10"
+    assert first.hours[-2] == hour_of(start_of("2026-11-10T00") + timedelta(hours=MAX_HOURS - 1))
+    for _ in range(3):
+        house.run(at(10.2))
+    assert house.periods.mark == "2026-11-24T09"
+    assert house.costs()[0]["input_tokens"] == 1
+
+
+def test_a_backfill_covers_what_it_names() -> None:
+    planned = plan(MemoryPeriods("2026-11-24T09"), at(10.2), hours=["2026-11-20T03", "2026-11-20T01"])
+    assert planned.hours == ("2026-11-20T01", "2026-11-20T03")
+
+
+@pytest.mark.parametrize("hour", ["2026-11-24T12", "2025-10-20T00", "yesterday", "2026-11-24T1", "2026-11-24"])
+def test_a_backfill_of_what_cannot_be_read_is_refused(hour: str) -> None:
+    with pytest.raises(PeriodRefused, match=hour):
+        plan(MemoryPeriods(), at(10.2), hours=[hour])
+
+
+def test_a_backfill_that_is_too_long_is_refused() -> None:
+    with pytest.raises(PeriodRefused, match="169"):
+        plan(MemoryPeriods(), at(10.2), hours=hours_between(at(-168), at(0)))
+
+
+def test_the_watermark_never_jumps_over_an_hour(house: House) -> None:
+    house.periods.mark = "2026-11-24T03"
+    house.run(at(10.2), hours=["2026-11-24T04", "2026-11-24T06"])
+    assert house.periods.mark == "2026-11-24T04"
+
+
+def test_a_backfill_before_the_first_run_sets_no_watermark(house: House) -> None:
+    house.run(at(10.2), hours=["2026-11-24T04"])
+    assert house.periods.mark is None
+
+
+def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carries() -> None:
+    planned = plan(MemoryPeriods("2025-01-01T00"), at(10.2))
+    state = json.dumps([{"hour": p.hour, "shard": p.shard} for p in planned.partitions()])
+    assert len(list(planned.partitions())) * 7 < 25_000 / 2
+    assert len(state) < 262_144 / 4
+
+
+# ----------------------------------------------------------------------------------------------------------- what it is
+def test_each_row_is_priced_by_its_kind(house: House) -> None:
+    house.add(
+        settled(row("plain"), input_tokens=1000, output_tokens=10, raw='{"inputTokens":1000}'),
+        settled(row("cached"), cache_read_tokens=7, cache_write_5m_tokens=5, cache_write_1h_tokens=3, output_tokens=1),
+        settled(row("long"), input_tokens=200_001, output_tokens=1),
+        settled(row("flex"), input_tokens=9, service_tier="flex"),
+        settled(row("small", model=PAINTER), images=5, image_class="512x512:standard"),
+        settled(row("large", model=PAINTER), images=2, image_class="larger:premium", input_images=1),
+        settled(row("nothing")),
+        settled(row("unpriced", model=UNHEARD_OF), input_tokens=10, output_tokens=20),
+        settled(row("half-priced"), input_tokens=10, images=1),
+        settled(row("failed"), Outcome.FAILED),
+        settled(row("broken-off"), Outcome.INTERRUPTED, input_tokens=10, source="estimated:bytes"),
+        settled(row("cut"), Outcome.INTERRUPTED, source=UNKNOWN),
+        settled(row("lost"), Outcome.UNSETTLED, source=UNKNOWN),
+        row("running"),
+    )
+    house.run(at(1.2))
+    found = {name: (row["price_status"], row["input_cost"], row["output_cost"]) for name, row in house.usage().items()}
+    money = Decimal
+    assert found == {
+        "plain": ("priced", money("0.003"), money("0.000151")),
+        "cached": ("priced", money("0.00003885"), money("0.0000151")),
+        "long": ("priced", money("1.200006"), money("0.00002265")),
+        "flex": ("priced", money("0.000009"), money(0)),
+        "small": ("priced", money(0), money("0.09")),
+        "large": ("priced", money("0.00006"), money("0.08")),
+        "nothing": ("priced", money(0), money(0)),
+        "unpriced": ("unpriced", None, None),
+        "half-priced": ("unpriced", None, None),
+        "failed": ("priced", money(0), money(0)),
+        "broken-off": ("priced", money("0.00003"), money(0)),
+        "cut": ("unsettled", None, None),
+        "lost": ("unsettled", None, None),
+        "running": ("open", None, None),
+    }
+
+
+def test_a_usage_row_says_what_was_priced_and_by_what(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=1000, output_tokens=10, raw='{"inputTokens":1000}'))
+    house.run(at(1.2))
+    found = house.usage()["a"]
+    assert list(found)[:9] == parquet.USAGE.names[:9]
+    assert found["cost"] == Decimal("0.003151")
+    assert found["price_rows"] == (
+        "maker.sonnet/us-east-1/default/input_tokens@2024-01-01 maker.sonnet/us-east-1/default/output_tokens@2024-01-01"
+    )
+    assert found["price_version"] == BOOK.version
+    assert found["provider_usage"] == '{"inputTokens":1000}'
+    assert found["started_at"] == at(0.5)
+    assert found["settled_at"] == at(0.5) + timedelta(seconds=2)
+    assert (found["model_id"], found["model_used"]) == (SONNET, f"us.{SONNET}")
+
+
+def test_usage_without_a_price_is_listed_never_free(house: House) -> None:
+    house.add(settled(row("a", model=UNHEARD_OF), input_tokens=10), settled(row("b", model=UNHEARD_OF), Outcome.UNSETTLED, source=UNKNOWN))  # fmt: skip
+    house.run(at(1.2))
+    (line,) = house.costs()
+    assert (line["cost"], line["input_cost"], line["output_cost"]) == (None, None, None)
+    assert (line["invocations"], line["unpriced_invocations"], line["unsettled_invocations"]) == (1, 1, 1)
+    assert line["input_tokens"] == 10
+
+
+def test_costs_are_by_tenant_cost_centre_and_model(house: House) -> None:
+    house.add(
+        settled(row("a"), input_tokens=1000),
+        settled(row("b", hour=0.7), input_tokens=500, output_tokens=1),
+        settled(row("c"), Outcome.FAILED),
+        settled(row("d", centre="ops"), input_tokens=1),
+        settled(row("e", tenant="zeta"), input_tokens=1),
+        row("f"),
+    )
+    house.run(at(1.2))
+    lines = house.costs()
+    assert [(line["tenant_id"], line["team_id"]) for line in lines] == [("acme", "ops"), ("acme", "research"), ("zeta", "research")]  # fmt: skip
+    assert lines[1] | {"price_version": ""} == {
+        **dict.fromkeys(parquet.COSTS.names, 0),
+        "tenant_id": "acme",
+        "cost_centre": "research",
+        "team_id": "research",
+        "model_id": SONNET,
+        "invocations": 2,
+        "failed_invocations": 1,
+        "open_invocations": 1,
+        "input_tokens": 1500,
+        "output_tokens": 1,
+        "input_cost": Decimal("0.0045"),
+        "output_cost": Decimal("0.0000151"),
+        "cost": Decimal("0.0045151"),
+        "price_version": "",
+    }
+
+
+def test_a_day_priced_by_two_books_says_so() -> None:
+    one = CostLine("t", "c", "m", invocations=1, cost=Decimal(1), price_version="b")
+    two = CostLine("t", "c", "m", invocations=2, price_version="a")
+    both = one + two
+    assert (both.invocations, both.cost, both.price_version) == (3, Decimal(1), "a+b")
+    assert (both + one).price_version == "a+b"
+
+
+def test_rows_are_sorted_by_tenant_and_start(house: House) -> None:
+    same_shard = [f"r{n}" for n in range(200) if Partition.of(row(f"r{n}")).shard == 0][:6]
+    for place, name in enumerate(same_shard):
+        house.add(settled(row(name, hour=0.9 - place / 10, tenant="ab"[place % 2])))
+    house.run(at(1.2))
+    (key,) = house.files.list("usage/")
+    assert key == "usage/dt=2026-11-24/hour=00/part-00.parquet"
+    rows = pq.read_table(io.BytesIO(house.files.get(key))).select(["tenant_id", "started_at"]).to_pylist()
+    assert rows == sorted(rows, key=lambda r: (r["tenant_id"], r["started_at"]))
+
+
+def test_an_empty_hour_leaves_no_file(house: House) -> None:
+    house.run(at(1.2))
+    assert house.files.content == {}
+    assert house.periods.mark == "2026-11-24T00"
+
+
+def test_many_rows_are_written_in_row_groups(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH", 7)
+    rows = [Pricer(BOOK).price(settled(row(f"r{n:03}"), input_tokens=n)) for n in range(20)]
+    count, content = parquet.usage_file(iter(rows), "v")
+    assert count == 20
+    assert pq.ParquetFile(io.BytesIO(content)).num_row_groups == 3
+    assert pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert sum(pq.read_table(io.BytesIO(content))["input_tokens"].to_pylist()) == 190
+
+
+def test_sums_are_exact_where_floats_are_not(house: House) -> None:
+    house.add(
+        settled(row("huge"), input_tokens=10**15), *(settled(row(f"s{n}"), cache_read_tokens=1) for n in range(9))
+    )
+    house.run(at(1.2))
+    assert house.costs()[0]["cost"] == Decimal("6000000000.0000027")
+    assert sum(r["cost"] for r in house.usage().values()) == house.costs()[0]["cost"]
+
+
+# ---------------------------------------------------------------------------------------------- done again, and proven
+def test_doing_it_again_writes_the_same_bytes(house: House) -> None:
+    house.add(*(settled(row(f"r{n}"), input_tokens=n) for n in range(50)))
+    house.run(at(1.2))
+    before = dict(house.files.content)
+    house.run(at(1.2), hours=["2026-11-24T00"])
+    assert house.files.content == before
+
+
+def test_a_row_that_settles_late_is_written_again(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=1000), row("late"))
+    _, open_hours = house.run(at(1.2))
+    assert open_hours == ["2026-11-24T00"]
+    assert (house.periods.mark, house.periods.marked) == ("2026-11-24T00", {"2026-11-24T00"})
+    house.ledger.settle(settled(row("late"), input_tokens=500))
+    planned, open_hours = house.run(at(2.2))
+    assert planned.hours == ("2026-11-24T00", "2026-11-24T01")
+    assert (open_hours, house.periods.marked) == ([], set())
+    assert house.costs()[0]["cost"] == Decimal("0.0045")
+
+
+def test_a_row_that_settles_between_two_steps_breaks_nothing(house: House) -> None:
+    house.add(row("late"))
+    steps = iter(range(1000))
+
+    def settle_after_pricing() -> None:
+        if next(steps) == SHARDS * 48:
+            house.ledger.settle(settled(row("late"), input_tokens=500))
+
+    _, open_hours = house.run(at(1.2), settle_after_pricing)
+    assert open_hours == ["2026-11-24T00"]
+    house.run(at(1.3))
+    assert house.costs()[0]["cost"] == Decimal("0.0015")
+
+
+def test_the_hour_that_runs_may_get_rows_meanwhile(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1))
+    steps = iter(range(1000))
+
+    def new_row() -> None:
+        if next(steps) == SHARDS:
+            house.add(settled(row("b", hour=0.6), input_tokens=2))
+
+    house.run(at(0.7), new_row, include_current_hour=True)
+    assert house.costs()[0]["input_tokens"] == 1
+    assert (house.periods.mark, house.periods.marked) == ("2026-11-23T23", set())
+    house.run(at(1.2))
+    assert house.costs()[0]["input_tokens"] == 3
+
+
+def test_a_row_that_comes_to_a_complete_hour_is_seen(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=1))
+    steps = iter(range(1000))
+
+    def new_row() -> None:
+        if next(steps) == SHARDS * 48:
+            house.add(settled(row("b", hour=0.6), input_tokens=2))
+
+    with pytest.raises(CostsDoNotMatch, match="2026-11-24T00"):
+        house.run(at(1.2), new_row)
+    assert house.periods.mark is None
+
+
+def tampered(content: bytes, column: str, change: Callable[[Any], Any]) -> bytes:
+    table = pq.read_table(io.BytesIO(content))
+    place = table.schema.get_field_index(column)
+    values = table[column].to_pylist()
+    values[0] = change(values[0])
+    sink = io.BytesIO()
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type)), sink
+    )
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("prefix", ["usage/", "costs/"])
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("cost", lambda cost: cost + Decimal("0.000000000001")),
+        ("input_cost", lambda cost: cost - Decimal("0.000000000001")),
+        ("input_tokens", lambda tokens: tokens + 1),
+        ("cache_read_tokens", lambda tokens: tokens + 1),
+        ("cost", lambda cost: None),
+        ("tenant_id", lambda tenant: "zeta"),
+        ("model_id", lambda model: "maker.other"),
+    ],
+)
+def test_one_changed_number_is_found(house: House, prefix: str, column: str, change: Callable[[Any], Any]) -> None:
+    house.add(*(settled(row(f"r{n}"), input_tokens=n, output_tokens=n) for n in range(20)))
+    house.run(at(1.2))
+    key = next(iter(house.files.list(prefix)))
+    house.files.content[key] = tampered(house.files.content[key], column, change)
+    with pytest.raises(CostsDoNotMatch, match=DAY) as raised:
+        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+    assert column in {"tenant_id", "model_id"} or column in str(raised.value)
+
+
+def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
+    house.add(*(settled(row(f"r{n}"), Outcome.FAILED) for n in range(20)), row("open"))
+    house.run(at(1.2))
+    kept = dict(house.files.content)
+    verify = lambda: verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)  # noqa: E731
+    assert verify() == ["2026-11-24T00"]
+    for key in house.files.list("usage/"):
+        house.files.content = {name: content for name, content in kept.items() if name != key}
+        with pytest.raises(CostsDoNotMatch):
+            verify()
+        house.files.content = kept | {key.replace("part-", "part-x"): kept[key]}
+        with pytest.raises(CostsDoNotMatch):
+            verify()
+    del house.ledger.rows[(RequestId("open"), 1)]
+    house.files.content = kept
+    with pytest.raises(CostsDoNotMatch, match="1 open rows"):
+        verify()
+
+
+def test_a_difference_says_where_and_how_much(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=1000))
+    house.run(at(1.2))
+    house.ledger.rows[(RequestId("a"), 1)] = settled(row("a"), input_tokens=1001)
+    with pytest.raises(CostsDoNotMatch) as raised:
+        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+    assert str(raised.value).startswith(
+        "costs of 2026-11-24T00 do not match: input_tokens of acme/research/maker.sonnet is 1001 in ledger and 1000 in usage; "
+        "input_cost of acme/research/maker.sonnet is 0.003003 in ledger and 0.003000000000 in usage"
+    )
+
+
+def test_a_run_never_overwrites_what_a_later_one_wrote(house: House) -> None:
+    """Two runs overlap: the slow one read the row open, the quick one wrote it settled. What is newer stays."""
+    house.add(row("a"))
+    partition = Partition.of(row("a"))
+
+    def the_other_run_is_quicker(_key: str) -> None:
+        house.files.before_put = lambda key: None
+        house.ledger.settle(settled(row("a"), input_tokens=1000))
+        price_usage(partition, house.ledger, house.lake, BOOK)
+
+    house.files.before_put = the_other_run_is_quicker
+    price_usage(partition, house.ledger, house.lake, BOOK)
+    assert house.usage()["a"]["outcome"] == "succeeded"
+
+
+def test_a_file_that_others_keep_writing_is_left_for_a_retry(house: House) -> None:
+    house.add(row("a"))
+    counter = iter(range(100))
+
+    def somebody_else_wrote(key: str) -> None:
+        house.files.content[key] = str(next(counter)).encode()
+
+    house.files.before_put = somebody_else_wrote
+    with pytest.raises(Overtaken, match="part-"):
+        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK)
+
+
+# ------------------------------------------------------------------------------------------------------ for any history
+counts = st.integers(0, 400_000)
+usages = st.builds(
+    TokenUsage,
+    input_tokens=counts,
+    output_tokens=counts,
+    cache_read_tokens=st.sampled_from([0, 0, 1, 12_345]),
+    cache_write_5m_tokens=st.sampled_from([0, 0, 7]),
+    cache_write_1h_tokens=st.sampled_from([0, 0, 9]),
+    images=st.sampled_from([0, 0, 0, 3]),
+    image_class=st.sampled_from(["", "512x512:standard", "larger:premium"]),
+    service_tier=st.sampled_from(["default", "default", "flex"]),
+    source=st.sampled_from(["provider", "provider", "estimated:bytes", UNKNOWN]),
+)
+endings = st.tuples(st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED, Outcome.INTERRUPTED]), usages)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> tuple[UsageRecord, Outcome, TokenUsage, int]:
+    """A row, how it ends, and after how many steps of the whole history."""
+    record = row(
+        draw(st.uuids()).hex,
+        hour=draw(st.integers(0, 3 * 3600 - 1)) / 3600 + 22,
+        model=draw(st.sampled_from([SONNET, SONNET, PAINTER, UNHEARD_OF])),
+        tenant=draw(st.sampled_from(["acme", "zeta"])),
+        centre=draw(st.sampled_from(["ops", "research"])),
+    )
+    outcome, usage = draw(endings)
+    return record, outcome, TokenUsage() if outcome is Outcome.FAILED else usage, draw(st.integers(0, 400))
+
+
+class Crash(Exception):
+    """The process died."""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(rows(), max_size=25), st.lists(st.integers(0, 60), max_size=2), st.booleans())
+def test_the_lake_is_the_ledger_whatever_happens(
+    history: list[tuple[UsageRecord, Outcome, TokenUsage, int]], crashes: list[int], current: bool
+) -> None:
+    """Rows settle at any step, runs die at any step and are done again: in the end every cent is there, once."""
+    house = House()
+    house.periods.mark = hour_of(at(21))
+    clock = 0
+
+    def live(now: datetime) -> None:
+        nonlocal clock
+        clock += 1
+        for record, outcome, usage, when in history:
+            if record.started_at <= now and (record.request_id, 1) not in house.ledger.rows:
+                house.ledger.reserve(record)
+            if record.started_at <= now and when <= clock:
+                house.ledger.settle(record.settle(outcome, usage, record.started_at + timedelta(seconds=1)))
+
+    for now in (at(23.2), at(24.2), at(25.2)):
+        for crash in [*crashes, None]:
+            left = iter(range(crash)) if crash is not None else None
+
+            def step(left: Iterator[int] | None = left, now: datetime = now) -> None:
+                live(now)
+                if left is not None and next(left, None) is None:
+                    raise Crash
+
+            try:
+                live(now)
+                house.run(now, step, include_current_hour=current)
+            except Crash:
+                continue
+    sweep(house.ledger, at(48))
+    house.run(at(26.2))
+    assert house.periods.marked == set()
+
+    ledger = list(house.ledger.rows.values())
+    charges = [BOOK.charge_record(record) for record in ledger]
+    owed = sum((charge.cost for charge in charges if charge), Decimal(0))
+    if not ledger:
+        assert house.files.content == {}
+        return
+    found = house.usage()
+    assert sorted(found) == sorted(record.request_id for record in ledger)
+    assert sum((r["cost"] for r in found.values() if r["cost"] is not None), Decimal(0)) == owed
+    assert sum((line["cost"] for line in house.costs() if line["cost"] is not None), Decimal(0)) == owed
+    assert sum(line["input_tokens"] for line in house.costs()) == sum(r.usage.input_tokens for r in ledger)
+    # And it has settled: once more, by hand, gives the same bytes.
+    before = dict(house.files.content)
+    house.run(at(26.2), hours=[hour_of(at(hour)) for hour in (22, 23, 24)])
+    assert house.files.content == before
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted({(p.model_id, p.region) for p in price_book().prices()})), endings)
+def test_the_quick_way_to_price_a_row_is_the_slow_way(
+    model: tuple[str, str], ending: tuple[Outcome, TokenUsage]
+) -> None:
+    book = price_book()
+    record = replace(row("a", model=model[0]), region=model[1])
+    record = record.settle(ending[0], ending[1], at(1))
+    priced, charge = Pricer(book).price(record), book.charge_record(record)
+    if charge is None:
+        assert priced.price_status in (UNPRICED, UNSETTLED)
+        assert (priced.input_cost, priced.output_cost) == (None, None)
+    else:
+        assert priced.price_status == PRICED
+        assert Decimal(priced.input_cost or 0).scaleb(-12) == charge.input_cost
+        assert Decimal(priced.output_cost or 0).scaleb(-12) == charge.output_cost
+        assert priced.price_rows == " ".join(used.name for used in charge.prices)
+
+
+def test_parquet_is_written_without_numpy_and_pandas() -> None:
+    """They would add half a second to every cold start of a step."""
+    story = (
+        "import sys\n"
+        "sys.modules['numpy'] = sys.modules['pandas'] = None\n"
+        "from gateway.aws import parquet\n"
+        "from gateway.aggregation import CostLine\n"
+        "count, content = parquet.costs_file([CostLine('t', 'c', 'm')])\n"
+        "print(list(parquet.costs_lines(content)) == [CostLine('t', 'c', 'm')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", story], cwd=LAYER, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
