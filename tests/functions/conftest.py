@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,10 +34,10 @@ def models(stand_in: ModelStandIn, monkeypatch: pytest.MonkeyPatch) -> ModelStan
 
 
 @pytest.fixture
-def load(aws: None, models: ModelStandIn) -> Callable[[str], ModuleType]:
+def load(aws: None, models: ModelStandIn) -> Callable[[str], Any]:
     """A function's app module, freshly imported: its cold start."""
 
-    def load(function: str) -> ModuleType:
+    def load(function: str) -> Any:
         spec = importlib.util.spec_from_file_location(
             f"{function.replace('/', '_')}_app", ROOT / "functions" / function / "app.py"
         )

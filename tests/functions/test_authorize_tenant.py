@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -18,7 +17,7 @@ from scripts.tenants import add_key, add_tenant
 
 from .conftest import ROOT, context
 
-Load = Callable[[str], ModuleType]
+Load = Callable[[str], Any]
 ACME = Tenant(TenantId("acme"), "Acme", ("research", "ops"))
 
 
@@ -28,13 +27,13 @@ def asking(**headers: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def authorizer(load: Load) -> ModuleType:
+def authorizer(load: Load) -> Any:
     add_tenant("tenants", ACME)
     return load("authorize_tenant")
 
 
 @pytest.mark.parametrize("present", ["x-api-key", "X-API-Key", "Authorization", "authorization"])
-def test_a_key_is_taken_from_either_header(authorizer: ModuleType, present: str) -> None:
+def test_a_key_is_taken_from_either_header(authorizer: Any, present: str) -> None:
     key = add_key("tenants", "acme", "ci")
     sent = f"Bearer {key}" if present.lower() == "authorization" else key
     said = authorizer.handler(asking(**{present: sent}), context())
@@ -47,12 +46,12 @@ def test_a_key_is_taken_from_either_header(authorizer: ModuleType, present: str)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": ""}, {"x-api-key": "guess"}, {"Authorization": "Basic eDp5"}])
-def test_no_key_and_a_wrong_key_are_unauthorized(authorizer: ModuleType, headers: dict[str, str]) -> None:
+def test_no_key_and_a_wrong_key_are_unauthorized(authorizer: Any, headers: dict[str, str]) -> None:
     with pytest.raises(Exception, match="^Unauthorized$"):
         authorizer.handler(asking(**headers), context())
 
 
-def test_a_well_formed_key_that_was_never_made_is_unauthorized(authorizer: ModuleType) -> None:
+def test_a_well_formed_key_that_was_never_made_is_unauthorized(authorizer: Any) -> None:
     with pytest.raises(Exception, match="^Unauthorized$"):
         authorizer.handler(asking(**{"x-api-key": new_key()}), context())
 
@@ -86,6 +85,6 @@ def test_a_revoked_key_stops_working_when_the_cache_has_passed(load: Load, monke
         authorizer.handler(asked, None)
 
 
-def test_the_table_never_holds_a_key(authorizer: ModuleType) -> None:
+def test_the_table_never_holds_a_key(authorizer: Any) -> None:
     key = add_key("tenants", "acme", "ci")
     assert key not in json.dumps(boto3.client("dynamodb").scan(TableName="tenants")["Items"])

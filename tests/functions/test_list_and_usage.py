@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,11 +15,11 @@ from scripts.dev.model_stand_in import ModelStandIn
 from .conftest import context, event
 from .test_invoke_model import call, rows
 
-Load = Callable[[str], ModuleType]
+Load = Callable[[str], Any]
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
-def get(app: ModuleType, path: str, query: dict[str, str] | None = None, tenant: str = "acme") -> tuple[int, Any]:
+def get(app: Any, path: str, query: dict[str, str] | None = None, tenant: str = "acme") -> tuple[int, Any]:
     answer = app.handler(event(path, query=query, tenant=tenant), context())
     return answer["statusCode"], json.loads(answer["body"])
 

@@ -76,7 +76,7 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
     model = catalog.find(request.model_id, request.model_arn)
     if request.operation not in OPERATIONS:
         raise BadRequest(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
-    parameters = request.body.get("parameters") or {}
+    parameters = {} if request.body.get("parameters") is None else request.body["parameters"]
     if not isinstance(parameters, dict):
         raise BadRequest("parameters must be an object.", code="invalid_parameters")
     if model.service is Service.SAGEMAKER:

@@ -1,0 +1,164 @@
+"""Bodies exactly as the old contract states them, for each provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.catalog import Catalog, Service
+from gateway.errors import BadRequest, GatewayError
+from gateway.invocation import ModelAnswer, ModelCall
+from gateway.usage import TokenUsage
+from gateway.wire.compat import CompatRequest, flag, translate
+
+CATALOG = Catalog({"our-llama": "llama-endpoint"})
+
+
+def made(model_id: str, body: dict[str, Any], **more: Any) -> tuple[ModelCall, ...]:
+    return translate(CompatRequest(body, model_id, **more), CATALOG).calls
+
+
+def body_of(model_id: str, inputs: Any, parameters: dict[str, Any] | None = None, **more: Any) -> Any:
+    (call,) = made(model_id, {"inputs": inputs, "parameters": parameters or {}}, **more)
+    return call.body
+
+
+@pytest.mark.parametrize(
+    ("model_id", "parameters", "body"),
+    [
+        ("amazon.titan-text-express-v1", {"maxTokenCount": 5}, {"inputText": "hi", "textGenerationConfig": {"maxTokenCount": 5}}),
+        ("anthropic.claude-v2:1", {}, {"prompt": "\n\nHuman: hi\n\nAssistant:", "max_tokens_to_sample": 256}),
+        ("anthropic.claude-v2", {"max_tokens_to_sample": 9}, {"prompt": "\n\nHuman: hi\n\nAssistant:", "max_tokens_to_sample": 9}),
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"max_tokens": 7, "temperature": 0},
+         {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 7, "temperature": 0, "messages": [{"role": "user", "content": "hi"}]}),
+        ("us.anthropic.claude-3-haiku-20240307-v1:0", {"max_tokens_to_sample": 8},
+         {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}]}),
+        ("ai21.j2-ultra-v1", {"maxTokens": 5}, {"prompt": "hi", "maxTokens": 5}),
+        ("ai21.jamba-instruct-v1:0", {"max_tokens": 5}, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}),
+        ("cohere.command-light-text-v14", {"max_tokens": 5}, {"prompt": "hi", "max_tokens": 5}),
+        ("cohere.command-r-plus-v1:0", {"max_tokens": 5}, {"message": "hi", "max_tokens": 5}),
+        ("eu.meta.llama3-8b-instruct-v1:0", {"max_gen_len": 5}, {"prompt": "hi", "max_gen_len": 5}),
+        ("mistral.mixtral-8x7b-instruct-v0:1", {"max_tokens": 5}, {"prompt": "hi", "max_tokens": 5}),
+        ("amazon.nova-pro-v1:0", {"max_new_tokens": 5, "top_p": 0.5, "system": "be brief", "top_k": 3},
+         {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "system": [{"text": "be brief"}],
+          "inferenceConfig": {"maxTokens": 5, "topP": 0.5}, "additionalModelRequestFields": {"top_k": 3}}),
+    ],
+)  # fmt: skip
+def test_each_provider_gets_its_own_body(model_id: str, parameters: dict[str, Any], body: Any) -> None:
+    assert body_of(model_id, "hi", parameters) == body
+
+
+def test_a_prompt_that_is_a_dialogue_already_is_not_wrapped_again() -> None:
+    assert body_of("anthropic.claude-v2", "\n\nHuman: a\n\nAssistant:")["prompt"] == "\n\nHuman: a\n\nAssistant:"
+
+
+def test_messages_go_to_models_that_take_them() -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    assert body_of("anthropic.claude-3-haiku-20240307-v1:0", messages)["messages"] == messages
+    (call,) = made("meta.llama3-8b-instruct-v1:0", {"inputs": [{"role": "user", "content": [{"text": "hi"}]}]})
+    assert call.api == "Converse"
+
+
+def test_converse_is_what_the_caller_wrote() -> None:
+    inputs = [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": "aGVsbG8="}}}]}]
+    body = {"inputs": inputs, "parameters": {"maxTokens": 5, "system": "brief"}, "additional_model_fields": {"k": 1}}
+    (call,) = made("anthropic.claude-3-haiku-20240307-v1:0", body, messages_api=True)
+    assert call.body == {
+        "messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": b"hello"}}}]}],
+        "system": [{"text": "brief"}],
+        "inferenceConfig": {"maxTokens": 5},
+        "additionalModelRequestFields": {"k": 1},
+    }
+    assert inputs[0]["content"][0]["image"]["source"]["bytes"] == "aGVsbG8="  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "inputs", "operation", "bodies"),
+    [
+        ("cohere.embed-english-v3", "a", "embeddings", [{"texts": ["a"], "input_type": "search_document"}]),
+        ("cohere.embed-english-v3", ["a", "b"], "embeddings", [{"texts": ["a", "b"], "input_type": "search_document"}]),
+        ("amazon.titan-embed-text-v1", "a", "embeddings", [{"inputText": "a"}]),
+        ("amazon.titan-embed-text-v1", ["a", "b"], "embeddings", [{"inputText": "a"}, {"inputText": "b"}]),
+        ("amazon.titan-embed-image-v1", "aGk=", "embeddings-image", [{"inputImage": "aGk="}]),
+    ],
+)
+def test_embeddings_are_asked_for_as_each_model_wants(
+    model_id: str, inputs: Any, operation: str, bodies: list[Any]
+) -> None:
+    assert [call.body for call in made(model_id, {"inputs": inputs}, operation=operation)] == bodies
+
+
+@pytest.mark.parametrize(
+    ("model_id", "sent", "body", "price_class"),
+    [
+        ("stability.stable-diffusion-xl-v1", {"text_prompts": [{"text": "a"}], "parameters": {"steps": 50}},
+         {"text_prompts": [{"text": "a"}], "steps": 50}, "larger:standard"),
+        ("stability.stable-diffusion-xl-v1", {"text_prompts": [{"text": "a"}], "parameters": {"steps": 51, "width": 512, "height": 512}},
+         {"text_prompts": [{"text": "a"}], "steps": 51, "width": 512, "height": 512}, "512x512:premium"),
+        ("stability.sd3-large-v1:0", {"text_prompts": [{"text": "a"}]}, {"prompt": "a"}, "larger:standard"),
+        ("amazon.titan-image-generator-v1", {"textToImageParams": {"text": "a"}, "parameters": {"imageGenerationConfig": {"quality": "premium"}}},
+         {"taskType": "TEXT_IMAGE", "textToImageParams": {"text": "a"}, "imageGenerationConfig": {"quality": "premium"}}, "larger:premium"),
+        ("amazon.titan-image-generator-v1", {"taskType": "INPAINTING", "inPaintingParams": {"text": "a"}},
+         {"taskType": "INPAINTING", "inPaintingParams": {"text": "a"}}, "larger:standard"),
+    ],
+)  # fmt: skip
+def test_images_are_asked_for_and_classed(model_id: str, sent: dict[str, Any], body: Any, price_class: str) -> None:
+    (call,) = made(model_id, sent, operation="image")
+    assert (call.body, call.image_class) == (body, price_class)
+
+
+def test_an_endpoint_gets_its_component_apart() -> None:
+    (call,) = made("our-llama", {"inputs": "hi", "parameters": {"t": 1, "InferenceComponentName": "c"}})
+    assert (call.model.service, call.model.target, call.inference_component) == (
+        Service.SAGEMAKER,
+        "llama-endpoint",
+        "c",
+    )
+    assert call.body == {"inputs": "hi", "parameters": {"t": 1}}
+    assert body_of("our-llama", {"a": 1}, {"t": 1}) == {"a": 1, "t": 1}
+    assert body_of("our-llama", [{"role": "user", "content": "x"}], {"t": 1}, messages_api=True) == {
+        "messages": [{"role": "user", "content": "x"}],
+        "t": 1,
+    }
+
+
+@pytest.mark.parametrize("answer", [{}, {"generation": None, "x": 1}, [], "text", None, {"content": "no"}])
+def test_an_answer_of_another_shape_is_a_problem_not_a_crash(answer: Any) -> None:
+    translation = translate(CompatRequest({"inputs": "hi"}, "anthropic.claude-3-haiku-20240307-v1:0"), CATALOG)
+    with pytest.raises(GatewayError) as raised:
+        translation.answer([ModelAnswer(answer, TokenUsage())])
+    assert (raised.value.status, raised.value.code) == (502, "upstream_unreadable")
+
+
+def test_a_tool_turn_without_text_is_an_empty_text() -> None:
+    translation = translate(CompatRequest({"inputs": "hi"}, "amazon.nova-lite-v1:0"), CATALOG)
+    body = {"output": {"message": {"content": [{"toolUse": {"name": "t", "toolUseId": "1", "input": {}}}]}}}
+    assert translation.answer([ModelAnswer(body, TokenUsage())]) == [{"generated_text": ""}]
+
+
+def test_a_request_survives_the_queue() -> None:
+    request = CompatRequest({"inputs": "hi"}, "m", None, "embeddings", True)
+    assert CompatRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), ("TRUE", True), (" True ", True), ("yes", False), ("", False), (None, False)]
+)
+def test_a_header_is_true_in_any_case(text: str | None, expected: bool) -> None:
+    assert flag(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        ({"inputs": ["x"] * 91}, {"operation": "embeddings"}),
+        ({"inputs": 5}, {"messages_api": True}),
+        ({"inputs": [{"role": "user", "content": [{"image": {"source": {"bytes": "?"}}}]}]}, {"messages_api": True}),
+        ({}, {"operation": "image"}),
+        ({"inputs": "x", "parameters": []}, {}),
+    ],
+)
+def test_what_no_model_could_take_is_refused_before_a_row_is_made(body: dict[str, Any], more: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        made("amazon.titan-embed-text-v1", body, **more)
