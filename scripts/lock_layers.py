@@ -1,0 +1,164 @@
+"""Compiles requirements.lock from pyproject.toml, and from it what each layer ships.
+
+`python -m scripts.lock_layers` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
+none: it proves that pyproject.toml, the lock and the layers' requirements say the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+LOCK = Path("requirements.lock")
+OLDEST_PYTHON = "3.11"
+
+# What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
+# the same to whatever pip builds the layer.
+LAMBDA = {
+    "python_version": "3.13",
+    "python_full_version": "3.13.0",
+    "sys_platform": "linux",
+    "platform_system": "Linux",
+    "platform_machine": "aarch64",
+    "os_name": "posix",
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+    "extra": "",
+}
+HEADER = "# Exact part of {lock}, made by `make lock`; do not edit.\n"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One pinned package of a lock, with its hashes as they stand there."""
+
+    name: str
+    version: str
+    marker: str
+    hashes: tuple[str, ...]
+
+    @property
+    def in_lambda(self) -> bool:
+        return not self.marker or Marker(self.marker).evaluate(LAMBDA)
+
+    def __str__(self) -> str:
+        return " \\\n    ".join([f"{self.name}=={self.version}", *self.hashes]) + "\n"
+
+
+def pins(lock: str) -> Iterator[Pin]:
+    for line in lock.replace("\\\n", " ").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        requirement, *hashes = line.split(" --hash=")
+        package, _, marker = requirement.partition(" ;")
+        name, _, version = package.strip().partition("==")
+        yield Pin(canonicalize_name(name), version, marker.strip(), tuple(f"--hash={part.strip()}" for part in hashes))
+
+
+def compile_lock(source: Path, lock: Path, *options: str) -> None:
+    """Compile `source` to `lock`: for every platform, with hashes, and without a word about this machine."""
+    told = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *told, *options, str(source), "-o", str(lock)]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+# --------------------------------------------------------------------------------------------------------- the layers
+def declared() -> dict[str, list[str]]:
+    """The direct requirements of the project by who needs them: `` is what every function runs with."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {"": project["dependencies"], **project["optional-dependencies"]}
+
+
+def layers() -> dict[Path, list[str]]:
+    needed = declared()
+    return {
+        Path("layers/dependencies/requirements.txt"): needed[""],
+        Path("layers/parquet/requirements.txt"): needed["parquet"],
+    }
+
+
+def closure(requirements: Iterable[str]) -> set[str]:
+    """The requirements and all that they need in Lambda, by what the installed packages themselves declare."""
+    found: set[tuple[str, str]] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) in found:
+                continue
+            found.add((name, extra))
+            needs = map(Requirement, metadata.requires(name) or ())
+            waiting += [n for n in needs if not n.marker or n.marker.evaluate(LAMBDA | {"extra": extra})]
+    return {name for name, _ in found}
+
+
+def layer_requirements(requirements: Iterable[str], locked: Iterable[Pin]) -> str:
+    """The part of the lock that a layer ships."""
+    names = closure(requirements)
+    shipped = {pin.name: str(pin) for pin in locked if pin.name in names and pin.in_lambda}
+    if missing := names - shipped.keys():
+        raise SystemExit(f"requirements.lock lacks {', '.join(sorted(missing))}: run `make lock`")
+    return HEADER.format(lock=LOCK) + "".join(shipped[name] for name in sorted(shipped))
+
+
+def faults() -> Iterator[str]:
+    """What is not as the lock says, one sentence each."""
+    text = (ROOT / LOCK).read_text()
+    locked = list(pins(text))
+    known = {pin.name for pin in locked}
+    for requirement in map(Requirement, (text for group in declared().values() for text in group)):
+        if canonicalize_name(requirement.name) not in known:
+            yield f"{LOCK} lacks {requirement.name}, which pyproject.toml asks for"
+    for pin in locked:
+        if not pin.hashes:
+            yield f"{LOCK} pins {pin.name} without a hash"
+    if "://" in text or str(Path.home()) in text:
+        yield f"{LOCK} names an index or a folder of a machine"
+    for path, requirements in layers().items():
+        kept = (ROOT / path).read_text() if (ROOT / path).exists() else ""
+        try:
+            if kept != layer_requirements(requirements, locked):
+                yield f"{path} is not what {LOCK} says"
+        except metadata.PackageNotFoundError as absent:
+            yield f"{absent.name} is not installed, so this environment is not of {LOCK}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where the files do not agree")
+    parser.add_argument("--upgrade", action="store_true", help="move to the newest versions")
+    arguments = parser.parse_args()
+    if not arguments.check:
+        upgrade = ["--upgrade"] if arguments.upgrade else []
+        everyone = ["--universal", "--python-version", OLDEST_PYTHON]
+        compile_lock(Path("pyproject.toml"), LOCK, *everyone, "--all-extras", *upgrade)
+        locked = list(pins((ROOT / LOCK).read_text()))
+        try:
+            made = {path: layer_requirements(requirements, locked) for path, requirements in layers().items()}
+        except metadata.PackageNotFoundError as absent:
+            # The next make sets up the environment of the lock that was just compiled.
+            print(f"{LOCK} is compiled; {absent.name} is new in it: run `make lock` once more", file=sys.stderr)
+            return 1
+        for path, text in made.items():
+            (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / path).write_text(text)
+    wrong = list(faults())
+    for fault in wrong:
+        print(f"{fault}: run `make lock`", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
