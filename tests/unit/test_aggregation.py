@@ -511,7 +511,10 @@ def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
     house.add(*(settled(row(f"r{n}"), Outcome.FAILED) for n in range(20)), row("open"))
     house.run(at(1.2))
     kept = dict(house.files.content)
-    verify = lambda: verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)  # noqa: E731
+
+    def verify() -> list[str]:
+        return verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+
     assert verify() == ["2026-11-24T00"]
     for key in house.files.list("usage/"):
         house.files.content = {name: content for name, content in kept.items() if name != key}

@@ -1,0 +1,70 @@
+"""What Athena is told about the lake is what is written to it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
+
+from gateway.aws.lake import ParquetLake
+from gateway.aws.parquet import COSTS, USAGE
+from gateway.ledger import Partition
+from gateway.pricing import PriceBook
+
+TEMPLATE = load(str(Path(__file__).parents[2] / "template.yaml"))
+TABLES = {"usage": ("UsageGlueTable", USAGE), "costs": ("CostsGlueTable", COSTS)}
+GLUE_TYPES = {
+    pa.string(): "string",
+    pa.int32(): "int",
+    pa.int64(): "bigint",
+    pa.timestamp("ms", tz="UTC"): "timestamp",
+    pa.decimal128(38, 12): "decimal(38,12)",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_columns_of_glue_are_those_of_parquet(name: str) -> None:
+    logical_id, schema = TABLES[name]
+    table = TEMPLATE["Resources"][logical_id]["Properties"]["TableInput"]
+    assert table["Name"] == name
+    assert [(column["Name"], column["Type"]) for column in table["StorageDescriptor"]["Columns"]] == [
+        (column.name, GLUE_TYPES[column.type]) for column in schema
+    ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_partitions_are_projected_to_where_the_files_lie(name: str) -> None:
+    table = TEMPLATE["Resources"][TABLES[name][0]]["Properties"]["TableInput"]
+    parameters = table["Parameters"]
+    assert parameters["projection.enabled"] == "true"
+    assert parameters["projection.dt.range"].endswith(",NOW")
+    template = parameters["storage.location.template"]["Fn::Sub"]
+    assert set(re.findall(r"\$\{!(\w+)\}", template)) == {key["Name"] for key in table["PartitionKeys"]}
+    filled = template.replace("${LakeBucket}", "lake").replace("${!dt}", "2026-11-24").replace("${!hour}", "07")
+    assert f"s3://lake/{written(name)}".startswith(filled)
+
+
+def written(name: str) -> str:
+    """The key that the lake writes a table's file to."""
+    keys: list[str] = []
+
+    class Keys:
+        def list(self, prefix: str) -> dict[str, str]:
+            keys.append(prefix)
+            return {}
+
+        def get(self, key: str) -> bytes:
+            raise NotImplementedError
+
+        def put(self, key: str, content: bytes, replaces: str | None) -> bool:
+            raise NotImplementedError
+
+    lake = ParquetLake(Keys())
+    if name == "usage":
+        lake.replace_usage(Partition("2026-11-24T07", 3), PriceBook([]).version, list)
+    else:
+        lake.replace_costs("2026-11-24", list)
+    return keys[0]

@@ -1,0 +1,316 @@
+"""The state machine, run for real: from rows in DynamoDB to Parquet in S3, by the steps' own handlers."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import boto3
+import cfnlint  # type: ignore[import-untyped, unused-ignore]
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from moto.awslambda.models import LambdaFunction
+from moto.core.config import default_user_config
+
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.lake import Overtaken
+from gateway.aws.periods import DynamoPeriods
+from gateway.ledger import Partition
+from gateway.pricing import price_book
+from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+FOLDER = Path(__file__).parents[2] / "functions/aggregate_costs"
+STEPS = {
+    re.sub("(^|_)([a-z])", lambda found: found[2].upper(), app.parent.name): app for app in FOLDER.glob("*/app.py")
+}
+MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
+SONNET = "anthropic.claude-3-sonnet-20240229-v1:0"
+
+
+def definition() -> str:
+    return (FOLDER / "statemachine.asl.yaml").read_text(encoding="utf-8")
+
+
+def row(name: str, hour: float = 0.5, model: str = SONNET) -> UsageRecord:
+    started = MIDNIGHT + timedelta(hours=hour)
+    return UsageRecord(
+        request_id=RequestId(name),
+        attempt=1,
+        tenant_id=TenantId("acme"),
+        cost_centre="research",
+        key_id=KeyId("key-1"),
+        operation="Converse",
+        model_id=ModelId(model),
+        model_used=model,
+        region="us-east-1",
+        started_at=started,
+        lease_until=started + timedelta(days=365 * 50),
+    )
+
+
+class RunFailed(Exception):
+    """The execution ended as FAILED."""
+
+
+class Workflow:
+    """The state machine in an AWS of this process, and what it reads and writes."""
+
+    def __init__(self) -> None:
+        self.ledger, self.periods = DynamoLedger("usage"), DynamoPeriods("usage")
+        self.handlers: dict[str, Callable[[Any, object], Any]] = {name: load(app) for name, app in STEPS.items()}
+        self.calls: list[tuple[str, Any]] = []
+        self._steps = boto3.client("stepfunctions")
+        iam = boto3.client("iam")
+        role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        names = {"Partition": "aws"}
+        for step in STEPS:
+            made = boto3.client("lambda").create_function(
+                FunctionName=step, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": b""}
+            )
+            names[f"{step}Function"] = made["FunctionArn"]
+        body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition()))
+        made = self._steps.create_state_machine(name="AggregateCosts", definition=json.dumps(body), roleArn=role)
+        self._arn = made["stateMachineArn"]
+
+    def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
+        event = json.loads(event) if isinstance(event, (str, bytes)) else event
+        self.calls.append((function.function_name, event))
+        try:
+            return json.dumps(self.handlers[function.function_name](event, None)), False, ""
+        except Exception as error:
+            return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
+
+    def run(self, hour: float, **more: Any) -> Any:
+        scheduled = (MIDNIGHT + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        execution = self._steps.start_execution(
+            stateMachineArn=self._arn, name=str(uuid.uuid4()), input=json.dumps({"scheduledTime": scheduled} | more)
+        )["executionArn"]
+        while (found := self._steps.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            time.sleep(0.02)
+        if found["status"] != "SUCCEEDED":
+            raise RunFailed(found.get("error"), found.get("cause"))
+        return json.loads(found["output"])
+
+    def keep(self, record: UsageRecord, outcome: Outcome | None = Outcome.SUCCEEDED, **counts: Any) -> None:
+        self.ledger.reserve(record)
+        if outcome:
+            self.settle(record, outcome, **counts)
+
+    def settle(self, record: UsageRecord, outcome: Outcome = Outcome.SUCCEEDED, **counts: Any) -> None:
+        assert self.ledger.settle(record.settle(outcome, TokenUsage(**counts), record.started_at))
+
+    def files(self, prefix: str = "") -> list[str]:
+        return [o["Key"] for o in boto3.client("s3").list_objects_v2(Bucket="lake", Prefix=prefix).get("Contents", [])]
+
+    def read(self, prefix: str) -> list[dict[str, Any]]:
+        bodies = [boto3.client("s3").get_object(Bucket="lake", Key=key)["Body"].read() for key in self.files(prefix)]
+        rows: list[dict[str, Any]] = pa.concat_tables([pq.read_table(io.BytesIO(body)) for body in bodies]).to_pylist()
+        return rows
+
+
+def load(app: Path) -> Callable[[Any, object], Any]:
+    spec = importlib.util.spec_from_file_location(f"{app.parent.name}_app", app)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Callable[[Any, object], Any] = module.handler
+    return handler
+
+
+@pytest.fixture
+def workflow(aws: None, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+    monkeypatch.setitem(default_user_config, "stepfunctions", {"execute_state_machine": True})
+    made = Workflow()
+    made.periods.advance("2026-11-23T23")
+    monkeypatch.setattr(LambdaFunction, "_invoke_lambda", lambda self, event=None: made.invoke(self, event))
+    return made
+
+
+def test_rows_become_costs(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000, output_tokens=100, raw='{"inputTokens": 1000}')
+    workflow.keep(row("b", 0.6), input_tokens=500, output_tokens=50, cache_read_tokens=0)
+    workflow.keep(row("c", 1.1), Outcome.FAILED)
+    workflow.keep(row("d", 1.2, model="maker.unheard-of"), input_tokens=10)
+    workflow.keep(row("e", 1.3), Outcome.INTERRUPTED, source=UNKNOWN)
+    out = workflow.run(2.2)
+    assert out == {"hours": 2, "days": ["2026-11-24"], "openHours": [], "watermark": "2026-11-24T01"}
+    assert all(
+        re.fullmatch(r"usage/dt=2026-11-24/hour=0[01]/part-0[0-7].parquet", key) for key in workflow.files("usage/")
+    )
+    assert workflow.files("costs/") == ["costs/dt=2026-11-24/part-0.parquet"]
+    assert sorted(r["request_id"] for r in workflow.read("usage/")) == ["a", "b", "c", "d", "e"]
+
+    sonnet, unheard_of = workflow.read("costs/")
+    charge = price_book().charge(SONNET, "us-east-1", TokenUsage(input_tokens=1500, output_tokens=150), MIDNIGHT)
+    assert charge is not None
+    assert sonnet["cost"] == charge.cost > 0
+    assert (sonnet["invocations"], sonnet["failed_invocations"], sonnet["unsettled_invocations"]) == (3, 1, 1)
+    assert (unheard_of["cost"], unheard_of["unpriced_invocations"]) == (None, 1)
+
+
+def test_the_state_carries_keys_dates_and_counts_only(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(1.2)
+    given = dict(workflow.calls)
+    assert given["PriceUsage"].keys() == {"hour", "shard"}
+    assert given["CloseDay"] == {"day": "2026-11-24"}
+    assert given["VerifyCosts"] == {"day": "2026-11-24", "hours": ["2026-11-24T00"], "closedUntil": "2026-11-24T00"}
+    assert "request_id" not in json.dumps(workflow.calls)
+
+
+def test_a_late_row_makes_its_hour_dirty_and_is_written_in_the_next_run(workflow: Workflow) -> None:
+    late = row("late", 0.9)
+    workflow.keep(late, outcome=None)
+    workflow.keep(row("a"), input_tokens=1000)
+    assert workflow.run(1.2)["openHours"] == ["2026-11-24T00"]
+    assert workflow.periods.dirty() == ["2026-11-24T00"]
+    assert workflow.read("costs/")[0]["open_invocations"] == 1
+
+    workflow.settle(late, input_tokens=500)
+    assert workflow.run(2.2) | {"watermark": ""} == {
+        "hours": 2,
+        "days": ["2026-11-24"],
+        "openHours": [],
+        "watermark": "",
+    }
+    assert workflow.periods.dirty() == []
+    (line,) = workflow.read("costs/")
+    assert (line["open_invocations"], line["input_tokens"]) == (0, 1500)
+
+
+def test_a_row_that_nobody_settles_is_swept_and_shown(workflow: Workflow) -> None:
+    workflow.keep(row("lost"), outcome=None)
+    workflow.run(1.2)
+    assert workflow.read("usage/")[0]["outcome"] == "open"
+    workflow.run(1.3, asOf="2099-01-01T00:00:00Z")
+    (found,) = workflow.read("usage/")
+    assert (found["outcome"], found["price_status"], found["cost"]) == ("unsettled", "unsettled", None)
+    assert found["settled_at"].year < 2099
+
+
+def test_the_hour_that_runs_is_shown_and_not_closed(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1)
+    workflow.run(0.7, includeCurrentHour=True)
+    assert workflow.read("costs/")[0]["input_tokens"] == 1
+    assert workflow.periods.watermark() == "2026-11-23T23"
+    workflow.keep(row("b", 0.8), input_tokens=1)
+    workflow.run(1.2)
+    assert workflow.read("costs/")[0]["input_tokens"] == 2
+    assert workflow.periods.watermark() == "2026-11-24T00"
+
+
+def test_hours_can_be_done_again_by_hand(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1)
+    workflow.run(2.2)
+    before = workflow.files()
+    out = workflow.run(2.2, hours=["2026-11-24T00"])
+    assert out["watermark"] == "2026-11-24T01"
+    assert workflow.files() == before
+
+
+def test_a_run_with_nothing_to_do_succeeds(workflow: Workflow) -> None:
+    assert workflow.run(0.2) == {"hours": 0, "days": [], "openHours": [], "watermark": "2026-11-23T23"}
+
+
+def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1)
+    shard = Partition.of(row("a")).shard
+    price_usage = workflow.handlers["PriceUsage"]
+
+    def broken(event: Any, context: object) -> Any:
+        if event == {"hour": "2026-11-24T00", "shard": shard}:
+            raise ValueError("no such thing")
+        return price_usage(event, context)
+
+    workflow.handlers["PriceUsage"] = broken
+    with pytest.raises(RunFailed) as raised:
+        workflow.run(2.2)
+    error, cause = raised.value.args
+    assert error == "ValueError"
+    assert cause.startswith(
+        f"the run of 2026-11-24T02:12:00Z has noted nothing as done - usage of hour 2026-11-24T00 shard {shard} is not priced: "
+    )
+    assert "no such thing" in cause
+    assert (workflow.periods.watermark(), workflow.files("costs/")) == ("2026-11-23T23", [])
+
+    workflow.handlers["PriceUsage"] = price_usage
+    assert workflow.run(2.2)["watermark"] == "2026-11-24T01"
+    assert workflow.read("costs/")[0]["input_tokens"] == 1
+
+
+def test_costs_that_do_not_match_fail_the_run(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    close_day = workflow.handlers["CloseDay"]
+
+    def forget_a_cent(event: Any, context: object) -> Any:
+        out = close_day(event, context)
+        key = "costs/dt=2026-11-24/part-0.parquet"
+        table = pq.read_table(io.BytesIO(boto3.client("s3").get_object(Bucket="lake", Key=key)["Body"].read()))
+        rows = [r | {"cost": r["cost"] - Decimal("0.000000000001")} for r in table.to_pylist()]
+        sink = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), sink)
+        boto3.client("s3").put_object(Bucket="lake", Key=key, Body=sink.getvalue())
+        return out
+
+    workflow.handlers["CloseDay"] = forget_a_cent
+    with pytest.raises(RunFailed) as raised:
+        workflow.run(1.2)
+    error, cause = raised.value.args
+    assert error == "CostsDoNotMatch"
+    assert "costs of day 2026-11-24 are not proven" in cause
+    assert f"cost of acme/research/{SONNET} is 0.003000000000 in usage and 0.002999999999 in costs" in cause
+    assert workflow.periods.watermark() == "2026-11-23T23"
+
+
+def test_what_passes_is_tried_again(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1)
+    close_day = workflow.handlers["CloseDay"]
+
+    def at_the_second_time(event: Any, context: object) -> Any:
+        workflow.handlers["CloseDay"] = close_day
+        raise Overtaken("costs/dt=2026-11-24/part-0.parquet")
+
+    workflow.handlers["CloseDay"] = at_the_second_time
+    assert workflow.run(1.2)["hours"] == 1
+
+
+def test_a_moment_that_makes_no_sense_fails_in_words(workflow: Workflow) -> None:
+    with pytest.raises(RunFailed, match="PeriodRefused.*2026-11-25T00 has not begun"):
+        workflow.run(1.2, hours=["2026-11-25T00"])
+
+
+def test_the_definition_is_a_valid_state_machine() -> None:
+    schema = Path(cfnlint.__file__).parent / "data/schemas/other/step_functions/statemachine.json"
+    jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(yaml.safe_load(definition()))
+
+
+def test_every_name_in_the_definition_is_given_by_the_template() -> None:
+    template = (FOLDER.parents[1] / "template.yaml").read_text(encoding="utf-8")
+    substitutions = template.split("DefinitionSubstitutions:")[1].split("Policies:")[0]
+    names = set(re.findall(r"\$\{(\w+)\}", definition()))
+    assert names == set(re.findall(r"^ +(\w+): !", substitutions, re.MULTILINE))
+    assert names - {"Partition"} == {f"{step}Function" for step in STEPS}
+
+
+def test_the_definition_stays_in_what_every_engine_runs() -> None:
+    machine = yaml.safe_load(definition())
+    assert "QueryLanguage" not in machine
+    for state in machine["States"].values():
+        if state["Type"] == "Map":
+            assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+            assert state["MaxConcurrency"] <= 40
+        if state["Type"] != "Fail":
+            assert state["Catch"][0]["Next"] == "CostsNotAggregated"
