@@ -1,4 +1,4 @@
-"""Compiles requirements.lock from pyproject.toml, and from it what each layer ships.
+"""Compiles requirements.lock from pyproject.toml, from it what each layer ships, and the embedded AWS's own lock.
 
 `python -m scripts.lock_layers` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
 none: it proves that pyproject.toml, the lock and the layers' requirements say the same.
@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 LOCK = Path("requirements.lock")
 OLDEST_PYTHON = "3.11"
+EMBEDDED = (Path("scripts/embedded/requirements.in"), Path("scripts/embedded/requirements.lock"))
 
 # What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
 # the same to whatever pip builds the layer.
@@ -113,19 +114,27 @@ def layer_requirements(requirements: Iterable[str], locked: Iterable[Pin]) -> st
     return HEADER.format(lock=LOCK) + "".join(shipped[name] for name in sorted(shipped))
 
 
-def faults() -> Iterator[str]:
-    """What is not as the lock says, one sentence each."""
-    text = (ROOT / LOCK).read_text()
+def lock_faults(source: Path, asked: Iterable[str], lock: Path) -> Iterator[str]:
+    text = (ROOT / lock).read_text()
     locked = list(pins(text))
-    known = {pin.name for pin in locked}
-    for requirement in map(Requirement, (text for group in declared().values() for text in group)):
-        if canonicalize_name(requirement.name) not in known:
-            yield f"{LOCK} lacks {requirement.name}, which pyproject.toml asks for"
+    for requirement in map(Requirement, asked):
+        versions = [pin.version for pin in locked if pin.name == canonicalize_name(requirement.name)]
+        if not any(requirement.specifier.contains(version) for version in versions):
+            yield f"{lock} lacks {requirement}, which {source} asks for"
     for pin in locked:
         if not pin.hashes:
-            yield f"{LOCK} pins {pin.name} without a hash"
+            yield f"{lock} pins {pin.name} without a hash"
     if "://" in text or str(Path.home()) in text:
-        yield f"{LOCK} names an index or a folder of a machine"
+        yield f"{lock} names an index or a folder of a machine"
+
+
+def faults() -> Iterator[str]:
+    """What is not as the locks say, one sentence each."""
+    source, lock = EMBEDDED
+    yield from lock_faults(Path("pyproject.toml"), (text for group in declared().values() for text in group), LOCK)
+    asked = [line for line in (ROOT / source).read_text().splitlines() if line and not line.startswith("#")]
+    yield from lock_faults(source, asked, lock)
+    locked = list(pins((ROOT / LOCK).read_text()))
     for path, requirements in layers().items():
         kept = (ROOT / path).read_text() if (ROOT / path).exists() else ""
         try:
@@ -144,6 +153,7 @@ def main() -> int:
         upgrade = ["--upgrade"] if arguments.upgrade else []
         everyone = ["--universal", "--python-version", OLDEST_PYTHON]
         compile_lock(Path("pyproject.toml"), LOCK, *everyone, "--all-extras", *upgrade)
+        compile_lock(*EMBEDDED, "--universal", "--python-version", LAMBDA["python_version"], *upgrade)
         locked = list(pins((ROOT / LOCK).read_text()))
         try:
             made = {path: layer_requirements(requirements, locked) for path, requirements in layers().items()}

@@ -1,0 +1,55 @@
+"""template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
+
+Nothing else may differ, or what is proven here would not be about template.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from scripts.template import FUNCTION, LAYER, load
+
+ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+MODELS = "ModelsUrl"
+# The SDK's own variables: what is deployed needs no word about a stand-in.
+ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
+
+
+def derive(source: Path, target: Path) -> None:
+    """Write the template for this machine; paths in it lead from `target` to where those of `source` do."""
+    template = load(source)
+    architecture = ARCHITECTURES[platform.machine().lower()]
+    way = os.path.relpath(source.parent, target.parent)
+
+    template["Parameters"][MODELS] = {"Type": "String"}
+    common = template["Globals"]["Function"]
+    common["Architectures"] = [architecture]
+    common["Environment"]["Variables"] |= {name: {"Ref": MODELS} for name in ENDPOINTS}
+    for resource in template["Resources"].values():
+        said = resource.get("Properties", {})
+        if resource["Type"] == LAYER:
+            resource["Metadata"]["BuildArchitecture"] = architecture
+            said["CompatibleArchitectures"] = [architecture]
+        if resource["Type"] == FUNCTION:
+            said.pop("Architectures", None)
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
+            if isinstance(said.get(name), str):
+                said[name] = os.path.join(way, said[name])
+    move_includes(template, way)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(template, indent=1))  # JSON is YAML
+
+
+def move_includes(part: Any, way: str) -> None:
+    if isinstance(part, dict):
+        transform = part.get("Fn::Transform")
+        if isinstance(transform, dict) and transform.get("Name") == "AWS::Include":
+            transform["Parameters"]["Location"] = os.path.join(way, transform["Parameters"]["Location"])
+        part = list(part.values())
+    if isinstance(part, list):
+        for item in part:
+            move_includes(item, way)
