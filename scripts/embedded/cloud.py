@@ -26,10 +26,10 @@ PATIENCE = 60.0
 
 
 class NotStarted(RuntimeError):
-    """A process that did not come up; its log says why."""
+    """What did not come up, and the end of its log, which says why."""
 
-    def __init__(self, what: str, log: Path):
-        super().__init__(f"{what} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    def __init__(self, what: str, log: str):
+        super().__init__(f"{what} did not come up:\n{log[-2000:]}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ def set_up(python: Path) -> None:
     ready = ENVIRONMENT / "ready"
     if not ready.exists() or ready.stat().st_mtime < LOCK.stat().st_mtime:
         command = [str(python), str(ROOT / "scripts/set_up.py"), str(ENVIRONMENT), str(LOCK)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotStarted(f"the environment of {LOCK.relative_to(ROOT)}", done.stdout + done.stderr)
 
 
 @contextmanager
@@ -141,7 +143,7 @@ def wait_for_port(port: int, what: str, log: Path) -> None:
             time.sleep(0.05)
         else:
             return
-    raise NotStarted(what, log)
+    raise NotStarted(what, log.read_text(errors="replace"))
 
 
 def wait_until_up(cloud: Cloud, aws: subprocess.Popen[bytes], log: Path) -> None:
@@ -153,4 +155,4 @@ def wait_until_up(cloud: Cloud, aws: subprocess.Popen[bytes], log: Path) -> None
             time.sleep(0.05)
         else:
             return
-    raise NotStarted("the embedded AWS", log)
+    raise NotStarted("the embedded AWS", log.read_text(errors="replace"))

@@ -1,0 +1,361 @@
+"""Deploys template.yaml into an embedded AWS and proves that it meters: `make deploy-local`.
+
+The real way in: `sam build`, `sam deploy`, a tenant, calls through API Gateway's data plane with its authorizer and
+usage plan, roles enforced, the state machine, Parquet. What the lake holds in the end is compared with what the models'
+stand-in says it served, and with the price book. Exit code 0 means that all of it holds.
+
+What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from scripts import artifact_sizes, sam
+from scripts.embedded.cloud import REGION, Cloud, NotStarted, running, set_up
+from scripts.embedded.derive import MODELS, derive
+
+ROOT = Path(__file__).parents[1]
+WORK = ROOT / ".aws-sam/embedded"
+STACK = "model-gateway"
+TENANT = "demo-research"
+TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+EMBEDDING_MODEL = "amazon.titan-embed-text-v1"
+PRICE_BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
+COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+
+Json = Any
+
+
+class Broken(Exception):
+    """Something that had to hold does not."""
+
+
+def hold(truth: bool, sentence: str) -> None:
+    if not truth:
+        raise Broken(sentence)
+
+
+class Steps:
+    """The log that a person reads: what was done, and in how many seconds."""
+
+    def __init__(self, write: Callable[[str], None]):
+        self._write = write
+        self._begun = time.monotonic()
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[list[str]]:
+        """Time a step; what is put into the list is told beside it."""
+        begun, notes = time.monotonic(), list[str]()
+        try:
+            yield notes
+        except BaseException:
+            self._write(f"{time.monotonic() - begun:7.1f} s  FAILED: {what}")
+            raise
+        self._write(f"{time.monotonic() - begun:7.1f} s  {what}{': ' if notes else ''}{', '.join(notes)}")
+
+    def end(self) -> None:
+        self._write(f"{time.monotonic() - self._begun:7.1f} s  in all")
+
+
+# ------------------------------------------------------------------------------------------------------------ deploying
+def build() -> Path:
+    """`sam build` of the template for this machine; returns the folder of what was built."""
+    template, built = WORK / "template.yaml", WORK / "build"
+    derive(ROOT / "template.yaml", template)
+    folders = ["--build-dir", str(built), "--cache-dir", str(WORK / "cache")]
+    run_sam("build", "--template", str(template), *folders, "--cached", "--parallel")
+    return built
+
+
+def deploy(cloud: Cloud, built: Path) -> dict[str, str]:
+    """`sam deploy`; returns the stack's outputs."""
+    cloud.client("s3").create_bucket(Bucket="artifacts")
+    told = ["--stack-name", STACK, "--s3-bucket", "artifacts", "--no-confirm-changeset", "--no-progressbar"]
+    told += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    told += ["--parameter-overrides", f"{MODELS}={cloud.models_url}"]
+    run_sam("deploy", "--template", str(built / "template.yaml"), *told, **cloud.environment)
+    (stack,) = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def run_sam(*arguments: str, **environment: str) -> None:
+    python = sam.find_python()
+    hold(python is not None, sam.NONE_FOUND)
+    assert python is not None
+    with sam.environment(python, arguments[0]) as changed:
+        command = [sys.executable, "-m", "samcli", *arguments]
+        done = subprocess.run(
+            command, cwd=WORK, env={**changed, **environment}, capture_output=True, text=True, check=False
+        )
+    hold(done.returncode == 0, f"sam {arguments[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+# -------------------------------------------------------------------------------------------------------------- calling
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Json
+    headers: Message
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("x-request-id", "")
+
+
+@dataclass(frozen=True)
+class Api:
+    """The deployed API, as API Gateway's data plane serves it, for one key."""
+
+    url: str
+    key: str = ""
+
+    def call(self, method: str, path: str, body: Json = None, **headers: str) -> Answer:
+        sent = {"content-type": "application/json", **({"x-api-key": self.key} if self.key else {}), **headers}
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, content, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return Answer(response.status, json.load(response), response.headers)
+        except urllib.error.HTTPError as error:
+            text = error.read().decode(errors="replace")
+            try:
+                return Answer(error.code, json.loads(text), error.headers)
+            except ValueError:
+                return Answer(error.code, text, error.headers)
+
+    def invoke(self, prompt: Json, model_id: str = TEXT_MODEL, **headers: str) -> Answer:
+        return self.call("POST", f"/invoke_model?model_id={model_id}", {"inputs": prompt}, **headers)
+
+    def poll(self, request_id: str) -> Json:
+        """The answer of a submitted call, waited for."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            polled = self.call("POST", f"/invoke_model?requestId={request_id}", {})
+            hold(polled.status == 200, f"polling answers {polled.status} {polled.body}")
+            if "request_id" not in polled.body[0]:
+                return polled.body
+            time.sleep(0.3)
+        raise Broken(f"{request_id} has no answer after a minute")
+
+
+def add_tenant(cloud: Cloud, table: str) -> str:
+    """A tenant by the project's own command; returns its key."""
+    command = [sys.executable, "-m", "scripts.tenants", TENANT, "--cost-centre", "research", "--cost-centre", "lab"]
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}
+    environment = os.environ | dict(cloud.environment) | paths
+    done = subprocess.run(
+        [*command, "--table", table], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    hold(done.returncode == 0, f"scripts.tenants failed: {done.stderr}")
+    return done.stdout.strip()
+
+
+def refuse_strangers(api: Api, cloud: Cloud) -> None:
+    served = len(cloud.models_ledger.read_text().splitlines())
+    for stranger in (Api(api.url), Api(api.url, "mgw_" + "0" * 46), Api(api.url, api.key[:-1] + "!")):
+        refused = stranger.invoke("hello")
+        hold(refused.status in {401, 403}, f"a stranger gets {refused.status} {refused.body}")
+    hold(len(cloud.models_ledger.read_text().splitlines()) == served, "a stranger's call reached a model")
+
+
+def call_models(api: Api) -> list[str]:
+    """Every way to call; returns the request ids of calls that reached a model, the failed one included."""
+    plain = api.invoke("What is a ledger?")
+    hold(plain.status == 200 and bool(plain.body[0]["generated_text"]), f"a call answers {plain.status} {plain.body}")
+    hold(bool(plain.request_id), "an answer has no x-request-id")
+    bearer = Api(api.url).invoke("What is a tenant?", authorization=f"Bearer {api.key}", team_id="lab")
+    hold(bearer.status == 200, f"a call with a bearer key answers {bearer.status} {bearer.body}")
+    converse = api.invoke([{"role": "user", "content": [{"text": "What is a price?"}]}], messages_api="true")
+    hold(converse.status == 200, f"a call with messages answers {converse.status} {converse.body}")
+    vector = api.invoke("a vector, please", EMBEDDING_MODEL, type="embeddings")
+    hold(vector.status == 200 and bool(vector.body[0]["embedding"]), f"embedding answers {vector.status} {vector.body}")
+    failed = api.invoke("[[throttle]]")
+    hold(failed.status == 429, f"a throttled model answers {failed.status} {failed.body}")
+    return [answer.request_id for answer in (plain, bearer, converse, vector, failed)]
+
+
+def submit_and_poll(api: Api) -> str:
+    submitted = api.invoke("What is a queue? [[delay=0.5]]", streaming="true")
+    hold(submitted.status == 200, f"submitting answers {submitted.status} {submitted.body}")
+    request_id: str = submitted.body[0]["request_id"]
+    hold(bool(api.poll(request_id)[0]["generated_text"]), "a submitted call has no text")
+    return request_id
+
+
+def refuse_other_roles(cloud: Cloud) -> str:
+    """Roles are enforced: the authorizer, which only reads tenants, may not write one."""
+    stack = cloud.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+    names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack}
+    role = cloud.client("iam").get_role(RoleName=names["AuthorizeTenantFunctionRole"])["Role"]["Arn"]
+    credentials = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="proof")["Credentials"]
+    dynamodb = cloud.client("dynamodb", credentials)
+    item = {"pk": {"S": "tenant#thief"}, "sk": {"S": "tenant"}}
+    dynamodb.get_item(TableName=names["TenantsTable"], Key=item)
+    try:
+        dynamodb.put_item(TableName=names["TenantsTable"], Item=item)
+    except dynamodb.exceptions.ClientError as error:
+        code: str = error.response["Error"]["Code"]
+        hold("AccessDenied" in code, f"writing a tenant as the authorizer fails with {code}")
+        return code
+    raise Broken("the authorizer may write tenants")
+
+
+# ------------------------------------------------------------------------------------------------------------ the money
+def aggregate(cloud: Cloud, machine: str, hours: set[str]) -> str:
+    """Run the state machine over these hours, as a backfill is run; returns how long AWS says it took."""
+    states = cloud.client("stepfunctions")
+    asked = {"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "hours": sorted(hours)}
+    execution = states.start_execution(stateMachineArn=machine, input=json.dumps(asked))["executionArn"]
+    end = time.monotonic() + 300
+    while (run := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        hold(time.monotonic() < end, "the aggregation runs for more than five minutes")
+        time.sleep(0.5)
+    hold(run["status"] == "SUCCEEDED", f"the aggregation {run['status']}: {run.get('error')} {run.get('cause')}")
+    return f"{len(hours)} hour{'s' * (len(hours) > 1)}"
+
+
+def usage_in_lake(cloud: Cloud, bucket: str) -> list[dict[str, Any]]:
+    s3 = cloud.client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="usage/").get("Contents", [])
+    files = [s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed]
+    return [row for content in files for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+
+
+def served_by_models(cloud: Cloud) -> list[dict[str, Any]]:
+    """What the models' stand-in says it billed: the other side's own books."""
+    lines = map(json.loads, cloud.models_ledger.read_text().splitlines())
+    return [line for line in lines if line["billed"]]
+
+
+def price(model_id: str, unit: str) -> Decimal:
+    """USD for one unit, read from the price book by hand: the gateway's own reader takes no part in its proof."""
+    with PRICE_BOOK.open() as lines:
+        today = datetime.now(UTC).date().isoformat()
+        found = [
+            row
+            for row in csv.DictReader(lines)
+            if (row["model_id"], row["region"], row["tier"], row["unit"]) == (model_id, REGION, "default", unit)
+            and row["effective_from"] <= today
+        ]
+    hold(bool(found), f"the price book has no {unit} of {model_id} in {REGION}")
+    newest = max(found, key=lambda row: row["effective_from"])
+    return Decimal(newest["usd"]) / Decimal(newest["per"])
+
+
+def cost_of(line: Mapping[str, Any]) -> Decimal:
+    used = {name: line[name] for name in COUNTS if line[name]}
+    return sum((price(line["model_id"], unit) * quantity for unit, quantity in used.items()), Decimal(0))
+
+
+def compare_with_models(rows: list[dict[str, Any]], request_ids: list[str], served: list[dict[str, Any]]) -> Decimal:
+    """The lake holds exactly the calls made, each with the counts that the models billed and their price."""
+    made, held = Counter(request_ids), Counter(row["request_id"] for row in rows)
+    hold(
+        made == held, f"the lake has not exactly the calls made: {dict(made - held)} missing, {dict(held - made)} more"
+    )
+    ran = [row for row in rows if row["outcome"] == "succeeded"]
+    counted = [
+        Counter((line["model_id"], *(line[name] for name in COUNTS)) for line in lines) for lines in (ran, served)
+    ]
+    hold(counted[0] == counted[1], f"the lake counts {counted[0]}, the models billed {counted[1]}")
+    for row in rows:
+        expected = cost_of(row) if row["outcome"] == "succeeded" else Decimal(0)
+        hold(row["tenant_id"] == TENANT, f"a row is {row['tenant_id']}'s")
+        hold(row["cost"] == expected, f"{row['request_id']} costs {row['cost']}, by the price book {expected}")
+    return sum((row["cost"] for row in rows), Decimal(0))
+
+
+def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
+    hold(report.status == 200, f"GET /usage answers {report.status} {report.body}")
+    totals = report.body["totals"]
+    for name in COUNTS:
+        hold(totals[name] == sum(row[name] for row in rows), f"GET /usage says {totals[name]} {name}")
+    cost = sum((row["cost"] for row in rows), Decimal(0))
+    hold(Decimal(totals["cost"]) == cost, f"GET /usage says {totals['cost']} USD, the lake {cost}")
+
+
+# ------------------------------------------------------------------------------------------------------------ the story
+def prove(steps: Steps) -> None:
+    with tempfile.TemporaryDirectory(prefix="deploy-local-") as folder:
+        python = sam.find_python()
+        hold(python is not None, sam.NONE_FOUND)
+        assert python is not None
+        with steps.step("environment of the embedded AWS (.venv-embedded)"):
+            set_up(python)
+        with steps.step("sam build"):
+            built = build()
+            _, weighed = artifact_sizes.measure(built)
+            heaviest = max(sum(parts.values()) for parts in weighed.values())
+            hold(heaviest < artifact_sizes.LIMIT, "a function is above Lambda's size limit")
+        begun = time.monotonic()
+        with running(Path(folder)) as cloud:
+            with steps.step("embedded AWS and model stand-in up") as notes:
+                notes.append(f"{cloud.url}, {time.monotonic() - begun:.1f} s")
+            with steps.step("sam deploy"):
+                outputs = deploy(cloud, built)
+            with steps.step("roles are enforced") as notes:
+                notes.append(refuse_other_roles(cloud))
+            with steps.step("scripts.tenants adds a tenant and its key"):
+                key = add_tenant(cloud, outputs["TenantsTableName"])
+            stage = outputs["ApiUrl"].rpartition("/")[2]
+            api = Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
+            hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
+            with steps.step("no key, no call"):
+                refuse_strangers(api, cloud)
+            with steps.step("GET /list_foundation_models") as notes:
+                listed = api.call("GET", "/list_foundation_models")
+                hold(listed.status == 200, f"listing answers {listed.status} {listed.body}")
+                notes.append(f"{len(listed.body[0]['modelSummaries'])} models")
+            with steps.step("POST /invoke_model, every way") as notes:
+                request_ids = call_models(api)
+                notes.append(f"{len(request_ids)} calls")
+            with steps.step("submitted, run from the queue, polled"):
+                request_ids.append(submit_and_poll(api))
+            hours.add(f"{datetime.now(UTC):%Y-%m-%dT%H}")
+            with steps.step("state machine AggregateCosts") as notes:
+                notes.append(aggregate(cloud, outputs["AggregateCostsArn"], hours))
+            with steps.step(
+                "the lake holds exactly these calls, as the models billed and the price book says"
+            ) as notes:
+                rows = usage_in_lake(cloud, outputs["LakeBucketName"])
+                total = compare_with_models(rows, request_ids, served_by_models(cloud))
+                notes.append(f"{len(rows)} rows, {total:f} USD")
+            with steps.step("GET /usage says the same"):
+                start = f"{min(hours)[:10]}"
+                compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
+
+
+def main() -> int:
+    steps = Steps(lambda line: print(line, flush=True))
+    try:
+        prove(steps)
+    except (Broken, NotStarted) as broken:
+        print(broken, file=sys.stderr)
+        return 1
+    steps.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
