@@ -13,9 +13,9 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -37,6 +37,7 @@ from scripts.embedded.derive import MODELS, derive
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".aws-sam/embedded"
+RUN = WORK / "run"
 STACK = "model-gateway"
 TENANT = "demo-research"
 TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -296,54 +297,58 @@ def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ the story
+def empty(folder: Path) -> Path:
+    """The folder of this run: its logs stay for reading until the next one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def prove(steps: Steps) -> None:
-    with tempfile.TemporaryDirectory(prefix="deploy-local-") as folder:
-        python = sam.find_python()
-        hold(python is not None, sam.NONE_FOUND)
-        assert python is not None
-        with steps.step("environment of the embedded AWS (.venv-embedded)"):
-            set_up(python)
-        with steps.step("sam build"):
-            built = build()
-            _, weighed = artifact_sizes.measure(built)
-            heaviest = max(sum(parts.values()) for parts in weighed.values())
-            hold(heaviest < artifact_sizes.LIMIT, "a function is above Lambda's size limit")
-        begun = time.monotonic()
-        with running(Path(folder)) as cloud:
-            with steps.step("embedded AWS and model stand-in up") as notes:
-                notes.append(f"{cloud.url}, {time.monotonic() - begun:.1f} s")
-            with steps.step("sam deploy"):
-                outputs = deploy(cloud, built)
-            with steps.step("roles are enforced") as notes:
-                notes.append(refuse_other_roles(cloud))
-            with steps.step("scripts.tenants adds a tenant and its key"):
-                key = add_tenant(cloud, outputs["TenantsTableName"])
-            stage = outputs["ApiUrl"].rpartition("/")[2]
-            api = Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
-            hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
-            with steps.step("no key, no call"):
-                refuse_strangers(api, cloud)
-            with steps.step("GET /list_foundation_models") as notes:
-                listed = api.call("GET", "/list_foundation_models")
-                hold(listed.status == 200, f"listing answers {listed.status} {listed.body}")
-                notes.append(f"{len(listed.body[0]['modelSummaries'])} models")
-            with steps.step("POST /invoke_model, every way") as notes:
-                request_ids = call_models(api)
-                notes.append(f"{len(request_ids)} calls")
-            with steps.step("submitted, run from the queue, polled"):
-                request_ids.append(submit_and_poll(api))
-            hours.add(f"{datetime.now(UTC):%Y-%m-%dT%H}")
-            with steps.step("state machine AggregateCosts") as notes:
-                notes.append(aggregate(cloud, outputs["AggregateCostsArn"], hours))
-            with steps.step(
-                "the lake holds exactly these calls, as the models billed and the price book says"
-            ) as notes:
-                rows = usage_in_lake(cloud, outputs["LakeBucketName"])
-                total = compare_with_models(rows, request_ids, served_by_models(cloud))
-                notes.append(f"{len(rows)} rows, {total:f} USD")
-            with steps.step("GET /usage says the same"):
-                start = f"{min(hours)[:10]}"
-                compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
+    python = sam.find_python()
+    hold(python is not None, sam.NONE_FOUND)
+    assert python is not None
+    with steps.step("environment of the embedded AWS (.venv-embedded)"):
+        set_up(python)
+    with steps.step("sam build"):
+        built = build()
+        _, weighed = artifact_sizes.measure(built)
+        heaviest = max(sum(parts.values()) for parts in weighed.values())
+        hold(heaviest < artifact_sizes.LIMIT, "a function is above Lambda's size limit")
+    begun = time.monotonic()
+    with running(empty(RUN)) as cloud:
+        with steps.step("embedded AWS and model stand-in up") as notes:
+            notes.append(f"{cloud.url}, {time.monotonic() - begun:.1f} s")
+        with steps.step("sam deploy"):
+            outputs = deploy(cloud, built)
+        with steps.step("roles are enforced") as notes:
+            notes.append(refuse_other_roles(cloud))
+        with steps.step("scripts.tenants adds a tenant and its key"):
+            key = add_tenant(cloud, outputs["TenantsTableName"])
+        stage = outputs["ApiUrl"].rpartition("/")[2]
+        api = Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
+        hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
+        with steps.step("no key, no call"):
+            refuse_strangers(api, cloud)
+        with steps.step("GET /list_foundation_models") as notes:
+            listed = api.call("GET", "/list_foundation_models")
+            hold(listed.status == 200, f"listing answers {listed.status} {listed.body}")
+            notes.append(f"{len(listed.body[0]['modelSummaries'])} models")
+        with steps.step("POST /invoke_model, every way") as notes:
+            request_ids = call_models(api)
+            notes.append(f"{len(request_ids)} calls")
+        with steps.step("submitted, run from the queue, polled"):
+            request_ids.append(submit_and_poll(api))
+        hours.add(f"{datetime.now(UTC):%Y-%m-%dT%H}")
+        with steps.step("state machine AggregateCosts") as notes:
+            notes.append(aggregate(cloud, outputs["AggregateCostsArn"], hours))
+        with steps.step("the lake holds exactly these calls, as the models billed and the price book says") as notes:
+            rows = usage_in_lake(cloud, outputs["LakeBucketName"])
+            total = compare_with_models(rows, request_ids, served_by_models(cloud))
+            notes.append(f"{len(rows)} rows, {total:f} USD")
+        with steps.step("GET /usage says the same"):
+            start = f"{min(hours)[:10]}"
+            compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
 
 
 def main() -> int:
@@ -351,7 +356,7 @@ def main() -> int:
     try:
         prove(steps)
     except (Broken, NotStarted) as broken:
-        print(broken, file=sys.stderr)
+        print(f"{broken}\nThe logs are in {RUN.relative_to(ROOT)}.", file=sys.stderr)
         return 1
     steps.end()
     return 0
