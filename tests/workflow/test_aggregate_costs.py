@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import re
-import time
-import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,122 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from moto.awslambda.models import LambdaFunction
-from moto.core.config import default_user_config
 
-from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import Overtaken
-from gateway.aws.periods import DynamoPeriods
 from gateway.ledger import Partition
 from gateway.pricing import price_book
-from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
-
-FOLDER = Path(__file__).parents[2] / "functions/aggregate_costs"
-STEPS = {
-    re.sub("(^|_)([a-z])", lambda found: found[2].upper(), app.parent.name): app for app in FOLDER.glob("*/app.py")
-}
-MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
-SONNET = "anthropic.claude-3-sonnet-20240229-v1:0"
-
-
-def definition() -> str:
-    return (FOLDER / "statemachine.asl.yaml").read_text(encoding="utf-8")
-
-
-def row(name: str, hour: float = 0.5, model: str = SONNET) -> UsageRecord:
-    started = MIDNIGHT + timedelta(hours=hour)
-    return UsageRecord(
-        request_id=RequestId(name),
-        attempt=1,
-        tenant_id=TenantId("acme"),
-        cost_centre="research",
-        key_id=KeyId("key-1"),
-        operation="Converse",
-        model_id=ModelId(model),
-        model_used=model,
-        region="us-east-1",
-        started_at=started,
-        lease_until=started + timedelta(days=365 * 50),
-    )
-
-
-class RunFailed(Exception):
-    """The execution ended as FAILED."""
-
-
-class Workflow:
-    """The state machine in an AWS of this process, and what it reads and writes."""
-
-    def __init__(self) -> None:
-        self.ledger, self.periods = DynamoLedger("usage"), DynamoPeriods("usage")
-        self.handlers: dict[str, Callable[[Any, object], Any]] = {name: load(app) for name, app in STEPS.items()}
-        self.calls: list[tuple[str, Any]] = []
-        self._steps = boto3.client("stepfunctions")
-        iam = boto3.client("iam")
-        role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        names = {"Partition": "aws"}
-        for step in STEPS:
-            made = boto3.client("lambda").create_function(
-                FunctionName=step, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": b""}
-            )
-            names[f"{step}Function"] = made["FunctionArn"]
-        body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition()))
-        made = self._steps.create_state_machine(name="AggregateCosts", definition=json.dumps(body), roleArn=role)
-        self._arn = made["stateMachineArn"]
-
-    def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
-        event = json.loads(event) if isinstance(event, (str, bytes)) else event
-        self.calls.append((function.function_name, event))
-        try:
-            return json.dumps(self.handlers[function.function_name](event, None)), False, ""
-        except Exception as error:
-            return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
-
-    def run(self, hour: float, **more: Any) -> Any:
-        scheduled = (MIDNIGHT + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        execution = self._steps.start_execution(
-            stateMachineArn=self._arn, name=str(uuid.uuid4()), input=json.dumps({"scheduledTime": scheduled} | more)
-        )["executionArn"]
-        while (found := self._steps.describe_execution(executionArn=execution))["status"] == "RUNNING":
-            time.sleep(0.02)
-        if found["status"] != "SUCCEEDED":
-            raise RunFailed(found.get("error"), found.get("cause"))
-        return json.loads(found["output"])
-
-    def keep(self, record: UsageRecord, outcome: Outcome | None = Outcome.SUCCEEDED, **counts: Any) -> None:
-        self.ledger.reserve(record)
-        if outcome:
-            self.settle(record, outcome, **counts)
-
-    def settle(self, record: UsageRecord, outcome: Outcome = Outcome.SUCCEEDED, **counts: Any) -> None:
-        assert self.ledger.settle(record.settle(outcome, TokenUsage(**counts), record.started_at))
-
-    def files(self, prefix: str = "") -> list[str]:
-        return [o["Key"] for o in boto3.client("s3").list_objects_v2(Bucket="lake", Prefix=prefix).get("Contents", [])]
-
-    def read(self, prefix: str) -> list[dict[str, Any]]:
-        bodies = [boto3.client("s3").get_object(Bucket="lake", Key=key)["Body"].read() for key in self.files(prefix)]
-        rows: list[dict[str, Any]] = pa.concat_tables([pq.read_table(io.BytesIO(body)) for body in bodies]).to_pylist()
-        return rows
-
-
-def load(app: Path) -> Callable[[Any, object], Any]:
-    spec = importlib.util.spec_from_file_location(f"{app.parent.name}_app", app)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    handler: Callable[[Any, object], Any] = module.handler
-    return handler
-
-
-@pytest.fixture
-def workflow(aws: None, monkeypatch: pytest.MonkeyPatch) -> Workflow:
-    monkeypatch.setitem(default_user_config, "stepfunctions", {"execute_state_machine": True})
-    made = Workflow()
-    made.periods.advance("2026-11-23T23")
-    monkeypatch.setattr(LambdaFunction, "_invoke_lambda", lambda self, event=None: made.invoke(self, event))
-    return made
+from gateway.usage import UNKNOWN, Outcome, TokenUsage
+from tests.workflow.machine import FOLDER, MIDNIGHT, SONNET, STEPS, RunFailed, Workflow, definition, row
 
 
 def test_rows_become_costs(workflow: Workflow) -> None:

@@ -107,8 +107,9 @@ class PriceBook:
     def tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
         """The long-context tier, where the context passes the model's threshold: it prices all tokens of the call."""
         tiers = self._prices.get((model_id, region), {})
+        context = usage.context_tokens
         for threshold, suffix in LONG_CONTEXTS:
-            if usage.context_tokens > threshold and usage.service_tier + suffix in tiers:
+            if context > threshold and usage.service_tier + suffix in tiers:
                 return usage.service_tier + suffix
         return usage.service_tier
 

@@ -75,6 +75,9 @@ COSTS = pa.schema(
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
 _RECORD = (*USAGE.names[:9], "error_code", "started_at", "settled_at")  # columns that a record has by the same name
+# A dictionary of values that hardly repeat is dead weight: without it files are a third smaller.
+_UNIQUE = {"request_id", "started_at", "settled_at", "provider_usage", "input_tokens", "output_tokens", *MONEY}
+_REPEATED = [name for name in USAGE.names if name not in _UNIQUE]
 _ORDER = [(name, "ascending") for name in ("tenant_id", "started_at", "request_id", "attempt")]
 
 
@@ -83,7 +86,7 @@ def usage_file(rows: Iterable[PricedUsage], version: str) -> tuple[int, bytes]:
     remaining = iter(rows)
     sink = pa.BufferOutputStream()
     count = 0
-    with pq.ParquetWriter(sink, USAGE, compression="zstd") as writer:
+    with pq.ParquetWriter(sink, USAGE, compression="zstd", use_dictionary=_REPEATED) as writer:
         while batch := list(islice(remaining, BATCH)):
             writer.write_table(_usage_table(batch, version).sort_by(_ORDER))
             count += len(batch)

@@ -1,0 +1,83 @@
+"""`make costs`: aggregates everything that the local stack has metered so far, and prints it.
+
+It runs the deployed state machine, the hour that runs included, then reads the Parquet files that it wrote. It uses the
+stack that runs, or starts one over the data that the last one left. In that case no caller is alive any more, so rows
+that are still open can never settle: they are swept at once, without waiting for their leases to end.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.aggregation import MAX_HOURS
+from scripts.report import costs_in, report
+
+DATA = Path(".dev")
+AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
+
+
+class LocalStack(Protocol):
+    """What this needs of `scripts.dev.stack`."""
+
+    @property
+    def started(self) -> bool:
+        """Was the stack started just now, rather than found running?"""
+
+    @property
+    def lake_dir(self) -> Path: ...
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+
+    def run_state_machine(self, logical_name: str, run_input: dict[str, Any]) -> dict[str, Any]:
+        """Run it to its end and return its output; raises, with the cause, where it fails."""
+
+
+def aggregate(stack: LocalStack, now: datetime) -> None:
+    """Aggregate every hour that has a row; only these, so that a young stack is quick."""
+    run: dict[str, Any] = {"scheduledTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "includeCurrentHour": True}
+    if stack.started:
+        run["asOf"] = AFTER_ALL_LEASES
+    hours = metered_hours(stack)
+    for first in range(0, len(hours), MAX_HOURS):
+        stack.run_state_machine("AggregateCosts", run | {"hours": hours[first : first + MAX_HOURS]})
+
+
+def metered_hours(stack: LocalStack) -> list[str]:
+    """The hours in which the ledger has rows. A scan: fit for a ledger on a developer's machine, and for no other."""
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=usage_table(stack),
+            ProjectionExpression="started_at",
+            FilterExpression="attribute_exists(started_at)",
+        )
+    )
+    return sorted({row["started_at"]["S"][:13] for page in pages for row in page["Items"]})
+
+
+def usage_table(stack: LocalStack) -> str:
+    outputs = [
+        output
+        for found in stack.client("cloudformation").describe_stacks()["Stacks"]
+        for output in found.get("Outputs", ())
+    ]
+    return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == "UsageTableName")
+
+
+def main() -> None:
+    from scripts.dev.stack import attach_or_start
+
+    stack = attach_or_start(DATA)
+    aggregate(stack, datetime.now(UTC))
+    print(report(costs_in(stack.lake_dir)), end="")
+    print(
+        f"\nThe lake: {stack.lake_dir} (usage: one row per attempt, costs: one row per tenant, cost centre and model)"
+    )
+
+
+if __name__ == "__main__":
+    main()

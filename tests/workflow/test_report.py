@@ -1,0 +1,85 @@
+"""`make costs`, against the state machine in this process."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from gateway.usage import Outcome
+from scripts.costs import aggregate
+from scripts.report import costs_in, report
+from tests.workflow.machine import MIDNIGHT, Workflow, row
+
+
+class Stack:
+    """The workflow as a local stack."""
+
+    def __init__(self, workflow: Workflow, folder: Path):
+        self.workflow, self.lake_dir, self.started = workflow, folder, True
+
+    def client(self, service: str) -> Any:
+        if service == "cloudformation":
+            return self
+        return boto3.client(service)
+
+    def describe_stacks(self) -> dict[str, Any]:
+        return {"Stacks": [{"Outputs": [{"OutputKey": "UsageTableName", "OutputValue": "usage"}]}]}
+
+    def run_state_machine(self, logical_name: str, run_input: dict[str, Any]) -> dict[str, Any]:
+        assert logical_name == "AggregateCosts"
+        output: dict[str, Any] = self.workflow.run_with(run_input)
+        for key in self.workflow.files():
+            (self.lake_dir / key).parent.mkdir(parents=True, exist_ok=True)
+            boto3.client("s3").download_file("lake", key, str(self.lake_dir / key))
+        return output
+
+
+@pytest.fixture
+def stack(workflow: Workflow, tmp_path: Path) -> Stack:
+    return Stack(workflow, tmp_path)
+
+
+def test_costs_are_printed_as_finance_reads_them(stack: Stack) -> None:
+    keep = stack.workflow.keep
+    keep(row("yesterday", -20), input_tokens=1_000_000)
+    keep(row("a", 0.1), input_tokens=1000, output_tokens=7)
+    keep(row("b", 1.1), input_tokens=500, cache_read_tokens=0)
+    keep(row("c", 2.1, model="maker.unheard-of"), input_tokens=5)
+    keep(row("d", 2.1), Outcome.FAILED)
+    keep(row("e", 2.15), outcome=None)
+    aggregate(stack, MIDNIGHT + timedelta(hours=2.2))
+    assert report(costs_in(stack.lake_dir)) == (
+        "2026-11-23\n"
+        "team_id   model_id                                 input_tokens  output_tokens  invocations  input_cost  output_cost\n"
+        "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
+        "research  anthropic.claude-3-sonnet-20240229-v1:0       1000000              0            1        3.00         0.00\n"
+        "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
+        "total                                                   1000000              0            1        3.00         0.00\n"
+        "\n"
+        "2026-11-24\n"
+        "team_id   model_id                                 input_tokens  output_tokens  invocations  input_cost  output_cost\n"
+        "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
+        "research  anthropic.claude-3-sonnet-20240229-v1:0          1500              7            2      0.0045     0.000105\n"
+        "research  maker.unheard-of                                    5              0            1     unknown      unknown\n"
+        "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
+        "total                                                      1505              7            3      0.0045     0.000105\n"
+        "  1 failed: they used nothing and cost nothing\n"
+        "  1 unsettled: nobody knows what they used, so they are not in the costs\n"
+        "  1 unpriced: the price book has no price for them, so they are not in the costs\n"
+    )
+
+
+def test_an_open_row_of_a_running_stack_stays_open(stack: Stack) -> None:
+    stack.started = False
+    stack.workflow.keep(row("a", 0.1), outcome=None)
+    aggregate(stack, MIDNIGHT + timedelta(hours=0.2))
+    assert "1 still open: not in the costs yet" in report(costs_in(stack.lake_dir))
+
+
+def test_nothing_is_nothing(stack: Stack) -> None:
+    aggregate(stack, MIDNIGHT)
+    assert report(costs_in(stack.lake_dir)) == "Nothing was metered yet.\n"
