@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FUNCTION = "AWS::Serverless::Function"
+STATE_MACHINE = "AWS::Serverless::StateMachine"
 LAYER = "AWS::Serverless::LayerVersion"
 
 

@@ -1,5 +1,7 @@
 """template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
 
+A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one.
+
 Nothing else may differ, or what is proven here would not be about template.yaml.
 """
 
@@ -11,7 +13,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from scripts.template import FUNCTION, LAYER, load
+import yaml
+
+from scripts.template import FUNCTION, LAYER, STATE_MACHINE, load
 
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 MODELS = "ModelsUrl"
@@ -24,23 +28,27 @@ def derive(source: Path, target: Path) -> None:
     template = load(source)
     architecture = ARCHITECTURES[platform.machine().lower()]
     way = os.path.relpath(source.parent, target.parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
 
     template["Parameters"][MODELS] = {"Type": "String"}
     common = template["Globals"]["Function"]
     common["Architectures"] = [architecture]
-    common["Environment"]["Variables"] |= {name: {"Ref": MODELS} for name in ENDPOINTS}
-    for resource in template["Resources"].values():
+    common["Environment"]["Variables"] |= {variable: {"Ref": MODELS} for variable in ENDPOINTS}
+    for name, resource in template["Resources"].items():
         said = resource.get("Properties", {})
         if resource["Type"] == LAYER:
             resource["Metadata"]["BuildArchitecture"] = architecture
             said["CompatibleArchitectures"] = [architecture]
         if resource["Type"] == FUNCTION:
             said.pop("Architectures", None)
-        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
-            if isinstance(said.get(name), str):
-                said[name] = os.path.join(way, said[name])
+        if resource["Type"] == STATE_MACHINE:
+            definition = yaml.safe_load((source.parent / said["DefinitionUri"]).read_text())
+            (target.parent / f"{name}.asl.json").write_text(json.dumps(definition, indent=1))
+            said["DefinitionUri"] = f"{name}.asl.json"
+        for uri in ("CodeUri", "ContentUri"):
+            if isinstance(said.get(uri), str):
+                said[uri] = os.path.join(way, said[uri])
     move_includes(template, way)
-    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(template, indent=1))  # JSON is YAML
 
 
