@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := layers/gateway:.
 
-.PHONY: dev costs test check lint types generate lock build deploy-local bench clean
+help: ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: help dev costs test check lint types generate lock build deploy-local bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock

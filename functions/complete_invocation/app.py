@@ -22,7 +22,8 @@ from gateway.telemetry import logger
 from gateway.wire.compat import CompatRequest, translate
 
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
-models = ModelServices({Service.BEDROCK: BedrockRuntime(), Service.SAGEMAKER: SageMakerRuntime()})
+seconds = settings().invocation_timeout
+models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 jobs = JobTable(
     settings().results_table,
@@ -51,10 +52,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 LEASE_MARGIN = 15.0
 
 
-def work(message: str, seconds: float) -> None:
+def work(message: str, left: float) -> None:
     submission = jobs.submission(message)
     translation = translate(CompatRequest.from_json(submission.request), catalog)
-    lease = utc_now() + timedelta(seconds=max(seconds - LEASE_MARGIN, 1))
+    lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))
     job = jobs.claim(submission.request_id, utc_now(), lease, len(translation.calls))
     if job is None:
         known = jobs.find(submission.request_id)

@@ -27,7 +27,8 @@ POLL_MARGIN = 2.0  # seconds before API Gateway's patience ends: an answer this 
 
 app = api()
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
-models = ModelServices({Service.BEDROCK: BedrockRuntime(), Service.SAGEMAKER: SageMakerRuntime()})
+seconds = settings().invocation_timeout
+models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 jobs = JobTable(
     settings().results_table,
@@ -43,7 +44,7 @@ def invoke_model() -> Response[str]:
     asked = query(app, InvokeModelParametersQuery)
     sent = body(app, InvokeModelRequest)
     if asked.requestId:
-        patience = timedelta(seconds=settings().job_patience)
+        patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
         ready = poll(RequestId(asked.requestId), caller(app), jobs, ledger, utc_now(), patience)
         return answer(app, [{"request_id": asked.requestId}] if ready is None else ready)
     request = CompatRequest(

@@ -58,8 +58,9 @@ def test_a_row_comes_back_as_it_was_settled(ledger: Ledger) -> None:
 
 def test_an_attempt_is_reserved_once(ledger: Ledger) -> None:
     ledger.reserve(record())
+    ledger.reserve(record())  # a retried write of the same reserve
     with pytest.raises(AlreadyReserved):
-        ledger.reserve(record())
+        ledger.reserve(record(at=START + timedelta(microseconds=1)))
     ledger.reserve(record(attempt=2))
 
 

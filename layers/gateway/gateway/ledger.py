@@ -48,7 +48,7 @@ class Ledger(Protocol):
     """Where usage records are kept. Implemented in memory (here) and by `gateway.aws.dynamodb`."""
 
     def reserve(self, record: UsageRecord) -> None:
-        """Write an open row. Raises AlreadyReserved."""
+        """Write an open row; writing the very same again is no second reserve. Raises AlreadyReserved."""
 
     def settle(self, settled: UsageRecord) -> bool:
         """Settle an open row; False (and no change) where it is settled already."""
@@ -74,7 +74,7 @@ class InMemoryLedger:
 
     def reserve(self, record: UsageRecord) -> None:
         key = (record.request_id, record.attempt)
-        if key in self.rows:
+        if self.rows.get(key, record) != record:
             raise AlreadyReserved(*key)
         self.rows[key] = record
 

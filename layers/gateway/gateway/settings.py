@@ -89,9 +89,9 @@ class Settings:
         return int(self.environment.get("MAX_JOB_ATTEMPTS") or 3)
 
     @property
-    def job_patience(self) -> float:
-        """Seconds after the end of a job's last lease in which another worker would have taken it."""
-        return float(self.environment.get("INVOCATION_TIMEOUT_SECONDS") or 900) * 2
+    def invocation_timeout(self) -> float:
+        """Seconds that one invocation of this function may take: its Lambda timeout."""
+        return float(self.environment.get("INVOCATION_TIMEOUT_SECONDS") or 900)
 
 
 @cache

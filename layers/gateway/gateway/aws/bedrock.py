@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gateway.aws.clients import MODELS, client
+from gateway.aws.clients import client, models_config
 from gateway.aws.upstream import refused, unreachable
 from gateway.errors import UpstreamError
 from gateway.invocation import ModelAnswer, ModelCall
@@ -21,8 +23,8 @@ def compact(value: Any) -> str:
 class BedrockRuntime:
     """`gateway.invocation.Models` on bedrock-runtime."""
 
-    def __init__(self) -> None:
-        self._bedrock = client("bedrock-runtime", MODELS)
+    def __init__(self, seconds: float):
+        self._bedrock = client("bedrock-runtime", models_config(seconds))
 
     def call(self, call: ModelCall) -> ModelAnswer:
         try:
@@ -35,8 +37,8 @@ class BedrockRuntime:
     def _converse(self, call: ModelCall) -> ModelAnswer:
         answer = self._bedrock.converse(modelId=call.model.target, **call.body)
         answer.pop("ResponseMetadata", None)
-        tier = (answer.get("serviceTier") or {}).get("type")
-        return ModelAnswer(answer, from_converse(answer["usage"], compact(answer["usage"]), tier))
+        usage, tier = answer.get("usage") or {}, (answer.get("serviceTier") or {}).get("type")
+        return ModelAnswer(answer, measured(call, answer, lambda: from_converse(usage, compact(usage), tier)))
 
     def _invoke_model(self, call: ModelCall) -> ModelAnswer:
         response = self._bedrock.invoke_model(
@@ -47,7 +49,16 @@ class BedrockRuntime:
         )
         body = _read_json(response["body"].read())
         headers = response["ResponseMetadata"]["HTTPHeaders"]
-        return ModelAnswer(body, _usage(call, body, headers))
+        return ModelAnswer(body, measured(call, body, lambda: _usage(call, body, headers)))
+
+
+def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) -> TokenUsage:
+    """The service's own counts, or an estimate that says so where it gave none that can be read."""
+    try:
+        usage = read()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        usage = None
+    return usage or _estimated(call, body)
 
 
 def _read_json(content: bytes) -> Any:
@@ -59,7 +70,7 @@ def _read_json(content: bytes) -> Any:
         ) from error
 
 
-def _usage(call: ModelCall, body: Any, headers: dict[str, str]) -> TokenUsage:
+def _usage(call: ModelCall, body: Any, headers: dict[str, str]) -> TokenUsage | None:
     """What an InvokeModel used. Images are counted in the answer; tokens are the service's own count."""
     counts = {name: value for name, value in headers.items() if name.startswith("x-amzn-bedrock-")}
     if call.operation == "image":
@@ -67,11 +78,7 @@ def _usage(call: ModelCall, body: Any, headers: dict[str, str]) -> TokenUsage:
         return TokenUsage(images=len(made), image_class=call.image_class, raw=compact(counts))
     raw = compact({"usage": body.get("usage") if isinstance(body, dict) else None, "headers": counts})
     usage = from_invoke_model(body, headers, raw)
-    if usage is None:
-        return _estimated(call, body)
-    if call.input_images:
-        return TokenUsage(**(vars(usage) | {"input_images": call.input_images}))
-    return usage
+    return replace(usage, input_images=call.input_images) if usage else None
 
 
 def _estimated(call: ModelCall, body: Any) -> TokenUsage:

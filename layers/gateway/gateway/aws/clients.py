@@ -8,6 +8,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+SETTLING = 10.0  # seconds
+
 # Our own stores: retried, since every write to them is conditional or idempotent.
 STORES = Config(
     retries={"mode": "standard", "total_max_attempts": 6},
@@ -16,14 +18,20 @@ STORES = Config(
     max_pool_connections=50,
     tcp_keepalive=True,
 )
-# Models: never retried here. An attempt is a row of the ledger, so only the gateway may make one.
-MODELS = Config(
-    retries={"mode": "standard", "total_max_attempts": 1},
-    connect_timeout=5,
-    read_timeout=890,
-    max_pool_connections=50,
-    tcp_keepalive=True,
-)
+
+
+def models_config(seconds: float) -> Config:
+    """For models: never retried here, since an attempt is a row of the ledger and only the gateway may make one.
+
+    A call is given up in time for its row to be settled: `seconds` is what the function has, less what settling takes.
+    """
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=max(seconds - SETTLING, 1),
+        max_pool_connections=50,
+        tcp_keepalive=True,
+    )
 
 
 @cache

@@ -140,11 +140,14 @@ class DynamoLedger:
                 TableName=self.table,
                 Item=_to_row(record, self._retention),
                 ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            if conditional(error):
+            if not conditional(error):
+                raise
+            # A write whose answer was lost is retried by boto3, and finds its own row.
+            if "Item" not in error.response or _from_row(error.response["Item"]) != record:
                 raise AlreadyReserved(record.request_id, record.attempt) from error
-            raise
 
     def settle(self, settled: UsageRecord) -> bool:
         try:

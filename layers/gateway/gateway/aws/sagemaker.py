@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gateway.aws.clients import MODELS, client
+from gateway.aws.clients import client, models_config
 from gateway.aws.upstream import refused, unreachable
 from gateway.errors import UpstreamError
 from gateway.invocation import ModelAnswer, ModelCall
@@ -17,8 +18,8 @@ from gateway.usage import TokenUsage, estimate_tokens, from_openai
 class SageMakerRuntime:
     """`gateway.invocation.Models` on sagemaker-runtime."""
 
-    def __init__(self) -> None:
-        self._sagemaker = client("sagemaker-runtime", MODELS)
+    def __init__(self, seconds: float):
+        self._sagemaker = client("sagemaker-runtime", models_config(seconds))
 
     def call(self, call: ModelCall) -> ModelAnswer:
         component = {"InferenceComponentName": call.inference_component} if call.inference_component else {}
@@ -47,8 +48,9 @@ class SageMakerRuntime:
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
     """An endpoint's own `usage` where its container gives one; else an estimate, and the row says so."""
     usage = body.get("usage") if isinstance(body, dict) else None
-    if isinstance(usage, dict) and "prompt_tokens" in usage:
-        return from_openai(usage, json.dumps(usage))
+    if isinstance(usage, dict):
+        with suppress(KeyError, TypeError, ValueError):
+            return from_openai(usage, json.dumps(usage))
     made = _texts(body) if call.operation == "text" else ""
     return TokenUsage(
         input_tokens=estimate_tokens(_texts(call.body)),

@@ -1,0 +1,17 @@
+"""The whole gateway on this machine, started once: what `make dev` serves, on free ports and in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from scripts.dev.stack import LocalStack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    folder: Path = tmp_path_factory.mktemp("stack")
+    endpoints = '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}'
+    with LocalStack(folder, environment={"GATEWAY_PARAM_SageMakerEndpoints": endpoints}) as running:
+        yield running

@@ -1,0 +1,204 @@
+"""The old tenants' own calls, replayed with plain `requests` through the local gateway: the stated shapes, exactly."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import pytest
+import requests
+from scripts.dev.stack import LocalStack
+
+PNG = base64.b64encode(
+    base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+).decode()
+
+
+class OldClient:
+    """How the tenants' code calls: headers, a query, a JSON body."""
+
+    def __init__(self, stack: LocalStack, tenant: int = 0):
+        self.url = stack.url
+        self.key = stack.tenants[tenant]["key"]
+        self.centre = stack.tenants[tenant]["cost_centres"][0]
+
+    def post(
+        self, body: Any, model_id: str | None = None, *, query: dict[str, str] | None = None, **headers: str
+    ) -> Any:
+        return requests.post(
+            f"{self.url}/invoke_model",
+            params={"model_id": model_id} if model_id else query,
+            headers={"x-api-key": self.key, "team_id": self.centre, **headers},
+            json=body,
+            timeout=60,
+        )
+
+    def polled(self, request_id: str) -> Any:
+        for _ in range(200):
+            answer = self.post({}, query={"requestId": request_id})
+            if answer.status_code != 200 or "generated_text" in answer.json()[0]:
+                return answer
+            assert answer.json() == [{"request_id": request_id}]
+            time.sleep(0.1)
+        raise AssertionError("the submitted call never ended")
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> OldClient:
+    return OldClient(stack)
+
+
+TEXT = {
+    "amazon.titan-text-express-v1": {"maxTokenCount": 64, "temperature": 0.1},
+    "anthropic.claude-v2": {"max_tokens_to_sample": 64},
+    "anthropic.claude-3-sonnet-20240229-v1:0": {"max_tokens": 64},
+    "mistral.mistral-7b-instruct-v0:2": {"max_tokens": 64},
+    "cohere.command-text-v14": {"max_tokens": 64},
+    "meta.llama3-8b-instruct-v1:0": {"max_gen_len": 64},
+    "ai21.jamba-instruct-v1:0": {"max_tokens": 64},
+    "our-llama": {"max_new_tokens": 64},
+}
+
+
+def test_the_list_of_models(client: OldClient) -> None:
+    answer = requests.get(f"{client.url}/list_foundation_models", headers={"x-api-key": client.key}, timeout=30)
+    (body,) = answer.json()
+    assert (answer.status_code, list(body)) == (200, ["modelSummaries"])
+    assert {"modelId", "modelArn", "providerName"} <= set(body["modelSummaries"][0])
+
+
+@pytest.mark.parametrize("model_id", TEXT)
+def test_text_at_once(client: OldClient, model_id: str) -> None:
+    answer = client.post({"inputs": "What is a ledger?", "parameters": TEXT[model_id]}, model_id)
+    assert (answer.status_code, [list(item) for item in answer.json()]) == (200, [["generated_text"]])
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("model_id", TEXT)
+def test_text_submitted_and_polled(client: OldClient, model_id: str) -> None:
+    submitted = client.post({"inputs": "What is a ledger?", "parameters": TEXT[model_id]}, model_id, streaming="true")
+    assert (submitted.status_code, [list(item) for item in submitted.json()]) == (200, [["request_id"]])
+    request_id = submitted.json()[0]["request_id"]
+    first, again = client.polled(request_id), client.polled(request_id)
+    assert [list(item) for item in first.json()] == [["generated_text"]]
+    assert first.json() == again.json()
+
+
+def test_converse_with_an_image_submitted_and_at_once(client: OldClient) -> None:
+    content = [{"text": "What is this?"}, {"image": {"format": "png", "source": {"bytes": PNG}}}]
+    body = {"inputs": [{"role": "user", "content": content}], "parameters": {"maxTokens": 64, "system": "Be brief."}}
+    model_id = "anthropic.claude-3-sonnet-20240229-v1:0"
+    answer = client.post(body, model_id, messages_api="true")
+    assert [list(item) for item in answer.json()] == [["generated_text"]]
+    submitted = client.post(body, model_id, messages_api="true", streaming="true")
+    assert client.polled(submitted.json()[0]["request_id"]).json() == answer.json()
+
+
+@pytest.mark.parametrize(
+    ("model_id", "kind", "inputs"),
+    [
+        ("amazon.titan-embed-text-v1", "embeddings", "hello"),
+        ("cohere.embed-english-v3", "embeddings", "hello"),
+        ("amazon.titan-embed-image-v1", "embeddings-image", PNG),
+        ("our-embedder", "embeddings", "hello"),
+    ],
+)
+def test_embeddings(client: OldClient, model_id: str, kind: str, inputs: str) -> None:
+    answer = client.post({"inputs": inputs}, model_id, type=kind)
+    assert (answer.status_code, [list(item) for item in answer.json()]) == (200, [["embedding"]])
+    assert all(isinstance(number, float) for number in answer.json()[0]["embedding"])
+
+
+def test_images_of_stability_and_titan(client: OldClient) -> None:
+    stability = client.post(
+        {"text_prompts": [{"text": "a turtle"}], "parameters": {"steps": 30}},
+        "stability.stable-diffusion-xl-v1",
+        type="image",
+    ).json()
+    assert list(stability[0]) == ["artifacts"]
+    assert base64.b64decode(stability[0]["artifacts"][0]["base64"]).startswith(b"\x89PNG")
+    titan = client.post(
+        {"textToImageParams": {"text": "a turtle"}, "parameters": {"taskType": "TEXT_IMAGE"}},
+        "amazon.titan-image-generator-v1", type="image",
+    ).json()  # fmt: skip
+    assert list(titan[0]) == ["images"]
+    assert base64.b64decode(titan[0]["images"][0]).startswith(b"\x89PNG")
+
+
+HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "query", "status", "code"),
+    [
+        ({"x-api-key": ""}, {"inputs": "x"}, {"model_id": HAIKU}, 401, "unauthorized"),
+        ({"x-api-key": "mgw_wrong"}, {"inputs": "x"}, {"model_id": HAIKU}, 401, "unauthorized"),
+        ({"team_id": "marketing"}, {"inputs": "x"}, {"model_id": HAIKU}, 403, "cost_centre_not_owned"),
+        ({}, {}, {"requestId": "00000000-0000-4000-8000-000000000000"}, 404, "request_not_found"),
+        ({}, {"inputs": "x"}, {}, 400, "model_id_missing"),
+        ({}, {}, {"model_id": HAIKU}, 400, "inputs_missing"),
+        ({}, {"inputs": "x", "parameters": 5}, {"model_id": HAIKU}, 400, "invalid_body"),
+        ({}, {"inputs": "[[throttle]]"}, {"model_id": HAIKU}, 429, "model_throttled"),
+        ({}, {"inputs": "x" * 7_000_000}, {"model_id": HAIKU}, 413, "request_too_large"),
+    ],
+    ids=["no key", "wrong key", "other cost centre", "unknown request", "no model", "no inputs", "wrong type", "throttle", "large"],
+)  # fmt: skip
+def test_a_refusal_is_a_problem_and_tells_nothing_else(
+    client: OldClient, headers: dict[str, str], body: Any, query: dict[str, str], status: int, code: str
+) -> None:
+    answer = client.post(body, query=query, **headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code)
+    assert set(problem) <= {"code", "message", "request_id", "details"}
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    for secret in ("Traceback", "arn:aws", client.key, "demo-marketing", ".py"):
+        assert secret not in answer.text
+
+
+def test_a_body_that_is_not_json(client: OldClient) -> None:
+    answer = requests.post(
+        f"{client.url}/invoke_model?model_id={HAIKU}",
+        headers={"x-api-key": client.key, "content-type": "application/json"}, data="{not json", timeout=30,
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_body")
+
+
+def test_a_bearer_token_is_a_key_as_well(client: OldClient) -> None:
+    answer = requests.get(
+        f"{client.url}/usage",
+        headers={"Authorization": f"Bearer {client.key}"},
+        params={"group_by": "model"},
+        timeout=30,
+    )
+    assert (answer.status_code, answer.json()["tenant_id"]) == (200, "demo-research")
+
+
+def test_another_tenants_job_does_not_exist(client: OldClient, stack: LocalStack) -> None:
+    submitted = client.post({"inputs": "a secret"}, HAIKU, streaming="true").json()[0]["request_id"]
+    client.polled(submitted)
+    answer = OldClient(stack, 1).post({}, query={"requestId": submitted})
+    assert (answer.status_code, answer.json()["code"]) == (404, "request_not_found")
+    assert "secret" not in answer.text
+
+
+def test_large_bodies_go_through_both_ways(client: OldClient) -> None:
+    prompt = "a long text " * 400_000  # 4.8 MB
+    assert client.post({"inputs": prompt}, HAIKU).status_code == 200
+    submitted = client.post({"inputs": prompt}, HAIKU, streaming="true")
+    assert client.polled(submitted.json()[0]["request_id"]).status_code == 200
+
+
+def test_nothing_that_was_sent_is_written_to_a_log(client: OldClient, stack: LocalStack) -> None:
+    client.post({"inputs": "xyzzy-the-prompt"}, HAIKU)
+    client.post({"inputs": ["xyzzy-the-prompt"]}, "no-such-model")
+    for log in stack.folder.glob("logs/*"):
+        text = log.read_text(errors="replace")
+        assert client.key not in text, log
+        assert "xyzzy" not in text, log
+
+
+def test_json_is_what_the_spec_says(stack: LocalStack) -> None:
+    contract = stack.folder / "logs/contract.log"
+    assert not contract.exists() or contract.read_text() == "", json.dumps(contract.read_text()[:2000])
