@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import IO
 
 _LARGEST_LINE = 65536
 _MOST_HEADERS = 200
@@ -113,7 +113,7 @@ class HttpServer:
     def _serve(self, connection: socket.socket, client: str) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with connection, connection.makefile("rb", buffering=_LARGEST_LINE) as reader:
+            with connection, connection.makefile("rb") as reader:
                 while not self._stopping:
                     try:
                         request, keep_alive = self._read(reader, connection, client)
@@ -132,7 +132,7 @@ class HttpServer:
         finally:
             self._connections.discard(connection)
 
-    def _read(self, reader: BinaryIO, connection: socket.socket, client: str) -> tuple[Request | None, bool]:
+    def _read(self, reader: IO[bytes], connection: socket.socket, client: str) -> tuple[Request | None, bool]:
         line = reader.readline(_LARGEST_LINE)
         while line in (b"\r\n", b"\n"):
             line = reader.readline(_LARGEST_LINE)
@@ -179,7 +179,7 @@ def _content_length(request: Request) -> int:
     return length
 
 
-def _headers(reader: BinaryIO) -> Iterator[tuple[str, str]]:
+def _headers(reader: IO[bytes]) -> Iterator[tuple[str, str]]:
     for _ in range(_MOST_HEADERS):
         line = reader.readline(_LARGEST_LINE)
         if line in (b"\r\n", b"\n"):
@@ -191,7 +191,7 @@ def _headers(reader: BinaryIO) -> Iterator[tuple[str, str]]:
     raise Malformed
 
 
-def _parts(reader: BinaryIO, length: int) -> Iterator[bytes]:
+def _parts(reader: IO[bytes], length: int) -> Iterator[bytes]:
     while length:
         part = reader.read(min(length, 1 << 20))
         if not part:
@@ -200,7 +200,7 @@ def _parts(reader: BinaryIO, length: int) -> Iterator[bytes]:
         yield part
 
 
-def _chunks(reader: BinaryIO) -> Iterator[bytes]:
+def _chunks(reader: IO[bytes]) -> Iterator[bytes]:
     while True:
         try:
             size = int(reader.readline(_LARGEST_LINE).split(b";")[0], 16)
@@ -217,7 +217,9 @@ def _chunks(reader: BinaryIO) -> Iterator[bytes]:
 def _send(connection: socket.socket, response: Response, *, keep_alive: bool, bodyless: bool) -> None:
     names = {name.lower() for name, _ in response.headers}
     lines = [f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers if "\n" not in f"{value}" and "\r" not in f"{value}"]
+    lines += [
+        f"{name}: {value}" for name, value in response.headers if "\n" not in f"{value}" and "\r" not in f"{value}"
+    ]
     if "date" not in names:
         lines.append(f"Date: {formatdate(usegmt=True)}")
     if "content-length" not in names and response.status >= 200 and response.status != 204:

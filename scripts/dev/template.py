@@ -208,7 +208,13 @@ class Template:
         )
 
     def tables(self) -> list[Table]:
-        accepted = {"AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes", "BillingMode"}
+        accepted = {
+            "AttributeDefinitions",
+            "KeySchema",
+            "GlobalSecondaryIndexes",
+            "LocalSecondaryIndexes",
+            "BillingMode",
+        }
         found = []
         for logical_id, properties in self._of("AWS::DynamoDB::Table"):
             resolved = self.resolve({name: value for name, value in properties.items() if name in accepted})
@@ -236,7 +242,9 @@ class Template:
         found = []
         for logical_id, properties in self._of("AWS::SQS::Queue"):
             resolved = self.resolve({name: value for name, value in properties.items() if name in accepted})
-            attributes = {name: json.dumps(value) if isinstance(value, dict) else _text(value) for name, value in resolved.items()}
+            attributes = {
+                name: json.dumps(value) if isinstance(value, dict) else _text(value) for name, value in resolved.items()
+            }
             arn = self.attribute(logical_id, "Arn")
             found.append(Queue(logical_id, arn.rpartition(":")[2], arn, attributes))
         # A queue can name another as its dead-letter queue only after that is there.
@@ -291,7 +299,9 @@ class Template:
         return None
 
     def stage(self) -> str:
-        return next((str(self.resolve(properties["StageName"])) for _, properties in self._of("AWS::Serverless::Api")), "local")
+        return next(
+            (str(self.resolve(properties["StageName"])) for _, properties in self._of("AWS::Serverless::Api")), "local"
+        )
 
     # ---------------------------------------------------------------------------------------------- names
     def ref(self, name: str) -> Any:
@@ -352,11 +362,11 @@ class Template:
                 return self._queue_name(name)
             case "AWS::SQS::Queue", "QueueUrl":
                 return self.ref(name)
-            case ("AWS::Serverless::Function" | "AWS::Lambda::Function"), "Arn":
+            case (("AWS::Serverless::Function" | "AWS::Lambda::Function"), "Arn"):
                 return f"arn:{PARTITION}:lambda:{where}:function:{self.ref(name)}"
-            case ("AWS::Serverless::StateMachine" | "AWS::StepFunctions::StateMachine"), "Name":
+            case (("AWS::Serverless::StateMachine" | "AWS::StepFunctions::StateMachine"), "Name"):
                 return self.resolve(properties.get("Name", f"{STACK}-{name}"))
-            case ("AWS::Serverless::StateMachine" | "AWS::StepFunctions::StateMachine"), "Arn":
+            case (("AWS::Serverless::StateMachine" | "AWS::StepFunctions::StateMachine"), "Arn"):
                 return self.ref(name)
             case _, "Arn":
                 return f"arn:{PARTITION}:local:{where}:{self.ref(name)}"

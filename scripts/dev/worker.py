@@ -144,9 +144,7 @@ def serve(connection: socket.socket) -> None:
         if len(answer) > LARGEST_RESULT:
             size = len(answer) - 1
             message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size (6291556 bytes)."
-            answer = b"!" + json.dumps(
-                {"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}
-            ).encode()
+            answer = b"!" + json.dumps({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": message}).encode()
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.stdout.flush()
         sys.stderr.flush()

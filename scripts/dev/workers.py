@@ -93,6 +93,11 @@ class Nursery:
             raise WorkerDied
         return ours, int(_LENGTH.unpack(answer)[0])
 
+    @property
+    def pid(self) -> int | None:
+        """The process that forks, which leads the group of its forks."""
+        return self._zygote.pid if self._zygote else None
+
     def close(self) -> None:
         if self._commands is not None:
             self._commands.close()
@@ -242,9 +247,7 @@ class Pool:
     def _died(self, worker: Worker, request_id: str) -> Outcome:
         worker.kill()
         self._forget(worker)
-        return _error(
-            "Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited without providing a reason"
-        )
+        return _error("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited without providing a reason")
 
     # ------------------------------------------------------------------------------------------------ workers
     def _acquire(self, give_up: float | None) -> Worker | Outcome | None:
@@ -269,6 +272,8 @@ class Pool:
                     self._changed.wait(remaining)
             finally:
                 self._waiting -= 1
+                if not self._waiting:
+                    self._failures.clear()
 
     def _grow(self) -> None:
         """Start workers for the events that wait. Called with the lock held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import logging
 import os
@@ -30,10 +31,8 @@ def take(data: Path) -> Any:
             file.seek(0)
             owner = file.read().strip()
             if owner.isdigit():
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(int(owner), signal.SIGTERM if time.monotonic() < end else signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             time.sleep(0.05)
         else:
             file.seek(0)

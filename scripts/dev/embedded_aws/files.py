@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 
 from scripts.dev import template
@@ -28,7 +27,7 @@ class Objects:
         self.lock = threading.RLock()
         self._data = data
         self._unfinished = data / "aws" / "unfinished"
-        self._backend: S3Backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+        self._backend: S3Backend = s3_backends[template.ACCOUNT]["aws"]
         self._folders: dict[str, Path] = {}
 
     def load(self, buckets: list[template.Bucket], region: str) -> None:
@@ -85,7 +84,10 @@ def _segment(part: str) -> str:
 
 
 def _key(path: Path) -> str:
-    return "/".join("" if part == "%" else unquote(part.removeprefix("%%") if part.startswith("%%") else part) for part in path.parts)
+    return "/".join(
+        "" if part == "%" else unquote(part.removeprefix("%%") if part.startswith("%%") else part)
+        for part in path.parts
+    )
 
 
 def _named_in(body: bytes) -> Iterator[str]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.sqs.models import Message, Queue, SQSBackend, sqs_backends
+from moto.sqs.models import Message, Queue, sqs_backends
 
 from scripts.dev import template
 from scripts.dev.embedded_aws.journal import Journal
@@ -29,7 +28,7 @@ class Queues:
         self.lock = threading.RLock()
         self._arrived = threading.Condition(self.lock)
         self._journal = Journal(path)
-        self._backend: SQSBackend = sqs_backends[DEFAULT_ACCOUNT_ID][region]
+        self._backend: Any = sqs_backends[template.ACCOUNT][region]
         self._known: dict[str, dict[str, tuple[Any, ...]]] = {}
 
     def load(self, queues: list[template.Queue]) -> None:
@@ -110,7 +109,15 @@ def _state(message: Message) -> tuple[Any, ...]:
     )
 
 
-_KEPT = ("body", "message_attributes", "system_attributes", "sent_timestamp", "deduplication_id", "group_id", "sequence_number")
+_KEPT = (
+    "body",
+    "message_attributes",
+    "system_attributes",
+    "sent_timestamp",
+    "deduplication_id",
+    "group_id",
+    "sequence_number",
+)
 
 
 def _kept(message: Message) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _INVOKE = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations$")
 default_user_config["stepfunctions"] = {"execute_state_machine": True}
 
 
-class _ServedRequest(MotoRequest):  # type: ignore[misc]
+class _ServedRequest(MotoRequest):
     from_wsgi_server = True
 
 
@@ -130,7 +130,9 @@ def _dispatched(handler: Any, request: Request) -> Response:
     """Straight to a service's own dispatcher, past Flask."""
     moto_request = _ServedRequest(_environ(request))
     response = handler()._dispatch(moto_request, moto_request.raw_url, moto_request.headers)
-    status, headers, body = response if len(response) == 3 else (response[1].get("status", 200), response[1], response[0])
+    status, headers, body = (
+        response if len(response) == 3 else (response[1].get("status", 200), response[1], response[0])
+    )
     sent = [(name, str(value)) for name, value in headers.items() if name.lower() not in {"status", "content-length"}]
     return Response(int(status), body.encode() if isinstance(body, str) else bytes(body), sent)
 

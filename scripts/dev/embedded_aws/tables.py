@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import importlib
 import json
 import threading
 import time
@@ -16,21 +17,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import moto.dynamodb.models as moto_models
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 
 from scripts.dev import template
 from scripts.dev.embedded_aws.journal import Journal
 
+# moto has no place to put a table of one's own, so its names are replaced.
+_moto: Any = importlib.import_module("moto.dynamodb.models")
 _WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"}
 
 
-class PartitionedTable(Table):  # type: ignore[misc]
+class PartitionedTable(Table):
     """A table that looks only where a query or a transaction points. Used under one lock."""
 
+    items: defaultdict[Any, Any]
     _narrowed: list[Item] | None = None
     touched: list[dict[str, Any]] = []
 
@@ -81,10 +83,10 @@ def _has(item: Item, wanted: list[tuple[str, str, Any]]) -> bool:
     return True
 
 
-_transact = DynamoDBBackend.transact_write_items
+_transact = _moto.DynamoDBBackend.transact_write_items
 
 
-def _transact_write_items(backend: DynamoDBBackend, items: list[dict[str, Any]]) -> None:
+def _transact_write_items(backend: Any, items: list[dict[str, Any]]) -> None:
     touched: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         for operation in item.values():
@@ -96,8 +98,8 @@ def _transact_write_items(backend: DynamoDBBackend, items: list[dict[str, Any]])
     _transact(backend, items)
 
 
-moto_models.Table = PartitionedTable
-DynamoDBBackend.transact_write_items = _transact_write_items
+_moto.Table = PartitionedTable
+_moto.DynamoDBBackend.transact_write_items = _transact_write_items
 
 
 class Tables:
@@ -106,7 +108,7 @@ class Tables:
     def __init__(self, path: Path, region: str):
         self.lock = threading.RLock()
         self._journal = Journal(path)
-        self._backend: DynamoDBBackend = dynamodb_backends[DEFAULT_ACCOUNT_ID][region]
+        self._backend: Any = dynamodb_backends[template.ACCOUNT][region]
 
     def load(self, tables: list[template.Table]) -> None:
         """Make the tables and put their kept items into them."""
@@ -160,9 +162,9 @@ class Tables:
                 ]
             case _:
                 touched = [
-                    (operation["TableName"], operation.get("Item") or operation["Key"])
+                    (action["TableName"], action.get("Item") or action["Key"])
                     for write in request["TransactItems"]
-                    for kind, operation in write.items()
+                    for kind, action in write.items()
                     if kind != "ConditionCheck"
                 ]
         for name, attributes in touched:
@@ -171,7 +173,7 @@ class Tables:
             yield json.dumps([table.name, *key.values()], separators=(",", ":")), (table, key)
 
     @staticmethod
-    def _entry(table: Table, key: dict[str, Any]) -> tuple[str, Any]:
+    def _entry(table: Any, key: dict[str, Any]) -> tuple[str, Any]:
         name = json.dumps([table.name, *key.values()], separators=(",", ":"))
         values = [_key_value(key[attribute]) for attribute in table.table_key_attrs]
         item = table.get_item(*values)
@@ -183,7 +185,7 @@ def _key_value(attribute: dict[str, Any]) -> DynamoType:
     return DynamoType({kind: base64.b64decode(value) if kind == "B" else value})
 
 
-def _restore(table: Table, attributes: dict[str, Any]) -> None:
+def _restore(table: Any, attributes: dict[str, Any]) -> None:
     """Put an item back without checking once more what was checked when it was written."""
     hash_key = DynamoType(attributes[table.hash_key_attr])
     range_key = DynamoType(attributes[table.range_key_attr]) if table.range_key_attr else None

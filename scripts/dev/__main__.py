@@ -1,0 +1,87 @@
+"""Serve the whole gateway on this machine: `python -m scripts.dev`, which is `make dev`.
+
+Environment: PORT (8080), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY (workers of one function, 16),
+GATEWAY_PARAM_<Name> (a parameter of template.yaml), AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks),
+AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from scripts.dev.supervisor import ROOT, CannotStart, Supervisor
+from scripts.dev.template import TemplateError
+
+EXAMPLE = "anthropic.claude-3-haiku-20240307-v1:0"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="scripts.dev", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", default=os.environ.get("PORT") or "8080", help="0 takes a free one")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("GATEWAY_DEV_DIR") or ".dev"))
+    parser.add_argument("--no-api", action="store_true", help="serve no API: for tools that need the rest")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args()
+    if not options.port.isdigit() or int(options.port) > 65535:
+        print(f"{options.port} is no port: set PORT to a number up to 65535", file=sys.stderr)
+        return 1
+    sys.path.insert(0, str(ROOT / "layers" / "gateway"))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+
+    over = threading.Event()
+    signals = 0
+
+    def stop(*_: object) -> None:
+        nonlocal signals
+        signals += 1
+        over.set()
+        if signals > 2:  # whoever presses Ctrl-C three times means it; the other processes notice
+            os._exit(130)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    supervisor = Supervisor(options.data, None if options.no_api else int(options.port), dict(os.environ))
+    try:
+        try:
+            supervisor.start()
+        except (CannotStart, TemplateError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        _say_ready(supervisor)
+        if options.exit_with_parent:
+            threading.Thread(target=_at_end_of_input, args=(over,), daemon=True).start()
+        while not over.wait(0.5):
+            if supervisor.broken.is_set():
+                return 1
+        return 0
+    finally:
+        supervisor.stop()
+
+
+def _say_ready(supervisor: Supervisor) -> None:
+    line = f"ready {supervisor.url or 'without an API'}"
+    if supervisor.url and supervisor.tenants:
+        key = supervisor.tenants[0]["key"]
+        line += (
+            f"  try: curl -s -H 'x-api-key: {key}' -H 'content-type: application/json'"
+            f" '{supervisor.url}/invoke_model?model_id={EXAMPLE}' -d '{{\"inputs\": \"What is a ledger?\"}}'"
+        )
+    print(line, flush=True)
+
+
+def _at_end_of_input(over: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    over.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

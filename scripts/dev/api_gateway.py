@@ -1,0 +1,158 @@
+"""API Gateway on this machine: routes, security, validation and throttling of openapi.yaml, then the function.
+
+A request goes the way it goes on AWS, and each step may end it with a gateway response:
+
+    route -> size -> authorizer -> usage plan key -> request validation -> throttling -> function
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from scripts.dev.events import Call, proxy_event
+from scripts.dev.gateway_responses import GatewayResponses
+from scripts.dev.http_server import Request, Response
+from scripts.dev.routes import Route, Spec
+from scripts.dev.security import AUTHORIZERS, Refused, UsagePlans
+from scripts.dev.template import UsagePlanKey
+from scripts.dev.validation import ContractLog, RequestValidation
+from scripts.dev.workers import FunctionHost, Outcome, StillRunning
+
+logger = logging.getLogger(__name__)
+LARGEST_EVENT = 6 * 1024 * 1024  # Lambda's limit for a whole event; API Gateway's own, of 10 MB, is never met before it
+_NOT_HANDED_ON = {"connection", "content-length", "transfer-encoding", "date", "server", "keep-alive"}
+
+
+class ApiGateway:
+    def __init__(
+        self,
+        spec: Spec,
+        functions: FunctionHost,
+        keys: list[UsagePlanKey],
+        stage: str,
+        region: str,
+        timeout: float,
+        logs: Path,
+    ):
+        self._spec = spec
+        self._functions = functions
+        self._plans = UsagePlans(keys)
+        self._stage = stage
+        self._region = region
+        self._timeout = timeout
+        self._responses = GatewayResponses(spec.document)
+        self._validation = RequestValidation(spec)
+        self._contract = ContractLog(spec, logs / "contract.log")
+        self._access_log = (logs / "access.log").open("a", buffering=1, encoding="utf-8")
+
+    def answer(self, request: Request) -> Response:
+        began = time.perf_counter()
+        call = Call(request, self._stage, self._region)
+        try:
+            response = self._answer(call)
+        except Refused as refused:
+            response = self._responses.render(refused.kind, call.template_context())
+        except Exception:
+            logger.exception("%s failed", call.request_id)
+            response = self._responses.render("API_CONFIGURATION_ERROR", call.template_context())
+        else:
+            self._contract.look_at(call, response)
+        present = {name.lower() for name, _ in response.headers}
+        for name, value in (
+            ("x-amzn-RequestId", call.request_id),
+            ("x-amz-apigw-id", call.extended_id),
+            ("X-Amzn-Trace-Id", call.trace_id),
+        ):
+            if name.lower() not in present:
+                response.headers.append((name, value))
+        self._note(call, response, time.perf_counter() - began)
+        return response
+
+    def _answer(self, call: Call) -> Response:
+        found = self._spec.find(call.request.method, call.request.path)
+        if found is None:
+            raise Refused("MISSING_AUTHENTICATION_TOKEN")
+        call.route, call.path_parameters = found
+        if call.request.too_large:
+            raise Refused("REQUEST_TOO_LARGE")
+        self._secure(call, call.route)
+        self._validation.check(call, call.route)
+        self._plans.throttle(call)
+        return self._integrate(call, call.route)
+
+    def _secure(self, call: Call, route: Route) -> None:
+        usage_key = None
+        if route.authorizer is not None:
+            authorize = AUTHORIZERS.get(route.authorizer.kind)
+            if authorize is None:
+                raise Refused("AUTHORIZER_CONFIGURATION_ERROR")
+            usage_key = authorize(call, route.authorizer, self._functions)
+        if route.needs_api_key:
+            self._plans.identify(call, usage_key)
+
+    def _integrate(self, call: Call, route: Route) -> Response:
+        if route.function is None:
+            raise Refused("API_CONFIGURATION_ERROR")
+        event = proxy_event(call)
+        if len(event["body"] or "") > LARGEST_EVENT:
+            raise Refused("REQUEST_TOO_LARGE")
+        timeout = self._timeout if route.timeout is None else route.timeout
+        try:
+            # Patience begins with the integration: what the authorizer took is not taken from it.
+            outcome = self._functions.invoke(route.function, event, timeout)
+        except StillRunning:
+            raise Refused("INTEGRATION_TIMEOUT") from None
+        try:
+            return _proxied(outcome)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise Refused("INTEGRATION_FAILURE") from None
+
+    def _note(self, call: Call, response: Response, seconds: float) -> None:
+        """One line for each request, without any key or body."""
+        said = call.authorizer or {}
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(call.received)),
+            "request_id": call.request_id,
+            "tenant_id": said.get("tenant_id"),
+            "key_id": said.get("key_id"),
+            "method": call.request.method,
+            "route": call.route.path if call.route else None,
+            "status": response.status,
+            "latency_ms": round(seconds * 1000, 1),
+            "bytes": len(response.body),
+        }
+        self._access_log.write(json.dumps(line) + "\n")
+
+
+def _proxied(outcome: Outcome) -> Response:
+    """A function's answer as a response. Raises on one that API Gateway calls malformed."""
+    answer: Any = json.loads(outcome.payload)
+    if outcome.failed or not isinstance(answer, dict) or "statusCode" not in answer:
+        raise ValueError("no proxy answer")
+    body = answer.get("body")
+    if not isinstance(body, str | None):
+        raise TypeError("the body is no text")
+    content = base64.b64decode(body or "", validate=True) if answer.get("isBase64Encoded") else (body or "").encode()
+    several = answer.get("multiValueHeaders") or {}
+    single = answer.get("headers") or {}
+    headers = [(name, _text(value)) for name, values in several.items() for value in values]
+    named = {name.lower() for name in several}
+    headers += [(name, _text(value)) for name, value in single.items() if name.lower() not in named]
+    headers = [(name, value) for name, value in headers if name.lower() not in _NOT_HANDED_ON]
+    if not any(name.lower() == "content-type" for name, _ in headers):
+        headers.append(("Content-Type", "application/json"))
+    status = int(answer["statusCode"])
+    if not 100 <= status < 600:
+        raise ValueError("no HTTP status")
+    return Response(status, content, headers)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)

@@ -1,0 +1,37 @@
+"""Two tenants to play with. Their keys stay the same for as long as the tables are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gateway.aws.tenant_table import TenantTable
+from gateway.tenants import Tenant, digest_of
+from gateway.usage import TenantId
+from scripts.tenants import add_key, add_tenant
+
+DEMO = {"demo-research": ("research", "ops"), "demo-marketing": ("marketing",)}
+
+
+def seed(table: str, path: Path) -> list[dict[str, Any]]:
+    """Make the demo tenants where they are not there yet. Gives them with their keys, as `path` shows them."""
+    known = TenantTable(table)
+    shown = _keys(path)
+    tenants = []
+    for tenant_id, cost_centres in DEMO.items():
+        if known.tenant(TenantId(tenant_id)) is None:
+            add_tenant(table, Tenant(TenantId(tenant_id), tenant_id, cost_centres))
+        key = shown.get(tenant_id)
+        record = known.key(digest_of(key)) if key else None
+        if key is None or record is None or record.tenant_id != tenant_id or record.revoked:
+            key = add_key(table, tenant_id, "local stack")
+        tenants.append({"tenant_id": tenant_id, "key": key, "cost_centres": list(cost_centres)})
+    return tenants
+
+
+def _keys(path: Path) -> dict[str, str]:
+    try:
+        return {tenant["tenant_id"]: tenant["key"] for tenant in json.loads(path.read_text())["tenants"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,169 @@
+"""The events of API Gateway and SQS, as functions get them on AWS."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from scripts.dev.http_server import Request
+from scripts.dev.routes import Route
+from scripts.dev.template import ACCOUNT, API_ID
+
+
+@dataclass
+class Call:
+    """One request on its way through the gateway."""
+
+    request: Request
+    stage: str
+    region: str
+    route: Route | None = None
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    extended_id: str = field(default_factory=lambda: secrets.token_urlsafe(11) + "=")
+    trace_id: str = field(default_factory=lambda: f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
+    received: float = field(default_factory=time.time)
+    authorizer: dict[str, Any] | None = None
+    api_key_id: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def method_arn(self) -> str:
+        path = unquote(self.request.path).lstrip("/")
+        return f"arn:aws:execute-api:{self.region}:{ACCOUNT}:{API_ID}/{self.stage}/{self.request.method}/{path}"
+
+    def template_context(self) -> dict[str, Any]:
+        """What a gateway response may name."""
+        return {
+            "requestId": self.request_id,
+            "extendedRequestId": self.extended_id,
+            "authorizer": self.authorizer or {},
+            "error": {"message": ""},
+        }
+
+
+def _request_context(call: Call) -> dict[str, Any]:
+    request, route = call.request, call.route
+    at = time.gmtime(call.received)
+    domain = f"{API_ID}.execute-api.{call.region}.amazonaws.com"
+    context: dict[str, Any] = {
+        "accountId": ACCOUNT,
+        "apiId": API_ID,
+        "domainName": domain,
+        "domainPrefix": API_ID,
+        "extendedRequestId": call.extended_id,
+        "httpMethod": request.method,
+        "identity": {
+            "accessKey": None,
+            "accountId": None,
+            "apiKey": call.api_key,
+            "apiKeyId": call.api_key_id,
+            "caller": None,
+            "cognitoAuthenticationProvider": None,
+            "cognitoAuthenticationType": None,
+            "cognitoIdentityId": None,
+            "cognitoIdentityPoolId": None,
+            "principalOrgId": None,
+            "sourceIp": request.client,
+            "user": None,
+            "userAgent": request.header("user-agent"),
+            "userArn": None,
+        },
+        "path": f"/{call.stage}{unquote(request.path)}",
+        "protocol": "HTTP/1.1",
+        "requestId": call.request_id,
+        "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", at),
+        "requestTimeEpoch": int(call.received * 1000),
+        "resourceId": "local0",
+        "resourcePath": route.path if route else "/",
+        "stage": call.stage,
+    }
+    if call.authorizer is not None:
+        context["authorizer"] = call.authorizer
+    return context
+
+
+def _common(call: Call) -> dict[str, Any]:
+    """What the events of the authorizer and of the integration share."""
+    request = call.request
+    sent = [*request.headers, ("X-Amzn-Trace-Id", call.trace_id), ("X-Forwarded-For", request.client)]
+    sent += [("X-Forwarded-Port", "443"), ("X-Forwarded-Proto", "https")]
+    pairs = parse_qsl(request.query, keep_blank_values=True)
+    return {
+        "resource": call.route.path if call.route else "/",
+        "path": unquote(request.path),
+        "httpMethod": request.method,
+        "headers": _last(sent),
+        "multiValueHeaders": _all(sent),
+        "queryStringParameters": _last(pairs) or None,
+        "multiValueQueryStringParameters": _all(pairs) or None,
+        "pathParameters": dict(call.path_parameters) or None,
+        "stageVariables": None,
+        "requestContext": _request_context(call),
+    }
+
+
+def _last(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The last value of each name, under the name as it was sent last: `X-A` and `x-a` are one header."""
+    spelled = {name.lower(): name for name, _ in pairs}
+    return {spelled[name.lower()]: value for name, value in pairs}
+
+
+def _all(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    spelled = {name.lower(): name for name, _ in pairs}
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(spelled[name.lower()], []).append(value)
+    return values
+
+
+def authorizer_event(call: Call) -> dict[str, Any]:
+    event = {"type": "REQUEST", "methodArn": call.method_arn} | _common(call)
+    # Here, other than in the proxy event, nothing is an empty object.
+    for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables"):
+        event[name] = event[name] or {}
+    return event
+
+
+def proxy_event(call: Call) -> dict[str, Any]:
+    body, is_base64 = None, False
+    if call.request.body:
+        try:
+            body = call.request.body.decode()
+        except UnicodeDecodeError:
+            body, is_base64 = base64.b64encode(call.request.body).decode(), True
+    return _common(call) | {"body": body, "isBase64Encoded": is_base64}
+
+
+def sqs_event(messages: Sequence[Mapping[str, Any]], queue_arn: str, region: str) -> dict[str, Any]:
+    """The event of a batch of messages, as boto3 received them."""
+    return {
+        "Records": [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": dict(message.get("Attributes") or {}),
+                "messageAttributes": {
+                    name: {
+                        "stringValue": value.get("StringValue"),
+                        "dataType": value["DataType"],
+                        "stringListValues": [],
+                        "binaryListValues": [],
+                    }
+                    for name, value in (message.get("MessageAttributes") or {}).items()
+                },
+                "md5OfBody": message["MD5OfBody"],
+                "eventSource": "aws:sqs",
+                "eventSourceARN": queue_arn,
+                "awsRegion": region,
+            }
+            for message in messages
+        ]
+    }

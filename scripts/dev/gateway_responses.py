@@ -1,0 +1,73 @@
+"""What API Gateway itself answers, as the spec's x-amazon-apigateway-gateway-responses say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from scripts.dev.http_server import Response
+
+# Status and error type of each kind, as API Gateway has them by default.
+_DEFAULTS = {
+    "ACCESS_DENIED": (403, "AccessDeniedException"),
+    "API_CONFIGURATION_ERROR": (500, "InternalServerErrorException"),
+    "AUTHORIZER_CONFIGURATION_ERROR": (500, "AuthorizerConfigurationException"),
+    "AUTHORIZER_FAILURE": (500, "AuthorizerFailureException"),
+    "BAD_REQUEST_BODY": (400, "BadRequestException"),
+    "BAD_REQUEST_PARAMETERS": (400, "BadRequestException"),
+    "INTEGRATION_FAILURE": (504, "InternalServerErrorException"),
+    "INTEGRATION_TIMEOUT": (504, "InternalServerErrorException"),
+    "INVALID_API_KEY": (403, "ForbiddenException"),
+    "INVALID_SIGNATURE": (403, "InvalidSignatureException"),
+    "MISSING_AUTHENTICATION_TOKEN": (403, "MissingAuthenticationTokenException"),
+    "QUOTA_EXCEEDED": (429, "LimitExceededException"),
+    "REQUEST_TOO_LARGE": (413, "RequestTooLargeException"),
+    "RESOURCE_NOT_FOUND": (404, "NotFoundException"),
+    "THROTTLED": (429, "TooManyRequestsException"),
+    "UNAUTHORIZED": (401, "UnauthorizedException"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "BadRequestException"),
+}
+_BAD_ANSWER_STATUS = 502  # of a proxy integration whose function failed, where the spec names no status
+_HEADER = "gatewayresponse.header."
+_VARIABLE = re.compile(r"\$(context(?:\.\w+)+)")
+
+
+class GatewayResponses:
+    def __init__(self, document: Mapping[str, Any]):
+        self._declared: Mapping[str, Any] = document.get("x-amazon-apigateway-gateway-responses") or {}
+
+    def render(self, kind: str, context: Mapping[str, Any]) -> Response:
+        """The response of one kind. `context` holds what templates may name: requestId, authorizer, error."""
+        status, error_type = _DEFAULTS[kind]
+        own = self._declared.get(kind)
+        if kind == "INTEGRATION_FAILURE" and own is None:
+            status = _BAD_ANSWER_STATUS
+        if own is None:
+            own = self._declared.get("DEFAULT_4XX" if status < 500 else "DEFAULT_5XX") or {}
+        status = int(own.get("statusCode", _BAD_ANSWER_STATUS if kind == "INTEGRATION_FAILURE" else status))
+        template = (own.get("responseTemplates") or {}).get(
+            "application/json", '{"message":$context.error.messageString}'
+        )
+        body = _VARIABLE.sub(lambda match: _named(match[1], context), template)
+        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)]
+        for name, source in (own.get("responseParameters") or {}).items():
+            if name.startswith(_HEADER):
+                headers.append((name.removeprefix(_HEADER), _mapped(str(source), context)))
+        return Response(status, body.encode(), headers)
+
+
+def _mapped(source: str, context: Mapping[str, Any]) -> str:
+    if source.startswith("'") and source.endswith("'"):
+        return source[1:-1]
+    return _named(source, context) if source.startswith("context.") else ""
+
+
+def _named(name: str, context: Mapping[str, Any]) -> str:
+    if name == "context.error.messageString":
+        return json.dumps((context.get("error") or {}).get("message", ""))
+    value: Any = context
+    for part in name.split(".")[1:]:
+        value = value.get(part, "") if isinstance(value, Mapping) else ""
+    return str(value)

@@ -1,0 +1,395 @@
+"""The process that holds the local stack together: it starts the others, serves the API, and ends what it started.
+
+    this process ── API Gateway stand-in, function host, queue pollers, schedules
+      ├─ embedded AWS       what was written to it survives
+      ├─ model stand-in     unless the environment names real endpoints
+      └─ workers            one Lambda execution environment each
+
+Workers hold one end of a pipe, the lifeline. When this process dies, even by SIGKILL, idle workers end at once, a busy
+one ends after its event, and when the last has gone the embedded AWS and the stand-in read the pipe's end and
+leave: a call under way is still answered by a model and still settled in the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote
+
+from scripts.dev.http_server import HttpServer, Request, Response
+from scripts.dev.template import Function, Template, project_template
+from scripts.dev.workers import FunctionHost, Nursery
+
+logger = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parents[2]
+_HOST = "127.0.0.1"
+_START = 60.0
+_GRACE = 5.0
+_MODEL_ENDPOINTS = (
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+    "AWS_ENDPOINT_URL_BEDROCK",
+    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
+)
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+class CannotStart(Exception):
+    """One sentence for whoever typed the command."""
+
+
+class Supervisor:
+    """The local stack. `port` None means that no API is served."""
+
+    def __init__(self, data: Path, port: int | None, environment: Mapping[str, str]):
+        self.data = data.resolve()
+        self.logs = self.data / "logs"
+        self._port = port
+        self._user = dict(environment)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._lifeline: int | None = None
+        self._lock: IO[str] | None = None
+        self._api: HttpServer | None = None
+        self._control: HttpServer | None = None
+        self._functions: FunctionHost | None = None
+        self._nursery: Nursery | None = None
+        self._background: list[Any] = []
+        self._stopping = False
+        self.broken = threading.Event()  # a process that everything needs has died
+        self.url: str | None = None
+        self.tenants: list[dict[str, Any]] = []
+
+    # --------------------------------------------------------------------------------------------------- start
+    def start(self) -> None:
+        """Start everything; return when calls can come. Raises CannotStart."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.data)
+        if self._port is not None:
+            self._api = _listen(self._port, self._answer_when_ready)
+        self._control = HttpServer(_HOST, 0, self._invoke_by_name)
+        self._ready = threading.Event()
+        self._gateway: Any = None
+
+        before = _read_json(self.data / "stack.json")
+        life, self._lifeline = os.pipe()
+        aws_port = _free_port(before.get("aws_port"))
+        aws_url = f"http://{_HOST}:{aws_port}"
+        embedded = self._spawn(
+            "embedded-aws", life, "scripts.dev.embedded_aws", "--port", str(aws_port), "--data", str(self.data),
+            "--control", self._control.url, "--exit-with-parent",
+        )  # fmt: skip
+        stand_in, ledger = None, self.data / "model-stand-in.jsonl"
+        if not all(self._user.get(name) for name in _MODEL_ENDPOINTS):
+            stand_in = self._spawn(
+                "model-stand-in", life, "scripts.dev.model_stand_in", "--port", "0", "--ledger", str(ledger),
+                "--exit-with-parent",
+            )  # fmt: skip
+        os.close(life)
+        template = project_template(self._user, aws_url)
+        shared = self._shared_environment(template, aws_url)
+        self._nursery = Nursery(shared, self._lifeline)
+
+        # While the others start: the spec, which takes this process a second to read.
+        from scripts.dev.routes import Spec
+
+        spec_path = template.api_definition()
+        spec = Spec(spec_path) if spec_path is not None else None
+        if self._api is not None and spec is not None:
+            from scripts.dev import validation  # noqa: F401  (a slow import)
+        functions = template.functions()
+
+        model_url = self._await(stand_in, "model-stand-in") if stand_in is not None else None
+        shared |= {name: self._user.get(name) or str(model_url) for name in _MODEL_ENDPOINTS}
+        host = FunctionHost(
+            functions,
+            {logical_id: shared | _own_environment(function) for logical_id, function in functions.items()},
+            self.logs,
+            self._nursery,
+            int(self._user.get("GATEWAY_DEV_CONCURRENCY") or 16),
+        )
+        self._functions = host
+        self._await(embedded, "embedded-aws")
+        self._control.start()
+        os.environ.update(shared)  # for the clients of this process
+
+        warm = self._warm(spec, functions)
+        table = next((table.name for table in template.tables() if table.logical_id == "TenantsTable"), None)
+        tenants_file = self.data / "tenants.json"
+        if table is not None:
+            from scripts.dev.demo_tenants import seed
+
+            self.tenants = seed(table, tenants_file)
+        for thread in warm:
+            thread.join()
+        if self._api is not None and spec is not None:
+            from scripts.dev.api_gateway import ApiGateway
+
+            self._gateway = ApiGateway(
+                spec,
+                host,
+                template.usage_plan_keys(),
+                template.stage(),
+                template.region,
+                float(template.parameters.get("IntegrationTimeoutSeconds", 29)),
+                self.logs,
+            )
+            self.url = self._api.url
+            self._api.start()
+        self._start_background(template, functions, aws_url)
+        self._write(tenants_file, {"url": self.url, "tenants": self.tenants}, 0o600)
+        self._write(
+            self.data / "stack.json",
+            {
+                "pid": os.getpid(),
+                "url": self.url,
+                "api_port": self._api.port if self._api else None,
+                "aws_endpoint": aws_url,
+                "aws_port": aws_port,
+                "control_url": self._control.url,
+                "model_stand_in": {"url": model_url, "ledger": str(ledger)} if model_url else None,
+                "region": template.region,
+                "tables": {table.logical_id: table.name for table in template.tables()},
+                "buckets": {bucket.logical_id: bucket.name for bucket in template.buckets()},
+                "queues": {queue.logical_id: template.ref(queue.logical_id) for queue in template.queues()},
+                "functions": {logical_id: function.name for logical_id, function in functions.items()},
+                "state_machines": {name: machine.arn for name, machine in template.state_machines().items()},
+                "processes": {name: process.pid for name, process in self._processes.items()}
+                | ({"zygote": self._nursery.pid} if self._nursery.pid else {}),
+            },
+        )
+        threading.Thread(target=self._watch, args=(embedded,), daemon=True).start()
+
+    def _spawn(self, name: str, life: int, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        log = (self.logs / f"{name}.log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=life,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=ROOT,
+                env=self._user | {"MOTO_ACCOUNT_ID": "123456789012"},
+                start_new_session=True,  # a Ctrl-C is for this process, which ends the others in order
+            )
+        self._processes[name] = process
+        return process
+
+    def _await(self, process: subprocess.Popen[bytes], name: str) -> str:
+        """The URL in a process's first line, which it prints when it is ready."""
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        process.stdout.close()
+        if not line:
+            raise CannotStart(f"the {name} process did not start: see {self.logs / f'{name}.log'}")
+        return line.split()[-1]
+
+    def _shared_environment(self, template: Template, aws_url: str) -> dict[str, str]:
+        """What every function has in its environment besides what the template says."""
+        inherited = {
+            name: self._user[name]
+            for name in ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+            if name in self._user
+        }
+        shared = inherited | {
+            "TZ": ":UTC",
+            "PYTHONDONTWRITEBYTECODE": self._user.get("PYTHONDONTWRITEBYTECODE", ""),
+            "AWS_REGION": template.region,
+            "AWS_DEFAULT_REGION": template.region,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ENDPOINT_URL": aws_url,
+            # Nothing of the user's own profiles may take part.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+            "POWERTOOLS_TRACE_DISABLED": "1",
+        }
+        if any(self._user.get(name) for name in _MODEL_ENDPOINTS) and self._user.get("AWS_ACCESS_KEY_ID"):
+            # The user's own models want the user's own credentials; the embedded AWS takes any.
+            shared |= {name: self._user[name] for name in _CREDENTIALS if name in self._user}
+        return {name: value for name, value in shared.items() if value}
+
+    def _warm(self, spec: Any, functions: Mapping[str, Function]) -> list[threading.Thread]:
+        """Have one worker for whatever a request or a message will need first."""
+        assert self._functions is not None
+        first = {
+            name for name, function in functions.items() if any(source.kind == "SQS" for source in function.events)
+        }
+        if self._api is not None and spec is not None:
+            for route in spec.routes:
+                first |= {route.function, route.authorizer.function if route.authorizer else None} & functions.keys()
+        threads = [threading.Thread(target=self._functions.pools[name].warm) for name in sorted(first)]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _start_background(self, template: Template, functions: dict[str, Function], aws_url: str) -> None:
+        import boto3
+
+        from scripts.dev.queue_poller import QueuePoller
+        from scripts.dev.schedules import Schedules
+
+        assert self._functions is not None
+        urls = {queue.arn: template.ref(queue.logical_id) for queue in template.queues()}
+        for logical_id, function in functions.items():
+            for source in function.events:
+                if source.kind == "SQS":
+                    arn = source.properties["Queue"]
+                    sqs = boto3.client("sqs", endpoint_url=aws_url, region_name=template.region)
+                    poller = QueuePoller(
+                        sqs, self._functions, logical_id, urls[arn], arn, template.region, source.properties
+                    )
+                    poller.start()
+                    self._background.append(poller)
+        schedules = Schedules(self._functions)
+        schedules.start(functions, template.state_machines())
+        self._background.append(schedules)
+
+    def _watch(self, embedded: subprocess.Popen[bytes]) -> None:
+        embedded.wait()
+        if not self._stopping:
+            logger.error("the embedded AWS has ended: see %s", self.logs / "embedded-aws.log")
+            self.broken.set()
+
+    @staticmethod
+    def _write(path: Path, content: dict[str, Any], mode: int = 0o644) -> None:
+        unfinished = path.with_suffix(".new")
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        unfinished.replace(path)
+
+    # ---------------------------------------------------------------------------------------------------- serve
+    def _answer_when_ready(self, request: Request) -> Response:
+        response: Response = self._gateway.answer(request)
+        return response
+
+    def _invoke_by_name(self, request: Request) -> Response:
+        """Lambda's Invoke, for the embedded AWS and for tools."""
+        prefix, _, rest = request.path.partition("/functions/")
+        name, _, action = rest.partition("/")
+        functions = self._functions
+        if request.method != "POST" or prefix != "/2015-03-31" or action != "invocations" or functions is None:
+            return Response(
+                404, b'{"Type":"User","Message":"No such operation"}', [("Content-Type", "application/json")]
+            )
+        name = unquote(name).removesuffix(":$LATEST")
+        if name not in functions.pools:
+            problem = json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
+            return Response(404, problem, [("x-amzn-ErrorType", "ResourceNotFoundException")])
+        try:
+            event = json.loads(request.body or b"{}")
+        except ValueError:
+            problem = b'{"Type":"User","Message":"Could not parse request body into json"}'
+            return Response(400, problem, [("x-amzn-ErrorType", "InvalidRequestContentException")])
+        if (request.header("x-amz-invocation-type") or "") == "Event":
+            threading.Thread(target=functions.invoke, args=(name, event), daemon=True).start()
+            return Response(202)
+        outcome = functions.invoke(name, event)
+        headers = [("Content-Type", "application/json"), ("X-Amz-Executed-Version", "$LATEST")]
+        if outcome.failed:
+            headers.append(("X-Amz-Function-Error", "Unhandled"))
+        return Response(200, outcome.payload, headers)
+
+    # ----------------------------------------------------------------------------------------------------- stop
+    def stop(self) -> None:
+        """End everything: what runs may finish for some seconds, then nothing is left."""
+        self._stopping = True
+        end = time.monotonic() + _GRACE
+        for each in self._background:
+            each.stop()
+        if self._api is not None:
+            self._api.stop(_GRACE)
+        if self._functions is not None:
+            self._functions.close(max(end - time.monotonic(), 0.2))
+        if self._control is not None:
+            self._control.stop(0)
+        if self._nursery is not None:
+            self._nursery.close()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _own_environment(function: Function) -> dict[str, str]:
+    handler_module = function.handler
+    return dict(function.environment) | {
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "LAMBDA_TASK_ROOT": str(function.code),
+        "_HANDLER": handler_module,
+    }
+
+
+def _lock(data: Path) -> IO[str]:
+    """Hold the data folder for as long as this process lives."""
+    file = (data / "lock").open("a+")
+    end = time.monotonic() + 2
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() < end:
+                time.sleep(0.05)
+                continue
+            owner = _read_json(data / "stack.json").get("pid", "unknown")
+            raise CannotStart(f"a local stack is running in {data} already (process {owner})") from None
+        return file
+
+
+def _listen(port: int, answer: Any) -> HttpServer:
+    end = time.monotonic() + 2  # for the process before this one to let go
+    while True:
+        try:
+            return HttpServer(_HOST, port, answer, largest_body=6 * 1024 * 1024)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
+                time.sleep(0.1)
+                continue
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+            raise CannotStart(f"port {port} {reason}; choose another with PORT={port + 1}") from None
+
+
+def _free_port(preferred: Any) -> int:
+    """The port from before, where it can be had: calls that outlived a killed stack find the new one there."""
+    for port in (preferred, 0):
+        if isinstance(port, int):
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((_HOST, port))
+                return int(probe.getsockname()[1])
+    raise CannotStart("there is no free port")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content

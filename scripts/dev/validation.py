@@ -1,0 +1,149 @@
+"""Requests and answers against the spec: what API Gateway checks of the one, and a look at the other.
+
+API Gateway checks that required parameters are there and that a body fits its model; it does not look at a parameter's
+value. An answer it does not check at all; here one that does not fit is noted in contract.log, and sent as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from jsonschema_path import SchemaPath
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_core.validation.schemas import oas30_write_schema_validators_factory
+from openapi_core.validation.schemas.exceptions import ValidateError
+
+from scripts.dev.events import Call
+from scripts.dev.http_server import Response
+from scripts.dev.routes import Route, Spec
+from scripts.dev.security import Refused
+
+_MOST_WAITING = 200
+
+
+class RequestValidation:
+    def __init__(self, spec: Spec):
+        self._spec = spec
+        whole = SchemaPath.from_dict(spec.document)
+        self._bodies: dict[tuple[str, str], dict[str, Any]] = {}
+        for route in spec.routes:
+            if route.method == "any" or "requestBody" not in route.operation:
+                continue
+            content = whole / "paths" / route.path / route.method / "requestBody" / "content"
+            declared = spec.deref(route.operation["requestBody"])["content"]
+            self._bodies[route.path, route.method] = {
+                kind: oas30_write_schema_validators_factory.create(whole, content / kind / "schema")
+                if "schema" in media
+                else None
+                for kind, media in declared.items()
+            }
+
+    def check(self, call: Call, route: Route) -> None:
+        """Raises Refused for a request that API Gateway would not pass on."""
+        if route.validates_parameters:
+            self._check_parameters(call, route)
+        if route.validates_body and "requestBody" in route.operation:
+            self._check_body(call, route)
+
+    def _check_parameters(self, call: Call, route: Route) -> None:
+        sent = {
+            "query": {name for name, value in parse_qsl(call.request.query, keep_blank_values=True) if value},
+            "header": {name.lower() for name, _ in call.request.headers},
+            "path": set(call.path_parameters),
+        }
+        for parameter in route.parameters:
+            place, name = parameter["in"], parameter["name"]
+            if parameter.get("required") and place in sent:
+                wanted = name.lower() if place == "header" else name
+                if wanted not in sent[place]:
+                    raise Refused("BAD_REQUEST_PARAMETERS")
+
+    def _check_body(self, call: Call, route: Route) -> None:
+        validators = self._bodies.get((route.path, route.method))
+        if validators is None:
+            return
+        required = self._spec.deref(route.operation["requestBody"]).get("required", False)
+        body = call.request.body
+        if not body and not required:
+            return
+        # A request without a content type is JSON to API Gateway.
+        sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
+        if sent not in validators:
+            raise Refused("UNSUPPORTED_MEDIA_TYPE")
+        validator = validators[sent]
+        if validator is None or not (sent == "application/json" or sent.endswith("+json")):
+            return
+        try:
+            value = json.loads(body)
+            validator.validate(value)
+        except (ValueError, ValidateError, RecursionError):
+            raise Refused("BAD_REQUEST_BODY") from None
+
+
+class _Asked:
+    """A request as openapi-core wants it."""
+
+    def __init__(self, call: Call, host_url: str):
+        self.parameters = RequestParameters()
+        self.host_url = host_url
+        self.path = unquote(call.request.path)
+        self.method = call.request.method.lower()
+        self.body = call.request.body
+        self.content_type = call.request.header("content-type") or ""
+
+
+class _Answered:
+    """A response as openapi-core wants it."""
+
+    def __init__(self, response: Response):
+        self.status_code = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers}
+        self.content_type = self.headers.get("content-type", "").lower()
+        self.data = response.body
+
+
+class ContractLog:
+    """Notes the answers that do not fit the spec, aside from the calls, which do not wait for it."""
+
+    def __init__(self, spec: Spec, path: Path):
+        self._openapi = OpenAPI.from_dict(spec.document, config=Config(spec_validator_cls=None))
+        self._host = str((spec.document.get("servers") or [{"url": ""}])[0]["url"]).rstrip("/")
+        self._logger = logging.getLogger("contract")
+        self._logger.propagate = False
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._logger.handlers = [handler]
+        self._waiting: queue.Queue[tuple[Call, Response]] = queue.Queue(_MOST_WAITING)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def look_at(self, call: Call, response: Response) -> None:
+        with contextlib.suppress(queue.Full):  # under load a sample will do
+            self._waiting.put_nowait((call, response))
+
+    def _run(self) -> None:
+        while True:
+            call, response = self._waiting.get()
+            try:
+                self._openapi.validate_response(_Asked(call, self._host), _Answered(response))
+            except Exception as error:
+                # Where and what kind only: the message of a schema error quotes the answer.
+                causes = getattr(error.__cause__ or error, "schema_errors", ())
+                where = "; ".join(f"{cause.json_path} {cause.validator}" for cause in causes)
+                self._logger.warning(
+                    "%s %s %s %s: %s %s",
+                    call.request_id,
+                    call.request.method,
+                    call.route.path if call.route else "",
+                    response.status,
+                    type(error.__cause__ or error).__name__,
+                    where,
+                )
