@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -100,11 +100,15 @@ def deploy(cloud: Cloud, built: Path) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
-def run_sam(*arguments: str, **environment: str) -> None:
+def lambda_python() -> Path:
     python = sam.find_python()
-    hold(python is not None, sam.NONE_FOUND)
-    assert python is not None
-    with sam.environment(python, arguments[0]) as changed:
+    if python is None:
+        raise Broken(sam.NONE_FOUND)
+    return python
+
+
+def run_sam(*arguments: str, **environment: str) -> None:
+    with sam.environment(lambda_python(), arguments[0]) as changed:
         command = [sys.executable, "-m", "samcli", *arguments]
         done = subprocess.run(
             command, cwd=WORK, env={**changed, **environment}, capture_output=True, text=True, check=False
@@ -305,9 +309,7 @@ def empty(folder: Path) -> Path:
 
 
 def prove(steps: Steps) -> None:
-    python = sam.find_python()
-    hold(python is not None, sam.NONE_FOUND)
-    assert python is not None
+    python = lambda_python()
     with steps.step("environment of the embedded AWS (.venv-embedded)"):
         set_up(python)
     with steps.step("sam build"):
@@ -315,10 +317,10 @@ def prove(steps: Steps) -> None:
         _, weighed = artifact_sizes.measure(built)
         heaviest = max(sum(parts.values()) for parts in weighed.values())
         hold(heaviest < artifact_sizes.LIMIT, "a function is above Lambda's size limit")
-    begun = time.monotonic()
-    with running(empty(RUN)) as cloud:
+    with ExitStack() as started:
         with steps.step("embedded AWS and model stand-in up") as notes:
-            notes.append(f"{cloud.url}, {time.monotonic() - begun:.1f} s")
+            cloud = started.enter_context(running(empty(RUN)))
+            notes.append(cloud.url)
         with steps.step("sam deploy"):
             outputs = deploy(cloud, built)
         with steps.step("roles are enforced") as notes:

@@ -92,7 +92,6 @@ def running(folder: Path) -> Iterator[Cloud]:
         "S3_DATA_DIR": str(folder / "s3"),
         "TMPDIR": str(scratch),
         "PATH": os.pathsep.join([str(ENVIRONMENT / "bin"), os.environ.get("PATH", "")]),
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     # Of this process only what has nothing to do with Python or AWS: a function must not see more than in AWS.
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "VIRTUAL_ENV"))}
