@@ -37,8 +37,8 @@ generate: .venv/ready ## schemas from openapi.yaml
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers
 
-build: .venv/ready ## sam build, with the pinned SAM CLI
-	$(BIN)/python -m scripts.sam build
+build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's size limit
+	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes
 
 deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
 	$(BIN)/python -m scripts.deploy_local
@@ -47,4 +47,4 @@ bench: .venv/ready ## figures as ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what builds and runs leave behind
-	rm -rf .venv .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-embedded .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
