@@ -9,26 +9,24 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 
 class ProblemDetail(BaseModel):
-    location: Annotated[str, Field(examples=["body.parameters"])]
-    message: Annotated[str, Field(examples=["must be an object"])]
+    location: str
+    message: str
 
 
 class FoundationModelSummary(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    modelArn: Annotated[
-        str, Field(examples=["arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-text-express-v1"])
-    ]
-    modelId: Annotated[str, Field(examples=["amazon.titan-text-express-v1"])]
-    modelName: Annotated[str | None, Field(examples=["Titan Text G1 - Express"])] = None
-    providerName: Annotated[str | None, Field(examples=["Amazon"])] = None
-    inputModalities: Annotated[list[str] | None, Field(examples=[["TEXT"]])] = None
-    outputModalities: Annotated[list[str] | None, Field(examples=[["TEXT"]])] = None
-    responseStreamingSupported: Annotated[bool | None, Field(examples=[True])] = None
-    customizationsSupported: Annotated[list[str] | None, Field(examples=[["FINE_TUNING"]])] = None
-    inferenceTypesSupported: Annotated[list[str] | None, Field(examples=[["ON_DEMAND"]])] = None
-    modelLifecycle: Annotated[dict[str, Any] | None, Field(examples=[{"status": "ACTIVE"}])] = None
+    modelArn: str
+    modelId: str
+    modelName: str | None = None
+    providerName: str | None = None
+    inputModalities: list[str] | None = None
+    outputModalities: list[str] | None = None
+    responseStreamingSupported: bool | None = None
+    customizationsSupported: list[str] | None = None
+    inferenceTypesSupported: list[str] | None = None
+    modelLifecycle: dict[str, Any] | None = None
 
 
 class FoundationModels(BaseModel):
@@ -92,30 +90,24 @@ class InvokeModelResponse(RootModel[list[InvokeModelResult]]):
 
 
 class UsageTotals(BaseModel):
-    invocations: Annotated[int, Field(examples=[12])]
-    input_tokens: Annotated[int, Field(examples=[4200])]
-    output_tokens: Annotated[int, Field(examples=[900])]
-    cache_read_tokens: Annotated[int, Field(examples=[0])]
-    cache_write_5m_tokens: Annotated[int, Field(examples=[0])]
-    cache_write_1h_tokens: Annotated[int, Field(examples=[0])]
-    images: Annotated[int, Field(examples=[0])]
-    input_cost: Annotated[str, Field(examples=["0.00105"])]
-    output_cost: Annotated[str, Field(examples=["0.001125"])]
-    cost: Annotated[str, Field(examples=["0.002175"])]
+    invocations: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    images: int
+    input_cost: str
+    output_cost: str
+    cost: str
     unpriced_invocations: Annotated[
-        int, Field(description="Calls that have usage but no price yet. They are never free.", examples=[0])
+        int, Field(description="Calls that have usage but no price yet. They are never free.")
     ]
-    open_invocations: Annotated[int, Field(description="Calls that have not settled yet.", examples=[0])]
+    open_invocations: Annotated[int, Field(description="Calls that have not settled yet.")]
 
 
 class UsageLine(BaseModel):
-    key: Annotated[
-        str,
-        Field(
-            description="The model, cost centre, day or hour of this line.",
-            examples=["anthropic.claude-3-haiku-20240307-v1:0"],
-        ),
-    ]
+    key: Annotated[str, Field(description="The model, cost centre, day or hour of this line.")]
     totals: UsageTotals
 
 
@@ -127,10 +119,10 @@ class GroupBy(StrEnum):
 
 
 class UsageReport(BaseModel):
-    tenant_id: Annotated[str, Field(examples=["demo-research"])]
-    start: Annotated[AwareDatetime, Field(examples=["2026-11-24T00:00:00Z"])]
-    end: Annotated[AwareDatetime, Field(examples=["2026-11-24T12:00:00Z"])]
-    group_by: Annotated[GroupBy, Field(examples=["model"])]
+    tenant_id: str
+    start: AwareDatetime
+    end: AwareDatetime
+    group_by: GroupBy
     totals: UsageTotals
     lines: list[UsageLine]
 
@@ -148,15 +140,9 @@ class ReportUsageParametersQuery(BaseModel):
 
 
 class Problem(BaseModel):
-    code: Annotated[str, Field(description="Stable, for programs.", examples=["model_id_missing"])]
-    message: Annotated[
-        str,
-        Field(
-            description="For people: what is wrong and what to do.",
-            examples=["Name a model in the query parameter model_id."],
-        ),
-    ]
-    request_id: Annotated[str, Field(description="Of this request.", examples=["6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10"])]
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    message: Annotated[str, Field(description="For people: what is wrong and what to do.")]
+    request_id: Annotated[str, Field(description="Of this request.")]
     details: Annotated[
         list[ProblemDetail] | None, Field(description="The single faults of a body, where there are several.")
     ] = None
