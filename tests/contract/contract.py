@@ -1,0 +1,123 @@
+"""What the contract tests read: openapi.yaml, template.yaml, and the functions' modules."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from gateway.settings import Settings
+from scripts.template import ROOT, Function, functions, load
+
+SPEC: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+TEMPLATE = load(ROOT / "template.yaml")
+FUNCTIONS = functions(TEMPLATE)
+METHODS = ("get", "put", "post", "delete", "patch", "options", "head", "x-amazon-apigateway-any-method")
+PACKAGE = ROOT / "layers/gateway"
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    path: str
+    said: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def uri(self) -> str:
+        uri: str = self.said["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+        return uri
+
+    @property
+    def streams(self) -> bool:
+        return bool(self.said["x-amazon-apigateway-integration"].get("responseTransferMode") == "STREAM")
+
+
+OPERATIONS = [
+    Operation(method, path, said)
+    for path, methods in SPEC["paths"].items()
+    for method, said in methods.items()
+    if method in METHODS
+]
+
+
+def resolve(part: Any) -> Any:
+    """What a `$ref` within the spec leads to."""
+    while isinstance(part, dict) and "$ref" in part:
+        found: Any = SPEC
+        for step in part["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        part = found
+    return part
+
+
+def schema_of(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema of the spec that stands on its own, for a JSON Schema validator."""
+    return {**part, "components": {"schemas": SPEC["components"]["schemas"]}}
+
+
+def everywhere(part: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object in a document, with the way to it."""
+    if isinstance(part, dict):
+        yield where, part
+        for name, inner in part.items():
+            yield from everywhere(inner, f"{where}/{name}")
+    elif isinstance(part, list):
+        for number, inner in enumerate(part):
+            yield from everywhere(inner, f"{where}/{number}")
+
+
+# --------------------------------------------------------------------------------------------------------- the functions
+def import_app(function: Function) -> ModuleType:
+    """The function's module, as Lambda loads it: on its own."""
+    path = ROOT / function.code / "app.py"
+    spec = importlib.util.spec_from_file_location(f"app_{uuid.uuid4().hex}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def variables_of(name: str) -> set[str]:
+    """Which variables of the environment a property of the settings reads."""
+    read: set[str] = set()
+
+    class Environment(dict[str, str]):
+        def get(self, key: str, default: Any = None) -> Any:
+            read.add(key)
+            return "1"
+
+    getattr(Settings(Environment()), name)
+    return read
+
+
+def settings_read(function: Function) -> set[str]:
+    """The settings that a function's code names: its own, and those of the modules that it imports."""
+    names, seen, waiting = set(), set(), list((ROOT / function.code).glob("*.py"))
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway"):
+                way = (node.module or "").split(".")
+                waiting += [
+                    found
+                    for module in (way, *([*way, alias.name] for alias in node.names))
+                    if (found := PACKAGE.joinpath(*module).with_suffix(".py")).exists()
+                ]
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
+                called = node.value.func
+                if isinstance(called, ast.Name) and called.id == "settings":
+                    names.add(node.attr)
+    return names

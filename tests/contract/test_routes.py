@@ -1,0 +1,82 @@
+"""From the spec to the template to the handler: every route leads to one function that knows it, and no other does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from scripts.template import of_type
+from tests.contract.contract import FUNCTIONS, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
+
+INVOKE = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${%s.Arn}/invocations"
+STREAM = (
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2021-11-15/functions/${%s.Arn}"
+    "/response-streaming-invocations"
+)
+BY_ROUTE = {
+    (event["Path"], event["Method"].lower()): name
+    for name, function in FUNCTIONS.items()
+    for event in function.events("Api")
+}
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+
+
+@each_operation
+def test_an_operation_leads_to_a_function_of_the_template(operation: Operation) -> None:
+    (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}/", operation.uri)
+    assert name in FUNCTIONS
+    assert operation.uri == (STREAM if operation.streams else INVOKE) % name
+    integration = operation.said["x-amazon-apigateway-integration"]
+    assert (integration["type"], integration["httpMethod"]) == ("aws_proxy", "POST")
+
+
+@each_operation
+def test_the_function_of_an_operation_may_be_called_by_it(operation: Operation) -> None:
+    """The event is what gives API Gateway the permission; without it the route answers 500."""
+    method = "any" if operation.method.startswith("x-") else operation.method
+    assert f"${{{BY_ROUTE[operation.path, method]}.Arn}}" in operation.uri
+
+
+def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
+    assert BY_ROUTE.keys() == {(o.path, "any" if o.method.startswith("x-") else o.method) for o in OPERATIONS}
+    for function in FUNCTIONS.values():
+        assert all(event["RestApiId"] == {"Ref": "Api"} for event in function.events("Api"))
+
+
+@pytest.mark.parametrize("name", sorted(set(BY_ROUTE.values())))
+def test_a_handler_knows_exactly_the_routes_of_its_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBS_QUEUE_URL", "http://127.0.0.1/jobs")
+    app = import_app(FUNCTIONS[name]).app
+    registered = {(method.lower(), route.path) for route in routes(app) for method in methods(route)}
+    assert registered == {(method, path) for (path, method), owner in BY_ROUTE.items() if owner == name}
+
+
+def routes(app: Any) -> list[Any]:
+    """Powertools has no public way to list a resolver's routes."""
+    return [*app._static_routes, *app._dynamic_routes]
+
+
+def methods(route: Any) -> list[str]:
+    method = route.method
+    return [method] if isinstance(method, str) else list(method)
+
+
+def test_a_function_either_streams_on_every_route_or_on_none() -> None:
+    """Lambda has one mode for a function: a buffered integration to a streaming one answers 502."""
+    by_function: dict[str, set[bool]] = {}
+    for operation in OPERATIONS:
+        (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}/", operation.uri)
+        by_function.setdefault(name, set()).add(operation.streams)
+    assert all(len(kinds) == 1 for kinds in by_function.values())
+
+
+def test_the_authorizer_of_the_spec_is_a_function_that_may_be_called() -> None:
+    for scheme in SPEC["components"]["securitySchemes"].values():
+        if authorizer := scheme.get("x-amazon-apigateway-authorizer"):
+            uri = authorizer["authorizerUri"]["Fn::Sub"]
+            (name,) = [name for name in FUNCTIONS if uri == INVOKE % name]
+            (permission,) = of_type(TEMPLATE, "AWS::Lambda::Permission").values()
+            assert permission["FunctionName"] == {"Fn::GetAtt": [name, "Arn"]}
+            assert permission["SourceArn"]["Fn::Sub"].endswith("${Api}/authorizers/*")

@@ -1,0 +1,96 @@
+"""Every function of the template has what its code needs, one role, a kept log, and no more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from scripts.template import LAYER, ROOT, Function, of_type
+from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
+
+each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
+TEXT = (ROOT / "template.yaml").read_text()
+GIVEN_BY_LAMBDA = {"AWS_REGION"}
+# Actions that name no resource; each stands with its reason as a comment in the template.
+WITHOUT_RESOURCE = {"bedrock:ListFoundationModels"}
+
+
+@each_function
+def test_a_function_is_told_every_setting_that_its_code_reads(function: Function) -> None:
+    needed = {variable for name in settings_read(function) for variable in variables_of(name)} - GIVEN_BY_LAMBDA
+    assert needed <= function.environment.keys()
+
+
+@each_function
+def test_a_function_is_told_nothing_that_its_code_does_not_read(function: Function) -> None:
+    read = {variable for name in settings_read(function) for variable in variables_of(name)}
+    common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
+    assert function.environment.keys() - common <= read
+
+
+@each_function
+def test_a_value_of_the_environment_is_text(function: Function) -> None:
+    assert all(isinstance(value, str | dict) for value in function.environment.values())
+
+
+@each_function
+def test_a_function_has_one_role_that_names_its_resources(function: Function) -> None:
+    assert "Role" not in function.properties  # SAM makes it, from these statements alone
+    for statement in function.statements:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert statement["Effect"] == "Allow"
+        assert not [action for action in actions if "*" in action]
+        if statement["Resource"] == "*":
+            assert set(actions) <= WITHOUT_RESOURCE
+            reason = rf"^ *# .*\n.*{re.escape(actions[0])}"
+            assert re.search(reason, TEXT, re.MULTILINE), f"{actions[0]} on * without a word why"
+
+
+@each_function
+def test_a_function_keeps_its_log_as_long_as_is_said(function: Function) -> None:
+    group = function.properties["LoggingConfig"]["LogGroup"]["Ref"]
+    assert of_type(TEMPLATE, "AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    name = of_type(TEMPLATE, "AWS::Logs::LogGroup")[group]["LogGroupName"]["Fn::Sub"]
+    assert name == "/${AWS::StackName}/" + function.code.rpartition("/")[2]
+
+
+@each_function
+def test_a_function_has_its_code_and_its_handler(function: Function) -> None:
+    module, _, handler = function.properties["Handler"].partition(".")
+    assert f"\ndef {handler}(" in (ROOT / function.code / f"{module}.py").read_text()
+
+
+@each_function
+def test_only_what_writes_or_reads_parquet_carries_it(function: Function) -> None:
+    code = (ROOT / function.code / "app.py").read_text()
+    assert ("ParquetLayer" in function.layers) == ("gateway.aws.lake" in code)
+    assert function.layers[:2] == ("DependenciesLayer", "GatewayLayer")
+
+
+def test_every_layer_is_built_for_what_the_functions_run_on() -> None:
+    common = TEMPLATE["Globals"]["Function"]
+    for name, layer in of_type(TEMPLATE, LAYER).items():
+        metadata = TEMPLATE["Resources"][name]["Metadata"]
+        assert metadata["BuildMethod"] == common["Runtime"]
+        assert [metadata["BuildArchitecture"]] == common["Architectures"] == layer["CompatibleArchitectures"]
+        assert layer["CompatibleRuntimes"] == [common["Runtime"]]
+
+
+def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
+    queues = of_type(TEMPLATE, "AWS::SQS::Queue")
+    assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
+    for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
+        assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+
+
+def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:
+    visibility = of_type(TEMPLATE, "AWS::SQS::Queue")["JobsQueue"]["VisibilityTimeout"]
+    assert visibility == FUNCTIONS["CompleteInvocationFunction"].properties["Timeout"]
+
+
+def test_the_template_has_no_yaml_aliases() -> None:
+    """CloudFormation does not promise to read them."""
+    assert not re.findall(
+        r"(?:^|[\s\[{,])[&*][A-Za-z_]\w*\s*(?:$|[,}\]{])", re.sub(r'"[^"]*"|#.*', "", TEXT), re.MULTILINE
+    )
