@@ -93,8 +93,8 @@ def running(folder: Path) -> Iterator[Cloud]:
         "TMPDIR": str(scratch),
         "PATH": os.pathsep.join([str(ENVIRONMENT / "bin"), os.environ.get("PATH", "")]),
     }
-    # Of this process only what has nothing to do with Python or AWS: a function must not see more than in AWS.
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "VIRTUAL_ENV"))}
+    # A function must not see more than in AWS: of this process's environment only what the machine needs.
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
     stand_in = [sys.executable, "-m", "scripts.dev.model_stand_in", "--port", str(models_port)]
     stand_in += ["--ledger", str(cloud.models_ledger), "--exit-with-parent"]
     launch = [str(ENVIRONMENT / "bin/python"), str(HOME / "launch.py")]
