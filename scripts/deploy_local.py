@@ -89,6 +89,14 @@ def build() -> Path:
     return built
 
 
+def hold_package(layer: Path) -> None:
+    """The layer is the package and nothing else: SAM copies whatever lies in its folder."""
+    shipped = {path.relative_to(layer).parts[:2] for path in layer.rglob("*") if path.is_file()}
+    hold(shipped <= {("python", "gateway"), ("python", "requirements.txt")}, f"the gateway layer ships {shipped}")
+    hold((layer / "python/gateway" / PRICE_BOOK.name).is_file(), "the gateway layer has no price book")
+    hold(not [*layer.rglob("__pycache__")], "the gateway layer ships compiled files")
+
+
 def deploy(cloud: Cloud, built: Path) -> dict[str, str]:
     """`sam deploy`; returns the stack's outputs."""
     cloud.client("s3").create_bucket(Bucket="artifacts")
@@ -314,6 +322,7 @@ def prove(steps: Steps) -> None:
         set_up(python)
     with steps.step("sam build"):
         built = build()
+        hold_package(built / "GatewayLayer")
         _, weighed = artifact_sizes.measure(built)
         heaviest = max(sum(parts.values()) for parts in weighed.values())
         hold(heaviest < artifact_sizes.LIMIT, "a function is above Lambda's size limit")
