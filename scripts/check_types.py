@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     environment = os.environ | {"MYPYPATH": "layers/gateway"}
-    groups = [["layers/gateway/gateway", "scripts", "tests"], *([str(app)] for app in sorted(ROOT.glob("functions/**/app.py")))]
+    groups = [
+        ["layers/gateway/gateway", "scripts", "tests"],
+        *([str(app)] for app in sorted(ROOT.glob("functions/**/app.py"))),
+    ]
     failed = 0
     for group in groups:
         command = [sys.executable, "-m", "mypy", "--no-error-summary", *group]

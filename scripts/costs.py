@@ -7,6 +7,7 @@ that are still open can never settle: they are swept at once, without waiting fo
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,31 +15,26 @@ from typing import Any, Protocol
 from gateway.aggregation import MAX_HOURS
 from scripts.report import costs_in, report
 
-DATA = Path(".dev")
+DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))
 AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
 
 
 class LocalStack(Protocol):
     """What this needs of `scripts.dev.stack`."""
 
-    @property
-    def started(self) -> bool:
-        """Was the stack started just now, rather than found running?"""
-
-    @property
-    def lake_dir(self) -> Path: ...
+    info: dict[str, Any]
 
     def client(self, service: str) -> Any:
         """A boto3 client."""
 
-    def run_state_machine(self, logical_name: str, run_input: dict[str, Any]) -> dict[str, Any]:
+    def run_state_machine(self, name: str, payload: Any) -> Any:
         """Run it to its end and return its output; raises, with the cause, where it fails."""
 
 
-def aggregate(stack: LocalStack, now: datetime) -> None:
-    """Aggregate every hour that has a row; only these, so that a young stack is quick."""
+def aggregate(stack: LocalStack, now: datetime, *, alone: bool) -> None:
+    """Aggregate every hour that has a row, and only these. `alone`: no caller is alive."""
     run: dict[str, Any] = {"scheduledTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "includeCurrentHour": True}
-    if stack.started:
+    if alone:
         run["asOf"] = AFTER_ALL_LEASES
     hours = metered_hours(stack)
     for first in range(0, len(hours), MAX_HOURS):
@@ -51,7 +47,7 @@ def metered_hours(stack: LocalStack) -> list[str]:
         stack.client("dynamodb")
         .get_paginator("scan")
         .paginate(
-            TableName=usage_table(stack),
+            TableName=stack.info["tables"]["UsageTable"],
             ProjectionExpression="started_at",
             FilterExpression="attribute_exists(started_at)",
         )
@@ -59,24 +55,15 @@ def metered_hours(stack: LocalStack) -> list[str]:
     return sorted({row["started_at"]["S"][:13] for page in pages for row in page["Items"]})
 
 
-def usage_table(stack: LocalStack) -> str:
-    outputs = [
-        output
-        for found in stack.client("cloudformation").describe_stacks()["Stacks"]
-        for output in found.get("Outputs", ())
-    ]
-    return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == "UsageTableName")
-
-
 def main() -> None:
-    from scripts.dev.stack import attach_or_start
+    from scripts.dev.stack import attach_or_start, is_running
 
-    stack = attach_or_start(DATA)
-    aggregate(stack, datetime.now(UTC))
-    print(report(costs_in(stack.lake_dir)), end="")
-    print(
-        f"\nThe lake: {stack.lake_dir} (usage: one row per attempt, costs: one row per tenant, cost centre and model)"
-    )
+    alone = not is_running(DATA)
+    with attach_or_start(DATA) as stack:
+        aggregate(stack, datetime.now(UTC), alone=alone)
+        print(report(costs_in(stack.lake)), end="")
+        print("\nThe lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:")
+        print(f"  {stack.lake}")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ HEADER = "# Generated from openapi.yaml by scripts/generate_schemas.py; do not e
 
 
 def generate(target: Path) -> None:
-    command = [
-        sys.executable, "-m", "datamodel_code_generator", "--input", str(ROOT / "openapi.yaml"), "--output", str(target),
-        "--input-file-type", "openapi", "--openapi-scopes", "schemas", "parameters", "paths", "--use-operation-id-as-name", "--output-model-type",
-        "pydantic_v2.BaseModel", "--target-python-version", "3.11", "--use-annotated", "--use-double-quotes",
-        "--use-standard-collections", "--use-union-operator", "--disable-timestamp", "--collapse-root-models",
-        "--custom-file-header", HEADER, "--formatters", "builtin",
-    ]  # fmt: skip
+    options = """
+        --input-file-type openapi --openapi-scopes schemas parameters paths --use-operation-id-as-name
+        --output-model-type pydantic_v2.BaseModel --target-python-version 3.11 --use-annotated --use-double-quotes
+        --use-standard-collections --use-union-operator --disable-timestamp --collapse-root-models --formatters builtin
+    """
+    paths = ["--input", str(ROOT / "openapi.yaml"), "--output", str(target), "--custom-file-header", HEADER]
+    command = [sys.executable, "-m", "datamodel_code_generator", *options.split(), *paths]
     subprocess.run(command, check=True)
 
 

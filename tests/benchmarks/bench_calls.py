@@ -93,7 +93,7 @@ def warm(store: str, models: str) -> None:
     )
     ways: dict[str, Callable[[], object]] = {
         "bare boto3 converse": lambda: bedrock.converse(modelId=MODEL, messages=messages),
-        "bare boto3 invoke_model": lambda: bedrock.invoke_model(modelId=MODEL, body=body)["body"].read(),
+        "bare boto3 invoke_model": lambda: json.load(bedrock.invoke_model(modelId=MODEL, body=body)["body"]),
         "gateway, Converse": lambda: app.handler(converse, context),
         "gateway, InvokeModel": lambda: app.handler(event, context),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from scripts.dev.stack import LocalStack
 
 PNG = base64.b64encode(
@@ -193,12 +194,12 @@ def test_large_bodies_go_through_both_ways(client: OldClient) -> None:
 def test_nothing_that_was_sent_is_written_to_a_log(client: OldClient, stack: LocalStack) -> None:
     client.post({"inputs": "xyzzy-the-prompt"}, HAIKU)
     client.post({"inputs": ["xyzzy-the-prompt"]}, "no-such-model")
-    for log in stack.folder.glob("logs/*"):
+    for log in stack.data.glob("logs/*"):
         text = log.read_text(errors="replace")
         assert client.key not in text, log
         assert "xyzzy" not in text, log
 
 
 def test_json_is_what_the_spec_says(stack: LocalStack) -> None:
-    contract = stack.folder / "logs/contract.log"
+    contract = stack.data / "logs/contract.log"
     assert not contract.exists() or contract.read_text() == "", json.dumps(contract.read_text()[:2000])

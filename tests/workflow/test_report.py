@@ -19,22 +19,18 @@ class Stack:
     """The workflow as a local stack."""
 
     def __init__(self, workflow: Workflow, folder: Path):
-        self.workflow, self.lake_dir, self.started = workflow, folder, True
+        self.workflow, self.lake = workflow, folder
+        self.info: dict[str, Any] = {"tables": {"UsageTable": "usage"}}
 
     def client(self, service: str) -> Any:
-        if service == "cloudformation":
-            return self
         return boto3.client(service)
 
-    def describe_stacks(self) -> dict[str, Any]:
-        return {"Stacks": [{"Outputs": [{"OutputKey": "UsageTableName", "OutputValue": "usage"}]}]}
-
-    def run_state_machine(self, logical_name: str, run_input: dict[str, Any]) -> dict[str, Any]:
-        assert logical_name == "AggregateCosts"
-        output: dict[str, Any] = self.workflow.run_with(run_input)
+    def run_state_machine(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        assert name == "AggregateCosts"
+        output: dict[str, Any] = self.workflow.run_with(payload)
         for key in self.workflow.files():
-            (self.lake_dir / key).parent.mkdir(parents=True, exist_ok=True)
-            boto3.client("s3").download_file("lake", key, str(self.lake_dir / key))
+            (self.lake / key).parent.mkdir(parents=True, exist_ok=True)
+            boto3.client("s3").download_file("lake", key, str(self.lake / key))
         return output
 
 
@@ -51,8 +47,8 @@ def test_costs_are_printed_as_finance_reads_them(stack: Stack) -> None:
     keep(row("c", 2.1, model="maker.unheard-of"), input_tokens=5)
     keep(row("d", 2.1), Outcome.FAILED)
     keep(row("e", 2.15), outcome=None)
-    aggregate(stack, MIDNIGHT + timedelta(hours=2.2))
-    assert report(costs_in(stack.lake_dir)) == (
+    aggregate(stack, MIDNIGHT + timedelta(hours=2.2), alone=True)
+    assert report(costs_in(stack.lake)) == (
         "2026-11-23\n"
         "team_id   model_id                                 input_tokens  output_tokens  invocations  input_cost  output_cost\n"
         "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
@@ -74,12 +70,11 @@ def test_costs_are_printed_as_finance_reads_them(stack: Stack) -> None:
 
 
 def test_an_open_row_of_a_running_stack_stays_open(stack: Stack) -> None:
-    stack.started = False
     stack.workflow.keep(row("a", 0.1), outcome=None)
-    aggregate(stack, MIDNIGHT + timedelta(hours=0.2))
-    assert "1 still open: not in the costs yet" in report(costs_in(stack.lake_dir))
+    aggregate(stack, MIDNIGHT + timedelta(hours=0.2), alone=False)
+    assert "1 still open: not in the costs yet" in report(costs_in(stack.lake))
 
 
 def test_nothing_is_nothing(stack: Stack) -> None:
-    aggregate(stack, MIDNIGHT)
-    assert report(costs_in(stack.lake_dir)) == "Nothing was metered yet.\n"
+    aggregate(stack, MIDNIGHT, alone=True)
+    assert report(costs_in(stack.lake)) == "Nothing was metered yet.\n"
