@@ -7,6 +7,7 @@ through the stack passes four of these, so each must cost a fraction of a millis
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import IO
 
+logger = logging.getLogger(__name__)
 _LARGEST_LINE = 65536
 _MOST_HEADERS = 200
 _DRAINED = 64 * 1024 * 1024  # of a body that is too large this much is read, so that its sender sees the answer
@@ -122,7 +124,11 @@ class HttpServer:
                         return
                     if request is None:
                         return
-                    response = self._answer(request)
+                    try:
+                        response = self._answer(request)
+                    except Exception:
+                        logger.exception("%s %s failed", request.method, request.path)
+                        response = Response(500)
                     keep_alive = keep_alive and not self._stopping
                     _send(connection, response, keep_alive=keep_alive, bodyless=request.method == "HEAD")
                     if not keep_alive:

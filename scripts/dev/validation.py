@@ -11,6 +11,7 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Refused
 
 _MOST_WAITING = 200
+_PAUSE = 0.1  # seconds between two looks at answers of one kind
 
 
 class RequestValidation:
@@ -123,10 +125,17 @@ class ContractLog:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._logger.handlers = [handler]
         self._waiting: queue.Queue[tuple[Call, Response]] = queue.Queue(_MOST_WAITING)
+        self._looked: dict[tuple[Any, ...], float] = {}
         threading.Thread(target=self._run, daemon=True).start()
 
     def look_at(self, call: Call, response: Response) -> None:
-        with contextlib.suppress(queue.Full):  # under load a sample will do
+        # Under load a sample will do: the look costs more than the call.
+        route = call.route
+        kind, now = (route and route.path, route and route.method, response.status), time.monotonic()
+        if now - self._looked.get(kind, 0.0) < _PAUSE:
+            return
+        self._looked[kind] = now
+        with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((call, response))
 
     def _run(self) -> None:

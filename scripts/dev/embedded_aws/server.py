@@ -82,7 +82,7 @@ class EmbeddedAws:
 
     def _dynamodb(self, request: Request, operation: str) -> Response:
         with self._tables.lock:
-            response = _dispatched(DynamoHandler, request)
+            response = self._tables.answer(operation, request.body) or _dispatched(DynamoHandler, request)
             if response.status == 200:
                 self._tables.written(operation, request.body)
             return response
