@@ -90,6 +90,7 @@ def running(folder: Path) -> Iterator[Cloud]:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state"),
         "TMPDIR": str(scratch),
         "PATH": os.pathsep.join([str(ENVIRONMENT / "bin"), os.environ.get("PATH", "")]),
     }
