@@ -17,7 +17,7 @@ def main(folder: Path, lock: Path) -> int:
         return 1
     print(f"setting up {folder} from {lock} (once; about a minute)", flush=True)
     venv.create(folder, with_pip=True, clear=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     # The lock is whole and hashed: nothing is resolved, and nothing else gets in.
     done = subprocess.run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=False)
     if done.returncode == 0:
