@@ -67,8 +67,9 @@ Answer = Callable[[Request], Response]
 class HttpServer:
     """Listens from the moment it is made, answers from `start` to `stop`."""
 
-    def __init__(self, host: str, port: int, answer: Answer, largest_body: int = 1 << 40):
-        self._answer = answer
+    _answer: Answer
+
+    def __init__(self, host: str, port: int, largest_body: int = 1 << 40):
         self._largest_body = largest_body
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,7 +84,8 @@ class HttpServer:
         self._connections: set[socket.socket] = set()
         self._stopping = False
 
-    def start(self) -> None:
+    def start(self, answer: Answer) -> None:
+        self._answer = answer
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
     def stop(self, grace: float) -> None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
+from scripts.dev.embedded_aws.ownership import dismiss
 from scripts.dev.http_server import HttpServer, Request, Response
 from scripts.dev.template import Function, Template, project_template
 from scripts.dev.workers import FunctionHost, Nursery
@@ -37,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _HOST = "127.0.0.1"
 _START = 60.0
 _GRACE = 5.0
+_PATIENCE = 1.0
 _MODEL_ENDPOINTS = (
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "AWS_ENDPOINT_URL_BEDROCK",
@@ -76,13 +78,12 @@ class Supervisor:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.data)
         if self._port is not None:
-            self._api = _listen(self._port, self._answer_when_ready)
-        self._control = HttpServer(_HOST, 0, self._invoke_by_name)
-        self._ready = threading.Event()
-        self._gateway: Any = None
+            self._api = _listen(self._port)
+        self._control = HttpServer(_HOST, 0)
 
         before = _read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
+        dismiss(self.data)  # of a stack that was killed while calls were under way
         aws_port = _free_port(before.get("aws_port"))
         aws_url = f"http://{_HOST}:{aws_port}"
         embedded = self._spawn(
@@ -116,11 +117,11 @@ class Supervisor:
             {logical_id: shared | _own_environment(function) for logical_id, function in functions.items()},
             self.logs,
             self._nursery,
-            int(self._user.get("GATEWAY_DEV_CONCURRENCY") or 16),
+            _concurrency(self._user),
         )
         self._functions = host
         self._await(embedded, "embedded-aws")
-        self._control.start()
+        self._control.start(self._invoke_by_name)
         os.environ.update(shared)  # for the clients of this process
 
         warm = self._warm(spec, functions)
@@ -135,7 +136,7 @@ class Supervisor:
         if self._api is not None and spec is not None:
             from scripts.dev.api_gateway import ApiGateway
 
-            self._gateway = ApiGateway(
+            gateway = ApiGateway(
                 spec,
                 host,
                 template.usage_plan_keys(),
@@ -145,7 +146,7 @@ class Supervisor:
                 self.logs,
             )
             self.url = self._api.url
-            self._api.start()
+            self._api.start(gateway.answer)
         self._start_background(template, functions, aws_url)
         self._write(tenants_file, {"url": self.url, "tenants": self.tenants}, 0o600)
         self._write(
@@ -230,10 +231,15 @@ class Supervisor:
         if self._api is not None and spec is not None:
             for route in spec.routes:
                 first |= {route.function, route.authorizer.function if route.authorizer else None} & functions.keys()
-        threads = [threading.Thread(target=self._functions.pools[name].warm) for name in sorted(first)]
+        threads = [threading.Thread(target=self._warm_one, args=(name,)) for name in sorted(first)]
         for thread in threads:
             thread.start()
         return threads
+
+    def _warm_one(self, name: str) -> None:
+        assert self._functions is not None
+        if not self._functions.pools[name].warm():
+            logger.warning("%s cannot be loaded: see %s", name, self.logs / f"{name}.log")
 
     def _start_background(self, template: Template, functions: dict[str, Function], aws_url: str) -> None:
         import boto3
@@ -272,10 +278,6 @@ class Supervisor:
         unfinished.replace(path)
 
     # ---------------------------------------------------------------------------------------------------- serve
-    def _answer_when_ready(self, request: Request) -> Response:
-        response: Response = self._gateway.answer(request)
-        return response
-
     def _invoke_by_name(self, request: Request) -> Response:
         """Lambda's Invoke, for the embedded AWS and for tools."""
         prefix, _, rest = request.path.partition("/functions/")
@@ -334,6 +336,13 @@ class Supervisor:
             self._lock.close()
 
 
+def _concurrency(environment: Mapping[str, str]) -> int:
+    chosen = environment.get("GATEWAY_DEV_CONCURRENCY") or "16"
+    if not chosen.isdigit() or int(chosen) < 1:
+        raise CannotStart(f"GATEWAY_DEV_CONCURRENCY must be a number of workers, not {chosen!r}")
+    return int(chosen)
+
+
 def _own_environment(function: Function) -> dict[str, str]:
     handler_module = function.handler
     return dict(function.environment) | {
@@ -350,7 +359,7 @@ def _own_environment(function: Function) -> dict[str, str]:
 def _lock(data: Path) -> IO[str]:
     """Hold the data folder for as long as this process lives."""
     file = (data / "lock").open("a+")
-    end = time.monotonic() + 2
+    end = time.monotonic() + _PATIENCE  # for a stack that is just ending
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -363,11 +372,11 @@ def _lock(data: Path) -> IO[str]:
         return file
 
 
-def _listen(port: int, answer: Any) -> HttpServer:
-    end = time.monotonic() + 2  # for the process before this one to let go
+def _listen(port: int) -> HttpServer:
+    end = time.monotonic() + _PATIENCE  # for the process before this one to let go
     while True:
         try:
-            return HttpServer(_HOST, port, answer, largest_body=6 * 1024 * 1024)
+            return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < end:
                 time.sleep(0.1)

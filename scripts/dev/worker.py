@@ -77,14 +77,14 @@ def write_frame(connection: socket.socket, content: bytes) -> None:
     connection.sendall(LENGTH.pack(len(content)) + content)
 
 
-def described(error: BaseException) -> bytes:
+def described(error: BaseException, request_id: str = "") -> bytes:
     """An error as Lambda answers it."""
     trace = traceback.extract_tb(error.__traceback__)[1:]
     return json.dumps(
         {
             "errorMessage": str(error),
             "errorType": type(error).__name__,
-            "requestId": "",
+            "requestId": request_id,
             "stackTrace": traceback.format_list(trace),
         }
     ).encode()
@@ -140,7 +140,7 @@ def serve(connection: socket.socket) -> None:
             if isinstance(error, SystemExit):
                 raise
             traceback.print_exc()
-            answer = b"!" + described(error)
+            answer = b"!" + described(error, context.aws_request_id)
         if len(answer) > LARGEST_RESULT:
             size = len(answer) - 1
             message = f"Response payload size ({size} bytes) exceeded maximum allowed payload size (6291556 bytes)."

@@ -283,7 +283,7 @@ class Pool:
             size += 1
             threading.Thread(target=self._start, daemon=True).start()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         worker, failure = None, None
         try:
             worker = Worker(self._nursery, self._configuration)
@@ -304,6 +304,7 @@ class Pool:
             else:
                 self._idle.append(worker)
             self._changed.notify_all()
+        return failure is None
 
     def _release(self, worker: Worker) -> None:
         with self._changed:
@@ -319,13 +320,13 @@ class Pool:
             self._busy.discard(worker)
             self._changed.notify()
 
-    def warm(self) -> None:
-        """Have one worker ready."""
+    def warm(self) -> bool:
+        """Have one worker ready; False where the function cannot be loaded."""
         with self._changed:
             if self._idle or self._busy or self._starting:
-                return
+                return True
             self._starting += 1
-        self._start()
+        return self._start()
 
     @property
     def cap(self) -> int:

@@ -18,6 +18,7 @@ from scripts.dev import template
 
 _LAKE = "LakeBucket"
 _SAFE = "=+-_.~@,:;!()'& "
+_EMPTY = "%"  # the name of a part that is empty, as in `a//b`
 
 
 class Objects:
@@ -78,16 +79,13 @@ def _path(key: str) -> Path:
 
 
 def _segment(part: str) -> str:
-    if part in {"", ".", ".."}:
-        return f"%{part}".replace(".", "%2E") if part else "%"
-    return quote(part, safe=_SAFE)
+    if not part:
+        return _EMPTY
+    return part.replace(".", "%2E") if part in {".", ".."} else quote(part, safe=_SAFE)
 
 
 def _key(path: Path) -> str:
-    return "/".join(
-        "" if part == "%" else unquote(part.removeprefix("%%") if part.startswith("%%") else part)
-        for part in path.parts
-    )
+    return "/".join("" if part == _EMPTY else unquote(part) for part in path.parts)
 
 
 def _named_in(body: bytes) -> Iterator[str]:

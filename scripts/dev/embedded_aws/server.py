@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 import urllib.request
+import uuid
 from collections.abc import Iterable
 from typing import Any
 from urllib.error import HTTPError
@@ -74,6 +75,9 @@ class EmbeddedAws:
             return self._lambda(request, match[1])
         if service == "states":
             self.workflows_ready.wait(60)
+            if target.endswith(".StartExecution"):
+                # moto would call every execution without a name `None`.
+                request.body = json.dumps({"name": str(uuid.uuid4())} | json.loads(request.body)).encode()
         return self.through_moto(request)
 
     def through_moto(self, request: Request) -> Response:
