@@ -1,0 +1,89 @@
+"""Calls that outlive API Gateway's patience, and workers that die: nothing is lost, nothing is charged twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from scripts.dev.stack import LocalStack
+
+from .test_every_cent import aggregated, served
+from .test_old_tenants import OldClient
+
+TITAN = "amazon.titan-text-express-v1"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    patience = {"GATEWAY_PARAM_IntegrationTimeoutSeconds": "1", "GATEWAY_PARAM_InvocationTimeoutSeconds": "30"}
+    with LocalStack(tmp_path_factory.mktemp("slow"), environment=patience) as running:
+        yield running
+
+
+def test_a_call_that_outlives_the_integration_timeout_is_polled_for(stack: LocalStack) -> None:
+    client = OldClient(stack)
+    began = time.monotonic()
+    gone = client.post({"inputs": "[[delay=2]] slow"}, TITAN)
+    problem = gone.json()
+    assert (gone.status_code, problem["code"]) == (504, "still_running")
+    assert time.monotonic() - began < 2
+    assert problem["request_id"] in problem["message"]
+    asked = {"requestId": problem["request_id"]}
+    assert client.post({}, query=asked).json() == [{"request_id": problem["request_id"]}]
+    assert OldClient(stack, 1).post({}, query=asked).status_code == 404
+    assert list(client.polled(problem["request_id"]).json()[0]) == ["generated_text"]
+    (row,) = [row for row in aggregated(stack) if row["request_id"] == problem["request_id"]]
+    assert (row["outcome"], row["cost"] > 0) == ("succeeded", True)
+
+
+def test_a_slow_call_that_fails_ends_with_its_reason(stack: LocalStack) -> None:
+    client = OldClient(stack)
+    gone = client.post({"inputs": "[[delay=1.5]] [[throttle]]"}, TITAN)
+    assert gone.status_code == 504
+    answer = client.polled(gone.json()["request_id"])
+    assert (answer.status_code, answer.json()["code"]) == (429, "model_throttled")
+
+
+def workers(stack: LocalStack, function: str) -> list[int]:
+    """The processes that run a function: those that write its log."""
+    log = str(stack.data / "logs" / f"{function}.log")
+    if not Path("/proc").exists():
+        return [
+            int(pid)
+            for pid in subprocess.run(["lsof", "-t", log], capture_output=True, text=True, check=False).stdout.split()
+        ]
+    found = []
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        with suppress(OSError):
+            if os.readlink(output) == log:
+                found.append(int(output.parts[2]))
+    return found
+
+
+def test_a_worker_that_dies_is_followed_by_another_and_charged_once(stack: LocalStack) -> None:
+    client = OldClient(stack)
+    mine = "a call whose worker dies"
+    request_id = client.post({"inputs": f"[[delay=3]] {mine}"}, TITAN, streaming="true").json()[0]["request_id"]
+    before = len(served(stack))
+    time.sleep(1)
+    running = workers(stack, "CompleteInvocationFunction")
+    assert running
+    for worker in running:
+        os.kill(worker, signal.SIGKILL)
+    answer = client.post({}, query={"requestId": request_id})
+    assert answer.json() == [{"request_id": request_id}]
+    deadline = time.monotonic() + 75
+    while time.monotonic() < deadline and "generated_text" not in client.post({}, query={"requestId": request_id}).text:
+        time.sleep(0.5)
+    assert list(client.polled(request_id).json()[0]) == ["generated_text"]
+    rows = sorted((r for r in aggregated(stack) if r["request_id"] == request_id), key=lambda r: r["attempt"])
+    assert [row["outcome"] in ("open", "unsettled") for row in rows] == [True, False]
+    assert [row["cost"] is not None for row in rows] == [False, True]
+    assert len(served(stack)) >= before
