@@ -47,8 +47,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def make_tables() -> None:
     """The tables, buckets and queue of template.yaml, as far as the functions see them."""
-    dynamodb, key = boto3.client("dynamodb"), lambda name, kind: {"AttributeName": name, "KeyType": kind}
-    text = lambda *names: [{"AttributeName": name, "AttributeType": "S"} for name in names]  # noqa: E731
+    dynamodb = boto3.client("dynamodb")
+
+    def key(name: str, kind: str) -> dict[str, str]:
+        return {"AttributeName": name, "KeyType": kind}
+
+    def text(*names: str) -> list[dict[str, str]]:
+        return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
     dynamodb.create_table(
         TableName="usage",
         BillingMode="PAY_PER_REQUEST",

@@ -35,7 +35,7 @@ COUNTS = (
 FAILURES = ("[[throttle]]", "[[denied]]", "[[modelerror]]", "[[timeout]]", "[[unavailable]]", "[[invalid]]")
 
 
-def kinds(dice: random.Random) -> tuple[str, Any, dict[str, str]]:
+def kinds(dice: random.Random) -> tuple[str, Any, dict[str, Any]]:
     """One call as some tenant might make it: model, body, headers."""
     text = f"question {dice.randrange(10**6)} " * dice.randrange(1, 40)
     if dice.random() < 0.12:
@@ -107,7 +107,7 @@ def test_tokens_and_money_equal_what_the_models_served(stack: LocalStack) -> Non
     clients = [OldClient(stack, 0), OldClient(stack, 1)]
     plan = [(clients[dice.randrange(2)], *kinds(dice)) for _ in range(CALLS)]
 
-    def make(call: tuple[OldClient, str, Any, dict[str, str]]) -> Any:
+    def make(call: tuple[OldClient, str, Any, dict[str, Any]]) -> Any:
         client, model, body, headers = call
         answer = client.post(body, model, **headers)
         assert answer.status_code < 500 or answer.status_code in (503,), answer.text

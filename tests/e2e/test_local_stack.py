@@ -586,11 +586,11 @@ def kept_item(number: int, **more: Any) -> dict[str, Any]:
 
 def write_everything(stack: LocalStack) -> None:
     dynamodb, s3, sqs = stack.client("dynamodb"), stack.client("s3"), stack.client("sqs")
-    item, write = kept_item, lambda n: {"PutRequest": {"Item": kept_item(n)}}
+    item = kept_item
     dynamodb.put_item(
         TableName="local-Things", Item=item(1, raw={"B": b"\x00\xff"}, deep={"M": {"l": {"L": [{"S": "é"}]}}})
     )
-    dynamodb.batch_write_item(RequestItems={"local-Things": [write(2), write(3), write(4)]})
+    dynamodb.batch_write_item(RequestItems={"local-Things": [{"PutRequest": {"Item": item(n)}} for n in (2, 3, 4)]})
     dynamodb.update_item(
         TableName="local-Things",
         Key=item(2),
