@@ -1,8 +1,9 @@
 """Serve the whole gateway on this machine: `python -m scripts.dev`, which is `make dev`.
 
 Environment: PORT (8080), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY (workers of one function, 16),
-GATEWAY_PARAM_<Name> (a parameter of template.yaml), AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks),
-AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
+GATEWAY_DEV_TEMPLATE (template.yaml), GATEWAY_PARAM_<Name> (a parameter of it), AWS_REGION,
+BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK and
+AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def seed(table: str, path: Path) -> list[dict[str, Any]]:
     tenants = []
     for tenant_id, cost_centres in DEMO.items():
         if known.tenant(TenantId(tenant_id)) is None:
-            add_tenant(table, Tenant(TenantId(tenant_id), tenant_id, cost_centres))
+            add_tenant(table, Tenant(TenantId(tenant_id), tenant_id, cost_centres, allowed_model_arns=("*",)))
         key = shown.get(tenant_id)
         record = known.key(digest_of(key)) if key else None
         if key is None or record is None or record.tenant_id != tenant_id or record.revoked:

@@ -28,6 +28,7 @@ from scripts.dev.template import Function
 _WORKER = Path(__file__).with_name("worker.py")
 _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
+_CORES = os.cpu_count() or 2  # no more workers than these start at a time: loading a function is work
 _PATIENCE = 0.02  # a busy worker is often free sooner than a new one has started
 _CAN_FORK = sys.platform == "linux"  # macOS's libraries do not survive a fork without exec
 
@@ -278,7 +279,7 @@ class Pool:
     def _grow(self) -> None:
         """Start workers for the events that wait. Called with the lock held."""
         size = len(self._idle) + len(self._busy) + self._starting
-        while self._starting < self._waiting and size < self._cap:
+        while self._starting < min(self._waiting, _CORES) and size < self._cap:
             self._starting += 1
             size += 1
             threading.Thread(target=self._start, daemon=True).start()

@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     signal.signal(signal.SIGINT, signal.SIG_IGN if options.exit_with_parent else signal.default_int_handler)
 
     lock = take(options.data)

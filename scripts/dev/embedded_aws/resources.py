@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from scripts.dev.embedded_aws.files import Objects
 from scripts.dev.embedded_aws.queues import Queues
@@ -34,6 +37,7 @@ def load(data: Path, environment: Mapping[str, str], url: str, control: str | No
 
 def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
     try:
+        _keep_clients()
         for machine in template.state_machines().values():
             _call(
                 aws,
@@ -50,6 +54,25 @@ def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
         logger.exception("a state machine cannot be made")
     finally:
         aws.workflows_ready.set()
+
+
+def _keep_clients() -> None:
+    """moto's interpreter makes a new client for every task, which takes longer than the task."""
+    name = "boto_client_for"
+    make = importlib.import_module("moto.stepfunctions.parser.asl.utils.boto_client").boto_client_for
+    importlib.import_module("moto.stepfunctions.models")
+    made: dict[tuple[str, str], Any] = {}
+    lock = threading.Lock()
+
+    def kept(region: str, service: str, state_credentials: Any = None) -> Any:
+        with lock:
+            if (region, service) not in made:
+                made[region, service] = make(region=region, service=service, state_credentials=state_credentials)
+            return made[region, service]
+
+    for module in list(sys.modules.values()):
+        if module is not None and vars(module).get(name) is make:
+            setattr(module, name, kept)
 
 
 def _call(aws: EmbeddedAws, region: str, operation: str, body: dict[str, str]) -> None:
