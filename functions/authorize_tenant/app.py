@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.aws.tenant_table import TenantTable
 from gateway.settings import settings
-from gateway.tenants import Key, KeyCache, Tenant, authenticate, presented_key
+from gateway.tenants import Key, KeyCache, Tenant, authenticate, presented_key, tenant_to_json
 
 tenants = KeyCache(TenantTable(settings().tenants_table), settings().key_cache_seconds, time.monotonic)
 
@@ -34,7 +34,7 @@ def policy(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
         "context": {
             "tenant_id": tenant.tenant_id,
             "key_id": key.key_id,
-            "cost_centres": json.dumps(tenant.cost_centres),
+            "tenant": json.dumps(tenant_to_json(tenant), separators=(",", ":")),
         },
         "usageIdentifierKey": settings().usage_plan_key,
     }

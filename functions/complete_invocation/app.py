@@ -68,6 +68,5 @@ def work(message: str, left: float) -> None:
         )
         jobs.finish(job, ended, [], utc_now())
         return
-    caller = submission.caller
-    where = Context(submission.request_id, caller, caller.cost_centre(None), settings().region, lease)
+    where = Context(submission.request_id, submission.caller, submission.cost_centre, settings().region, lease)
     complete(job, translation.calls, where, models, ledger, jobs, translation.answer)

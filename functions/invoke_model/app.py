@@ -20,6 +20,7 @@ from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.invocation import Context, ModelServices, invoke, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.settings import seconds_left, settings
+from gateway.tenants import Tenant
 from gateway.usage import RequestId
 from gateway.wire.compat import CompatRequest, flag, translate
 
@@ -55,10 +56,10 @@ def invoke_model() -> Response[str]:
         flag(header(app, "messages_api")),
     )
     translation = translate(request, catalog)
+    must_allow(caller(app).tenant, request, allow_unlisted=settings().allow_unlisted_models)
     cost_centre = caller(app).cost_centre(header(app, "team_id"))
     if flag(header(app, "streaming")):
-        who = caller(app).charging(cost_centre)
-        jobs.submit(Submission(request_id(app), who, request.to_json()), utc_now())
+        jobs.submit(Submission(request_id(app), caller(app), cost_centre, request.to_json()), utc_now())
         return answer(app, [{"request_id": request_id(app)}])
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), caller(app), cost_centre, settings().region, lease)
@@ -69,6 +70,14 @@ def invoke_model() -> Response[str]:
         raise
     keep_if_late(Ended(body=made))
     return answer(app, made)
+
+
+def must_allow(tenant: Tenant, request: CompatRequest, *, allow_unlisted: bool) -> None:
+    """Raises Forbidden for what the tenant's record does not let it do."""
+    tenant.must_allow_operation(request.operation)
+    tenant.must_allow_model(request.model_id or "", by_default=allow_unlisted)
+    if request.model_arn:
+        tenant.must_allow_arn(request.model_arn)
 
 
 def keep_if_late(ended: Ended) -> None:

@@ -1,4 +1,4 @@
-"""GET /list_foundation_models: the models of this region, as Bedrock lists them."""
+"""GET /list_foundation_models: the models of this region that the caller may use, as Bedrock lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.bedrock import BedrockCatalog
-from gateway.http.resolver import answer, api
+from gateway.http.resolver import answer, api, caller
+from gateway.settings import settings
 
 app = api()
 models = BedrockCatalog()
@@ -15,7 +16,9 @@ models = BedrockCatalog()
 
 @app.get("/list_foundation_models")
 def list_foundation_models() -> Response[str]:
-    return answer(app, [{"modelSummaries": models.summaries()}])
+    tenant, unlisted = caller(app).tenant, settings().allow_unlisted_models
+    allowed = [model for model in models.summaries() if tenant.allows_model(model["modelId"], by_default=unlisted)]
+    return answer(app, [{"modelSummaries": allowed}])
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

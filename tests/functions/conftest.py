@@ -62,8 +62,9 @@ def context(seconds: float = 60) -> Any:
 
 
 def event(path: str, body: Any = None, *, query: dict[str, str] | None = None, tenant: str = "acme",
-          centres: tuple[str, ...] = ("research", "ops"), late: float = 0, **headers: str) -> dict[str, Any]:  # fmt: skip
-    """API Gateway's proxy event for a tenant's call; `late` seconds ago it was received."""
+          centres: tuple[str, ...] = ("research", "ops"), record: dict[str, Any] | None = None, late: float = 0,
+          **headers: str) -> dict[str, Any]:  # fmt: skip
+    """API Gateway's proxy event for a tenant's call; `late` seconds ago it was received. `record` adds to its tenant."""
     real: dict[str, Any] = json.loads((ROOT / "events/invoke_model/text.json").read_text())
     method = "GET" if body is None else "POST"
     sent = {name.replace("_", "_"): value for name, value in headers.items()}
@@ -87,7 +88,7 @@ def event(path: str, body: Any = None, *, query: dict[str, str] | None = None, t
             "principalId": tenant,
             "tenant_id": tenant,
             "key_id": f"key_{tenant}",
-            "cost_centres": json.dumps(centres),
+            "tenant": json.dumps({"tenant_id": tenant, "cost_centres": centres, **(record or {})}),
         },
     }
     return real

@@ -38,7 +38,7 @@ def test_a_key_is_taken_from_either_header(authorizer: Any, present: str) -> Non
     sent = f"Bearer {key}" if present.lower() == "authorization" else key
     said = authorizer.handler(asking(**{present: sent}), context())
     assert said["context"]["tenant_id"] == said["principalId"] == "acme"
-    assert json.loads(said["context"]["cost_centres"]) == ["research", "ops"]
+    assert json.loads(said["context"]["tenant"])["cost_centres"] == ["research", "ops"]
     assert said["usageIdentifierKey"] == "0123456789abcdef0123456789abcdef"
     (statement,) = said["policyDocument"]["Statement"]
     assert statement["Resource"] == "arn:aws:execute-api:us-east-1:111122223333:a1b2c3d4e5/v1/*"

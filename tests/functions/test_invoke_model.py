@@ -194,7 +194,11 @@ def test_endpoints_answer_text_and_say_how_they_were_counted(
 def test_a_custom_model_is_called_by_its_arn_and_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
     arn = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abcdef123456"
     status, _ = call(
-        load("invoke_model"), {"inputs": "hello"}, "amazon.titan-text-express-v1", query={"model_arn": arn}
+        load("invoke_model"),
+        {"inputs": "hello"},
+        "amazon.titan-text-express-v1",
+        query={"model_arn": arn},
+        record={"allowed_model_arns": ["arn:aws:bedrock:*:provisioned-model/*"]},
     )
     ((row,), (served,)) = rows(), models.ledger.after()
     assert (status, row.model_id, row.model_used, served["model_id"]) == (200, "amazon.titan-text-express-v1", arn, arn)
@@ -428,3 +432,33 @@ def test_a_job_that_crashes_every_worker_ends_with_that_reason(load: Load, model
     status, problem = call(load("invoke_model"), {}, query={"requestId": body[0]["request_id"]})
     assert (status, problem["code"]) == (500, "attempts_exhausted")
     assert models.ledger.after() == []
+
+
+@pytest.mark.parametrize(
+    ("record", "headers", "query", "code"),
+    [
+        ({"allowed_models": ["anthropic.claude-3-*", "us.*"]}, {}, {}, "model_not_allowed"),
+        ({"allowed_models": []}, {}, {}, "model_not_allowed"),
+        ({"allowed_operations": ["embeddings"]}, {}, {}, "operation_not_allowed"),
+        ({}, {}, {"model_arn": "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/a"}, "model_arn_not_allowed"),
+    ],
+)
+def test_what_the_tenants_record_does_not_allow_is_not_called(
+    load: Load, models: ModelStandIn, record: dict[str, Any], headers: dict[str, Any], query: dict[str, str], code: str
+) -> None:
+    status, problem = call(
+        load("invoke_model"), {"inputs": "hi"}, "amazon.titan-text-express-v1", record=record, query=query, **headers
+    )
+    assert (status, problem["code"]) == (403, code)
+    assert (rows(), models.ledger.after()) == ([], [])
+
+
+def test_where_the_gateway_denies_by_default_a_tenant_without_a_list_may_use_nothing(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFAULT_MODEL_ACCESS", "deny")
+    app = load("invoke_model")
+    assert call(app, {"inputs": "hi"}, "amazon.titan-text-express-v1")[0] == 403
+    assert (
+        call(app, {"inputs": "hi"}, "amazon.titan-text-express-v1", record={"allowed_models": ["amazon.*"]})[0] == 200
+    )

@@ -30,6 +30,15 @@ def test_the_models_are_bedrocks_own_summaries(load: Load) -> None:
     assert HAIKU in {model["modelId"] for model in body[0]["modelSummaries"]}
 
 
+def test_a_tenant_is_shown_what_it_may_use(load: Load) -> None:
+    app = load("list_models")
+    sent = event("/list_foundation_models", record={"allowed_models": ["anthropic.claude-3-haiku-*", "meta.*"]})
+    (body,) = json.loads(app.handler(sent, context())["body"])
+    names = {model["modelId"] for model in body["modelSummaries"]}
+    assert HAIKU in names
+    assert {name.split(".")[0] for name in names} == {"anthropic", "meta"}
+
+
 def test_a_report_adds_up_the_callers_rows_and_nobody_elses(load: Load, models: ModelStandIn) -> None:
     invoke, report = load("invoke_model"), load("report_usage")
     for tenant, centre in (("acme", "research"), ("acme", "ops"), ("rival", "research")):

@@ -15,7 +15,7 @@ from gateway.aws.payloads import Payloads
 from gateway.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
 from gateway.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
 from gateway.settings import settings
-from gateway.tenants import Caller
+from gateway.tenants import Caller, Tenant
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 START = datetime(2026, 11, 24, 10, 59, 30, 250_000, tzinfo=UTC)
@@ -118,8 +118,8 @@ LEASE = timedelta(minutes=5)
 
 
 def submitted(jobs: Jobs, body: Any = "hello") -> RequestId:
-    caller = Caller(TenantId("acme"), KeyId("k1"), ("research",))
-    jobs.submit(Submission(RequestId("r1"), caller, {"inputs": body}), START)
+    caller = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))
+    jobs.submit(Submission(RequestId("r1"), caller, "research", {"inputs": body}), START)
     return RequestId("r1")
 
 

@@ -52,6 +52,7 @@ class Submission:
 
     request_id: RequestId
     caller: Caller
+    cost_centre: str
     request: Mapping[str, Any]
 
 

@@ -84,6 +84,11 @@ class Settings:
         return float(self.environment.get("KEY_CACHE_SECONDS") or 5)
 
     @property
+    def allow_unlisted_models(self) -> bool:
+        """May a tenant whose record lists no models use all of them?"""
+        return self.environment.get("DEFAULT_MODEL_ACCESS", "allow") == "allow"
+
+    @property
     def max_job_attempts(self) -> int:
         """How often a submitted call is begun before it ends as failed."""
         return int(self.environment.get("MAX_JOB_ATTEMPTS") or 3)

@@ -6,9 +6,12 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
 
 from gateway.errors import Forbidden
 from gateway.usage import KeyId, TenantId
@@ -17,19 +20,152 @@ KEY_PREFIX = "mgw_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
+class Unpriced(StrEnum):
+    """What becomes of a call whose model has no price."""
+
+    BLOCK = "block"  # refused
+    PARK = "park"  # made; its budget holds the dearest price there is, until it is priced
+    ALLOW = "allow"  # made, and listed as unpriced
+
+
+@dataclass(frozen=True)
+class Budget:
+    """USD a month. A soft one warns at its thresholds (percent); a hard one refuses as well what does not fit."""
+
+    monthly_usd: Decimal
+    hard: bool = False
+    thresholds: tuple[int, ...] = (50, 80, 100)
+
+
 @dataclass(frozen=True)
 class Tenant:
-    """A team of the company. Its first cost centre is charged where a call names none."""
+    """A team of the company, and what it may do. Its first cost centre is charged where a call names none.
+
+    Patterns (`anthropic.*`) are matched against the whole name that a call sends. None means: no limit of its own, and
+    for `allowed_models` what the gateway's own default says. `budget_shards` spreads a busy tenant's budget over so
+    many items. `version` counts the changes.
+    """
 
     tenant_id: TenantId
     name: str
     cost_centres: tuple[str, ...]
     suspended: bool = False
+    allowed_models: tuple[str, ...] | None = None
+    allowed_model_arns: tuple[str, ...] = ()
+    allowed_operations: tuple[str, ...] | None = None
+    max_output_tokens: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_invocations: int | None = None
+    budget: Budget | None = None
+    cost_centre_budgets: Mapping[str, Budget] = field(default_factory=dict)
+    budget_shards: int = 1
+    unpriced: Unpriced = Unpriced.ALLOW
+    idempotency_seconds: int = 0
+    usage_plan_key: str = ""
+    version: int = 0
+
+    @property
+    def is_limited(self) -> bool:
+        """Does a call of this tenant have to be counted before it is made?"""
+        limits = (self.budget, self.tokens_per_minute, self.concurrent_invocations)
+        return bool(self.cost_centre_budgets) or any(limit is not None for limit in limits)
+
+    def must_allow_model(self, model_id: str, *, by_default: bool) -> None:
+        """Raises Forbidden for a model that the tenant's record, or without one the default, does not allow."""
+        if not self.allows_model(model_id, by_default=by_default):
+            raise Forbidden(
+                "Your tenant may not use this model. See /list_foundation_models.", code="model_not_allowed"
+            )
+
+    def allows_model(self, model_id: str, *, by_default: bool) -> bool:
+        if self.allowed_models is None:
+            return by_default
+        return any(fnmatchcase(model_id, pattern) for pattern in self.allowed_models)
+
+    def must_allow_arn(self, arn: str) -> None:
+        """An ARN can name any model, and any account's bill: only what the record names is allowed."""
+        if not any(fnmatchcase(arn, pattern) for pattern in self.allowed_model_arns):
+            raise Forbidden(
+                "Your tenant may not use this model_arn. Ask the gateway's operators.", code="model_arn_not_allowed"
+            )
+
+    def must_allow_operation(self, operation: str) -> None:
+        if self.allowed_operations is not None and operation not in self.allowed_operations:
+            allowed = ", ".join(self.allowed_operations) or "none"
+            raise Forbidden(
+                f"Your tenant may not make {operation} calls; allowed: {allowed}.", code="operation_not_allowed"
+            )
+
+
+def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
+    """A tenant as the admin API shows it: nothing that is unset, money as decimal strings."""
+    values = {
+        "tenant_id": tenant.tenant_id,
+        "name": tenant.name,
+        "cost_centres": list(tenant.cost_centres),
+        "suspended": tenant.suspended,
+        "allowed_models": None if tenant.allowed_models is None else list(tenant.allowed_models),
+        "allowed_model_arns": list(tenant.allowed_model_arns),
+        "allowed_operations": None if tenant.allowed_operations is None else list(tenant.allowed_operations),
+        "max_output_tokens": tenant.max_output_tokens,
+        "tokens_per_minute": tenant.tokens_per_minute,
+        "concurrent_invocations": tenant.concurrent_invocations,
+        "budget": budget_to_json(tenant.budget) if tenant.budget else None,
+        "cost_centre_budgets": {centre: budget_to_json(b) for centre, b in tenant.cost_centre_budgets.items()},
+        "budget_shards": tenant.budget_shards,
+        "unpriced": tenant.unpriced.value,
+        "idempotency_seconds": tenant.idempotency_seconds,
+        "usage_plan_key": tenant.usage_plan_key,
+        "version": tenant.version,
+    }
+    return {name: value for name, value in values.items() if value not in (None, "", {}, 0) or name == "version"} | {
+        "suspended": tenant.suspended
+    }
+
+
+def budget_to_json(budget: Budget) -> dict[str, Any]:
+    return {"monthly_usd": f"{budget.monthly_usd:f}", "hard": budget.hard, "thresholds": list(budget.thresholds)}
+
+
+def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
+    """The tenant that `tenant_to_json`, or an operator who knows the spec, wrote. The spec has checked the shapes."""
+
+    def several(name: str) -> tuple[str, ...] | None:
+        return None if values.get(name) is None else tuple(values[name])
+
+    return Tenant(
+        tenant_id=TenantId(values["tenant_id"]),
+        name=values.get("name") or values["tenant_id"],
+        cost_centres=several("cost_centres") or (),
+        suspended=bool(values.get("suspended", False)),
+        allowed_models=several("allowed_models"),
+        allowed_model_arns=several("allowed_model_arns") or (),
+        allowed_operations=several("allowed_operations"),
+        max_output_tokens=values.get("max_output_tokens"),
+        tokens_per_minute=values.get("tokens_per_minute"),
+        concurrent_invocations=values.get("concurrent_invocations"),
+        budget=budget_from_json(values["budget"]) if values.get("budget") else None,
+        cost_centre_budgets={c: budget_from_json(b) for c, b in (values.get("cost_centre_budgets") or {}).items()},
+        budget_shards=values.get("budget_shards") or 1,
+        unpriced=Unpriced(values.get("unpriced") or Unpriced.ALLOW),
+        idempotency_seconds=values.get("idempotency_seconds") or 0,
+        usage_plan_key=values.get("usage_plan_key") or "",
+        version=values.get("version") or 0,
+    )
+
+
+def budget_from_json(values: Mapping[str, Any]) -> Budget:
+    thresholds = values.get("thresholds")
+    return Budget(
+        Decimal(str(values["monthly_usd"])),
+        bool(values.get("hard", False)),
+        Budget.thresholds if thresholds is None else tuple(sorted(thresholds)),
+    )
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a tenant, known by the sha256 of its text."""
+    """One key of a tenant, known by the sha256 of its text. A decoy belongs to nobody: whoever shows it found it."""
 
     key_id: KeyId
     tenant_id: TenantId
@@ -38,30 +174,31 @@ class Key:
     created_at: datetime
     expires_at: datetime | None = None
     revoked: bool = False
+    decoy: bool = False
+    last_used: date | None = None
 
     def works(self, now: datetime) -> bool:
-        return not self.revoked and (self.expires_at is None or now < self.expires_at)
+        return not self.revoked and not self.decoy and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True)
 class Caller:
     """Who calls, as the authorizer found: the only source of identity."""
 
-    tenant_id: TenantId
+    tenant: Tenant
     key_id: KeyId
-    cost_centres: tuple[str, ...]
+
+    @property
+    def tenant_id(self) -> TenantId:
+        return self.tenant.tenant_id
 
     def cost_centre(self, named: str | None) -> str:
         """The cost centre to charge. One that the tenant does not own is refused, not ignored."""
         if named is None or named == "":
-            return self.cost_centres[0] if self.cost_centres else self.tenant_id
-        if named not in self.cost_centres:
+            return self.tenant.cost_centres[0] if self.tenant.cost_centres else self.tenant_id
+        if named not in self.tenant.cost_centres:
             raise Forbidden("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
         return named
-
-    def charging(self, cost_centre: str) -> Caller:
-        """The same caller, whose every call is charged to this cost centre."""
-        return replace(self, cost_centres=(cost_centre,))
 
 
 class Tenants(Protocol):

@@ -13,7 +13,7 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
 from gateway.aws.payloads import Payloads
 from gateway.jobs import Ended, Job, JobState, Submission
-from gateway.tenants import Caller
+from gateway.tenants import Caller, tenant_from_json, tenant_to_json
 from gateway.usage import KeyId, RequestId, TenantId, UsageRecord
 
 UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
@@ -45,13 +45,12 @@ class JobTable:
             raise
 
     def message(self, submission: Submission) -> str:
-        caller = submission.caller
         return json.dumps(
             {
                 "request_id": submission.request_id,
-                "tenant_id": caller.tenant_id,
-                "key_id": caller.key_id,
-                "cost_centres": caller.cost_centres,
+                "tenant": tenant_to_json(submission.caller.tenant),
+                "key_id": submission.caller.key_id,
+                "cost_centre": submission.cost_centre,
                 "request": self._payloads.pack(f"requests/{submission.request_id}.json", submission.request),
             }
         )
@@ -59,8 +58,9 @@ class JobTable:
     def submission(self, message: str) -> Submission:
         """What a queue message says. Raises KeyError or ValueError on one that `message` did not make."""
         values = json.loads(message)
-        caller = Caller(TenantId(values["tenant_id"]), KeyId(values["key_id"]), tuple(values["cost_centres"]))
-        return Submission(RequestId(values["request_id"]), caller, self._payloads.unpack(values["request"]))
+        caller = Caller(tenant_from_json(values["tenant"]), KeyId(values["key_id"]))
+        request = self._payloads.unpack(values["request"])
+        return Submission(RequestId(values["request_id"]), caller, values["cost_centre"], request)
 
     def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
         try:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.problems import JSON, Unfit, problem
 from gateway.telemetry import logger
-from gateway.tenants import Caller
-from gateway.usage import KeyId, RequestId, TenantId
+from gateway.tenants import Caller, tenant_from_json
+from gateway.usage import KeyId, RequestId
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -26,8 +26,7 @@ def request_id(app: APIGatewayRestResolver) -> RequestId:
 def caller(app: APIGatewayRestResolver) -> Caller:
     """Who calls, as the authorizer said. Nothing that the client sent takes part."""
     said = app.current_event.request_context.authorizer
-    centres = json.loads(said.get("cost_centres") or "[]")
-    return Caller(TenantId(said["tenant_id"]), KeyId(said["key_id"]), tuple(centres))
+    return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
 
 def received_at(app: APIGatewayRestResolver) -> float:
