@@ -13,8 +13,10 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.errors import NotFound
 from gateway.ledger import SHARDS, Partition, sweep
-from gateway.usage import Outcome, UsageRecord
+from gateway.tenants import Caller, Tenant
+from gateway.usage import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event
@@ -36,6 +38,8 @@ def call(app: Any, body: Any, model_id: str | None = None, *, seconds: float = 6
     assert answer["multiValueHeaders"]["x-request-id"] == [sent["requestContext"]["requestId"]]
     return answer["statusCode"], json.loads(answer["body"])
 
+
+ACME = Caller(Tenant(TenantId("acme"), "Acme", ()), KeyId("k"))
 
 TEXT_MODELS = [
     "amazon.titan-text-express-v1",
@@ -309,7 +313,24 @@ def test_a_call_that_still_runs_polls_as_not_ready_and_for_nobody_else(load: Loa
     own, rival = seen
     assert own == (200, [{"request_id": asked["requestId"]}])
     assert (rival[0], rival[1]["code"]) == (404, "request_not_found")
-    assert call(app, {}, query=asked)[0] == 404  # it was answered in time: nothing is kept
+    with pytest.raises(NotFound):  # it was answered in time: nothing is kept
+        app.poll(
+            asked["requestId"], ACME, app.jobs, app.ledger, app.utc_now() + timedelta(seconds=6), timedelta(hours=1)
+        )
+
+
+def test_an_answer_on_its_way_to_be_kept_is_not_ready_rather_than_unknown(load: Load) -> None:
+    app = load("invoke_model")
+    late = event("/invoke_model", {"inputs": "hello"}, query={"model_id": "amazon.titan-text-express-v1"}, late=28)
+    asked, seen, keep = {"requestId": late["requestContext"]["requestId"]}, [], app.jobs.keep
+
+    def watched(*kept: Any) -> None:
+        seen.append(call(load("invoke_model"), {}, query=asked))
+        keep(*kept)
+
+    app.jobs.keep = watched
+    app.handler(late, context())
+    assert seen == [(200, [{"request_id": asked["requestId"]}])]
 
 
 def work_off(app: Any) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from gateway.usage import UNKNOWN, Outcome, RequestId, TokenUsage, UsageRecord
 Clock = Callable[[], datetime]
 
 
+# A call settles before its answer is kept, so for this long a settled row does not mean that there is none.
+KEPT_WITHIN = timedelta(seconds=5)
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -156,8 +160,12 @@ def poll(
     job = jobs.find(request_id)
     if job is None:
         row = ledger.find(request_id, now)
-        if row is None or row.tenant_id != caller.tenant_id or not row.is_open:
+        if row is None or row.tenant_id != caller.tenant_id:
             raise unknown
+        if row.settled_at is not None:
+            if now - row.settled_at > KEPT_WITHIN:
+                raise unknown
+            return None
         if row.lease_until < now:
             raise GatewayError("The call ended without an answer. Make it again.", code="call_lost", status=500)
         return None
