@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "RESULTS_TABLE": "results",
     "TENANTS_TABLE": "tenants",
     "PAYLOADS_BUCKET": "payloads",
+    "BUDGETS_TABLE": "budgets",
     "LAKE_BUCKET": "lake",
     "USAGE_PLAN_KEY": "0123456789abcdef0123456789abcdef",
     "SAGEMAKER_ENDPOINTS": '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}',
@@ -84,6 +85,12 @@ def make_tables() -> None:
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=text("request_id"),
         KeySchema=[key("request_id", "HASH")],
+    )
+    dynamodb.create_table(
+        TableName="budgets",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=text("pk"),
+        KeySchema=[key("pk", "HASH")],
     )
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="payloads")

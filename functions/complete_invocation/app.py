@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
@@ -17,6 +19,8 @@ from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.catalog import Catalog, Service
 from gateway.invocation import Context, JobBusy, ModelServices, complete, utc_now
 from gateway.jobs import Ended, JobState
+from gateway.metering import Meter
+from gateway.pricing import price_book
 from gateway.settings import seconds_left, settings
 from gateway.telemetry import logger
 from gateway.wire.compat import CompatRequest, translate
@@ -25,6 +29,7 @@ catalog = Catalog.from_json(settings().sagemaker_endpoints)
 seconds = settings().invocation_timeout
 models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
+meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
 jobs = JobTable(
     settings().results_table,
     settings().usage_table,
@@ -69,4 +74,4 @@ def work(message: str, left: float) -> None:
         jobs.finish(job, ended, [], utc_now())
         return
     where = Context(submission.request_id, submission.caller, submission.cost_centre, settings().region, lease)
-    complete(job, translation.calls, where, models, ledger, jobs, translation.answer)
+    complete(job, translation.calls, where, models, meter, jobs, translation.answer)

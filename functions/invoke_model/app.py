@@ -8,6 +8,8 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
+from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
@@ -19,6 +21,8 @@ from gateway.http.resolver import answer, api, body, caller, header, query, rece
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.invocation import Context, ModelServices, invoke, poll, utc_now
 from gateway.jobs import Ended, Submission
+from gateway.metering import Meter
+from gateway.pricing import price_book
 from gateway.settings import seconds_left, settings
 from gateway.tenants import Tenant
 from gateway.usage import RequestId
@@ -31,6 +35,7 @@ catalog = Catalog.from_json(settings().sagemaker_endpoints)
 seconds = settings().invocation_timeout
 models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
+meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
 jobs = JobTable(
     settings().results_table,
     settings().usage_table,
@@ -64,7 +69,7 @@ def invoke_model() -> Response[str]:
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), caller(app), cost_centre, settings().region, lease)
     try:
-        made = translation.answer(invoke(translation.calls, context, models, ledger))
+        made = translation.answer(invoke(translation.calls, context, models, meter))
     except GatewayError as error:
         keep_if_late(Ended.failed(error))
         raise

@@ -1,4 +1,4 @@
-"""SweepOpenRows: settle the rows that nobody came back for, as `unsettled`.
+"""SweepOpenRows: settle the rows that nobody came back for, as `unsettled`, and free what was held for them.
 
 It opens every run of the costs, and runs on its own every five minutes. The leases are those of the real clock: the
 input may name another moment, `asOf`, where it is known that no caller lives (a local stack that was just started).
@@ -7,15 +7,28 @@ input may name another moment, `asOf`, where it is known that no caller lives (a
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.budgets import Hold, sweep_holds
 from gateway.ledger import sweep
+from gateway.metering import charge_for
+from gateway.pricing import price_book
 from gateway.settings import settings
+from gateway.usage import UsageRecord
 
 ledger = DynamoLedger(settings().usage_table)
+accounts = AccountTable(settings().budgets_table)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
-    as_of = event.get("asOf")
-    return {"swept": sweep(ledger, datetime.now(UTC), datetime.fromisoformat(as_of) if as_of else None)}
+    now = datetime.now(UTC)
+    leases_ended_by = datetime.fromisoformat(event["asOf"]) if event.get("asOf") else now
+    swept = sweep(ledger, now, leases_ended_by)
+    return {"swept": swept, "released": sweep_holds(accounts, ledger, charged, now, leases_ended_by)}
+
+
+def charged(hold: Hold, record: UsageRecord) -> Decimal:
+    return charge_for(price_book(), hold, record)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from gateway.catalog import Model
-from gateway.errors import GatewayError, NotFound, UpstreamError
+from gateway.errors import Forbidden, GatewayError, NotFound, UpstreamError
+from gateway.estimates import input_bound, marks_cache
 from gateway.jobs import Ended, Job, Jobs, JobState
 from gateway.ledger import Ledger
-from gateway.tenants import Caller
+from gateway.metering import Bound, Meter, Reserved
+from gateway.tenants import Caller, Tenant
 from gateway.usage import UNKNOWN, Outcome, RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
@@ -19,6 +21,8 @@ Clock = Callable[[], datetime]
 
 # A call settles before its answer is kept, so for this long a settled row does not mean that there is none.
 KEPT_WITHIN = timedelta(seconds=5)
+# What a call of a tenant with a hard limit is given where it names no maximum: without one there is nothing to hold.
+DEFAULT_MAX_OUTPUT = 4096
 
 
 def utc_now() -> datetime:
@@ -30,7 +34,8 @@ class ModelCall:
     """One call of a model, ready to send.
 
     `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON. `image_class` and
-    `input_images` are the parts of its price that only the request tells.
+    `input_images` are the parts of its price that only the request tells. `output_path` says where in the body the
+    maximum of tokens stands, empty where the model makes none or nobody knows; `answers` and `images` how many of them.
     """
 
     model: Model
@@ -40,6 +45,34 @@ class ModelCall:
     inference_component: str = ""
     image_class: str = ""
     input_images: int = 0
+    output_path: tuple[str, ...] = ()
+    answers: int = 1
+    images: int = 0
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most tokens that one answer may have, where the request says so."""
+        place: Any = self.body
+        for name in self.output_path:
+            place = place.get(name) if isinstance(place, Mapping) else None
+        return place if isinstance(place, int) and self.output_path else None
+
+    def with_max_output(self, tokens: int) -> ModelCall:
+        def put(place: Any, path: tuple[str, ...]) -> Any:
+            inside = place if isinstance(place, Mapping) else {}
+            return {**inside, path[0]: put(inside.get(path[0]), path[1:])} if path else tokens
+
+        return replace(self, body=put(self.body, self.output_path))
+
+    @property
+    def bound(self) -> Bound:
+        """The most that the call can use."""
+        if self.images:
+            return Bound(TokenUsage(images=self.images, image_class=self.image_class))
+        most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else max(self.max_output_tokens, 0)
+        made = most * self.answers if self.output_path else 0
+        read = input_bound(self.body) if not self.input_images else 0
+        return Bound(TokenUsage(read, made, input_images=self.input_images), marks_cache(self.body))
 
 
 @dataclass(frozen=True)
@@ -98,14 +131,30 @@ def _attempt(
     return row.settle(Outcome.SUCCEEDED, answer.usage, clock()), answer, None
 
 
-def invoke(calls: Sequence[ModelCall], context: Context, models: Models, ledger: Ledger) -> list[ModelAnswer]:
-    """Make the calls of one request, in order; each is settled before the next begins. Raises UpstreamError."""
+def within(call: ModelCall, tenant: Tenant) -> ModelCall:
+    """The call as the tenant's record lets it be made. Raises Forbidden where it names more tokens than allowed."""
+    asked, most = call.max_output_tokens, tenant.max_output_tokens
+    if not call.output_path:
+        return call
+    if asked is None:
+        hard = any(budget.hard for budget in (tenant.budget, *tenant.cost_centre_budgets.values()) if budget)
+        if most is None and not hard:
+            return call
+        return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
+    if most is not None and asked > most:
+        raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
+    return call
+
+
+def invoke(calls: Sequence[ModelCall], context: Context, models: Models, meter: Meter) -> list[ModelAnswer]:
+    """Make the calls of one request, in order; each is settled before the next begins. Raises GatewayError."""
     answers = []
-    for attempt, call in enumerate(calls, start=1):
-        row = context.open_row(call, attempt)
-        ledger.reserve(row)
-        settled, answer, error = _attempt(call, row, models, context.clock)
-        ledger.settle(settled)
+    tenant = context.caller.tenant
+    for attempt, asked in enumerate(calls, start=1):
+        call = within(asked, tenant)
+        reserved = meter.reserve(tenant, context.open_row(call, attempt), call.bound)
+        settled, answer, error = _attempt(call, reserved.row, models, context.clock)
+        meter.settle(tenant, reserved, settled)
         if error or answer is None:
             raise error or AssertionError("a call ends with an answer or an error")
         answers.append(answer)
@@ -121,21 +170,27 @@ def complete(
     calls: Sequence[ModelCall],
     context: Context,
     models: Models,
-    ledger: Ledger,
+    meter: Meter,
     jobs: Jobs,
     answer_of: Callable[[Sequence[ModelAnswer]], Any],
 ) -> Ended:
     """Make the calls of a claimed job, and end it together with the settlement of all its rows."""
     answers: list[ModelAnswer] = []
-    settled: list[UsageRecord] = []
+    made: list[tuple[Reserved, UsageRecord]] = []
+    tenant = context.caller.tenant
     ended: Ended | None = None
-    for number, call in enumerate(calls):
-        row = context.open_row(call, job.attempts - len(calls) + number + 1)
-        ledger.reserve(row)
-        record, answer, error = _attempt(call, row, models, context.clock)
-        settled.append(record)
-        if error or answer is None:
-            ended = Ended.failed(error or GatewayError("The call had no answer."))
+    for number, asked in enumerate(calls):
+        try:
+            call = within(asked, tenant)
+            row = context.open_row(call, job.attempts - len(calls) + number + 1)
+            reserved = meter.reserve(tenant, row, call.bound)
+        except GatewayError as error:
+            ended = Ended.failed(error)
+            break
+        record, answer, refused = _attempt(call, reserved.row, models, context.clock)
+        made.append((reserved, record))
+        if refused or answer is None:
+            ended = Ended.failed(refused or GatewayError("The call had no answer."))
             break
         answers.append(answer)
     if ended is None:
@@ -143,7 +198,9 @@ def complete(
             ended = Ended(body=answer_of(answers))
         except GatewayError as error:
             ended = Ended.failed(error)
-    jobs.finish(job, ended, settled, context.clock())
+    if jobs.finish(job, ended, [record for _, record in made], context.clock()):
+        for reserved, record in made:
+            meter.book_hold(tenant, reserved, record)
     return ended
 
 

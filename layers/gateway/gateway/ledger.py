@@ -59,6 +59,9 @@ class Ledger(Protocol):
     def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         """A tenant's rows that started in [start, end)."""
 
+    def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
+        """One row, as it is now."""
+
     def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
         """The newest attempt of a request that started in the hour of `near` or the one before."""
 
@@ -91,6 +94,9 @@ class InMemoryLedger:
     def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         rows = sorted(self.rows.values(), key=lambda r: r.started_at)
         return (r for r in rows if r.tenant_id == tenant_id and start <= r.started_at < end)
+
+    def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
+        return self.rows.get((request_id, attempt))
 
     def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
         rows = [r for r in self.rows.values() if r.request_id == request_id]

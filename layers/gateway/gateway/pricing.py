@@ -126,6 +126,18 @@ class PriceBook:
             used.append(price)
         return Charge(costs[True], costs[False], tuple(used))
 
+    def dearest(self, unit: str, region: str, on: date) -> Decimal:
+        """The dearest price of one of a unit in a region, whatever the model; of all image classes for an image."""
+        kind = unit.partition(":")[0]
+        return max(
+            (
+                price.of(1)
+                for price in self.prices()
+                if price.region == region and price.unit.partition(":")[0] == kind and price.effective_from <= on
+            ),
+            default=ZERO,
+        )
+
     def charge_record(self, record: UsageRecord) -> Charge | None:
         """What a ledger row costs: nothing where it used nothing, None where its usage or its price is not known."""
         if record.outcome is Outcome.FAILED:

@@ -42,6 +42,10 @@ class Settings:
         return self._need("TENANTS_TABLE")
 
     @property
+    def budgets_table(self) -> str:
+        return self._need("BUDGETS_TABLE")
+
+    @property
     def payloads_bucket(self) -> str:
         return self._need("PAYLOADS_BUCKET")
 

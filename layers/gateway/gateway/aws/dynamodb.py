@@ -16,6 +16,7 @@ from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsa
 
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
 _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
+
 _serialize = TypeSerializer().serialize
 
 
@@ -47,9 +48,12 @@ def conditional(error: ClientError) -> bool:
     return bool(error.response["Error"]["Code"] == "ConditionalCheckFailedException")
 
 
-def row_key(record: UsageRecord) -> dict[str, Any]:
-    partition = Partition.of(record)
-    return attributes({"pk": _pk(partition), "sk": f"{record.request_id}#{record.attempt:04d}"})
+def row_key(partition: Partition, request_id: str, attempt: int) -> dict[str, Any]:
+    return attributes({"pk": _pk(partition), "sk": f"{request_id}#{attempt:04d}"})
+
+
+def _key_of(record: UsageRecord) -> dict[str, Any]:
+    return row_key(Partition.of(record), record.request_id, record.attempt)
 
 
 def _pk(partition: Partition) -> str:
@@ -61,7 +65,7 @@ def _tenant_day(tenant_id: str, day: datetime) -> str:
 
 
 def _to_row(record: UsageRecord, retention: timedelta) -> dict[str, Any]:
-    return row_key(record) | attributes(
+    return _key_of(record) | attributes(
         {
             "request_id": record.request_id,
             "attempt": record.attempt,
@@ -116,7 +120,7 @@ def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:
     kept["settled_at"] = instant(settled.settled_at or settled.started_at)
     return {
         "TableName": table,
-        "Key": row_key(settled),
+        "Key": _key_of(settled),
         "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in kept)} REMOVE open_shard",
         "ConditionExpression": "#outcome = :open",
         "ExpressionAttributeNames": {f"#{name}": name for name in kept},
@@ -178,6 +182,13 @@ class DynamoLedger:
             )
             yield from (record for record in map(_from_row, rows) if record.started_at < end)
             day += timedelta(days=1)
+
+    def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
+        partition = Partition(started_at.astimezone(UTC).strftime("%Y-%m-%dT%H"), shard_of(request_id))
+        found = self._dynamodb.get_item(
+            TableName=self.table, Key=row_key(partition, request_id, attempt), ConsistentRead=True
+        )
+        return _from_row(found["Item"]) if "Item" in found else None
 
     def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
         for hour in (near, near - timedelta(hours=1)):

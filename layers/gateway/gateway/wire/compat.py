@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from gateway.catalog import Catalog, Model, Service
@@ -132,6 +133,8 @@ class TextShape:
     ids: re.Pattern[str]
     body: Callable[[Any, Json], Json]
     text: Callable[[Json], Any]
+    output: tuple[str, ...] = ("max_tokens",)  # where its body says how many tokens it may make
+    answers: str = ""  # where its body says how many answers
     lists: bool = False  # does its own body take a list of messages?
 
 
@@ -140,20 +143,41 @@ _TEXT = (
         re.compile(r"amazon\.titan-t"),
         lambda inputs, parameters: {"inputText": inputs, "textGenerationConfig": parameters},
         lambda body: body["results"][0]["outputText"],
+        ("textGenerationConfig", "maxTokenCount"),
     ),
-    TextShape(re.compile(r"anthropic\.claude-(v1|v2|instant)"), _claude_v2, lambda body: body["completion"]),
+    TextShape(
+        re.compile(r"anthropic\.claude-(v1|v2|instant)"),
+        _claude_v2,
+        lambda body: body["completion"],
+        ("max_tokens_to_sample",),
+    ),
     TextShape(re.compile(r"anthropic\."), _claude, _claude_text, lists=True),
     TextShape(
-        re.compile(r"ai21\.jamba"), _jamba, lambda body: body["choices"][0]["message"]["content"] or "", lists=True
+        re.compile(r"ai21\.jamba"),
+        _jamba,
+        lambda body: body["choices"][0]["message"]["content"] or "",
+        answers="n",
+        lists=True,
     ),
-    TextShape(re.compile(r"ai21\.j"), _prompt, lambda body: body["completions"][0]["data"]["text"]),
-    TextShape(re.compile(r"cohere\.command-(text|light)"), _prompt, lambda body: body["generations"][0]["text"]),
+    TextShape(
+        re.compile(r"ai21\.j"),
+        _prompt,
+        lambda body: body["completions"][0]["data"]["text"],
+        ("maxTokens",),
+        answers="numResults",
+    ),
+    TextShape(
+        re.compile(r"cohere\.command-(text|light)"),
+        _prompt,
+        lambda body: body["generations"][0]["text"],
+        answers="num_generations",
+    ),
     TextShape(
         re.compile(r"cohere\.command-r"),
         lambda inputs, parameters: {"message": inputs, **parameters},
         lambda body: body["text"],
     ),
-    TextShape(re.compile(r"meta\."), _prompt, lambda body: body["generation"]),
+    TextShape(re.compile(r"meta\."), _prompt, lambda body: body["generation"], ("max_gen_len",)),
     TextShape(
         re.compile(r"mistral\.(mistral-7b|mixtral|mistral-large-2402|mistral-small-2402)"),
         _prompt,
@@ -166,7 +190,9 @@ def _text(model: Model, inputs: Any, parameters: Json, additional: Json) -> Tran
     shape = next((shape for shape in _TEXT if shape.ids.match(model.base)), None)
     if shape is None or not (isinstance(inputs, str) or (shape.lists and isinstance(inputs, list))):
         return _converse(model, inputs, *_as_converse(parameters, additional))
-    call = ModelCall(model, "text", "InvokeModel", shape.body(inputs, parameters))
+    body = shape.body(inputs, parameters)
+    answers = _number(body.get(shape.answers), 1)
+    call = ModelCall(model, "text", "InvokeModel", body, output_path=shape.output, answers=max(answers, 1))
     return Translation((call,), lambda bodies: {"generated_text": shape.text(bodies[0])})
 
 
@@ -221,7 +247,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json) -> 
         body["inferenceConfig"] = inference
     if additional:
         body["additionalModelRequestFields"] = additional
-    call = ModelCall(model, "text", "Converse", body)
+    call = ModelCall(model, "text", "Converse", body, output_path=("inferenceConfig", "maxTokens"))
     return Translation((call,), lambda bodies: {"generated_text": _converse_text(bodies[0])})
 
 
@@ -304,7 +330,8 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
 
 
 def _number(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    """A number of a request, rounded up; what is none counts as the default and is the model's to refuse."""
+    return ceil(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
 def _stability_class(body: Json) -> str:
@@ -322,7 +349,10 @@ def _titan_class(body: Json) -> str:
 
 
 def _image_call(model: Model, request: CompatRequest, body: Json, price_class: str, name: str) -> Translation:
-    call = ModelCall(model, request.operation, "InvokeModel", body, image_class=price_class)
+    config = body.get("imageGenerationConfig") or {}
+    asked = body.get("samples") if name == "artifacts" else isinstance(config, dict) and config.get("numberOfImages")
+    images = max(_number(asked, 1), 1)
+    call = ModelCall(model, request.operation, "InvokeModel", body, image_class=price_class, images=images)
     return Translation(
         (call,), lambda bodies: {name: _artifacts(bodies[0]) if name == "artifacts" else bodies[0]["images"]}
     )

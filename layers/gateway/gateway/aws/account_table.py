@@ -1,0 +1,230 @@
+"""Accounts in DynamoDB: an item per tenant, month and shard, changed by one conditional update at a time.
+
+A hold is an entry of the item's map `holds`, so taking room and booking a charge are each one atomic write that cannot
+happen twice, and `size(holds)` counts the calls that run. The item stays small: an entry lives as long as its call.
+Money is kept in whole 10^-12 USD, the smallest part that a price has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+from gateway.aws.dynamodb import attributes, conditional, instant, moment
+from gateway.budgets import Account, AccountId, Booked, Hold, Limits, minute_of, month_of
+from gateway.errors import GatewayError
+from gateway.pricing import SCALE, ZERO
+from gateway.usage import RequestId, TenantId
+
+KEPT = timedelta(days=400)
+_plain = TypeDeserializer().deserialize
+
+
+def _whole(usd: Decimal) -> int:
+    """USD in the table's unit; a part of a limit that is finer than it is no room."""
+    return int(usd.scaleb(SCALE).to_integral_value(ROUND_FLOOR))
+
+
+def _usd(whole: Decimal) -> Decimal:
+    return whole.scaleb(-SCALE)
+
+
+_COMMITTED, _SPENT = "committed@", "spent@"  # and a cost centre: its sums beside the tenant's
+
+
+class AccountTable:
+    """`gateway.budgets.Accounts` in one table."""
+
+    def __init__(self, table: str):
+        self.table = table
+        self._dynamodb = client("dynamodb")
+
+    def account(self, account: AccountId) -> Account:
+        found = self._dynamodb.get_item(TableName=self.table, Key=_key(account), ConsistentRead=True)
+        return _account(account, found.get("Item") or {})
+
+    def hold(self, hold: Hold, limits: Limits) -> None:
+        for _ in range(20):
+            found = self._take(hold, limits)
+            if found is None:
+                return
+            account = _account(hold.account, found)
+            if hold.name in account.holds:  # a write whose answer was lost, retried by boto3
+                return
+            if not found:
+                self._open(hold.account)
+            elif refusal := account.refusal(hold, limits):
+                raise refusal
+            elif account.minute != minute_of(hold.started_at):
+                self._next_minute(hold.account, account.minute, minute_of(hold.started_at))
+        message = "Too many calls of your tenant begin at once. Try again."
+        raise GatewayError(message, code="too_many_invocations", status=429, retry_after=1)
+
+    def _take(self, hold: Hold, limits: Limits) -> dict[str, Any] | None:
+        """Take the room; where the account as it is forbids that, that account."""
+        try:
+            self._dynamodb.update_item(**self._taking(hold, limits))
+        except ClientError as error:
+            if not conditional(error):
+                raise
+            return dict(error.response.get("Item") or {})
+        return None
+
+    def _taking(self, hold: Hold, limits: Limits) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            ":zero": 0,
+            ":amount": _whole(hold.amount),
+            ":tokens": hold.tokens,
+            ":minute": minute_of(hold.started_at),
+            ":hold": _hold_to_map(hold),
+        }
+        conditions = ["attribute_exists(holds)", "attribute_not_exists(holds.#hold)", "current_minute = :minute"]
+        if limits.usd is not None:
+            values[":room"] = _whole(limits.usd - hold.amount)
+            conditions.append("committed <= :room")
+        if limits.centre_usd is not None:
+            values[":centre_room"] = _whole(limits.centre_usd - hold.amount)
+            room_of_a_new_centre = "" if limits.centre_usd < hold.amount else "attribute_not_exists(#centre) OR "
+            conditions.append(f"({room_of_a_new_centre}#centre <= :centre_room)")
+        if limits.calls is not None:
+            values[":calls"] = limits.calls
+            conditions.append("size(holds) < :calls")
+        if limits.tokens is not None:
+            values[":token_room"] = limits.tokens - hold.tokens
+            conditions.append("minute_tokens <= :token_room")
+        return {
+            "TableName": self.table,
+            "Key": _key(hold.account),
+            "UpdateExpression": (
+                "SET holds.#hold = :hold, committed = committed + :amount, minute_tokens = minute_tokens + :tokens, "
+                "#centre = if_not_exists(#centre, :zero) + :amount"
+            ),
+            "ConditionExpression": " AND ".join(conditions),
+            "ExpressionAttributeNames": {"#hold": hold.name, "#centre": _COMMITTED + hold.cost_centre},
+            "ExpressionAttributeValues": attributes(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+
+    def _open(self, account: AccountId) -> None:
+        """A tenant's first call of the month."""
+        first = {
+            "committed": 0,
+            "spent": 0,
+            "holds": {},
+            "current_minute": "",
+            "minute_tokens": 0,
+            "tenant_id": account.tenant_id,
+            "month": account.month,
+            "shard": account.shard,
+            "expires_at": int((datetime.now(UTC) + KEPT).timestamp()),
+        }
+        self._conditionally(
+            self._dynamodb.put_item,
+            Item=_key(account) | attributes(first),
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+
+    def _next_minute(self, account: AccountId, before: str, minute: str) -> None:
+        self._conditionally(
+            self._dynamodb.update_item,
+            Key=_key(account),
+            UpdateExpression="SET current_minute = :minute, minute_tokens = :zero",
+            ConditionExpression="current_minute = :before",
+            ExpressionAttributeValues=attributes({":minute": minute, ":before": before, ":zero": 0}),
+        )
+
+    def _conditionally(self, write: Any, **request: Any) -> None:
+        """A write that somebody else may have made just now."""
+        try:
+            write(TableName=self.table, **request)
+        except ClientError as error:
+            if not conditional(error):
+                raise
+
+    def book(self, hold: Hold, charge: Decimal) -> Booked | None:
+        names = {"#hold": hold.name, "#centre": _COMMITTED + hold.cost_centre, "#spent": _SPENT + hold.cost_centre}
+        values = {":delta": _whole(charge - hold.amount), ":charge": _whole(charge), ":zero": 0}
+        try:
+            updated = self._dynamodb.update_item(
+                TableName=self.table,
+                Key=_key(hold.account),
+                UpdateExpression=(
+                    "SET committed = committed + :delta, spent = spent + :charge, #centre = #centre + :delta, "
+                    "#spent = if_not_exists(#spent, :zero) + :charge REMOVE holds.#hold"
+                ),
+                ConditionExpression="attribute_exists(holds.#hold)",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=attributes(
+                    {":delta": _whole(charge - hold.amount), ":charge": _whole(charge), ":zero": 0}
+                ),
+                ReturnValues="ALL_NEW",
+            )
+        except ClientError as error:
+            if conditional(error):
+                return None
+            raise
+        after = _account(hold.account, updated["Attributes"])
+        return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), charge)
+
+    def expired(self, now: datetime, leases_ended_by: datetime) -> Iterator[Hold]:
+        months = {month_of(now), month_of(now.replace(day=1) - timedelta(days=1))}
+        pages = self._dynamodb.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
+        for page in pages:
+            for item in page["Items"]:
+                if item["month"]["S"] in months:
+                    of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]))
+                    yield from (
+                        hold for hold in _account(of, item).holds.values() if hold.lease_until < leases_ended_by
+                    )
+
+
+def _key(account: AccountId) -> dict[str, Any]:
+    return attributes({"pk": f"{account.tenant_id}#{account.month}#{account.shard:02d}"})
+
+
+def _hold_to_map(hold: Hold) -> dict[str, Any]:
+    return {
+        "request_id": hold.request_id,
+        "attempt": hold.attempt,
+        "cost_centre": hold.cost_centre,
+        "amount": _whole(hold.amount),
+        "tokens": hold.tokens,
+        "started_at": instant(hold.started_at),
+        "lease_until": instant(hold.lease_until),
+    }
+
+
+def _account(of: AccountId, item: Mapping[str, Any]) -> Account:
+    plain = {name: _plain(value) for name, value in item.items()}
+    holds = {
+        name: Hold(
+            RequestId(held["request_id"]),
+            int(held["attempt"]),
+            of,
+            held["cost_centre"],
+            _usd(held["amount"]),
+            int(held["tokens"]),
+            moment(held["started_at"]),
+            moment(held["lease_until"]),
+        )
+        for name, held in plain.get("holds", {}).items()
+    }
+    return Account(
+        committed=_usd(plain.get("committed", ZERO)),
+        spent=_usd(plain.get("spent", ZERO)),
+        centres_committed=_centres(plain, _COMMITTED),
+        centres_spent=_centres(plain, _SPENT),
+        holds=holds,
+        minute=plain.get("current_minute", ""),
+        minute_tokens=int(plain.get("minute_tokens", 0)),
+    )
+
+
+def _centres(plain: Mapping[str, Any], prefix: str) -> dict[str, Decimal]:
+    return {name.removeprefix(prefix): _usd(amount) for name, amount in plain.items() if name.startswith(prefix)}

@@ -1,0 +1,345 @@
+"""A hard budget is passed by nothing: held before, booked after, once; by both accounts alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.aws.account_table import AccountTable
+from gateway.budgets import (
+    AccountId,
+    Accounts,
+    Booked,
+    Crossing,
+    Hold,
+    InMemoryAccounts,
+    Limits,
+    crossings,
+    month_of,
+    next_month,
+    sweep_holds,
+)
+from gateway.catalog import Model, Service
+from gateway.errors import Forbidden, GatewayError, UpstreamError
+from gateway.invocation import Context, ModelAnswer, ModelCall, invoke
+from gateway.ledger import InMemoryLedger, sweep
+from gateway.metering import Meter, charge_for
+from gateway.pricing import PriceBook, read_prices
+from gateway.tenants import Budget, Caller, Tenant, Unpriced
+from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
+
+NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
+ACME = AccountId(TenantId("acme"), "2026-11")
+BOOK = PriceBook(
+    read_prices(
+        [
+            "model_id,region,tier,unit,usd,per,effective_from,source",
+            "m,us-east-1,default,input_tokens,1,1000000,2026-01-01,x",
+            "m,us-east-1,default,output_tokens,10,1000000,2026-01-01,x",
+            "m,us-east-1,default,cache_write_5m_tokens,1.25,1000000,2026-01-01,x",
+            "dear,us-east-1,default,output_tokens,100,1000000,2026-01-01,x",
+        ]
+    )
+)
+
+
+@pytest.fixture(params=["in memory", "dynamodb"])
+def accounts(request: pytest.FixtureRequest) -> Iterator[Accounts]:
+    if request.param == "in memory":
+        yield InMemoryAccounts()
+    else:
+        request.getfixturevalue("aws")
+        yield AccountTable("budgets")
+
+
+def hold(name: str = "r1", amount: str = "1", centre: str = "research", tokens: int = 10, at: datetime = NOW) -> Hold:
+    return Hold(RequestId(name), 1, ACME, centre, Decimal(amount), tokens, at, at + timedelta(minutes=5))
+
+
+def test_room_is_taken_until_it_is_booked(accounts: Accounts) -> None:
+    limits = Limits(usd=Decimal("2.5"))
+    accounts.hold(hold("r1"), limits)
+    accounts.hold(hold("r2"), limits)
+    with pytest.raises(GatewayError) as refused:
+        accounts.hold(hold("r3"), limits)
+    assert (refused.value.status, refused.value.code) == (429, "budget_exceeded")
+    for said in ("limit 2.5 USD", "spent 0", "held 2", "2026-12-01T00:00:00Z"):
+        assert said in refused.value.message
+    booked = accounts.book(hold("r1"), Decimal("0.25"))
+    assert booked == Booked(Decimal("0.25"), Decimal("0.25"), Decimal("0.25"))
+    accounts.hold(hold("r3"), limits)
+    account = accounts.account(ACME)
+    assert (account.committed, account.spent, sorted(account.holds)) == (
+        Decimal("2.25"),
+        Decimal("0.25"),
+        ["r2#1", "r3#1"],
+    )
+
+
+def test_a_hold_fits_to_the_last_digit(accounts: Accounts) -> None:
+    limits = Limits(usd=Decimal("0.000000000003"))
+    for name in ("a", "b", "c"):
+        accounts.hold(hold(name, "0.000000000001"), limits)
+    with pytest.raises(GatewayError):
+        accounts.hold(hold("d", "0.000000000001"), limits)
+
+
+def test_a_hold_is_booked_once_and_taken_once(accounts: Accounts) -> None:
+    accounts.hold(hold(), Limits())
+    accounts.hold(hold(), Limits())
+    assert accounts.book(hold(), Decimal(1))
+    assert accounts.book(hold(), Decimal(1)) is None
+    assert (accounts.account(ACME).spent, accounts.account(ACME).committed) == (Decimal(1), Decimal(1))
+
+
+def test_a_cost_centre_has_room_of_its_own(accounts: Accounts) -> None:
+    limits = Limits(usd=Decimal(10), centre_usd=Decimal(1))
+    accounts.hold(hold("r1", centre="research"), limits)
+    accounts.hold(hold("r2", centre="ops"), limits)
+    with pytest.raises(GatewayError, match="cost centre's monthly budget"):
+        accounts.hold(hold("r3", centre="ops"), limits)
+    with pytest.raises(GatewayError, match="cost centre's monthly budget"):
+        accounts.hold(hold("r4", "1.1", centre="new"), limits)
+
+
+def test_calls_at_once_are_counted_while_they_run(accounts: Accounts) -> None:
+    limits = Limits(calls=2)
+    for name in ("r1", "r2"):
+        accounts.hold(hold(name), limits)
+    with pytest.raises(GatewayError) as refused:
+        accounts.hold(hold("r3"), limits)
+    assert (refused.value.code, refused.value.retry_after) == ("too_many_invocations", 1)
+    accounts.book(hold("r1"), Decimal(0))
+    accounts.hold(hold("r3"), limits)
+
+
+def test_tokens_are_counted_by_the_minute(accounts: Accounts) -> None:
+    limits = Limits(tokens=25)
+    for name in ("r1", "r2"):
+        accounts.hold(hold(name), limits)
+    with pytest.raises(GatewayError) as refused:
+        accounts.hold(hold("r3"), limits)
+    assert (refused.value.code, refused.value.retry_after) == ("too_many_tokens", 30)
+    accounts.hold(hold("r3", at=NOW + timedelta(minutes=1)), limits)
+
+
+def test_200_at_once_take_no_more_than_there_is(aws: None) -> None:
+    """moto is not atomic under threads, so its writes are made one by one; their interleaving is what is tried."""
+    accounts, taken, turn = AccountTable("budgets"), [], threading.Lock()
+    real = accounts._dynamodb
+
+    class OneByOne:
+        def __getattr__(self, name: str) -> Any:
+            def call(**request: Any) -> Any:
+                with turn:
+                    return getattr(real, name)(**request)
+
+            return call
+
+    accounts._dynamodb = OneByOne()
+
+    def take(number: int) -> None:
+        with suppress(GatewayError):
+            accounts.hold(hold(f"r{number}"), Limits(usd=Decimal(20)))
+            taken.append(number)
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(take, range(200)))
+    assert len(taken) == 20
+
+
+@pytest.mark.parametrize(
+    ("spent", "charge", "passed"),
+    [("49.9", "1", []), ("50", "1", [50]), ("100", "60", [50, 80, 100]), ("100.5", "0.6", [100]), ("120", "1", [])],
+)
+def test_a_threshold_is_passed_by_one_charge(spent: str, charge: str, passed: list[int]) -> None:
+    tenant = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(100)))
+    booked = Booked(Decimal(spent), Decimal(spent), Decimal(charge))
+    found = list(crossings(tenant, hold(), booked))
+    assert [crossing.threshold for crossing in found] == passed
+    assert all(crossing.limit == 100 and crossing.cost_centre == "" for crossing in found)
+
+
+def test_budgets_are_new_each_month() -> None:
+    assert month_of(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == "2026-12"
+    assert next_month(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_a_budget_spread_over_shards_never_adds_up_to_more() -> None:
+    tenant = Tenant(TenantId("a"), "A", (), budget=Budget(Decimal(1), hard=True), budget_shards=3)
+    part = Limits.of(tenant, "c").usd
+    assert part is not None
+    assert part * 3 <= 1
+
+
+# ----------------------------------------------------------------------------------------- whole calls, with crashes
+
+MODEL = Model(ModelId("m"), Service.BEDROCK, "m", "m", "m")
+
+
+class Crash(BaseException):
+    """The process is gone: nothing after this runs."""
+
+
+class Scripted:
+    """A model that does as it is told: `tokens` made, or an error, or a crash before or after it ran."""
+
+    def __init__(self, script: Iterator[str]):
+        self.script = script
+
+    def call(self, made: ModelCall) -> ModelAnswer:
+        what = next(self.script)
+        if what == "crash":
+            raise Crash
+        if what == "refuse":
+            raise UpstreamError("no", code="model_throttled", status=429, error_type="ThrottlingException")
+        if what == "lost":
+            raise UpstreamError("no", code="model_timeout", status=408, error_type="ReadTimeout", ran=True)
+        asked = made.max_output_tokens
+        assert asked is not None
+        return ModelAnswer(
+            {}, TokenUsage(input_tokens=len(made.body["prompt"]), output_tokens=asked * int(what) // 100)
+        )
+
+
+def made_by(tenant: Tenant, meter: Meter, model: Scripted, number: int, tokens: int, ledger_crash: str = "") -> str:
+    call = ModelCall(MODEL, "text", "InvokeModel", {"prompt": "x" * 50, "max": tokens}, output_path=("max",))
+    context = Context(
+        RequestId(f"r{number}"),
+        Caller(tenant, KeyId("k")),
+        "research",
+        "us-east-1",
+        NOW + timedelta(minutes=5),
+        lambda: NOW,
+    )
+    try:
+        invoke([call], context, model, meter)
+    except Crash:
+        return "crashed"
+    except GatewayError as error:
+        return error.code
+    return "ok"
+
+
+class Crashing:
+    """A store that crashes its process before or after a write, as it is told."""
+
+    def __init__(self, real: Any, plan: Iterator[str]):
+        self.real, self.plan = real, plan
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self.real, name)
+        if name not in ("hold", "book", "reserve", "settle"):
+            return real
+
+        def write(*given: Any) -> Any:
+            fate = next(self.plan, "")
+            if fate == "before":
+                raise Crash
+            done = real(*given)
+            if fate == "after":
+                raise Crash
+            return done
+
+        return write
+
+
+fates = st.lists(st.sampled_from(["", "", "", "", "before", "after"]), max_size=12)
+steps = st.tuples(st.integers(1, 4000), st.sampled_from(["0", "37", "100", "refuse", "lost", "crash"]), fates)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(steps, max_size=25), st.decimals("0", "0.3", places=4))
+def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
+    plan: list[tuple[int, str, list[str]]], limit: Decimal
+) -> None:
+    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Crossing]()
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(limit, hard=True))
+    for number, (tokens, what, doom) in enumerate(plan):
+        fate = iter(doom)
+        meter = Meter(Crashing(ledger, fate), Crashing(accounts, fate), lambda: BOOK, warned.append)
+        made_by(tenant, meter, Scripted(iter([what])), number, tokens)
+        account = accounts.account(ACME)
+        assert account.spent <= account.committed <= limit
+    later = NOW + timedelta(hours=1)
+    sweep(ledger, later)
+    sweep_holds(accounts, ledger, lambda held, row: charge_for(BOOK, held, row), later)
+    account = accounts.account(ACME)
+    charges = [BOOK.charge_record(row) for row in ledger.rows.values()]
+    assert account.holds == {}
+    assert account.committed == account.spent == sum(charge.cost for charge in charges if charge)
+    assert account.spent <= limit
+    assert len({crossing.threshold for crossing in warned}) == len(warned)
+
+
+def test_a_call_that_does_not_fit_is_neither_made_nor_written() -> None:
+    ledger, accounts = InMemoryLedger(), InMemoryAccounts()
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal("0.00001"), hard=True))
+    meter = Meter(ledger, accounts, lambda: BOOK, lambda _: None)
+    assert made_by(tenant, meter, Scripted(iter([])), 1, 4000) == "budget_exceeded"
+    assert ledger.rows == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "spent"),
+    [(Unpriced.BLOCK, "model_unpriced", "0"), (Unpriced.PARK, "ok", "0.1"), (Unpriced.ALLOW, "ok", "0")],
+)
+def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced, outcome: str, spent: str) -> None:
+    accounts = InMemoryAccounts()
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(10), hard=True), unpriced=policy)
+    book = PriceBook(price for price in BOOK.prices() if price.model_id == "dear")
+    meter = Meter(InMemoryLedger(), accounts, lambda: book, lambda _: None)
+    assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
+    assert accounts.account(ACME).spent == Decimal(spent)
+
+
+def test_a_tenant_without_limits_costs_no_account() -> None:
+    class Untouched:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"{name} was called")
+
+        def __call__(self) -> PriceBook:
+            raise AssertionError("the prices were read")
+
+    untouched: Any = Untouched()
+
+    meter = Meter(InMemoryLedger(), untouched, untouched, lambda _: None)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",))
+    assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == "ok"
+
+
+def test_more_tokens_than_the_record_allows_are_refused_and_fewer_are_put_in() -> None:
+    seen: list[int | None] = []
+
+    class Watching(Scripted):
+        def call(self, made: ModelCall) -> ModelAnswer:
+            seen.append(made.max_output_tokens)
+            return super().call(made)
+
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), max_output_tokens=100)
+    meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: BOOK, lambda _: None)
+    assert made_by(tenant, meter, Watching(iter([])), 1, 101) == "max_tokens_not_allowed"
+    call = ModelCall(MODEL, "text", "InvokeModel", {"prompt": "x"}, output_path=("config", "max"))
+    context = Context(RequestId("r2"), Caller(tenant, KeyId("k")), "research", "us-east-1", NOW, lambda: NOW)
+    invoke([call], context, Watching(iter(["100"])), meter)
+    assert seen == [100]
+
+
+def test_forbidden_is_what_a_blocked_model_says() -> None:
+    meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: BOOK, lambda _: None)
+    tenant = replace(Tenant(TenantId("acme"), "Acme", ()), unpriced=Unpriced.BLOCK)
+    call = ModelCall(
+        replace(MODEL, id=ModelId("unheard-of")), "text", "InvokeModel", {"prompt": "x"}, output_path=("max",)
+    )
+    with pytest.raises(Forbidden):
+        meter.quote(tenant, "unheard-of", "us-east-1", call.bound, NOW)
