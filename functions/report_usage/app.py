@@ -1,4 +1,4 @@
-"""GET /usage: what the caller has used and what it cost, straight from the ledger."""
+"""What the caller has used (GET /usage), has left (GET /budget), and would pay (POST /quote)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
+from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.http.resolver import answer, api, caller, query
-from gateway.http.schemas import ReportUsageParametersQuery
+from gateway.budgets import BudgetState, month_of, next_month, states
+from gateway.catalog import Catalog
+from gateway.http.resolver import answer, api, body, caller, header, query
+from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing import price_book
+from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, money, span
 from gateway.settings import settings
+from gateway.wire.compat import CompatRequest, flag, translate
 
 app = api()
+catalog = Catalog.from_json(settings().sagemaker_endpoints)
 ledger = DynamoLedger(settings().usage_table)
+accounts = AccountTable(settings().budgets_table)
 
 
 @app.get("/usage")
@@ -34,6 +41,50 @@ def report_usage() -> Response[str]:
         "lines": [{"key": key, "totals": as_json(totals)} for key, totals in lines.items()],
     }
     return answer(app, report)
+
+
+@app.get("/budget")
+def report_budget() -> Response[str]:
+    now, tenant = datetime.now(UTC), caller(app).tenant
+    lines = [budget_line(state, now) for state in states(tenant, accounts, now)]
+    resets_at = f"{next_month(now):%Y-%m-%dT%H:%M:%SZ}"
+    return answer(
+        app, {"tenant_id": tenant.tenant_id, "month": month_of(now), "resets_at": resets_at, "budgets": lines}
+    )
+
+
+@app.post("/quote")
+def quote_invocation() -> Response[str]:
+    asked, sent = query(app, QuoteInvocationParametersQuery), body(app, InvokeModelRequest)
+    operation = (header(app, "type") or "text").lower()
+    request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
+    translation = translate(request, catalog)
+    tenant = caller(app).tenant
+    tenant.must_allow(operation, asked.model_id or "", asked.model_arn, by_default=settings().allow_unlisted_models)
+    cost_centre, now = caller(app).cost_centre(header(app, "team_id")), datetime.now(UTC)
+    quote = quoted(translation.calls, tenant, cost_centre, settings().region, price_book(), accounts, now)
+    return answer(app, quote_as_json(asked.model_id or "", quote))
+
+
+def budget_line(state: BudgetState, now: datetime) -> dict[str, Any]:
+    whose = {"scope": "cost_centre", "cost_centre": state.cost_centre} if state.cost_centre else {"scope": "tenant"}
+    runs_out_on = state.runs_out_on(now)
+    limit = state.budget.monthly_usd
+    amounts = {
+        "monthly_usd": limit,
+        "spent": state.spent,
+        "held": state.held,
+        "available": limit - state.spent - state.held,
+    }
+    line = whose | {"hard": state.budget.hard} | {name: money(amount) for name, amount in amounts.items()}
+    return line | ({"runs_out_on": runs_out_on.isoformat()} if runs_out_on else {})
+
+
+def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:
+    used = {"input_tokens": quote.input_tokens, "output_tokens": quote.output_tokens, "images": quote.images}
+    cost = {} if quote.most_usd is None else {"most_usd": money(quote.most_usd)}
+    why = {"code": quote.refusal.code, "message": quote.refusal.message} if quote.refusal else {}
+    return {"model_id": model_id, "fits": quote.refusal is None} | cost | why | used
 
 
 def as_json(totals: Totals) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, invoke
 from gateway.ledger import InMemoryLedger, sweep
-from gateway.metering import Meter, charge_for
+from gateway.metering import Meter, charge_for, quote
 from gateway.pricing import PriceBook, read_prices
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
 from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
@@ -336,10 +336,9 @@ def test_more_tokens_than_the_record_allows_are_refused_and_fewer_are_put_in() -
 
 
 def test_forbidden_is_what_a_blocked_model_says() -> None:
-    meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: BOOK, lambda _: None)
     tenant = replace(Tenant(TenantId("acme"), "Acme", ()), unpriced=Unpriced.BLOCK)
     call = ModelCall(
         replace(MODEL, id=ModelId("unheard-of")), "text", "InvokeModel", {"prompt": "x"}, output_path=("max",)
     )
     with pytest.raises(Forbidden):
-        meter.quote(tenant, "unheard-of", "us-east-1", call.bound, NOW)
+        quote(BOOK, tenant, "unheard-of", "us-east-1", call.bound, NOW)

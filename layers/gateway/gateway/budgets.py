@@ -17,7 +17,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
@@ -254,6 +254,44 @@ def sweep_holds(
             continue  # the ledger's own sweep comes first
         swept += accounts.book(hold, charge_of(hold, record) if record else ZERO) is not None
     return swept
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """A budget as its owner sees it: all its shards together."""
+
+    cost_centre: str  # empty for the tenant's own
+    budget: Budget
+    spent: Decimal
+    held: Decimal
+
+    def runs_out_on(self, now: datetime) -> date | None:
+        """The day on which the month's average spending uses it up; None in the first week, or where it lasts."""
+        begun = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        elapsed = now - begun
+        if elapsed < timedelta(days=7) or not self.spent:
+            return None
+        out = begun + timedelta(seconds=float(self.budget.monthly_usd / self.spent) * elapsed.total_seconds())
+        return max(out, now).date() if out < next_month(now) else None
+
+
+def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetState]:
+    """The budgets of a tenant as they are now."""
+    if tenant.budget is None and not tenant.cost_centre_budgets:
+        return []
+    shards = [
+        accounts.account(AccountId(tenant.tenant_id, month_of(now), n)) for n in range(max(tenant.budget_shards, 1))
+    ]
+    spent = sum((shard.spent for shard in shards), ZERO)
+    found = []
+    if tenant.budget:
+        committed = sum((shard.committed for shard in shards), ZERO)
+        found.append(BudgetState("", tenant.budget, spent, committed - spent))
+    for centre, budget in sorted(tenant.cost_centre_budgets.items()):
+        gone = sum((shard.centres_spent.get(centre, ZERO) for shard in shards), ZERO)
+        taken = sum((shard.centres_committed.get(centre, ZERO) for shard in shards), ZERO)
+        found.append(BudgetState(centre, budget, gone, taken - gone))
+    return found
 
 
 class ChargeOf(Protocol):

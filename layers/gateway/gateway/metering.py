@@ -44,25 +44,11 @@ class Meter:
     book: Callable[[], PriceBook]
     warn: Callable[[Crossing], None]
 
-    def quote(self, tenant: Tenant, model_id: str, region: str, bound: Bound, at: datetime) -> Decimal | None:
-        """The most that a call can cost in USD; None where its model has no price and the tenant's policy allows that.
-
-        Raises Forbidden where the policy does not.
-        """
-        amount = most(self.book(), model_id, region, bound.usage, cached=bound.cached, at=at)
-        if amount is None and tenant.unpriced is Unpriced.BLOCK:
-            raise Forbidden(
-                "This model has no price yet, and your tenant may not use it without.", code="model_unpriced"
-            )
-        if amount is None and tenant.unpriced is Unpriced.PARK:
-            return dearest(self.book(), region, bound.usage, at)
-        return amount
-
     def reserve(self, tenant: Tenant, row: UsageRecord, bound: Bound) -> Reserved:
         """Take the hold, then write the row. Raises GatewayError, with nothing written, where a limit refuses."""
         hold = None
         if tenant.is_limited or tenant.unpriced is not Unpriced.ALLOW:
-            amount = self.quote(tenant, row.model_id, row.region, bound, row.started_at)
+            amount = quote(self.book(), tenant, row.model_id, row.region, bound, row.started_at)
             if tenant.is_limited:
                 hold = hold_for(tenant, row, amount or ZERO, bound.usage)
                 self.accounts.hold(hold, Limits.of(tenant, row.cost_centre))
@@ -85,6 +71,19 @@ class Meter:
         booked = self.accounts.book(reserved.hold, charge_for(self.book(), reserved.hold, settled))
         for crossing in crossings(tenant, reserved.hold, booked) if booked else ():
             self.warn(crossing)
+
+
+def quote(book: PriceBook, tenant: Tenant, model_id: str, region: str, bound: Bound, at: datetime) -> Decimal | None:
+    """The most that a call can cost in USD; None where its model has no price and the tenant's policy allows that.
+
+    Raises Forbidden where the policy does not.
+    """
+    amount = most(book, model_id, region, bound.usage, cached=bound.cached, at=at)
+    if amount is None and tenant.unpriced is Unpriced.BLOCK:
+        raise Forbidden("This model has no price yet, and your tenant may not use it without.", code="model_unpriced")
+    if amount is None and tenant.unpriced is Unpriced.PARK:
+        return dearest(book, region, bound.usage, at)
+    return amount
 
 
 def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsage) -> Hold:

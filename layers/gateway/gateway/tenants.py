@@ -70,6 +70,13 @@ class Tenant:
         limits = (self.budget, self.tokens_per_minute, self.concurrent_invocations)
         return bool(self.cost_centre_budgets) or any(limit is not None for limit in limits)
 
+    def must_allow(self, operation: str, model_id: str, model_arn: str | None, *, by_default: bool) -> None:
+        """Raises Forbidden for what this record does not let a call do."""
+        self.must_allow_operation(operation)
+        self.must_allow_model(model_id, by_default=by_default)
+        if model_arn:
+            self.must_allow_arn(model_arn)
+
     def must_allow_model(self, model_id: str, *, by_default: bool) -> None:
         """Raises Forbidden for a model that the tenant's record, or without one the default, does not allow."""
         if not self.allows_model(model_id, by_default=by_default):

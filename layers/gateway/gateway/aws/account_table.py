@@ -160,9 +160,7 @@ class AccountTable:
                 ),
                 ConditionExpression="attribute_exists(holds.#hold)",
                 ExpressionAttributeNames=names,
-                ExpressionAttributeValues=attributes(
-                    {":delta": _whole(charge - hold.amount), ":charge": _whole(charge), ":zero": 0}
-                ),
+                ExpressionAttributeValues=attributes(values),
                 ReturnValues="ALL_NEW",
             )
         except ClientError as error:

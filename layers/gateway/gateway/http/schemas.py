@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -127,6 +128,45 @@ class UsageReport(BaseModel):
     lines: list[UsageLine]
 
 
+class BudgetLine(BaseModel):
+    scope: Annotated[str, Field(description="`tenant`, or `cost_centre`.")]
+    cost_centre: Annotated[str | None, Field(description="Whose budget it is, where it is a cost centre's.")] = None
+    monthly_usd: str
+    hard: Annotated[bool, Field(description="A hard budget refuses what does not fit; a soft one warns.")]
+    spent: str
+    held: Annotated[str, Field(description="Room that running calls take.")]
+    available: Annotated[
+        str, Field(description="The limit less what is spent and held; below zero where a soft budget is passed.")
+    ]
+    runs_out_on: Annotated[
+        date | None,
+        Field(
+            description="The day on which this month's average spending uses it up; not told where that is after the month."
+        ),
+    ] = None
+
+
+class BudgetReport(BaseModel):
+    tenant_id: str
+    month: Annotated[str, Field(description="`2026-11`, in UTC.")]
+    resets_at: AwareDatetime
+    budgets: list[BudgetLine]
+
+
+class Quote(BaseModel):
+    model_id: str
+    most_usd: Annotated[
+        str | None,
+        Field(description="The most that the call can cost, a decimal string; absent where the model has no price."),
+    ] = None
+    fits: Annotated[bool, Field(description="Whether the call would be made now.")]
+    code: Annotated[str | None, Field(description="Why it would not: the `code` of the problem.")] = None
+    message: str | None = None
+    input_tokens: Annotated[int, Field(description="The most tokens that the model can read.")]
+    output_tokens: Annotated[int, Field(description="The most tokens that it can make.")]
+    images: Annotated[int, Field(description="Images that it can make.")]
+
+
 class InvokeModelParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
     model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
@@ -137,6 +177,11 @@ class ReportUsageParametersQuery(BaseModel):
     start: Annotated[str | None, Field(max_length=35, min_length=10)] = None
     end: Annotated[str | None, Field(max_length=35, min_length=10)] = None
     group_by: GroupBy | None = "model"
+
+
+class QuoteInvocationParametersQuery(BaseModel):
+    model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
+    model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
 
 
 class Problem(BaseModel):

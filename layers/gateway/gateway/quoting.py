@@ -1,0 +1,55 @@
+"""What a request would cost at most, and whether it would be let through now. Nothing is held, nothing is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from gateway.budgets import Accounts, Limits
+from gateway.errors import GatewayError
+from gateway.invocation import ModelCall, within
+from gateway.metering import hold_for, quote
+from gateway.pricing import ZERO, PriceBook
+from gateway.tenants import Tenant
+from gateway.usage import KeyId, RequestId, TokenUsage, UsageRecord
+
+
+@dataclass(frozen=True)
+class Quote:
+    """The most that a request can cost and use; `refusal` says why it would not be made."""
+
+    most_usd: Decimal | None
+    input_tokens: int
+    output_tokens: int
+    images: int
+    refusal: GatewayError | None = None
+
+
+def quoted(
+    calls: Sequence[ModelCall],
+    tenant: Tenant,
+    cost_centre: str,
+    region: str,
+    book: PriceBook,
+    accounts: Accounts,
+    now: datetime,
+) -> Quote:
+    """The quote of a request's calls. Raises Forbidden for what the tenant may never do."""
+    allowed = [within(call, tenant) for call in calls]
+    bounds = [call.bound for call in allowed]
+    costs = [quote(book, tenant, call.model.id, region, call.bound, now) for call in allowed]
+    used = [bound.usage for bound in bounds]
+    priced = None if None in costs else sum((cost for cost in costs if cost is not None), ZERO)
+    together = TokenUsage(sum(usage.input_tokens for usage in used), sum(usage.output_tokens for usage in used))
+    refusal = None
+    if tenant.is_limited:
+        row = UsageRecord(
+            RequestId("quote"), 1, tenant.tenant_id, cost_centre, KeyId(""), allowed[0].operation, allowed[0].model.id,
+            "", region, now, now,
+        )  # fmt: skip
+        hold = hold_for(tenant, row, priced or ZERO, together)
+        refusal = accounts.account(hold.account).refusal(hold, Limits.of(tenant, cost_centre))
+    images = sum(usage.images for usage in used)
+    return Quote(priced, together.input_tokens, together.output_tokens, images, refusal)
