@@ -1,0 +1,114 @@
+"""What a limit costs a call: DynamoDB requests and write/read units for a tenant without a budget, soft, and hard.
+
+Units are counted from what the handler really sends, by DynamoDB's published rules (a write unit per KB of an item and
+per index entry it changes, a read unit per 4 KB, half of one where the read may be stale); the store is moto's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import statistics
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CALLS = 60
+KINDS: dict[str, dict[str, Any]] = {
+    "no budget": {},
+    "soft budget": {"budget": {"monthly_usd": "1000"}},
+    "hard budget": {"budget": {"monthly_usd": "1000", "hard": True}},
+    "hard, and one of a cost centre": {
+        "budget": {"monthly_usd": "1000", "hard": True},
+        "cost_centre_budgets": {"research": {"monthly_usd": "500", "hard": True}},
+    },
+}
+
+
+def module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", ROOT / f"functions/{name}/app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def size(item: Any) -> int:
+    return len(json.dumps(item, separators=(",", ":")))
+
+
+def units(operation: str, request: dict[str, Any], indexes: int) -> float:
+    """Write or read units of one request: the item's KB, and an entry of each index that it changes."""
+    if operation in ("GetItem", "Query"):
+        return 1.0 if request.get("ConsistentRead") else 0.5
+    kilobytes = -(-size(request.get("Item") or request.get("ExpressionAttributeValues")) // 1024)
+    return float(kilobytes * (1 + indexes))
+
+
+def main() -> None:
+    from moto import mock_aws
+
+    from scripts.dev.model_stand_in import ModelStandIn
+    from tests.conftest import ENVIRONMENT, make_tables
+
+    os.environ |= ENVIRONMENT | {"LOG_LEVEL": "ERROR"}
+    with ModelStandIn() as models, mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
+        os.environ |= {f"AWS_ENDPOINT_URL_{name}": models.url for name in ("BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME")}
+        os.environ["JOBS_QUEUE_URL"] = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
+        make_tables()
+        limits()
+        authorizer()
+
+
+def limits() -> None:
+    from gateway.aws.clients import client
+
+    app = module("invoke_model")
+    seen: list[tuple[str, dict[str, Any]]] = []
+    client("dynamodb").meta.events.register(
+        "provide-client-params.dynamodb.*", lambda params, model, **_: seen.append((model.name, params))
+    )
+    event = json.loads((ROOT / "events/invoke_model/text.json").read_text())
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    print("\nDynamoDB per metered call")
+    for number, (name, record) in enumerate(KINDS.items()):
+        tenant = {"tenant_id": f"t{number}", "cost_centres": ["research"], **record}
+        event["requestContext"]["authorizer"]["tenant"] = json.dumps(tenant)
+        event["requestContext"]["requestTimeEpoch"] = int(time.time() * 1000)
+        for call in range(CALLS):
+            if call == 1:  # the first call of a month opens the account
+                seen.clear()
+            event["requestContext"]["requestId"] = f"r{number}-{call}"
+            assert app.handler(event, context)["statusCode"] == 200
+        counted = Counter(operation for operation, _ in seen)
+        total = sum(units(op, sent, 2 if sent["TableName"] == "usage" else 0) for op, sent in seen)
+        operations = ", ".join(f"{count / (CALLS - 1):.2f} {op}" for op, count in sorted(counted.items()))
+        print(f"  {name:32} {operations:42} {total / (CALLS - 1):5.2f} units")
+
+
+def authorizer() -> None:
+    from gateway.tenants import Tenant
+    from gateway.usage import TenantId
+    from scripts.tenants import add_key, add_tenant
+
+    add_tenant("tenants", Tenant(TenantId("acme"), "Acme", ("research",)))
+    event = json.loads((ROOT / "events/authorize_tenant/key.json").read_text())
+    event["headers"] = {"x-api-key": add_key("tenants", "acme", "bench")}
+    app = module("authorize_tenant")
+    app.handler(event, None)
+    rounds = []
+    for _ in range(7):
+        before = time.process_time()
+        for _ in range(500):
+            app.handler(event, None)
+        rounds.append((time.process_time() - before) / 500 * 1000)
+    print(f"\nAuthorizer, warm, key in its cache: {statistics.median(rounds):.3f} ms CPU")
+
+
+if __name__ == "__main__":
+    main()
