@@ -62,12 +62,14 @@ def cpu_of(work: Callable[[], object]) -> float:
 
 
 def warm(store: str, models: str) -> None:
-    os.environ |= {
-        "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "bench",
-        "AWS_SECRET_ACCESS_KEY": "bench", "AWS_ENDPOINT_URL": store, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": models,
-        "USAGE_TABLE": "usage", "RESULTS_TABLE": "results", "PAYLOADS_BUCKET": "payloads", "JOBS_QUEUE_URL": f"{store}/1/jobs",
-        "POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_TRACE_DISABLED": "1", "LOG_LEVEL": "ERROR",
-    }  # fmt: skip
+    from tests.conftest import ENVIRONMENT
+
+    endpoints = {
+        "AWS_ENDPOINT_URL": store,
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": models,
+        "JOBS_QUEUE_URL": f"{store}/1/jobs",
+    }
+    os.environ |= ENVIRONMENT | endpoints | {"LOG_LEVEL": "ERROR"}
     import boto3
 
     spec = importlib.util.spec_from_file_location("bench_app", ROOT / "functions/invoke_model/app.py")
@@ -117,7 +119,7 @@ def init_cpu(function: str | None) -> float:
     """CPU milliseconds of a fresh process that imports a function's module, or nothing."""
     code = f"import sys; sys.path[:0] = ['functions/{function}', 'layers/gateway']; import app" if function else "pass"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = os.environ | {"TENANTS_TABLE": "t", "LAKE_BUCKET": "l", "USAGE_PLAN_KEY": "k"}
+    environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
