@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,14 @@ def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:
     }
 
 
+def _items_as_they_came(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
+    """Keep botocore's parser off a query's items: they have their final form already, and it takes 70 us for each."""
+    if response_dict["status_code"] == 200:
+        page = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = page.pop("Items", [])
+        response_dict["body"] = json.dumps(page).encode()
+
+
 class DynamoLedger:
     """`gateway.ledger.Ledger` in one table; template.yaml has its keys and indexes."""
 
@@ -137,6 +146,9 @@ class DynamoLedger:
         self.table = table
         self._retention = timedelta(days=retention_days)
         self._dynamodb = client("dynamodb")
+        self._dynamodb.meta.events.register(
+            "before-parse.dynamodb.Query", _items_as_they_came, unique_id="items-as-they-came"
+        )
 
     def reserve(self, record: UsageRecord) -> None:
         try:
