@@ -23,7 +23,11 @@ API_ID = "localgateway"
 STACK_UUID = "1b4db7eb-4057-4f5b-8a35-9f1a3f0c6d52"
 
 # A worker that dies leaves its job hidden in the queue for this long: two minutes is enough on a laptop.
-LOCAL_PARAMETERS = {"InvocationTimeoutSeconds": "120"}
+LOCAL_PARAMETERS = {
+    "InvocationTimeoutSeconds": "120",
+    # Two endpoints to play with; the model stand-in answers for any.
+    "SageMakerEndpoints": '{"demo-text": "demo-text-endpoint", "demo-embeddings": "demo-embed-endpoint"}',
+}
 
 
 class TemplateError(Exception):
