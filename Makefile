@@ -18,7 +18,7 @@ costs: .venv/ready ## aggregate what was metered so far, and print the report
 	@$(BIN)/python -m scripts.costs
 
 test: .venv/ready ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: lint types contract ## all that CI checks beside the tests
 
