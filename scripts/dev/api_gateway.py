@@ -11,6 +11,7 @@ import base64
 import json
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scripts.dev.events import Call, proxy_event
 from scripts.dev.gateway_responses import GatewayResponses
 from scripts.dev.http_server import Request, Response
 from scripts.dev.routes import Route, Spec
-from scripts.dev.security import AUTHORIZERS, Refused, UsagePlans
+from scripts.dev.security import Authorize, Refused, UsagePlans
 from scripts.dev.template import UsagePlanKey
 from scripts.dev.validation import ContractLog, RequestValidation
 from scripts.dev.workers import FunctionHost, Outcome, StillRunning
@@ -38,7 +39,9 @@ class ApiGateway:
         region: str,
         timeout: float,
         logs: Path,
+        authorizers: Mapping[str, Authorize],
     ):
+        self._authorizers = authorizers
         self._spec = spec
         self._functions = functions
         self._plans = UsagePlans(keys)
@@ -88,7 +91,7 @@ class ApiGateway:
     def _secure(self, call: Call, route: Route) -> None:
         usage_key = None
         if route.authorizer is not None:
-            authorize = AUTHORIZERS.get(route.authorizer.kind)
+            authorize = self._authorizers.get(route.authorizer.kind)
             if authorize is None:
                 raise Refused("AUTHORIZER_CONFIGURATION_ERROR")
             usage_key = authorize(call, route.authorizer, self._functions)

@@ -30,6 +30,7 @@ class Call:
     trace_id: str = field(default_factory=lambda: f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
     received: float = field(default_factory=time.time)
     authorizer: dict[str, Any] | None = None
+    identity: dict[str, str] = field(default_factory=dict)  # of the principal that signed
     api_key_id: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
@@ -74,7 +75,8 @@ def _request_context(call: Call) -> dict[str, Any]:
             "user": None,
             "userAgent": request.header("user-agent"),
             "userArn": None,
-        },
+        }
+        | call.identity,
         "path": f"/{call.stage}{unquote(request.path)}",
         "protocol": "HTTP/1.1",
         "requestId": call.request_id,

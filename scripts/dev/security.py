@@ -1,24 +1,36 @@
 """Who may call: the authorizers of the spec, and the usage plans that throttle.
 
-A kind of authorizer is one entry of `AUTHORIZERS`: it gets the call and either fills in what the function will see of
+A kind of authorizer is one entry of `authorizers`: it gets the call and either fills in what the function will see of
 the caller, or refuses with the name of a gateway response.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
+import secrets
+import string
 import threading
 import time
+from calendar import timegm
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.dev.events import Call, authorizer_event
 from scripts.dev.routes import Authorizer
-from scripts.dev.template import UsagePlanKey
+from scripts.dev.template import ACCOUNT, PARTITION, UsagePlanKey
 from scripts.dev.workers import FunctionHost, StillRunning
 
 _PATIENCE = 29.0  # API Gateway's, for an authorizer
+_SKEW = 300  # seconds that a signature's time may be off
+_SIGNED = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<day>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
+    r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
+)
 
 
 class Refused(Exception):
@@ -64,7 +76,90 @@ def ask_function(call: Call, authorizer: Authorizer, functions: FunctionHost) ->
     return usage_key
 
 
-AUTHORIZERS: dict[str, Authorize] = {"request": ask_function}
+@dataclass(frozen=True)
+class Credentials:
+    """The access key of the one principal that this machine's account has."""
+
+    access_key_id: str
+    secret_access_key: str
+
+    @classmethod
+    def make(cls) -> Credentials:
+        letters = string.ascii_uppercase + "234567"
+        access_key_id = "AKIALOCAL" + "".join(secrets.choice(letters) for _ in range(11))
+        return cls(access_key_id, secrets.token_urlsafe(30))
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id})"
+
+
+class SignedBy:
+    """AWS_IAM with one principal: Signature Version 4 for the service execute-api, over the request as it came in."""
+
+    def __init__(self, credentials: Credentials):
+        self._credentials = credentials
+
+    def __call__(self, call: Call, _: Authorizer, __: FunctionHost) -> None:
+        sent = call.request.header("authorization")
+        if sent is None:
+            raise Refused("MISSING_AUTHENTICATION_TOKEN")
+        said = _SIGNED.fullmatch(sent.strip())
+        known, at = self._credentials, call.request.header("x-amz-date") or ""
+        if said is None or said["key"] != known.access_key_id or not _is_recent(at, call.received):
+            raise Refused("INVALID_SIGNATURE")
+        scope, names = (said["day"], said["region"], said["service"]), said["headers"].split(";")
+        if scope != (at[:8], call.region, "execute-api") or "host" not in names:
+            raise Refused("INVALID_SIGNATURE")
+        if not hmac.compare_digest(_signature(call, known, names, at), said["signature"]):
+            raise Refused("INVALID_SIGNATURE")
+        user = f"AIDA{known.access_key_id[4:]}"
+        call.identity = {
+            "accessKey": known.access_key_id,
+            "accountId": ACCOUNT,
+            "caller": user,
+            "user": user,
+            "userArn": f"arn:{PARTITION}:iam::{ACCOUNT}:user/local-operator",
+        }
+
+
+def _signature(call: Call, credentials: Credentials, names: list[str], at: str) -> str:
+    """What botocore, as the reference, makes of the request and these of its headers."""
+    from botocore import credentials as of_botocore
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.compat import HTTPHeaders
+
+    known = of_botocore.Credentials(credentials.access_key_id, credentials.secret_access_key)
+    signer = SigV4Auth(known, "execute-api", call.region)
+    url = f"http://{call.request.header('host')}{call.request.target}"
+    request = AWSRequest(call.request.method, url, data=call.request.body)
+    request.context["timestamp"] = at
+    signed = HTTPHeaders()
+    for name, value in call.request.headers:
+        if name.lower() in names:
+            signed.add_header(name.lower(), value)
+    canonical = "\n".join(
+        (
+            call.request.method,
+            signer._normalize_url_path(urlsplit(url).path),
+            signer.canonical_query_string(request),
+            signer.canonical_headers(signed) + "\n",
+            ";".join(names),
+            hashlib.sha256(call.request.body).hexdigest(),
+        )
+    )
+    return str(signer.signature(signer.string_to_sign(request, canonical), request))
+
+
+def _is_recent(at: str, now: float) -> bool:
+    try:
+        return abs(timegm(time.strptime(at, "%Y%m%dT%H%M%SZ")) - now) <= _SKEW
+    except ValueError:
+        return False
+
+
+def authorizers(operator: Credentials) -> dict[str, Authorize]:
+    return {"request": ask_function, "awsSigv4": SignedBy(operator)}
 
 
 def _flat(value: Any) -> str:

@@ -30,6 +30,7 @@ from urllib.parse import unquote
 
 from scripts.dev.embedded_aws.ownership import dismiss
 from scripts.dev.http_server import HttpServer, Request, Response
+from scripts.dev.security import Credentials, authorizers
 from scripts.dev.template import Function, Template, project_template
 from scripts.dev.workers import FunctionHost, Nursery
 
@@ -127,6 +128,8 @@ class Supervisor:
         warm = self._warm(spec, functions)
         table = next((table.name for table in template.tables() if table.logical_id == "TenantsTable"), None)
         tenants_file = self.data / "tenants.json"
+        kept = _read_json(tenants_file).get("admin")
+        operator = Credentials(**kept) if kept else Credentials.make()
         if table is not None:
             from scripts.dev.demo_tenants import seed
 
@@ -144,11 +147,13 @@ class Supervisor:
                 template.region,
                 float(template.parameters.get("IntegrationTimeoutSeconds", 29)),
                 self.logs,
+                authorizers(operator),
             )
             self.url = self._api.url
             self._api.start(gateway.answer)
         self._start_background(template, functions, aws_url)
-        self._write(tenants_file, {"url": self.url, "tenants": self.tenants}, 0o600)
+        shown = {"url": self.url, "region": template.region, "admin": vars(operator), "tenants": self.tenants}
+        self._write(tenants_file, shown, 0o600)
         self._write(
             self.data / "stack.json",
             {

@@ -49,7 +49,9 @@ def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
 def test_a_handler_knows_exactly_the_routes_of_its_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS_QUEUE_URL", "http://127.0.0.1/jobs")
     app = import_app(FUNCTIONS[name]).app
-    registered = {(method.lower(), route.path) for route in routes(app) for method in methods(route)}
+    registered = {
+        (method.lower(), re.sub(r"<(\w+)>", r"{\1}", route.path)) for route in routes(app) for method in methods(route)
+    }
     assert registered == {(method, path) for (path, method), owner in BY_ROUTE.items() if owner == name}
 
 

@@ -51,7 +51,7 @@ def test_an_operation_is_closed_to_strangers(operation: Operation) -> None:
     for alternative in security:
         assert alternative.keys() <= SPEC["components"]["securitySchemes"].keys()
         # The authorizer says who calls; the usage plan's key throttles, and is no identity.
-        assert {"TenantKey", "UsagePlanKey"} <= alternative.keys() or "OperatorSignature" in alternative
+        assert {"TenantKey", "UsagePlanKey"} <= alternative.keys() or "AdminSignature" in alternative
 
 
 @each_operation

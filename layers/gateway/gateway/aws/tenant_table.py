@@ -1,4 +1,4 @@
-"""Tenants and keys in DynamoDB: `key#<sha256>` items and `tenant#<id>` items."""
+"""Tenants and keys in DynamoDB, as the authorizer reads them; `tenant_register` lists all items of the table."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from datetime import date
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, instant, moment
+from gateway.aws.dynamodb import attributes, conditional, instant, moment
 from gateway.tenants import Key, Tenant, tenant_from_json, tenant_to_json
 from gateway.usage import KeyId, TenantId
 
@@ -21,40 +23,77 @@ class TenantTable:
 
     def key(self, digest: str) -> Key | None:
         item = self._get(f"key#{digest}", "key")
-        return _to_key(item) if item else None
+        return to_key(item) if item else None
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None:
         item = self._get(f"tenant#{tenant_id}", "tenant")
-        return tenant_from_json(json.loads(item["record"]["S"])) if item else None
+        return to_tenant(item) if item else None
+
+    def note_use(self, key: Key, day: date) -> None:
+        """The key was used on this day. A key that is gone meanwhile does not come back by it."""
+        try:
+            self._dynamodb.update_item(
+                TableName=self.table,
+                Key=attributes({"pk": f"key#{key.digest}", "sk": "key"}),
+                UpdateExpression="SET last_used = :day",
+                ConditionExpression="attribute_exists(pk) AND (attribute_not_exists(last_used) OR last_used < :day)",
+                ExpressionAttributeValues=attributes({":day": day.isoformat()}),
+            )
+        except ClientError as error:
+            if not conditional(error):
+                raise
 
     def put_tenant(self, tenant: Tenant) -> None:
-        self._put(f"tenant#{tenant.tenant_id}", "tenant", record=json.dumps(tenant_to_json(tenant)))
+        for item in (tenant_item(tenant), listing_item(tenant)):
+            self._dynamodb.put_item(TableName=self.table, Item=item)
 
     def put_key(self, key: Key) -> None:
-        expiry = {"expires_at": instant(key.expires_at)} if key.expires_at else {}
-        self._put(
-            f"key#{key.digest}",
-            "key",
-            key_id=key.key_id,
-            tenant_id=key.tenant_id,
-            digest=key.digest,
-            label=key.label,
-            created_at=instant(key.created_at),
-            revoked=key.revoked,
-            decoy=key.decoy,
-            **expiry,
-        )
+        for item in (key_item(key), index_item(key)):
+            self._dynamodb.put_item(TableName=self.table, Item=item)
 
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
         found = self._dynamodb.get_item(TableName=self.table, Key=attributes({"pk": pk, "sk": sk}))
         item: dict[str, Any] | None = found.get("Item")
         return item
 
-    def _put(self, pk: str, sk: str, **values: Any) -> None:
-        self._dynamodb.put_item(TableName=self.table, Item=attributes({"pk": pk, "sk": sk} | values))
+
+def tenant_item(tenant: Tenant) -> dict[str, Any]:
+    record = json.dumps(tenant_to_json(tenant))
+    return attributes({"pk": f"tenant#{tenant.tenant_id}", "sk": "tenant", "record": record, "version": tenant.version})
 
 
-def _to_key(item: dict[str, Any]) -> Key:
+def listing_item(tenant: Tenant) -> dict[str, Any]:
+    """The tenant once more, in the partition that lists all of them."""
+    return tenant_item(tenant) | attributes({"pk": "tenants", "sk": tenant.tenant_id})
+
+
+def to_tenant(item: dict[str, Any]) -> Tenant:
+    return tenant_from_json(json.loads(item["record"]["S"]))
+
+
+def key_item(key: Key) -> dict[str, Any]:
+    values = {
+        "pk": f"key#{key.digest}",
+        "sk": "key",
+        "key_id": key.key_id,
+        "tenant_id": key.tenant_id,
+        "digest": key.digest,
+        "label": key.label,
+        "created_at": instant(key.created_at),
+        "revoked": key.revoked,
+        "decoy": key.decoy,
+    }
+    expiry = {"expires_at": instant(key.expires_at)} if key.expires_at else {}
+    return attributes(values | expiry)
+
+
+def index_item(key: Key) -> dict[str, Any]:
+    """Which digest a key has: operators know it by its id."""
+    whose = "decoys" if key.decoy else f"tenant#{key.tenant_id}"
+    return attributes({"pk": whose, "sk": f"key#{key.key_id}", "digest": key.digest})
+
+
+def to_key(item: dict[str, Any]) -> Key:
     expires_at, last_used = item.get("expires_at", {}).get("S"), item.get("last_used", {}).get("S")
     return Key(
         KeyId(item["key_id"]["S"]),

@@ -9,6 +9,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
+from gateway.administration import Actor
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.problems import JSON, Unfit, problem
 from gateway.telemetry import logger
@@ -59,8 +60,26 @@ def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]
     return dict(sent)
 
 
-def answer(app: APIGatewayRestResolver, content: Any) -> Response[str]:
-    return Response(200, JSON, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)})
+def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
+    """The JSON body as the spec's schema, where `"no"` is no boolean; without a body, `{}`. Raises BadRequest."""
+    try:
+        return schema.model_validate_json(app.current_event.decoded_body or "{}", strict=True)
+    except ValidationError as error:
+        raise Unfit(error, "body", "invalid_body") from error
+
+
+def answer(app: APIGatewayRestResolver, content: Any, status: int = 200) -> Response[str]:
+    return Response(status, JSON, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)})
+
+
+def no_content(app: APIGatewayRestResolver) -> Response[str]:
+    return Response(204, headers={"x-request-id": request_id(app)})
+
+
+def principal(app: APIGatewayRestResolver) -> Actor:
+    """The AWS principal that signed the request, as API Gateway checked it."""
+    identity = app.current_event.request_context.identity
+    return Actor(identity.user_arn or identity.caller or "", identity.access_key or "", identity.source_ip or "")
 
 
 def api() -> APIGatewayRestResolver:

@@ -167,6 +167,200 @@ class Quote(BaseModel):
     images: Annotated[int, Field(description="Images that it can make.")]
 
 
+class Threshold(RootModel[int]):
+    root: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Budget(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    monthly_usd: Annotated[
+        str, Field(description="A decimal string, such as `0.12`.", pattern="^[0-9]{1,9}(\\.[0-9]{1,12})?$")
+    ]
+    hard: bool | None = False
+    thresholds: Annotated[
+        list[Threshold] | None,
+        Field(
+            description="Percent of the limit at which a warning is sent, once a month each; 50, 80 and 100 by default.",
+            max_length=10,
+        ),
+    ] = None
+
+
+class CostCentre(RootModel[str]):
+    root: Annotated[str, Field(max_length=128, min_length=1)]
+
+
+class AllowedModel(RootModel[str]):
+    root: Annotated[str, Field(max_length=256, min_length=1)]
+
+
+class AllowedModelArn(RootModel[str]):
+    root: Annotated[str, Field(max_length=2048, min_length=1)]
+
+
+class AllowedOperation(RootModel[str]):
+    root: Annotated[str, Field(pattern="^[a-z][a-z_-]{0,63}$")]
+
+
+class Unpriced(StrEnum):
+    block = "block"
+    park = "park"
+    allow = "allow"
+
+
+class TenantSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    name: Annotated[
+        str | None, Field(description="For people; the tenant's id by default.", max_length=256, min_length=1)
+    ] = None
+    cost_centres: Annotated[
+        list[CostCentre] | None,
+        Field(
+            description="What the tenant's calls can be charged to; the first is charged where a call names none.",
+            max_length=100,
+        ),
+    ] = None
+    suspended: Annotated[bool | None, Field(description="Its keys answer 403 as long as this is true.")] = False
+    allowed_models: Annotated[
+        list[AllowedModel] | None,
+        Field(
+            description="Patterns of model ids, such as `anthropic.*`. Left out: as the parameter DefaultModelAccess says.",
+            max_length=100,
+        ),
+    ] = None
+    allowed_model_arns: Annotated[
+        list[AllowedModelArn] | None,
+        Field(description="Patterns of ARNs that `model_arn` may name; none by default.", max_length=50),
+    ] = None
+    allowed_operations: Annotated[
+        list[AllowedOperation] | None,
+        Field(description="What the tenant's calls may make; everything by default.", max_length=20),
+    ] = None
+    max_output_tokens: Annotated[
+        int | None, Field(description="The most that a call may ask for.", ge=1, le=10000000)
+    ] = None
+    tokens_per_minute: Annotated[int | None, Field(ge=1, le=1000000000)] = None
+    concurrent_invocations: Annotated[int | None, Field(ge=1, le=100000)] = None
+    budget: Budget | None = None
+    cost_centre_budgets: Annotated[
+        dict[str, Budget] | None, Field(description="Budgets of single cost centres of the tenant, beside its own.")
+    ] = None
+    budget_shards: Annotated[
+        int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
+    ] = 1
+    unpriced: Annotated[Unpriced | None, Field(description="What becomes of a call whose model has no price.")] = (
+        "allow"
+    )
+    idempotency_seconds: Annotated[
+        int | None,
+        Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
+    ] = 0
+    usage_plan_key: Annotated[
+        str | None,
+        Field(
+            description="The value of the API key whose usage plan throttles the tenant; the default plan's without it.",
+            pattern="^[A-Za-z0-9]{20,128}$",
+        ),
+    ] = None
+
+
+class Tenant(BaseModel):
+    tenant_id: str
+    name: str
+    cost_centres: list[str]
+    suspended: bool
+    allowed_models: list[str] | None = None
+    allowed_model_arns: list[str] | None = None
+    allowed_operations: list[str] | None = None
+    max_output_tokens: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_invocations: int | None = None
+    budget: Budget | None = None
+    cost_centre_budgets: dict[str, Budget] | None = None
+    budget_shards: int | None = None
+    unpriced: Unpriced | None = "allow"
+    idempotency_seconds: int | None = None
+    usage_plan_key: str | None = None
+    version: Annotated[int, Field(description="Counts the changes.")]
+
+
+class TenantPage(BaseModel):
+    tenants: list[Tenant]
+    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
+
+
+class Key(BaseModel):
+    key_id: str
+    label: str
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    last_used: Annotated[date | None, Field(description="The last day (UTC) on which it was used.")] = None
+    revoked: bool
+    decoy: bool | None = None
+
+
+class KeyList(BaseModel):
+    keys: list[Key]
+
+
+class NewKey(BaseModel):
+    key_id: str
+    key: Annotated[str, Field(description="The key itself. It is shown this once.")]
+    label: str
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+
+
+class KeyRequest(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    label: Annotated[str | None, Field(description="What the key is for.", max_length=256)] = None
+    expires_at: Annotated[AwareDatetime | None, Field(description="When it stops working; never by default.")] = None
+
+
+class RotationRequest(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    overlap_seconds: Annotated[int | None, Field(description="How long the old key still works.", ge=0, le=7776000)] = (
+        86400
+    )
+
+
+class DecoyRequest(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    label: Annotated[str | None, Field(description="Where the decoy lies.", max_length=256)] = None
+
+
+class AuditActor(BaseModel):
+    arn: Annotated[str, Field(description="The AWS principal.")]
+    access_key_id: str | None = None
+    source_ip: str | None = None
+
+
+class AuditRecord(BaseModel):
+    audit_id: str
+    at: AwareDatetime
+    action: Annotated[str, Field(description="Such as `change_tenant` or `revoke_key`.")]
+    actor: AuditActor
+    tenant_id: str | None = None
+    key_id: str | None = None
+    before: Annotated[dict[str, Any] | None, Field(description="What it was; absent where it is new.")] = None
+    after: Annotated[dict[str, Any] | None, Field(description="What it is now; absent where it is gone.")] = None
+
+
+class AuditPage(BaseModel):
+    records: list[AuditRecord]
+    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
+
+
 class InvokeModelParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
     model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
@@ -182,6 +376,17 @@ class ReportUsageParametersQuery(BaseModel):
 class QuoteInvocationParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
     model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
+
+
+class ListTenantsParametersQuery(BaseModel):
+    limit: Annotated[int | None, Field(ge=1, le=100)] = 50
+    next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
+
+
+class ListAuditParametersQuery(BaseModel):
+    limit: Annotated[int | None, Field(ge=1, le=100)] = 50
+    next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
+    tenant_id: Annotated[str | None, Field(max_length=128, min_length=1)] = None
 
 
 class Problem(BaseModel):

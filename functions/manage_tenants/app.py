@@ -1,0 +1,129 @@
+"""/admin/*: operators create, change and delete tenants, make and revoke keys, and read who did what.
+
+The same function is the custom resource of templates/tenant.yaml, so that a tenant can be a part of any stack.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote
+
+from aws_lambda_powertools.event_handler import Response
+
+from gateway.administration import Administration, VersionConflict, key_to_json
+from gateway.aws.tenant_register import TenantRegister
+from gateway.http.custom_resource import answer_stack, is_from_stack
+from gateway.http.resolver import answer, api, header, no_content, principal, query, strict_body
+from gateway.http.schemas import (
+    DecoyRequest,
+    KeyRequest,
+    ListAuditParametersQuery,
+    ListTenantsParametersQuery,
+    RotationRequest,
+    TenantSettings,
+)
+from gateway.settings import settings
+from gateway.tenants import Key, tenant_from_json, tenant_to_json
+from gateway.usage import KeyId, TenantId
+
+DAY = 86400
+
+app = api()
+register = TenantRegister(settings().tenants_table)
+administration = Administration(register)
+
+
+# ---------------------------------------------------------------------------------------------------- tenants
+@app.get("/admin/tenants")
+def list_tenants() -> Response[str]:
+    asked = query(app, ListTenantsParametersQuery)
+    page = register.tenants(asked.limit or 50, asked.next)
+    return answer(app, {"tenants": [tenant_to_json(tenant) for tenant in page.items]} | following(page.next))
+
+
+@app.get("/admin/tenants/<tenant_id>")
+def get_tenant(tenant_id: str) -> Response[str]:
+    return answer(app, tenant_to_json(administration.tenant(named(tenant_id))))
+
+
+@app.put("/admin/tenants/<tenant_id>")
+def put_tenant(tenant_id: str) -> Response[str]:
+    sent = strict_body(app, TenantSettings).model_dump(mode="json", exclude_unset=True)
+    wanted = tenant_from_json(sent | {"tenant_id": named(tenant_id)})
+    tenant, is_new = administration.put_tenant(wanted, principal(app), expected_version())
+    return answer(app, tenant_to_json(tenant), 201 if is_new else 200)
+
+
+@app.delete("/admin/tenants/<tenant_id>")
+def delete_tenant(tenant_id: str) -> Response[str]:
+    administration.delete_tenant(named(tenant_id), principal(app))
+    return no_content(app)
+
+
+# ---------------------------------------------------------------------------------------------------- keys
+@app.get("/admin/tenants/<tenant_id>/keys")
+def list_keys(tenant_id: str) -> Response[str]:
+    return answer(app, {"keys": [key_to_json(key) for key in administration.keys(named(tenant_id))]})
+
+
+@app.post("/admin/tenants/<tenant_id>/keys")
+def make_key(tenant_id: str) -> Response[str]:
+    sent = strict_body(app, KeyRequest)
+    key, text = administration.make_key(named(tenant_id), principal(app), sent.label or "", sent.expires_at)
+    return shown_once(key, text)
+
+
+@app.delete("/admin/tenants/<tenant_id>/keys/<key_id>")
+def revoke_key(tenant_id: str, key_id: str) -> Response[str]:
+    administration.revoke_key(named(tenant_id), KeyId(key_id), principal(app))
+    return no_content(app)
+
+
+@app.post("/admin/tenants/<tenant_id>/keys/<key_id>/rotate")
+def rotate_key(tenant_id: str, key_id: str) -> Response[str]:
+    seconds = strict_body(app, RotationRequest).overlap_seconds
+    overlap = timedelta(seconds=DAY if seconds is None else seconds)
+    return shown_once(*administration.rotate_key(named(tenant_id), KeyId(key_id), overlap, principal(app)))
+
+
+@app.post("/admin/decoys")
+def make_decoy() -> Response[str]:
+    label = strict_body(app, DecoyRequest).label or ""
+    return shown_once(*administration.make_decoy(principal(app), label))
+
+
+# ---------------------------------------------------------------------------------------------------- audit
+@app.get("/admin/audit")
+def list_audit() -> Response[str]:
+    asked = query(app, ListAuditParametersQuery)
+    tenant_id = TenantId(asked.tenant_id) if asked.tenant_id else None
+    page = register.audit(tenant_id, asked.limit or 50, asked.next, datetime.now(UTC))
+    return answer(app, {"records": [record.to_json() for record in page.items]} | following(page.next))
+
+
+def named(tenant_id: str) -> TenantId:
+    return TenantId(unquote(tenant_id))
+
+
+def following(word: str | None) -> dict[str, str]:
+    return {"next": word} if word else {}
+
+
+def shown_once(key: Key, text: str) -> Response[str]:
+    shown = {name: value for name, value in key_to_json(key).items() if name not in ("revoked", "last_used", "decoy")}
+    return answer(app, shown | {"key": text}, 201)
+
+
+def expected_version() -> int | None:
+    """The version that If-Match names. `*`, or none, is any."""
+    sent = (header(app, "If-Match") or "*").strip().strip('"')
+    if sent == "*":
+        return None
+    if not sent.isdecimal():
+        raise VersionConflict("If-Match must be a version of the tenant, a number.")
+    return int(sent)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return answer_stack(event, administration) if is_from_stack(event) else app.resolve(event, context)

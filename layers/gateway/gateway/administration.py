@@ -1,0 +1,301 @@
+"""What operators do to tenants and keys. Each act that changes something leaves an audit record, written with it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.tenants import Budget, Key, Tenant, digest_of, new_key, tenant_to_json
+from gateway.usage import KeyId, TenantId, is_label
+
+MOST_USD = Decimal(10**9)
+# A tenant's record travels with each of its requests, from the authorizer to the function.
+LARGEST_RECORD = 6 * 1024
+_TRIES = 4
+
+
+class Conflict(GatewayError):
+    status = 409
+    code = "conflict"
+
+
+class VersionConflict(GatewayError):
+    status = 412
+    code = "version_conflict"
+
+
+class Changed(Exception):
+    """Somebody else has changed what a write was based on; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: an AWS principal, as whoever checked its signature says."""
+
+    arn: str
+    access_key_id: str = ""
+    source_ip: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {name: value for name, value in vars(self).items() if value}
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """Who did what to which tenant or key, and what it was before and after. Never a key's text."""
+
+    audit_id: str
+    at: datetime
+    action: str
+    actor: Actor
+    tenant_id: TenantId
+    key_id: KeyId
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "audit_id": self.audit_id,
+            "at": at_json(self.at),
+            "action": self.action,
+            "actor": self.actor.to_json(),
+            "tenant_id": self.tenant_id,
+            "key_id": self.key_id,
+            "before": self.before,
+            "after": self.after,
+        }
+        return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items of many, and where the next page begins."""
+
+    items: Sequence[Any]
+    next: str | None = None
+
+
+class Register(Protocol):
+    """Where tenants, keys and audit records are kept. A write is all or nothing, and raises Changed for nothing."""
+
+    def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
+
+    def tenants(self, limit: int, start: str | None) -> Page: ...
+
+    def keys_of(self, tenant_id: TenantId) -> Sequence[Key]: ...
+
+    def key_of(self, tenant_id: TenantId, key_id: KeyId) -> Key | None: ...
+
+    def put_tenant(self, after: Tenant, before: Tenant | None, record: AuditRecord) -> None: ...
+
+    def remove_tenant(self, before: Tenant, record: AuditRecord) -> None: ...
+
+    def remove_keys(self, tenant_id: TenantId) -> None: ...
+
+    def add_key(self, key: Key, record: AuditRecord) -> None: ...
+
+    def change_key(self, after: Key, before: Key, record: AuditRecord, *, successor: Key | None = None) -> None: ...
+
+    def audit(self, tenant_id: TenantId | None, limit: int, start: str | None, now: datetime) -> Page: ...
+
+
+def at_json(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def key_to_json(key: Key) -> dict[str, Any]:
+    """A key as operators see it: all but the key."""
+    values: dict[str, Any] = {
+        "key_id": key.key_id,
+        "label": key.label,
+        "created_at": at_json(key.created_at),
+        "expires_at": at_json(key.expires_at) if key.expires_at else None,
+        "last_used": key.last_used.isoformat() if key.last_used else None,
+        "revoked": key.revoked,
+        "decoy": key.decoy or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def must_be_sound(tenant: Tenant) -> None:
+    """Raises BadRequest for a record that contradicts itself, or whose names cannot stand in a ledger row."""
+    for what, label in (("tenant_id", tenant.tenant_id), *(("cost_centres", centre) for centre in tenant.cost_centres)):
+        if not is_label(label):
+            raise _invalid(f"{what}: a name begins with a letter or digit and has up to 128 letters, digits, _.:@ -")
+    if len(set(tenant.cost_centres)) != len(tenant.cost_centres):
+        raise _invalid("cost_centres: each may be named once.")
+    if strange := [centre for centre in tenant.cost_centre_budgets if centre not in tenant.cost_centres]:
+        raise _invalid(f"cost_centre_budgets: {strange[0]!r} is none of the tenant's cost_centres.")
+    budgets: list[Budget] = [*tenant.cost_centre_budgets.values(), *([tenant.budget] if tenant.budget else [])]
+    if not all(budget.monthly_usd.is_finite() and 0 <= budget.monthly_usd <= MOST_USD for budget in budgets):
+        raise _invalid(f"monthly_usd: from 0 to {MOST_USD}.")
+    if len(json.dumps(tenant_to_json(tenant))) > LARGEST_RECORD:
+        raise _invalid(f"The record is larger than {LARGEST_RECORD} bytes: use fewer or wider patterns.")
+
+
+def _invalid(sentence: str) -> BadRequest:
+    return BadRequest(sentence, code="invalid_tenant")
+
+
+@dataclass(frozen=True)
+class Administration:
+    """The acts of operators."""
+
+    register: Register
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    # ----------------------------------------------------------------------------------------------------- tenants
+    def tenant(self, tenant_id: TenantId) -> Tenant:
+        """Raises NotFound."""
+        tenant = self.register.tenant(tenant_id)
+        if tenant is None:
+            raise NotFound("There is no tenant of this id.", code="tenant_not_found")
+        return tenant
+
+    def exists(self, tenant_id: TenantId) -> bool:
+        return self.register.tenant(tenant_id) is not None
+
+    def was_made_by(self, tenant_id: TenantId, actor: Actor) -> bool:
+        """Is it this principal who created the tenant that there is now?"""
+        start: str | None = None
+        while True:
+            page = self.register.audit(tenant_id, 100, start, self.clock())
+            for record in page.items:
+                if record.action == "create_tenant":
+                    return bool(record.actor.arn == actor.arn)
+            if page.next is None:
+                return False
+            start = page.next
+
+    def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
+        """Make the tenant be as wanted. Gives it, and whether it is new; a tenant that is so already stays untouched.
+
+        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequest.
+        """
+        must_be_sound(wanted)
+        for _ in range(_TRIES):
+            before = self.register.tenant(wanted.tenant_id)
+            found = before.version if before else None
+            if expected is not None and expected != found:
+                raise VersionConflict(f"The tenant is at version {found}. Read it again, then change it.")
+            after = replace(wanted, version=(found or 0) + 1)
+            if before and replace(after, version=before.version) == before:
+                return before, False
+            if before is None:
+                self.register.remove_keys(wanted.tenant_id)  # of a namesake that was deleted: they must not revive
+            try:
+                self.register.put_tenant(after, before, self._tenant_record(actor, before, after))
+            except Changed:
+                continue
+            return after, before is None
+        raise Conflict("Others change this tenant right now. Read it, then try again.")
+
+    def delete_tenant(self, tenant_id: TenantId, actor: Actor) -> None:
+        """The tenant goes, and all its keys with it. Raises NotFound, Conflict."""
+        for _ in range(_TRIES):
+            before = self.tenant(tenant_id)
+            try:
+                self.register.remove_tenant(before, self._tenant_record(actor, before, None))
+            except Changed:
+                continue
+            self.register.remove_keys(tenant_id)
+            return
+        raise Conflict("Others change this tenant right now. Read it, then try again.")
+
+    # -------------------------------------------------------------------------------------------------------- keys
+    def keys(self, tenant_id: TenantId) -> Sequence[Key]:
+        """Raises NotFound for no such tenant."""
+        keys = self.register.keys_of(tenant_id)
+        if not keys:
+            self.tenant(tenant_id)
+        return keys
+
+    def make_key(
+        self, tenant_id: TenantId, actor: Actor, label: str = "", expires_at: datetime | None = None
+    ) -> tuple[Key, str]:
+        """A new key and its text, which is nowhere kept. Raises NotFound, BadRequest."""
+        now = self.clock()
+        if expires_at is not None and expires_at <= now:
+            raise BadRequest("expires_at must be in the future.", code="invalid_expiry")
+        key, text = _fresh(tenant_id, label, now, expires_at)
+        try:
+            self.register.add_key(key, self._key_record("make_key", actor, None, key))
+        except Changed:
+            raise NotFound("There is no tenant of this id.", code="tenant_not_found") from None
+        return key, text
+
+    def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
+        """A key that works nowhere, to be left where only a thief would take it: its use raises an alarm."""
+        key, text = _fresh(TenantId(""), label, self.clock(), None)
+        decoy = replace(key, decoy=True)
+        self.register.add_key(decoy, self._key_record("make_decoy", actor, None, decoy))
+        return decoy, text
+
+    def revoke_key(self, tenant_id: TenantId, key_id: KeyId, actor: Actor) -> None:
+        """Revoking a revoked key changes nothing. Raises NotFound, Conflict."""
+        for _ in range(_TRIES):
+            before = self._key(tenant_id, key_id)
+            if before.revoked:
+                return
+            after = replace(before, revoked=True)
+            try:
+                self.register.change_key(after, before, self._key_record("revoke_key", actor, before, after))
+            except Changed:
+                continue
+            return
+        raise Conflict("Others change this key right now. Try again.")
+
+    def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
+        """A new key beside the old one, which ends after the overlap. Raises NotFound, Conflict."""
+        now = self.clock()
+        before = self._key(tenant_id, key_id)
+        if not before.works(now):
+            raise Conflict("This key works no more. Make a new one.", code="key_not_active")
+        end = now + overlap
+        after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
+        key, text = _fresh(tenant_id, before.label, now, None)
+        record = self._key_record("rotate_key", actor, before, after, {"successor": key_to_json(key)})
+        try:
+            self.register.change_key(after, before, record, successor=key)
+        except Changed:
+            raise Conflict("Others change this key right now. Try again.") from None
+        return key, text
+
+    def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
+        key = self.register.key_of(tenant_id, key_id)
+        if key is None:
+            raise NotFound("The tenant has no key of this id.", code="key_not_found")
+        return key
+
+    # ------------------------------------------------------------------------------------------------------- audit
+    def _tenant_record(self, actor: Actor, before: Tenant | None, after: Tenant | None) -> AuditRecord:
+        action = "create_tenant" if before is None else "delete_tenant" if after is None else "change_tenant"
+        tenant = after or before
+        assert tenant is not None  # noqa: S101  (one of both is there)
+        if before and after and after.suspended != before.suspended:
+            action = "suspend_tenant" if after.suspended else "resume_tenant"
+        shown = [tenant_to_json(each) if each else None for each in (before, after)]
+        return self._record(action, actor, tenant.tenant_id, KeyId(""), *shown)
+
+    def _key_record(
+        self, action: str, actor: Actor, before: Key | None, after: Key, more: Mapping[str, Any] | None = None
+    ) -> AuditRecord:
+        shown = key_to_json(before) if before else None
+        return self._record(action, actor, after.tenant_id, after.key_id, shown, {**key_to_json(after), **(more or {})})
+
+    def _record(self, action: str, actor: Actor, tenant_id: TenantId, key_id: KeyId, *states: Any) -> AuditRecord:
+        before, after = states
+        return AuditRecord(
+            f"audit_{secrets.token_hex(8)}", self.clock(), action, actor, tenant_id, key_id, before, after
+        )
+
+
+def _fresh(tenant_id: TenantId, label: str, now: datetime, expires_at: datetime | None) -> tuple[Key, str]:
+    text = new_key()
+    return Key(KeyId(f"key_{secrets.token_hex(6)}"), tenant_id, digest_of(text), label, now, expires_at), text

@@ -1,0 +1,95 @@
+"""The admin API of a gateway, with requests signed as AWS wants them (Signature Version 4)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import requests
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+# Each of these may be repeated: a PUT says what shall be, a DELETE what shall not.
+_RETRIED = Retry(
+    total=4, backoff_factor=0.2, status_forcelist=(429, 502, 503), allowed_methods=("GET", "PUT", "DELETE")
+)
+
+
+class Refused(Exception):
+    """The gateway answered with a problem."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]):
+        super().__init__(f"{status} {problem.get('code')}: {problem.get('message')}")
+        self.status, self.code = status, problem.get("code")
+
+
+@dataclass
+class AdminApi:
+    """`/admin/*` of the gateway at `url`. May be used by several threads."""
+
+    url: str
+    region: str
+    credentials: Credentials
+
+    def __post_init__(self) -> None:
+        self._own = threading.local()
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        content = None if body is None else json.dumps(body)
+        sent = headers | ({"content-type": "application/json"} if content else {})
+        request = AWSRequest(method, self.url.rstrip("/") + path, data=content, headers=sent)
+        SigV4Auth(self.credentials, "execute-api", self.region).add_auth(request)
+        prepared = request.prepare()
+        return self._session().request(
+            method, prepared.url, data=content, headers=dict(prepared.headers.items()), timeout=60
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON; None for an empty one. Raises Refused."""
+        answer = self.send(method, path, body)
+        if not answer.ok:
+            try:
+                raise Refused(answer.status_code, answer.json())
+            except ValueError:
+                raise Refused(answer.status_code, {"message": "no problem of the gateway"}) from None
+        return answer.json() if answer.content else None
+
+    def tenants(self) -> Iterator[dict[str, Any]]:
+        return self._all("/admin/tenants", "tenants", {})
+
+    def keys(self, tenant_id: str) -> list[dict[str, Any]]:
+        keys: list[dict[str, Any]] = self.call("GET", f"{of(tenant_id)}/keys")["keys"]
+        return keys
+
+    def audit(self, tenant_id: str | None = None) -> Iterator[dict[str, Any]]:
+        return self._all("/admin/audit", "records", {"tenant_id": tenant_id} if tenant_id else {})
+
+    def _all(self, path: str, name: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        query = {"limit": "100"} | query
+        while True:
+            page = self.call("GET", f"{path}?{urlencode(query, quote_via=quote)}")
+            yield from page[name]
+            if "next" not in page:
+                return
+            query["next"] = page["next"]
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._own, "session"):
+            session = requests.Session()
+            session.trust_env = False
+            session.mount("https://", HTTPAdapter(max_retries=_RETRIED))
+            session.mount("http://", HTTPAdapter(max_retries=_RETRIED))
+            self._own.session = session
+        found: requests.Session = self._own.session
+        return found
+
+
+def of(tenant_id: str) -> str:
+    return f"/admin/tenants/{quote(tenant_id, safe='')}"
