@@ -174,7 +174,17 @@ class Api:
 
 def add_tenant(cloud: Cloud, table: str) -> str:
     """A tenant by the project's own command; returns its key."""
-    command = [sys.executable, "-m", "scripts.tenants", TENANT, "--cost-centre", "research", "--cost-centre", "lab"]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.tenants",
+        "add",
+        TENANT,
+        "--cost-centre",
+        "research",
+        "--cost-centre",
+        "lab",
+    ]
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}
     environment = os.environ | dict(cloud.environment) | paths
     done = subprocess.run(

@@ -53,12 +53,17 @@ class AdminApi:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The answer's JSON; None for an empty one. Raises Refused."""
-        answer = self.send(method, path, body)
+        return self.must(self.send(method, path, body))
+
+    @staticmethod
+    def must(answer: requests.Response) -> Any:
+        """The JSON of an answer that is no problem. Raises Refused."""
         if not answer.ok:
             try:
-                raise Refused(answer.status_code, answer.json())
+                problem = answer.json()
             except ValueError:
-                raise Refused(answer.status_code, {"message": "no problem of the gateway"}) from None
+                problem = {"message": "no answer of a gateway"}
+            raise Refused(answer.status_code, problem)
         return answer.json() if answer.content else None
 
     def tenants(self) -> Iterator[dict[str, Any]]:
