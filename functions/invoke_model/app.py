@@ -24,7 +24,6 @@ from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
 from gateway.pricing import price_book
 from gateway.settings import seconds_left, settings
-from gateway.tenants import Tenant
 from gateway.usage import RequestId
 from gateway.wire.compat import CompatRequest, flag, translate
 
@@ -61,7 +60,8 @@ def invoke_model() -> Response[str]:
         flag(header(app, "messages_api")),
     )
     translation = translate(request, catalog)
-    must_allow(caller(app).tenant, request, allow_unlisted=settings().allow_unlisted_models)
+    by_default = settings().allow_unlisted_models
+    caller(app).tenant.must_allow(request.operation, asked.model_id or "", asked.model_arn, by_default=by_default)
     cost_centre = caller(app).cost_centre(header(app, "team_id"))
     if flag(header(app, "streaming")):
         jobs.submit(Submission(request_id(app), caller(app), cost_centre, request.to_json()), utc_now())
@@ -75,14 +75,6 @@ def invoke_model() -> Response[str]:
         raise
     keep_if_late(Ended(body=made))
     return answer(app, made)
-
-
-def must_allow(tenant: Tenant, request: CompatRequest, *, allow_unlisted: bool) -> None:
-    """Raises Forbidden for what the tenant's record does not let it do."""
-    tenant.must_allow_operation(request.operation)
-    tenant.must_allow_model(request.model_id or "", by_default=allow_unlisted)
-    if request.model_arn:
-        tenant.must_allow_arn(request.model_arn)
 
 
 def keep_if_late(ended: Ended) -> None:

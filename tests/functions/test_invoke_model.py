@@ -251,6 +251,7 @@ def test_a_model_that_is_not_there_is_the_callers_fault(load: Load) -> None:
         ({"inputs": "x"}, {}, {}, 400, "model_id_missing"),
         ({}, {"model_id": "amazon.titan-text-express-v1"}, {}, 400, "inputs_missing"),
         ({"inputs": "x"}, {"model_id": "../../etc"}, {}, 400, "invalid_model_id"),
+        ({"inputs": "x"}, {"model_id": "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/a"}, {}, 400, "invalid_model_id"),
         ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1", "model_arn": "arn:aws:s3:::not-a-model"}, {}, 400, "invalid_model_arn"),
         ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"type": "video"}, 400, "invalid_type"),
         ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"team_id": "somebody-else"}, 403, "cost_centre_not_owned"),

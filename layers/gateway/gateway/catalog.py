@@ -72,6 +72,9 @@ class Catalog:
             if model_arn:
                 raise BadRequest("A SageMaker endpoint takes no model_arn. Leave it out.", code="invalid_model_arn")
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
+        if model_id.startswith("arn:"):
+            message = "Name the base model in model_id, and the ARN of your own model in model_arn."
+            raise BadRequest(message, code="invalid_model_id")
         if not _MODEL_ID.match(model_id):
             raise BadRequest(
                 "model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id"
