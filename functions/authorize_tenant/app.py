@@ -7,34 +7,66 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.aws.decoys import alarm
 from gateway.aws.tenant_table import TenantTable
 from gateway.settings import settings
-from gateway.tenants import Key, KeyCache, Tenant, authenticate, presented_key, tenant_to_json
+from gateway.telemetry import logger
+from gateway.tenants import (
+    DecoyUsed,
+    Key,
+    KeyCache,
+    Tenant,
+    TenantSuspended,
+    authenticate,
+    presented_key,
+    tenant_to_json,
+)
+
+SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
 
 tenants = KeyCache(TenantTable(settings().tenants_table), settings().key_cache_seconds, time.monotonic)
 
 
 def handler(event: dict[str, Any], _: Any) -> dict[str, Any]:
-    known = authenticate(presented_key(event.get("headers") or {}), tenants, datetime.now(UTC))
+    now = datetime.now(UTC)
+    try:
+        known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
+    except TenantSuspended as suspended:
+        return policy(suspended.tenant, event["methodArn"], "Deny") | {"context": {"reason": SUSPENDED}}
+    except DecoyUsed as decoy:
+        known = None
+        alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
         # This very text makes API Gateway answer its UNAUTHORIZED response.
         raise Exception("Unauthorized")  # noqa: TRY002
-    return policy(*known, event["methodArn"])
+    note_use(known[0], now)
+    return allowed(*known, event["methodArn"])
 
 
-def policy(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
-    """Allows the whole stage: what a tenant may do is decided where the request is understood."""
+def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
+    """What the functions are told of the caller, and the usage plan that throttles it."""
+    context = {
+        "tenant_id": tenant.tenant_id,
+        "key_id": key.key_id,
+        "tenant": json.dumps(tenant_to_json(tenant), separators=(",", ":")),
+    }
+    plan = {"usageIdentifierKey": tenant.usage_plan_key or settings().usage_plan_key}
+    return policy(tenant, method_arn, "Allow") | {"context": context} | plan
+
+
+def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:
+    """For the whole stage: what a tenant may do is decided where the request is understood."""
     api, stage, *_ = method_arn.split("/")
+    statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": f"{api}/{stage}/*"}
     return {
         "principalId": tenant.tenant_id,
-        "policyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{api}/{stage}/*"}],
-        },
-        "context": {
-            "tenant_id": tenant.tenant_id,
-            "key_id": key.key_id,
-            "tenant": json.dumps(tenant_to_json(tenant), separators=(",", ":")),
-        },
-        "usageIdentifierKey": settings().usage_plan_key,
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
     }
+
+
+def note_use(key: Key, now: datetime) -> None:
+    """Once a day for each key. No call fails for it."""
+    try:
+        tenants.note_use(key, now.date())
+    except Exception as error:
+        logger().error("use_not_noted", extra={"error_type": type(error).__name__, "key_id": key.key_id})

@@ -99,6 +99,7 @@ def test_what_api_gateway_itself_answers_is_a_problem(kind: str) -> None:
     assert ("statusCode" in response) != kind.startswith("DEFAULT_")
     assert response["responseParameters"]["gatewayresponse.header.x-request-id"] == "context.requestId"
     (template,) = response["responseTemplates"].values()
+    template = template.replace("$context.authorizer.reason", "")  # where IAM denies, there is none
     rendered = json.loads(template.replace("$context.requestId", "6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10"))
     assert "$" not in json.dumps(rendered)
     OAS30Validator(schema_of(PROBLEM)).validate(rendered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,11 +57,11 @@ def test_a_well_formed_key_that_was_never_made_is_unauthorized(authorizer: Any) 
         authorizer.handler(asking(**{"x-api-key": new_key()}), context())
 
 
-@pytest.mark.parametrize("state", ["revoked", "expired", "suspended", "deleted"])
+@pytest.mark.parametrize("state", ["revoked", "expired", "deleted"])
 def test_a_key_that_is_no_longer_good_is_unauthorized(load: Load, state: str) -> None:
     table, key, now = TenantTable("tenants"), new_key(), datetime.now(UTC)
     if state != "deleted":
-        table.put_tenant(Tenant(TenantId("acme"), "Acme", (), suspended=state == "suspended"))
+        table.put_tenant(Tenant(TenantId("acme"), "Acme", ()))
     expiry = now - timedelta(seconds=1) if state == "expired" else None
     table.put_key(Key(KeyId("k1"), TenantId("acme"), digest_of(key), "ci", now, expiry, revoked=state == "revoked"))
     with pytest.raises(Exception, match="^Unauthorized$"):
@@ -88,3 +89,55 @@ def test_a_revoked_key_stops_working_when_the_cache_has_passed(load: Load, monke
 def test_the_table_never_holds_a_key(authorizer: Any) -> None:
     key = add_key("tenants", "acme", "ci")
     assert key not in json.dumps(boto3.client("dynamodb").scan(TableName="tenants")["Items"])
+
+
+def test_a_suspended_tenant_is_denied_with_a_reason(load: Load) -> None:
+    add_tenant("tenants", replace(ACME, suspended=True))
+    said = load("authorize_tenant").handler(asking(**{"x-api-key": add_key("tenants", "acme", "ci")}), context())
+    assert said["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    assert "suspended" in said["context"]["reason"]
+
+
+def test_a_tenant_with_a_plan_of_its_own_is_throttled_by_that(load: Load) -> None:
+    add_tenant("tenants", replace(ACME, usage_plan_key="f" * 32))
+    said = load("authorize_tenant").handler(asking(**{"x-api-key": add_key("tenants", "acme", "ci")}), context())
+    assert said["usageIdentifierKey"] == "f" * 32
+
+
+def test_a_decoy_is_unauthorized_and_raises_the_alarm(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    text = new_key()
+    decoy = Key(KeyId("key_decoy"), TenantId(""), digest_of(text), "wiki", datetime.now(UTC), decoy=True)
+    TenantTable("tenants").put_key(decoy)
+    with pytest.raises(Exception, match="^Unauthorized$"):
+        load("authorize_tenant").handler(asking(**{"x-api-key": text}), context())
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    (warning,) = [line for line in said if line.get("message") == "decoy_key_used"]
+    assert (warning["level"], warning["key_id"], warning["source_ip"]) == ("WARNING", "key_decoy", "203.0.113.7")
+    (metric,) = [line for line in said if "DecoyKeyUsed" in line]
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "ModelGateway"
+    assert metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert metric["service"] == "model-gateway"
+    assert text not in json.dumps(said)
+
+
+def test_the_last_use_is_written_once_a_day(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_tenant("tenants", ACME)
+    key = add_key("tenants", "acme", "ci")
+    authorizer = load("authorize_tenant")
+    written: list[Any] = []
+    dynamodb = authorizer.tenants._tenants._dynamodb
+    update = dynamodb.update_item
+
+    def count(**request: Any) -> Any:
+        written.append(request)
+        return update(**request)
+
+    monkeypatch.setattr(dynamodb, "update_item", count)
+    for _ in range(5):
+        assert authorizer.handler(asking(**{"x-api-key": key}), context())
+    record = TenantTable("tenants").key(digest_of(key))
+    assert record is not None
+    assert (len(written), record.last_used) == (1, datetime.now(UTC).date())
+    for _ in range(2):  # by another environment, and once more by it
+        assert load("authorize_tenant").handler(asking(**{"x-api-key": key}), context())
+    assert TenantTable("tenants").key(digest_of(key)) == record

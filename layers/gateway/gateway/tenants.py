@@ -6,7 +6,7 @@ import hashlib
 import secrets
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -215,6 +215,8 @@ class Tenants(Protocol):
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
 
+    def note_use(self, key: Key, day: date) -> None: ...
+
 
 def digest_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
@@ -258,25 +260,60 @@ class KeyCache:
         self._tenants = tenants
         self._seconds = seconds
         self._clock = clock
-        self._known: dict[str, tuple[float, tuple[Key, Tenant] | None]] = {}
+        self._known: dict[str, tuple[float, tuple[Key, Tenant | None] | None]] = {}
 
-    def find(self, digest: str) -> tuple[Key, Tenant] | None:
+    def find(self, digest: str) -> tuple[Key, Tenant | None] | None:
+        """A key and its tenant, which a decoy has not, and one that was deleted has no more."""
         now = self._clock()
         if (kept := self._known.get(digest)) and now < kept[0]:
             return kept[1]
         key = self._tenants.key(digest)
-        tenant = self._tenants.tenant(key.tenant_id) if key else None
-        found = (key, tenant) if key and tenant else None
+        found = (key, None if key.decoy else self._tenants.tenant(key.tenant_id)) if key else None
         if self._seconds > 0:
             if len(self._known) >= self.MAX_KEYS:
                 self._known.clear()
             self._known[digest] = (now + self._seconds, found)
         return found
 
+    def note_use(self, key: Key, day: date) -> None:
+        """Note the day on which a key was used: one write a day, since the day is noted here as well."""
+        if key.last_used is not None and key.last_used >= day:
+            return
+        if kept := self._known.get(key.digest):
+            until, found = kept
+            self._known[key.digest] = (until, (replace(key, last_used=day), found[1] if found else None))
+        self._tenants.note_use(key, day)
+
+
+class DecoyUsed(Exception):
+    """Somebody shows a key that was only ever left for thieves."""
+
+    def __init__(self, key: Key):
+        super().__init__(key.key_id)
+        self.key = key
+
+
+class TenantSuspended(Exception):
+    """The key is good, and its tenant may call nothing for now."""
+
+    def __init__(self, key: Key, tenant: Tenant):
+        super().__init__(tenant.tenant_id)
+        self.key, self.tenant = key, tenant
+
 
 def authenticate(key: str, known: KeyCache, now: datetime) -> tuple[Key, Tenant] | None:
-    """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key."""
+    """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key.
+
+    Raises DecoyUsed and TenantSuspended.
+    """
     found = known.find(digest_of(key)) if looks_like_key(key) else None
-    if found is None or not found[0].works(now) or found[1].suspended:
+    if found is None:
         return None
-    return found
+    record, tenant = found
+    if record.decoy:
+        raise DecoyUsed(record)
+    if tenant is None or not record.works(now):
+        return None
+    if tenant.suspended:
+        raise TenantSuspended(record, tenant)
+    return record, tenant

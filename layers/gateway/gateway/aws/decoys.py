@@ -1,0 +1,25 @@
+"""The alarm of a decoy: a log line, a metric that template.yaml has an alarm on, and an event on the default bus."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.aws.clients import client
+from gateway.telemetry import count, logger
+from gateway.tenants import Key
+
+SOURCE = "model-gateway"
+DECOY_USED = "Decoy key used"
+METRIC = "DecoyKeyUsed"
+
+
+def alarm(decoy: Key, source_ip: str) -> None:
+    """Tell the operators. Whoever showed the key is answered like anybody with an unknown one, whatever fails here."""
+    detail = {"key_id": decoy.key_id, "label": decoy.label, "source_ip": source_ip}
+    logger().warning("decoy_key_used", extra=detail)
+    count(METRIC)
+    try:
+        entry = {"Source": SOURCE, "DetailType": DECOY_USED, "Detail": json.dumps(detail)}
+        client("events").put_events(Entries=[entry])
+    except Exception as error:
+        logger().error("decoy_event_lost", extra={"error_type": type(error).__name__, "key_id": decoy.key_id})
