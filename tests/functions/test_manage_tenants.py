@@ -28,9 +28,11 @@ class Admin:
         self._app = app
 
     def __call__(
-        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, **headers: str
+        self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, if_match: str = "*"
     ) -> tuple[int, Any]:
-        sent = event(path, body, query=query, **headers)
+        sent = event(path, body, query=query)
+        sent["headers"]["If-Match"] = if_match
+        sent["multiValueHeaders"]["If-Match"] = [if_match]
         sent["httpMethod"] = sent["requestContext"]["httpMethod"] = method
         del sent["requestContext"]["authorizer"]
         sent["requestContext"]["identity"] |= {"userArn": ANN, "accessKey": "AKIAEXAMPLE", "caller": "AIDAEXAMPLE"}
@@ -50,11 +52,11 @@ def test_a_tenant_is_created_read_changed_and_deleted(admin: Admin) -> None:
     assert (status, made["version"], made["budget"]["monthly_usd"]) == (201, 1, "0.12")
     assert admin("PUT", "/admin/tenants/my-team", sent) == (200, made)
     assert admin("GET", "/admin/tenants/my-team") == (200, made)
-    status, changed = admin("PUT", "/admin/tenants/my-team", {"suspended": True}, **{"If-Match": '"1"'})
+    status, changed = admin("PUT", "/admin/tenants/my-team", {"suspended": True}, if_match='"1"')
     assert (status, changed["version"], changed["suspended"], changed["name"]) == (200, 2, True, "my-team")
     assert "budget" not in changed  # what a PUT leaves out is unset
-    assert admin("PUT", "/admin/tenants/my-team", sent, **{"If-Match": "1"})[0] == 412
-    assert admin("PUT", "/admin/tenants/new-team", {}, **{"If-Match": "1"})[0] == 412
+    assert admin("PUT", "/admin/tenants/my-team", sent, if_match="1")[0] == 412
+    assert admin("PUT", "/admin/tenants/new-team", {}, if_match="1")[0] == 412
     assert admin("DELETE", "/admin/tenants/my-team") == (204, None)
     status, problem = admin("GET", "/admin/tenants/my-team")
     assert (status, Problem.model_validate(problem).code) == (404, "tenant_not_found")
@@ -187,7 +189,7 @@ def stack(load: Load) -> Iterator[Stack]:
 
 def test_a_stack_makes_changes_and_deletes_a_tenant(stack: Stack) -> None:
     admin = Admin(stack._app)
-    wanted = {"tenant_id": "my-team", "cost_centres": ["research"], "concurrent_invocations": "20", "suspended": "false",
+    wanted: dict[str, Any] = {"tenant_id": "my-team", "cost_centres": ["research"], "concurrent_invocations": "20", "suspended": "false",
               "budget": {"monthly_usd": "100", "hard": "true", "thresholds": ["50", "100"]}}  # fmt: skip
     for _ in range(2):  # CloudFormation may send an event twice
         made = stack("Create", **wanted)

@@ -1,0 +1,58 @@
+"""tenants.yaml: what it says, and at which line it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.template import ROOT
+from scripts.tenants_file import WrongFile, read
+
+
+def test_the_example_is_a_right_file() -> None:
+    first, second = read(ROOT / "scripts/tenants.example.yaml")
+    assert (first.tenant_id, second.tenant_id) == ("data-science", "marketing")
+    assert first.shown["budget"] == {"monthly_usd": "500", "hard": True, "thresholds": [50, 80, 100]}
+    assert first.keys is not None
+    assert [(key.label, key.expires_at) for key in first.keys] == [
+        ("notebooks", None),
+        ("ci", "2030-01-01T00:00:00Z"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("- tenant_id: a\n  nmae: x\n", ["2: nmae: Extra inputs are not permitted"]),
+        ("- tenant_id: a\n- name: x\n", ["2: a tenant is a mapping with a tenant_id, which is text"]),
+        ("- tenant_id: a\n- tenant_id: a\n", ["2: a stands at line 1 already"]),
+        (
+            "- tenant_id: a\n  budget:\n    hard: true\n    monthly_usd: 1.5\n",
+            ["4: budget.monthly_usd: Input should be"],
+        ),
+        ("- tenant_id: a\n  budget:\n    hard: true\n", ["2: budget.monthly_usd: Field required"]),
+        ("- tenant_id: a\n  name: x\n  name: y\n", ["3: name: stands here twice"]),
+        ("- tenant_id: a\n  cost_centre_budgets: {b: {monthly_usd: '1'}}\n", ["2: cost_centre_budgets: 'b' is none"]),
+        ("- tenant_id: a#b\n", ["1: tenant_id: a name begins"]),
+        ("- tenant_id: a\n  keys:\n  - label: x\n  - label: x\n", ["4: keys: two of them"]),
+        ("- tenant_id: a\n  keys:\n  - labels: x\n", ["3: keys.0.labels: Extra"]),
+        ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant is"]),
+        ("- tenant_id: [a\n", ["2: "]),
+        ("tenant: x\n", ["1: a list of tenants is wanted"]),
+    ],
+)
+def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, faults: list[str]) -> None:
+    path = tmp_path / "tenants.yaml"
+    path.write_text(text)
+    with pytest.raises(WrongFile) as wrong:
+        read(path)
+    lines = str(wrong.value).splitlines()
+    assert len(lines) == len(faults)
+    for line, fault in zip(lines, faults, strict=True):
+        assert line.startswith(f"{path}:{fault}")
+
+
+def test_no_file_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(WrongFile, match="No such file"):
+        read(tmp_path / "none.yaml")
