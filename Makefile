@@ -23,7 +23,7 @@ test: .venv/ready ## all tests
 check: lint types contract ## all that CI checks beside the tests
 
 lint: .venv/ready ## style, imports, template
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml templates/tenant.yaml
 
 types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
