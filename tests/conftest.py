@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "TENANTS_TABLE": "tenants",
     "PAYLOADS_BUCKET": "payloads",
     "BUDGETS_TABLE": "budgets",
+    "IDEMPOTENCY_TABLE": "idempotency",
     "LAKE_BUCKET": "lake",
     "USAGE_PLAN_KEY": "0123456789abcdef0123456789abcdef",
     "SAGEMAKER_ENDPOINTS": '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}',
@@ -91,6 +92,12 @@ def make_tables() -> None:
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=text("pk"),
         KeySchema=[key("pk", "HASH")],
+    )
+    dynamodb.create_table(
+        TableName="idempotency",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=text("id"),
+        KeySchema=[key("id", "HASH")],
     )
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="payloads")

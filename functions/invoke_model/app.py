@@ -12,6 +12,7 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.sagemaker import SageMakerRuntime
@@ -19,13 +20,14 @@ from gateway.catalog import Catalog, Service
 from gateway.errors import GatewayError
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
-from gateway.invocation import Context, ModelServices, invoke, poll, utc_now
+from gateway.idempotency import Once, entry_of
+from gateway.invocation import Context, ModelServices, complete, invoke, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
 from gateway.pricing import price_book
 from gateway.settings import seconds_left, settings
 from gateway.usage import RequestId
-from gateway.wire.compat import CompatRequest, flag, translate
+from gateway.wire.compat import CompatRequest, Translation, flag, translate
 
 POLL_MARGIN = 2.0  # seconds before API Gateway's patience ends: an answer this late is kept as well
 
@@ -35,13 +37,15 @@ seconds = settings().invocation_timeout
 models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
+payloads = Payloads(settings().payloads_bucket)
 jobs = JobTable(
     settings().results_table,
     settings().usage_table,
     settings().jobs_queue_url,
-    Payloads(settings().payloads_bucket),
+    payloads,
     timedelta(seconds=settings().result_retention),
 )
+entries = IdempotencyTable(settings().idempotency_table, settings().usage_table, payloads)
 
 
 @app.post("/invoke_model")
@@ -63,11 +67,12 @@ def invoke_model() -> Response[str]:
     by_default = settings().allow_unlisted_models
     caller(app).tenant.must_allow(request.operation, asked.model_id or "", asked.model_arn, by_default=by_default)
     cost_centre = caller(app).cost_centre(header(app, "team_id"))
-    if flag(header(app, "streaming")):
-        jobs.submit(Submission(request_id(app), caller(app), cost_centre, request.to_json()), utc_now())
-        return answer(app, [{"request_id": request_id(app)}])
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), caller(app), cost_centre, settings().region, lease)
+    if (key := header(app, "idempotency-key")) is not None:
+        return run_once(key, request, translation, context)
+    if flag(header(app, "streaming")):
+        return answer(app, submit(request, context))
     try:
         made = translation.answer(invoke(translation.calls, context, models, meter))
     except GatewayError as error:
@@ -75,6 +80,46 @@ def invoke_model() -> Response[str]:
         raise
     keep_if_late(Ended(body=made))
     return answer(app, made)
+
+
+def submit(request: CompatRequest, context: Context) -> Any:
+    jobs.submit(Submission(context.request_id, context.caller, context.cost_centre, request.to_json()), utc_now())
+    return submitted(context.request_id)
+
+
+def submitted(request_id: RequestId) -> Any:
+    return [{"request_id": request_id}]
+
+
+def run_once(key: str, request: CompatRequest, translation: Translation, context: Context) -> Response[str]:
+    """The answer to the first request with this key, be it this one or an earlier one."""
+    streaming, tenant = flag(header(app, "streaming")), context.caller.tenant
+    said = {"request": request.to_json(), "team_id": header(app, "team_id") or "", "streaming": streaming}
+    once = Once(entries, entry_of(tenant, key, said, context.request_id, context.lease_until), tenant)
+
+    def left_behind(first: RequestId) -> Ended | None:
+        return Ended(body=submitted(first)) if streaming and jobs.find(first) else None
+
+    if earlier := once.begin(utc_now(), left_behind):
+        replayed = answer(app, earlier.body)
+        replayed.headers["idempotent-replayed"] = "true"
+        return replayed
+    job = once.job(len(translation.calls), utc_now())
+    try:
+        if streaming:
+            ended = Ended(body=submit(request, context))
+        else:
+            ended = complete(job, translation.calls, context, models, meter, once, translation.answer)
+    except Exception:
+        once.abandon()
+        raise
+    if streaming:
+        once.finish(job, ended, (), utc_now())  # where this fails, the lease holds the key and the job is found
+    else:
+        keep_if_late(ended)
+    if ended.error:
+        raise ended.error
+    return answer(app, ended.body)
 
 
 def keep_if_late(ended: Ended) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gateway.catalog import Model
 from gateway.errors import Forbidden, GatewayError, NotFound, UpstreamError
 from gateway.estimates import input_bound, marks_cache
-from gateway.jobs import Ended, Job, Jobs, JobState
+from gateway.jobs import Ended, Ending, Job, Jobs, JobState
 from gateway.ledger import Ledger
 from gateway.metering import Bound, Meter, Reserved
 from gateway.tenants import Caller, Tenant
@@ -171,7 +171,7 @@ def complete(
     context: Context,
     models: Models,
     meter: Meter,
-    jobs: Jobs,
+    jobs: Ending,
     answer_of: Callable[[Sequence[ModelAnswer]], Any],
 ) -> Ended:
     """Make the calls of a claimed job, and end it together with the settlement of all its rows."""

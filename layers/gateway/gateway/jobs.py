@@ -34,16 +34,17 @@ class Ended:
     status: int = 200
     code: str = ""
     message: str = ""
+    retry_after: int | None = None
 
     @classmethod
     def failed(cls, error: GatewayError) -> Ended:
-        return cls(status=error.status, code=error.code, message=error.message)
+        return cls(status=error.status, code=error.code, message=error.message, retry_after=error.retry_after)
 
     @property
     def error(self) -> GatewayError | None:
         if not self.code:
             return None
-        return GatewayError(self.message, code=self.code, status=self.status)
+        return GatewayError(self.message, code=self.code, status=self.status, retry_after=self.retry_after)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,14 @@ class Job:
         return self.state is not JobState.DONE and now > (self.lease_until or self.submitted_at) + patience
 
 
-class Jobs(Protocol):
+class Ending(Protocol):
+    """Where the end of a claimed call is kept."""
+
+    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
+
+
+class Jobs(Ending, Protocol):
     """Where jobs are kept. Implemented in memory (here) and by `gateway.aws.job_table`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
@@ -87,9 +95,6 @@ class Jobs(Protocol):
         """Take the job for `attempts` more attempts; None where it is done, or somebody else's lease lives."""
 
     def find(self, request_id: RequestId) -> Job | None: ...
-
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
         """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""

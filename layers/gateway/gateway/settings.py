@@ -46,6 +46,10 @@ class Settings:
         return self._need("BUDGETS_TABLE")
 
     @property
+    def idempotency_table(self) -> str:
+        return self._need("IDEMPOTENCY_TABLE")
+
+    @property
     def payloads_bucket(self) -> str:
         return self._need("PAYLOADS_BUCKET")
 

@@ -1,0 +1,133 @@
+"""Idempotency keys in DynamoDB, their large answers in S3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
+from gateway.aws.payloads import Payloads
+from gateway.idempotency import Entry
+from gateway.jobs import Ended
+from gateway.usage import RequestId, UsageRecord
+
+# The entry is still this request's, and has no answer.
+_MINE = "request_id = :mine AND attribute_not_exists(ended)"
+_TRIES = 5
+
+
+class IdempotencyTable:
+    """`gateway.idempotency.Entries`."""
+
+    def __init__(self, table: str, usage_table: str, payloads: Payloads):
+        self.table = table
+        self._usage_table = usage_table
+        self._payloads = payloads
+        self._dynamodb = client("dynamodb")
+
+    def begin(self, entry: Entry, expires: datetime, now: datetime) -> Entry | None:
+        # DynamoDB deletes what has expired only in its own time.
+        free = "attribute_not_exists(id) OR expires_at <= :now"
+        return self._put(entry, expires, free, {":now": int(now.timestamp())})
+
+    def take_over(self, dead: Entry, entry: Entry, expires: datetime) -> Entry | None:
+        return self._put(entry, expires, _MINE, {":mine": dead.request_id})
+
+    def _put(self, entry: Entry, expires: datetime, condition: str, values: dict[str, Any]) -> Entry | None:
+        item = {
+            "id": entry.key,
+            "fingerprint": entry.fingerprint,
+            "request_id": entry.request_id,
+            "lease_until": instant(entry.lease_until),
+            "expires_at": _epoch(expires),
+        }
+        try:
+            self._dynamodb.put_item(
+                TableName=self.table,
+                Item=attributes(item),
+                ConditionExpression=condition,
+                ExpressionAttributeValues=attributes(values),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if not conditional(error) and error.response["Error"]["Code"] != "TransactionConflictException":
+                raise
+            found = error.response.get("Item") or self._read(entry.key)
+            # Nothing there: it was given back a moment ago, and whoever comes again will have it.
+            there = self._entry(found) if found else entry
+            # A write whose answer was lost is retried by boto3, and finds its own entry.
+            return None if found and there.request_id == entry.request_id else there
+        return None
+
+    def finish(self, entry: Entry, ended: Ended, settled: Sequence[UsageRecord], expires: datetime) -> bool:
+        end: dict[str, Any] = {
+            "TableName": self.table,
+            "Key": attributes({"id": entry.key}),
+            "ConditionExpression": _MINE,
+            "ExpressionAttributeValues": attributes({":mine": entry.request_id}),
+        }
+        if ended.error:
+            write = {"Delete": end}
+        else:
+            kept = self._payloads.pack(f"answers/{entry.request_id}.json", vars(ended))
+            end["UpdateExpression"] = "SET ended = :ended, expires_at = :expires"
+            end["ExpressionAttributeValues"] |= attributes({":ended": kept, ":expires": _epoch(expires)})
+            write = {"Update": end}
+        return self._write([write, *({"Update": settlement(self._usage_table, record)} for record in settled)])
+
+    def _write(self, writes: list[dict[str, Any]]) -> bool:
+        """All or nothing. A repeat that reads the entry at this moment may get in the way, so it is tried again."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                self._dynamodb.transact_write_items(TransactItems=writes)
+            except ClientError as error:
+                if conditional(error):
+                    return False
+                if not _in_the_way(error) or attempt == _TRIES:
+                    raise
+                time.sleep(0.02 * 2**attempt)
+            else:
+                break
+        return True
+
+    def abandon(self, entry: Entry) -> None:
+        try:
+            self._dynamodb.delete_item(
+                TableName=self.table,
+                Key=attributes({"id": entry.key}),
+                ConditionExpression=_MINE,
+                ExpressionAttributeValues=attributes({":mine": entry.request_id}),
+            )
+        except ClientError as error:
+            if not conditional(error):
+                raise
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        found = self._dynamodb.get_item(TableName=self.table, Key=attributes({"id": key}), ConsistentRead=True)
+        item: dict[str, Any] | None = found.get("Item")
+        return item
+
+    def _entry(self, item: dict[str, Any]) -> Entry:
+        plain = {name: value(attribute) for name, attribute in item.items()}
+        ended = plain.get("ended")
+        return Entry(
+            plain["id"],
+            plain["fingerprint"],
+            RequestId(plain["request_id"]),
+            moment(plain["lease_until"]),
+            Ended(**self._payloads.unpack(ended)) if ended else None,
+        )
+
+
+def _epoch(at: datetime) -> int:
+    return int(at.timestamp()) + 1  # never before the moment itself
+
+
+def _in_the_way(error: ClientError) -> bool:
+    reasons = error.response.get("CancellationReasons") or []
+    return any(reason.get("Code") == "TransactionConflict" for reason in reasons)
