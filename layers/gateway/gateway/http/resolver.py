@@ -79,7 +79,7 @@ def no_content(app: APIGatewayRestResolver) -> Response[str]:
 def principal(app: APIGatewayRestResolver) -> Actor:
     """The AWS principal that signed the request, as API Gateway checked it."""
     identity = app.current_event.request_context.identity
-    return Actor(identity.user_arn or identity.caller or "", identity.access_key or "", identity.source_ip or "")
+    return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", identity.source_ip or "")
 
 
 def api() -> APIGatewayRestResolver:
