@@ -15,7 +15,7 @@ import pytest
 from gateway.http.schemas import AuditPage, KeyList, NewKey, Problem, Tenant, TenantPage
 from gateway.tenants import looks_like_key
 
-from .conftest import context, event
+from .conftest import ROOT, context
 
 Load = Callable[[str], Any]
 ANN = "arn:aws:iam::111122223333:user/ann"
@@ -30,12 +30,15 @@ class Admin:
     def __call__(
         self, method: str, path: str, body: Any = None, *, query: dict[str, str] | None = None, if_match: str = "*"
     ) -> tuple[int, Any]:
-        sent = event(path, body, query=query)
+        sent: dict[str, Any] = json.loads((ROOT / "events/manage_tenants/put_tenant.json").read_text())
+        sent |= {
+            "path": path,
+            "httpMethod": method,
+            "queryStringParameters": query,
+            "body": body if isinstance(body, str) or body is None else json.dumps(body),
+        }
         sent["headers"]["If-Match"] = if_match
-        sent["multiValueHeaders"]["If-Match"] = [if_match]
-        sent["httpMethod"] = sent["requestContext"]["httpMethod"] = method
-        del sent["requestContext"]["authorizer"]
-        sent["requestContext"]["identity"] |= {"userArn": ANN, "accessKey": "AKIAEXAMPLE", "caller": "AIDAEXAMPLE"}
+        sent["requestContext"] |= {"httpMethod": method, "requestId": str(uuid.uuid4())}
         answer = self._app.handler(sent, context())
         assert answer["multiValueHeaders"]["x-request-id"] == [sent["requestContext"]["requestId"]]
         return answer["statusCode"], json.loads(answer["body"]) if answer.get("body") else None
@@ -160,13 +163,12 @@ class Stack:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __call__(self, kind: str, physical_id: str | None = None, stack: str = "one", **properties: Any) -> Any:
-        sent = {
+        sent: dict[str, Any] = json.loads((ROOT / "events/manage_tenants/custom_resource.json").read_text())
+        sent |= {
             "RequestType": kind,
             "ResponseURL": f"http://127.0.0.1:{self.server.server_address[1]}/answer?signed=1",
             "StackId": f"arn:aws:cloudformation:us-east-1:111122223333:stack/{stack}/1",
             "RequestId": str(uuid.uuid4()),
-            "LogicalResourceId": "Tenant",
-            "ResourceType": "Custom::Tenant",
             "ResourceProperties": {"ServiceToken": "arn:of:the:function", **properties},
         }
         self._app.handler(sent | ({"PhysicalResourceId": physical_id} if physical_id else {}), context())
@@ -189,8 +191,8 @@ def stack(load: Load) -> Iterator[Stack]:
 
 def test_a_stack_makes_changes_and_deletes_a_tenant(stack: Stack) -> None:
     admin = Admin(stack._app)
-    wanted: dict[str, Any] = {"tenant_id": "my-team", "cost_centres": ["research"], "concurrent_invocations": "20", "suspended": "false",
-              "budget": {"monthly_usd": "100", "hard": "true", "thresholds": ["50", "100"]}}  # fmt: skip
+    sent = json.loads((ROOT / "events/manage_tenants/custom_resource.json").read_text())
+    wanted: dict[str, Any] = sent["ResourceProperties"]
     for _ in range(2):  # CloudFormation may send an event twice
         made = stack("Create", **wanted)
         assert (made["Status"], made["PhysicalResourceId"]) == ("SUCCESS", "my-team")
