@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +14,7 @@ import boto3
 import pytest
 
 from gateway.aws.tenant_table import TenantTable
+from gateway.telemetry import logger
 from gateway.tenants import Key, Tenant, digest_of, new_key
 from gateway.usage import KeyId, TenantId
 from scripts.tenants import add_key, add_tenant
@@ -104,12 +107,18 @@ def test_a_tenant_with_a_plan_of_its_own_is_throttled_by_that(load: Load) -> Non
     assert said["usageIdentifierKey"] == "f" * 32
 
 
-def test_a_decoy_is_unauthorized_and_raises_the_alarm(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_decoy_is_unauthorized_and_raises_the_alarm(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = new_key()
     decoy = Key(KeyId("key_decoy"), TenantId(""), digest_of(text), "wiki", datetime.now(UTC), decoy=True)
     TenantTable("tenants").put_key(decoy)
+    authorizer = load("authorize_tenant")
+    logger().info("the logger is made once a process, and keeps the stream of the test that made it")
+    for handler in logging.getLogger("model-gateway").handlers:
+        monkeypatch.setattr(handler, "stream", sys.stdout)
     with pytest.raises(Exception, match="^Unauthorized$"):
-        load("authorize_tenant").handler(asking(**{"x-api-key": text}), context())
+        authorizer.handler(asking(**{"x-api-key": text}), context())
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
     (warning,) = [line for line in said if line.get("message") == "decoy_key_used"]
     assert (warning["level"], warning["key_id"], warning["source_ip"]) == ("WARNING", "key_decoy", "203.0.113.7")
