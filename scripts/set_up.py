@@ -15,6 +15,9 @@ def main(folder: Path, lock: Path) -> int:
         print(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version.split()[0]}. "
               "Name one: make PYTHON=python3.13 …", file=sys.stderr)  # fmt: skip
         return 1
+    if folder.is_symlink():
+        print(f"{folder} is a link, and what it leads to would be emptied. Take it away first.", file=sys.stderr)
+        return 1
     print(f"setting up {folder} from {lock} (once; about a minute)", flush=True)
     venv.create(folder, with_pip=True, clear=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
