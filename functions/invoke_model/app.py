@@ -51,10 +51,10 @@ entries = IdempotencyTable(settings().idempotency_table, settings().usage_table,
 @app.post("/invoke_model")
 def invoke_model() -> Response[str]:
     asked = query(app, InvokeModelParametersQuery)
-    sent = body(app, InvokeModelRequest)
+    sent, who = body(app, InvokeModelRequest), caller(app)
     if asked.requestId:
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
-        ready = poll(RequestId(asked.requestId), caller(app), jobs, ledger, utc_now(), patience)
+        ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
         return answer(app, [{"request_id": asked.requestId}] if ready is None else ready)
     request = CompatRequest(
         sent,
@@ -65,10 +65,10 @@ def invoke_model() -> Response[str]:
     )
     translation = translate(request, catalog)
     by_default = settings().allow_unlisted_models
-    caller(app).tenant.must_allow(request.operation, asked.model_id or "", asked.model_arn, by_default=by_default)
-    cost_centre = caller(app).cost_centre(header(app, "team_id"))
+    who.tenant.must_allow(request.operation, asked.model_id or "", asked.model_arn, by_default=by_default)
+    cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
-    context = Context(request_id(app), caller(app), cost_centre, settings().region, lease)
+    context = Context(request_id(app), who, cost_centre, settings().region, lease)
     if (key := header(app, "idempotency-key")) is not None:
         return run_once(key, request, translation, context)
     if flag(header(app, "streaming")):

@@ -59,9 +59,10 @@ def quote_invocation() -> Response[str]:
     operation = (header(app, "type") or "text").lower()
     request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
     translation = translate(request, catalog)
-    tenant = caller(app).tenant
+    who = caller(app)
+    tenant = who.tenant
     tenant.must_allow(operation, asked.model_id or "", asked.model_arn, by_default=settings().allow_unlisted_models)
-    cost_centre, now = caller(app).cost_centre(header(app, "team_id")), datetime.now(UTC)
+    cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
     quote = quoted(translation.calls, tenant, cost_centre, settings().region, price_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))
 
