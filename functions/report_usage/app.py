@@ -13,9 +13,9 @@ from gateway.budgets import BudgetState, month_of, next_month, states
 from gateway.catalog import Catalog
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
-from gateway.pricing import price_book
+from gateway.pricing import money, price_book
 from gateway.quoting import Quote, quoted
-from gateway.reporting import Totals, add_up, money, span
+from gateway.reporting import Totals, add_up, span
 from gateway.settings import settings
 from gateway.wire.compat import CompatRequest, flag, translate
 

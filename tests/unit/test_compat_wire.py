@@ -65,7 +65,7 @@ def test_converse_is_what_the_caller_wrote() -> None:
     body = {"inputs": inputs, "parameters": {"maxTokens": 5, "system": "brief"}, "additional_model_fields": {"k": 1}}
     (call,) = made("anthropic.claude-3-haiku-20240307-v1:0", body, messages_api=True)
     assert call.body == {
-        "messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": b"hello"}}}]}],
+        "messages": [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": "aGVsbG8="}}}]}],
         "system": [{"text": "brief"}],
         "inferenceConfig": {"maxTokens": 5},
         "additionalModelRequestFields": {"k": 1},

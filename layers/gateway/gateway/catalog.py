@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.errors import BadRequest
@@ -19,6 +20,10 @@ _ARN = re.compile(
     r"[A-Za-z0-9:._/-]{1,256}$"
 )
 _MODEL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}$")
+
+
+_FOUNDATION_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]*::foundation-model/([A-Za-z0-9._:-]{1,256})$")
+_PROFILE_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:inference-profile/([A-Za-z0-9._:-]{1,256})$")
 
 
 class Service(StrEnum):
@@ -39,6 +44,7 @@ class Model:
     target: str
     provider: str = ""
     base: str = ""
+    own_arn: bool = False  # an ARN that names something of an account: a tenant may call only those of its record
 
 
 def split_profile(model_id: str) -> tuple[str, str]:
@@ -82,3 +88,37 @@ class Catalog:
         _, base = split_profile(model_id)
         provider = base.partition(".")[0]
         return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base)
+
+    def named(self, name: str, behind: Callable[[str], str | None]) -> Model:
+        """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.
+
+        `behind` tells which model an application inference profile leads to. What has no known model behind it is its
+        own id: it has no price but one of its own.
+        """
+        if not name.startswith("arn:"):
+            return self.find(name)
+        if known := _FOUNDATION_ARN.match(name) or _PROFILE_ARN.match(name):
+            return replace(self.find(known[1]), target=name)
+        if not _ARN.match(name):
+            raise BadRequest("This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id")
+        found = behind(name) if ":application-inference-profile/" in name else None
+        model_id = found or name
+        base = split_profile(found)[1] if found else ""
+        return Model(ModelId(model_id), Service.BEDROCK, name, base.partition(".")[0], base, own_arn=True)
+
+
+def profile_id(models: Sequence[str], region: str) -> str | None:
+    """The id by which a profile over these model ARNs is priced; None where the ARNs leave that open.
+
+    One model is that model. Several are a profile of the geography that the region lies in, or the global one, whose
+    ARNs name no region. In the Asia Pacific regions there is more than one geography.
+    """
+    if not models:
+        return None
+    base = models[0].rpartition("/")[2]
+    if any(arn.split(":")[3] == "" for arn in models):
+        return f"global.{base}"
+    if len(models) == 1:
+        return base
+    geography = "us-gov" if region.startswith("us-gov") else region.partition("-")[0]
+    return f"{geography}.{base}" if geography in PROFILE_PREFIXES else None

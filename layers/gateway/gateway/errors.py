@@ -5,6 +5,7 @@ GatewayError                       code, status, message (safe to show to a clie
 ├── Forbidden 403
 ├── NotFound 404
 └── UpstreamError                  the model's service refused or failed; keeps Bedrock's own error type
+    └── Passing                    … in a way that may pass: another try, or another model, may do
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class UpstreamError(GatewayError):
     """The model's service said no, or nothing.
 
     `error_type` is the service's own name of the fault (`ThrottlingException`); `ran` says whether the model may have
-    run, so that its usage is unknown rather than nothing.
+    run, so that its usage is unknown rather than nothing. `raw` is the frame that said so in a stream, as it came.
     """
 
     status = 502
@@ -60,7 +61,13 @@ class UpstreamError(GatewayError):
         error_type: str,
         retry_after: int | None = None,
         ran: bool = False,
+        raw: bytes = b"",
     ):
         super().__init__(message, code=code, status=status, retry_after=retry_after)
         self.error_type = error_type
         self.ran = ran
+        self.raw = raw
+
+
+class Passing(UpstreamError):
+    """A throttle, an outage, a time-out: what is not the request's fault."""

@@ -16,6 +16,9 @@ from gateway.pricing import ZERO, PriceBook, quantities
 from gateway.usage import TokenUsage
 
 PICTURE_TOKENS = 6_000  # the largest picture that a model reads: Claude counts width x height / 750, up to 4,784
+PAGE_BYTES = 1_000  # no page of a document takes less
+CONTEXT_TOKENS = 1_000_000  # no model reads more at once
+_PICTURES = ("iVBORw", "/9j/", "R0lGOD", "UklGR")  # PNG, JPEG, GIF and WebP begin so in base64
 TURN_TOKENS = 64  # what a message, a role or a tool's wrapping adds
 TOOL_TOKENS = 1_000  # the system prompt that tools bring along
 _MARKS_CACHE = frozenset({"cachePoint", "cache_control"})
@@ -25,11 +28,11 @@ def input_bound(body: Any) -> int:
     """No more tokens than these can a model read in a request's body."""
     if isinstance(body, str):
         return len(body.encode())
-    if isinstance(body, bytes):
-        return max(PICTURE_TOKENS, len(body) if not _is_picture(body) else 0)
     if isinstance(body, Mapping):
-        if body.get("type") == "base64" and "data" in body:
-            return PICTURE_TOKENS
+        if isinstance(body.get("bytes"), str):
+            return _blob_bound(body["bytes"])
+        if body.get("type") == "base64" and isinstance(body.get("data"), str):
+            return _blob_bound(body["data"])
         extra = TOOL_TOKENS if "tools" in body or "toolConfig" in body else 0
         return extra + TURN_TOKENS + sum(len(str(name)) + input_bound(value) for name, value in body.items())
     if isinstance(body, list | tuple):
@@ -37,8 +40,12 @@ def input_bound(body: Any) -> int:
     return len(str(body))
 
 
-def _is_picture(content: bytes) -> bool:
-    return content.startswith((b"\x89PNG", b"\xff\xd8", b"GIF8", b"RIFF"))
+def _blob_bound(text: str) -> int:
+    """A picture's tokens go by its size on screen, a document's by its bytes and a picture of each of its pages."""
+    if text.startswith(_PICTURES):
+        return PICTURE_TOKENS
+    size = len(text) * 3 // 4
+    return PICTURE_TOKENS + min(size * (1 + PICTURE_TOKENS // PAGE_BYTES), CONTEXT_TOKENS)
 
 
 def marks_cache(body: Any) -> bool:

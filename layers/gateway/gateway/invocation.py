@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.catalog import Model
+from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, NotFound, UpstreamError
 from gateway.estimates import input_bound, marks_cache
 from gateway.jobs import Ended, Ending, Job, Jobs, JobState
@@ -33,9 +33,10 @@ def utc_now() -> datetime:
 class ModelCall:
     """One call of a model, ready to send.
 
-    `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON. `image_class` and
-    `input_images` are the parts of its price that only the request tells. `output_path` says where in the body the
-    maximum of tokens stands, empty where the model makes none or nobody knows; `answers` and `images` how many of them.
+    `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON, where bytes are
+    base64 text; `headers` go beside it. `image_class` and `input_images` are the parts of its price that only the
+    request tells. `output_path` says where in the body the maximum of tokens stands, empty where the model makes none
+    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill.
     """
 
     model: Model
@@ -48,6 +49,8 @@ class ModelCall:
     output_path: tuple[str, ...] = ()
     answers: int = 1
     images: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -77,10 +80,12 @@ class ModelCall:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What the model answered, as JSON, and what it used by the service's own counts."""
+    """What the model answered, as JSON and as it came, and what it used by the service's own counts."""
 
     body: Any
     usage: TokenUsage
+    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Models(Protocol):
@@ -100,7 +105,16 @@ class Context:
     lease_until: datetime
     clock: Clock = field(default=utc_now)
 
-    def open_row(self, call: ModelCall, attempt: int) -> UsageRecord:
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the service is told of a call's owner."""
+        return {
+            "tenant_id": self.caller.tenant_id,
+            "cost_centre": self.cost_centre,
+            "request_id": self.request_id,
+        }
+
+    def open_row(self, call: ModelCall, attempt: int, asked_model: str = "", routing: str = "") -> UsageRecord:
         return UsageRecord(
             request_id=self.request_id,
             attempt=attempt,
@@ -113,6 +127,8 @@ class Context:
             region=self.region,
             started_at=self.clock(),
             lease_until=self.lease_until,
+            asked_model=asked_model if asked_model != call.model.id else "",
+            routing=routing,
         )
 
 
@@ -129,6 +145,29 @@ def _attempt(
             settled = row.settle(Outcome.FAILED, TokenUsage(), clock(), error.code)
         return settled, None, error
     return row.settle(Outcome.SUCCEEDED, answer.usage, clock()), answer, None
+
+
+def governed(call: ModelCall, context: Context) -> ModelCall:
+    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
+    tenant = context.caller.tenant
+    allowed = replace(within(call, tenant), tags=context.tags)
+    if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
+        return allowed
+    guardrail = tenant.guardrail
+    if call.api.startswith("Converse"):
+        # What else the client said of a guardrail (its trace, how it reads a stream) stays.
+        own = call.body.get("guardrailConfig")
+        forced = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
+        return replace(
+            allowed, body={**allowed.body, "guardrailConfig": {**(own if isinstance(own, dict) else {}), **forced}}
+        )
+    names = {name: text for name, text in call.headers.items() if name.lower() not in _GUARDRAIL_HEADERS}
+    forced = {_GUARDRAIL_ID: guardrail.id, _GUARDRAIL_VERSION: guardrail.version}
+    return replace(allowed, headers={**names, **forced})
+
+
+_GUARDRAIL_ID, _GUARDRAIL_VERSION = "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amzn-Bedrock-GuardrailVersion"
+_GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
 
 
 def within(call: ModelCall, tenant: Tenant) -> ModelCall:
@@ -151,7 +190,7 @@ def invoke(calls: Sequence[ModelCall], context: Context, models: Models, meter: 
     answers = []
     tenant = context.caller.tenant
     for attempt, asked in enumerate(calls, start=1):
-        call = within(asked, tenant)
+        call = governed(asked, context)
         reserved = meter.reserve(tenant, context.open_row(call, attempt), call.bound)
         settled, answer, error = _attempt(call, reserved.row, models, context.clock)
         meter.settle(tenant, reserved, settled)
@@ -181,7 +220,7 @@ def complete(
     ended: Ended | None = None
     for number, asked in enumerate(calls):
         try:
-            call = within(asked, tenant)
+            call = governed(asked, context)
             row = context.open_row(call, job.attempts - len(calls) + number + 1)
             reserved = meter.reserve(tenant, row, call.bound)
         except GatewayError as error:

@@ -167,3 +167,9 @@ def price_book() -> PriceBook:
     """The book that ships with the gateway."""
     with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8") as file:
         return PriceBook(read_prices(file))
+
+
+def money(amount: Decimal) -> str:
+    """A decimal string without an exponent and without idle zeros."""
+    text = f"{amount:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

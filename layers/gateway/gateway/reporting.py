@@ -94,9 +94,3 @@ def _moment(text: str, name: str, *, end_of_day: bool = False) -> datetime:
         raise BadRequest(
             f"{name} must be a date or an RFC 3339 date-time, like 2026-11-24T00:00:00Z.", code="invalid_time"
         ) from error
-
-
-def money(amount: Decimal) -> str:
-    """A decimal string without an exponent and without idle zeros."""
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -72,6 +72,16 @@ class Settings:
         return self.environment.get("SAGEMAKER_ENDPOINTS") or "{}"
 
     @property
+    def model_routes(self) -> str:
+        """JSON, see `gateway.routing`; `{}` where every name is a model."""
+        return self.environment.get("MODEL_ROUTES") or "{}"
+
+    @property
+    def tenant_role_arn(self) -> str:
+        """The role whose sessions carry a tenant's tags; empty where calls are made with the function's own."""
+        return self.environment.get("TENANT_ROLE_ARN") or ""
+
+    @property
     def integration_timeout(self) -> float:
         """Seconds after which API Gateway stops waiting for a buffered answer."""
         return float(self.environment.get("INTEGRATION_TIMEOUT_SECONDS") or 29)

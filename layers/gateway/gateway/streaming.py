@@ -1,14 +1,39 @@
-"""Streams: the frames a service sends become the bytes a client reads; the call is settled before the last of them."""
+"""Streams: the frames a service sends become the bytes a client reads; the call is settled before the last of them.
+
+    open      reserve, call, wait for the first frame: until then a refusal is a status of its own, and may be retried
+    deliver   frame by frame; the one that tells the usage settles the call before it is passed on
+    break     what broke off settles with what is known of it, as `interrupted`, and says so in the client's own format
+
+Whoever reads the bytes must read to the end, whether or not a client still listens: the last frame brings the usage.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.errors import GatewayError
+from gateway.attempts import Attempts, Ticket
+from gateway.errors import GatewayError, UpstreamError
 from gateway.eventstream import Frame
-from gateway.usage import TokenUsage
+from gateway.invocation import ModelCall
+from gateway.usage import (
+    UNKNOWN,
+    ConverseStreamUsage,
+    EndpointStreamUsage,
+    InvokeStreamUsage,
+    Outcome,
+    TokenUsage,
+    estimate_tokens,
+    texts,
+)
+
+SETTLING = timedelta(seconds=5)  # what settling may take of the time that a function has
 
 
 @dataclass(frozen=True)
@@ -36,3 +61,158 @@ class StreamWriter(Protocol):
 
     def error(self, error: GatewayError) -> bytes:
         """The last bytes of a stream that broke off after its HTTP status was sent."""
+
+
+class Opened(Protocol):
+    """A stream that a service has begun."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def frames(self) -> Iterator[Frame]:
+        """Each frame as it comes. Raises UpstreamError for one that is an error, and where the stream breaks."""
+
+    def abort(self) -> None:
+        """End it now, from another thread."""
+
+
+class Streams(Protocol):
+    """The services whose models stream. Raises UpstreamError. One call is one attempt upstream: it never retries."""
+
+    def open(self, call: ModelCall) -> Opened: ...
+
+
+@dataclass(frozen=True)
+class StreamServices:
+    """Opens each stream at the service of its model."""
+
+    services: Mapping[str, Streams]
+
+    def open(self, call: ModelCall) -> Opened:
+        return self.services[call.model.service].open(call)
+
+
+class Tap:
+    """Reads the usage out of a stream that passes by, looking into as few frames as it can."""
+
+    def __init__(self, call: ModelCall):
+        self._call = call
+        self._counts = _COUNTS[call.api]()
+
+    def see(self, frame: Frame) -> None:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # counts that cannot be read are none
+            if frame.kind in ("metadata", "line"):
+                self._counts.see(frame.json)
+            elif frame.kind == "chunk":
+                data = base64.b64decode(frame.json["bytes"])
+                if b"oken" in data:  # every family's counts have it in their names
+                    self._counts.see(json.loads(data))
+
+    @property
+    def complete(self) -> bool:
+        return self._counts.complete
+
+    def known(self) -> TokenUsage | None:
+        """The counts so far; None where there are none."""
+        try:
+            return self._counts.usage()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def usage(self) -> TokenUsage:
+        """What a stream that has ended used. A container that counts nothing is estimated, as its row says."""
+        if (counted := self.known()) is not None:
+            return counted
+        if isinstance(self._counts, EndpointStreamUsage):
+            return TokenUsage(
+                input_tokens=estimate_tokens(texts(self._call.body)),
+                output_tokens=estimate_tokens(self._counts.said),
+                source="estimated:utf8_bytes/4",
+            )
+        return TokenUsage(source=UNKNOWN)
+
+
+_COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | EndpointStreamUsage]] = {
+    "ConverseStream": ConverseStreamUsage,
+    "InvokeModelWithResponseStream": InvokeStreamUsage,
+    "InvokeEndpointWithResponseStream": EndpointStreamUsage,
+}
+
+
+@dataclass(frozen=True)
+class LiveStream:
+    """A stream whose first frame is there."""
+
+    call: ModelCall
+    ticket: Ticket
+    opened: Opened
+    first: Frame | None
+
+    def deliver(
+        self, writer: StreamWriter, cost_of: Callable[[Ticket], Decimal | None] | None = None
+    ) -> Iterator[bytes]:
+        """The client's bytes; empty parts are left out. Reads the service's stream to its end, come what may."""
+        tap, until = Tap(self.call), self.ticket.row.lease_until - SETTLING
+        clock = self.ticket.attempts.context.clock
+        rest = self.opened.frames
+        try:
+            frame = self.first
+            while frame is not None:
+                tap.see(frame)
+                if tap.complete:
+                    self._settle(tap)
+                if part := writer.write(frame):
+                    yield part
+                if clock() > until:
+                    raise out_of_time()
+                frame = next(rest, None)
+            self._settle(tap)
+        except UpstreamError as error:
+            if self.ticket.settled is None:
+                self.ticket.fail(error, tap.known())
+                yield writer.error(error)
+                return
+        finally:
+            self._see_to_its_end(tap, rest)
+        settled = self.ticket.settled
+        usage = settled.usage if settled else TokenUsage(source=UNKNOWN)
+        if part := writer.end(Metered(usage, cost_of(self.ticket) if cost_of else None)):
+            yield part
+
+    def _settle(self, tap: Tap) -> None:
+        self.ticket.settle(Outcome.SUCCEEDED, tap.usage())
+
+    def _see_to_its_end(self, tap: Tap, rest: Iterator[Frame]) -> None:
+        """Whoever delivers gave up, or failed: the model goes on, and is paid for what it said."""
+        if self.ticket.settled is not None:
+            return
+        try:
+            for frame in rest:
+                tap.see(frame)
+        except UpstreamError as error:
+            self.ticket.fail(error, tap.known())
+        else:
+            self._settle(tap)
+
+
+def out_of_time() -> UpstreamError:
+    return UpstreamError(
+        "The answer takes longer than a call may. Ask for less.",
+        code="model_timeout", status=408, error_type="ModelTimeoutException", ran=True,
+    )  # fmt: skip
+
+
+def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams) -> LiveStream:
+    """The stream of the first attempt that begins one. Raises GatewayError."""
+
+    def make(call: ModelCall, ticket: Ticket) -> LiveStream:
+        try:
+            opened = streams.open(call)
+            first = next(opened.frames, None)
+        except UpstreamError as error:
+            ticket.fail(error)
+            raise
+        return LiveStream(call, ticket, opened, first)
+
+    return attempts.run(calls, make)

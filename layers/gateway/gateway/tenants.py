@@ -38,12 +38,20 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Guardrail:
+    """A guardrail of Amazon Bedrock, in one of its versions."""
+
+    id: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Tenant:
     """A team of the company, and what it may do. Its first cost centre is charged where a call names none.
 
     Patterns (`anthropic.*`) are matched against the whole name that a call sends. None means: no limit of its own, and
     for `allowed_models` what the gateway's own default says. `budget_shards` spreads a busy tenant's budget over so
-    many items. `version` counts the changes.
+    many items. `guardrail` is put on every Bedrock call. `version` counts the changes.
     """
 
     tenant_id: TenantId
@@ -62,6 +70,7 @@ class Tenant:
     unpriced: Unpriced = Unpriced.ALLOW
     idempotency_seconds: int = 0
     usage_plan_key: str = ""
+    guardrail: Guardrail | None = None
     version: int = 0
 
     @property
@@ -91,10 +100,13 @@ class Tenant:
 
     def must_allow_arn(self, arn: str) -> None:
         """An ARN can name any model, and any account's bill: only what the record names is allowed."""
-        if not any(fnmatchcase(arn, pattern) for pattern in self.allowed_model_arns):
+        if not self.allows_arn(arn):
             raise Forbidden(
                 "Your tenant may not use this model_arn. Ask the gateway's operators.", code="model_arn_not_allowed"
             )
+
+    def allows_arn(self, arn: str) -> bool:
+        return any(fnmatchcase(arn, pattern) for pattern in self.allowed_model_arns)
 
     def must_allow_operation(self, operation: str) -> None:
         if self.allowed_operations is not None and operation not in self.allowed_operations:
@@ -123,6 +135,7 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "unpriced": tenant.unpriced.value,
         "idempotency_seconds": tenant.idempotency_seconds,
         "usage_plan_key": tenant.usage_plan_key,
+        "guardrail": vars(tenant.guardrail) if tenant.guardrail else None,
         "version": tenant.version,
     }
     return {name: value for name, value in values.items() if value not in (None, "", {}, 0) or name == "version"} | {
@@ -157,6 +170,7 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         unpriced=Unpriced(values.get("unpriced") or Unpriced.ALLOW),
         idempotency_seconds=values.get("idempotency_seconds") or 0,
         usage_plan_key=values.get("usage_plan_key") or "",
+        guardrail=Guardrail(**values["guardrail"]) if values.get("guardrail") else None,
         version=values.get("version") or 0,
     )
 

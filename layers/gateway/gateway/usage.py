@@ -6,6 +6,7 @@ Every provider counts in its own way. Here each token is in exactly one bucket: 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -72,6 +73,8 @@ class UsageRecord:
     settled_at: datetime | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
     error_code: str = ""
+    asked_model: str = ""  # what the caller named, where that is another name than `model_id`
+    routing: str = ""  # why this attempt was made: `retry:model_throttled`, `fallback:model_unavailable`
 
     @property
     def hour(self) -> str:
@@ -143,6 +146,46 @@ def estimate_tokens(text: str) -> int:
     Only ever used together with `source="estimated:…"`: an estimate is never shown as a count.
     """
     return -(-len(text.encode()) // 4)
+
+
+def texts(value: Any) -> str:
+    """All strings of a JSON value that a model may have read or written."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "".join(texts(item) for name, item in value.items() if name not in ("parameters", "role"))
+    if isinstance(value, list):
+        return "".join(texts(item) for item in value)
+    return ""
+
+
+class EndpointStreamUsage:
+    """The counts of an endpoint's stream: an OpenAI-style `usage`, or the `details` of a text container's last line."""
+
+    complete = False  # an endpoint's last line is only known by the end
+
+    def __init__(self) -> None:
+        self.said = ""
+        self._usage: TokenUsage | None = None
+
+    def see(self, line: Mapping[str, Any]) -> None:
+        self.said += endpoint_delta(line)
+        if isinstance(counts := line.get("usage"), Mapping):
+            self._usage = from_openai(counts, json.dumps(counts))
+        elif isinstance(details := line.get("details"), Mapping) and "input_length" in details:
+            read, made = int(details["input_length"]), int(details["generated_tokens"])
+            self._usage = TokenUsage(read, made, raw=json.dumps(details))
+
+    def usage(self) -> TokenUsage | None:
+        return self._usage
+
+
+def endpoint_delta(line: Mapping[str, Any]) -> str:
+    """The text of one line of an endpoint's stream: a token of a text container, or a choice's delta."""
+    if isinstance(token := line.get("token"), Mapping):
+        return "" if token.get("special") else str(token.get("text") or "")
+    choices = line.get("choices") or ()
+    return str((choices[0].get("delta") or {}).get("content") or "") if choices else ""
 
 
 _SAFE_LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:@ -]{0,127}$")

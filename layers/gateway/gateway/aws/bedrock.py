@@ -1,64 +1,162 @@
-"""Amazon Bedrock: the models that can be named, and calling one of them."""
+"""Amazon Bedrock: the models that can be named, and calling one of them.
+
+Calls are signed by botocore and sent by urllib3, without boto3's parsers between: what a model answers passes through
+as it came, streams frame by frame, and a call costs half the CPU. An SDK's retries are no loss, since a try is a row.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import get_cert_path
+from urllib3.util import create_urllib3_context
 
-from gateway.aws.clients import client, models_config
-from gateway.aws.upstream import refused, unreachable
+from gateway.aws.clients import SETTLING, client
+from gateway.aws.sessions import Sessions
+from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
+from gateway.catalog import profile_id
 from gateway.errors import UpstreamError
+from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model
+
+_PATHS = {
+    "Converse": "converse",
+    "ConverseStream": "converse-stream",
+    "InvokeModel": "invoke",
+    "InvokeModelWithResponseStream": "invoke-with-response-stream",
+    "CountTokens": "count-tokens",
+}
+_METADATA = "X-Amzn-Bedrock-Request-Metadata"
+_PART = 1 << 16
 
 
 def compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), default=str)
 
 
-class BedrockRuntime:
-    """`gateway.invocation.Models` on bedrock-runtime."""
+@dataclass(frozen=True)
+class OpenedStream:
+    """A stream that the service has begun: its headers, and its frames as they come. Raises UpstreamError."""
 
-    def __init__(self, seconds: float):
-        self._bedrock = client("bedrock-runtime", models_config(seconds))
+    headers: Mapping[str, str]
+    _response: urllib3.BaseHTTPResponse = field(repr=False)
+
+    @cached_property
+    def frames(self) -> Iterator[Frame]:
+        return self._read()
+
+    def _read(self) -> Iterator[Frame]:
+        begun = False
+        try:
+            for frame in frames(self._parts()):
+                if frame.is_error:
+                    raise broke(frame, begun=begun)
+                begun = True
+                yield frame
+        except (urllib3.exceptions.HTTPError, OSError, BrokenFrame) as error:
+            raise cut_off(error) from error
+        finally:
+            self._response.release_conn()
+
+    def _parts(self) -> Iterator[bytes]:
+        while part := self._response.read1(_PART):
+            yield part
+
+    def abort(self) -> None:
+        """End it now, from whatever thread: whoever waits for its next frame is told that it broke off."""
+        with suppress(OSError, AttributeError):
+            self._response.connection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+
+
+class BedrockRuntime:
+    """`gateway.invocation.Models` and `gateway.streaming.Streams` on bedrock-runtime."""
+
+    def __init__(self, seconds: float, sessions: Sessions | None = None):
+        self._seconds = max(seconds - SETTLING, 1)
+        self._sessions = sessions or Sessions()
+
+    @cached_property
+    def _meta(self) -> Any:
+        return client("bedrock-runtime").meta
+
+    @cached_property
+    def _pool(self) -> urllib3.PoolManager:
+        options: dict[str, Any] = {}
+        if self._meta.endpoint_url.startswith("https:"):  # one context, since reading the authorities takes 20 ms
+            options["ssl_context"] = context = create_urllib3_context()
+            context.load_verify_locations(os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+        return urllib3.PoolManager(4, maxsize=200, retries=False, **options)
 
     def call(self, call: ModelCall) -> ModelAnswer:
+        response = self._send(call)
         try:
-            return self._converse(call) if call.api == "Converse" else self._invoke_model(call)
-        except ClientError as error:
-            raise refused(error) from error
-        except BotoCoreError as error:
-            raise unreachable(error) from error
+            content = response.read()
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise cut_off(error) from error
+        body = _read_json(content)
+        return ModelAnswer(body, _usage(call, body, response.headers), content, _lowered(response.headers))
 
-    def _converse(self, call: ModelCall) -> ModelAnswer:
-        answer = self._bedrock.converse(modelId=call.model.target, **call.body)
-        answer.pop("ResponseMetadata", None)
-        usage, tier = answer.get("usage") or {}, (answer.get("serviceTier") or {}).get("type")
-        return ModelAnswer(answer, measured(call, answer, lambda: from_converse(usage, compact(usage), tier)))
+    def open(self, call: ModelCall) -> OpenedStream:
+        response = self._send(call)
+        return OpenedStream(_lowered(response.headers), response)
 
-    def _invoke_model(self, call: ModelCall) -> ModelAnswer:
-        response = self._bedrock.invoke_model(
-            modelId=call.model.target,
-            body=json.dumps(call.body),
-            contentType="application/json",
-            accept="application/json",
-        )
-        body = _read_json(response["body"].read())
-        headers = response["ResponseMetadata"]["HTTPHeaders"]
-        return ModelAnswer(body, measured(call, body, lambda: _usage(call, body, headers)))
+    def _send(self, call: ModelCall) -> urllib3.BaseHTTPResponse:
+        """Send a call and wait for its status. Raises UpstreamError for any but 200."""
+        headers = {"content-type": "application/json", **call.headers}
+        body = call.body
+        if call.tags and call.api.startswith("Converse"):
+            # A client's own tags stay beside ours, which nobody may overwrite; a call may have 16.
+            own = [item for item in (body.get("requestMetadata") or {}).items() if item[0] not in call.tags]
+            body = {**body, "requestMetadata": {**dict(own[: 16 - len(call.tags)]), **call.tags}}
+        elif call.tags and call.api.startswith("Invoke"):
+            headers[_METADATA] = compact(dict(call.tags))
+        path = f"/model/{quote(call.model.target, safe='')}/{_PATHS[call.api]}"
+        request = AWSRequest("POST", self._meta.endpoint_url + path, headers, compact(body).encode())
+        try:
+            credentials = self._sessions.credentials(call.tags)
+            SigV4Auth(credentials, "bedrock", self._meta.region_name).add_auth(request)
+        except (BotoCoreError, ClientError) as error:
+            raise (refused(error) if isinstance(error, ClientError) else unreachable(error)) from error
+        sent = request.prepare()
+        timeout = urllib3.Timeout(connect=5, read=self._seconds)
+        try:
+            response = self._pool.request(
+                "POST", sent.url, body=sent.body, headers=dict(sent.headers.items()), timeout=timeout,
+                preload_content=False, redirect=False,
+            )  # fmt: skip
+        except urllib3.exceptions.HTTPError as error:
+            raise no_answer(error) from error
+        if response.status != 200:
+            raise _refusal(response)
+        return response
 
 
-def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) -> TokenUsage:
-    """The service's own counts, or an estimate that says so where it gave none that can be read."""
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): text for name, text in headers.items()}
+
+
+def _refusal(response: urllib3.BaseHTTPResponse) -> UpstreamError:
     try:
-        usage = read()
-    except (KeyError, TypeError, ValueError, AttributeError):
-        usage = None
-    return usage or _estimated(call, body)
+        said = json.loads(response.read())
+    except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        said = {}
+    said = said if isinstance(said, dict) else {}
+    error_type = response.headers.get("x-amzn-errortype") or str(said.get("__type") or said.get("code") or "")
+    error_type = error_type.partition(":")[0].rpartition("#")[2]
+    return refusal_of(error_type, str(said.get("message") or said.get("Message") or ""), response.status)
 
 
 def _read_json(content: bytes) -> Any:
@@ -70,43 +168,86 @@ def _read_json(content: bytes) -> Any:
         ) from error
 
 
-def _usage(call: ModelCall, body: Any, headers: dict[str, str]) -> TokenUsage | None:
+def _usage(call: ModelCall, body: Any, headers: Mapping[str, str]) -> TokenUsage:
+    """The service's own counts; nothing for what it does not charge."""
+    if call.api == "CountTokens":
+        return TokenUsage()
+    if call.api == "Converse":
+        return measured(call, body, lambda: _converse_usage(body))
+    counts = {name: text for name, text in _lowered(headers).items() if name.startswith("x-amzn-bedrock-")}
+    return measured(call, body, lambda: _invoke_usage(call, body, counts))
+
+
+def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) -> TokenUsage:
+    """The service's own counts, or an estimate that says so where it gave none that can be read."""
+    try:
+        usage = read()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        usage = None
+    return usage or _estimated(call, body)
+
+
+def _converse_usage(body: Any) -> TokenUsage:
+    usage = body.get("usage") or {}
+    return from_converse(usage, compact(usage), (body.get("serviceTier") or {}).get("type"))
+
+
+def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUsage | None:
     """What an InvokeModel used. Images are counted in the answer; tokens are the service's own count."""
-    counts = {name: value for name, value in headers.items() if name.startswith("x-amzn-bedrock-")}
     if call.operation == "image":
         made = body.get("artifacts") or body.get("images") or () if isinstance(body, dict) else ()
         return TokenUsage(images=len(made), image_class=call.image_class, raw=compact(counts))
     raw = compact({"usage": body.get("usage") if isinstance(body, dict) else None, "headers": counts})
-    usage = from_invoke_model(body, headers, raw)
+    usage = from_invoke_model(body, counts, raw)
     return replace(usage, input_images=call.input_images) if usage else None
 
 
 def _estimated(call: ModelCall, body: Any) -> TokenUsage:
     """For a model that reports nothing. Vectors are no text: only what was read is estimated for embeddings."""
-    if call.operation != "text":
-        return TokenUsage(
-            input_tokens=estimate_tokens(compact(call.body)),
-            input_images=call.input_images,
-            source="estimated:utf8_bytes/4",
-        )
+    made = estimate_tokens(compact(body)) if call.operation == "text" else 0
     return TokenUsage(
         input_tokens=estimate_tokens(compact(call.body)),
-        output_tokens=estimate_tokens(compact(body)),
+        output_tokens=made,
+        input_images=call.input_images,
         source="estimated:utf8_bytes/4",
     )
 
 
 class BedrockCatalog:
-    """The models of this region, as ListFoundationModels gives them."""
+    """The models and inference profiles of this region, as Bedrock lists them."""
 
     def __init__(self) -> None:
         self._bedrock = client("bedrock")
+        self._behind: dict[str, str | None] = {}  # what a profile leads to never changes
 
     def summaries(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask(self._bedrock.list_foundation_models)["modelSummaries"]
+        return found
+
+    def profiles(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        page = self._ask(self._bedrock.list_inference_profiles, maxResults=100)
+        found += page.get("inferenceProfileSummaries", [])
+        while token := page.get("nextToken"):
+            page = self._ask(self._bedrock.list_inference_profiles, maxResults=100, nextToken=token)
+            found += page.get("inferenceProfileSummaries", [])
+        return found
+
+    def behind(self, profile_arn: str) -> str | None:
+        """The model id that an application inference profile is priced as; None where that is not known."""
+        if profile_arn not in self._behind:
+            try:
+                profile = self._ask(self._bedrock.get_inference_profile, inferenceProfileIdentifier=profile_arn)
+            except UpstreamError:
+                return None
+            models = [str(model["modelArn"]) for model in profile.get("models") or ()]
+            self._behind[profile_arn] = profile_id(models, self._bedrock.meta.region_name)
+        return self._behind[profile_arn]
+
+    def _ask(self, operation: Callable[..., Any], **request: Any) -> Any:
         try:
-            found: list[dict[str, Any]] = self._bedrock.list_foundation_models()["modelSummaries"]
+            return operation(**request)
         except ClientError as error:
             raise refused(error) from error
         except BotoCoreError as error:
             raise unreachable(error) from error
-        return found

@@ -18,6 +18,8 @@ from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsa
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
 _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
 
+_RARE = ("asked_model", "routing")  # left out where they say nothing
+
 _serialize = TypeSerializer().serialize
 
 
@@ -84,6 +86,7 @@ def _to_row(record: UsageRecord, retention: timedelta) -> dict[str, Any]:
             "open_shard": f"open#{Partition.of(record).shard:02d}",
             "expires_at": int((record.started_at + retention).timestamp()),
         }
+        | {name: text for name in _RARE if (text := getattr(record, name))}
     )
 
 
@@ -109,6 +112,7 @@ def _from_row(row: Mapping[str, Any]) -> UsageRecord:
         settled_at=moment(settled_at) if settled_at else None,
         usage=TokenUsage(**usage),
         error_code=plain.get("error_code", ""),
+        **{name: plain[name] for name in _RARE if name in plain},
     )
 
 

@@ -57,6 +57,8 @@ USAGE = pa.schema(
         ("price_rows", pa.string()),
         ("price_version", pa.string()),
         ("provider_usage", pa.string()),
+        ("asked_model", pa.string()),
+        ("routing", pa.string()),
     ]
 )
 
@@ -74,7 +76,8 @@ COSTS = pa.schema(
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
-_RECORD = (*USAGE.names[:9], "error_code", "started_at", "settled_at")  # columns that a record has by the same name
+# Columns that a record has by the same name.
+_RECORD = (*USAGE.names[:9], "error_code", "started_at", "settled_at", "asked_model", "routing")
 # A dictionary of values that hardly repeat is dead weight: without it files are a third smaller.
 _UNIQUE = {"request_id", "started_at", "settled_at", "provider_usage", "input_tokens", "output_tokens", *MONEY}
 _REPEATED = [name for name in USAGE.names if name not in _UNIQUE]

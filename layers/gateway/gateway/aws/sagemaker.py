@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
+from urllib3.exceptions import HTTPError
 
 from gateway.aws.clients import client, models_config
-from gateway.aws.upstream import refused, unreachable
+from gateway.aws.upstream import broke, cut_off, refused, unreachable
 from gateway.errors import UpstreamError
+from gateway.eventstream import Frame
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import TokenUsage, estimate_tokens, from_openai
+from gateway.usage import TokenUsage, estimate_tokens, from_openai, texts
 
 
 class SageMakerRuntime:
@@ -22,11 +28,8 @@ class SageMakerRuntime:
         self._sagemaker = client("sagemaker-runtime", models_config(seconds))
 
     def call(self, call: ModelCall) -> ModelAnswer:
-        component = {"InferenceComponentName": call.inference_component} if call.inference_component else {}
         try:
-            response = self._sagemaker.invoke_endpoint(
-                EndpointName=call.model.target, Body=json.dumps(call.body), ContentType="application/json", **component
-            )
+            response = self._sagemaker.invoke_endpoint(**self._request(call))
             content = response["Body"].read()
         except ClientError as error:
             raise refused(error) from error
@@ -42,7 +45,61 @@ class SageMakerRuntime:
                 error_type="NotJson",
                 ran=True,
             ) from error
-        return ModelAnswer(body, _usage(call, body))
+        return ModelAnswer(body, _usage(call, body), content)
+
+    def open(self, call: ModelCall) -> OpenedEndpoint:
+        try:
+            response = self._sagemaker.invoke_endpoint_with_response_stream(**self._request(call))
+        except ClientError as error:
+            raise refused(error) from error
+        except BotoCoreError as error:
+            raise unreachable(error) from error
+        return OpenedEndpoint(response["ResponseMetadata"]["HTTPHeaders"], response["Body"])
+
+    def _request(self, call: ModelCall) -> dict[str, Any]:
+        component = {"InferenceComponentName": call.inference_component} if call.inference_component else {}
+        body = json.dumps(call.body)
+        return {"EndpointName": call.model.target, "Body": body, "ContentType": "application/json", **component}
+
+
+@dataclass(frozen=True)
+class OpenedEndpoint:
+    """A stream that an endpoint has begun, as frames of kind `line`: its parts end where a buffer did, not a line."""
+
+    headers: Mapping[str, str]
+    _body: Any = field(repr=False)
+
+    @cached_property
+    def frames(self) -> Iterator[Frame]:
+        return self._read()
+
+    def _read(self) -> Iterator[Frame]:
+        waiting = b""
+        try:
+            for event in self._body:
+                if "PayloadPart" not in event:
+                    continue
+                *lines, waiting = (waiting + event["PayloadPart"]["Bytes"]).split(b"\n")
+                yield from (frame for line in lines if (frame := _line(line)))
+        except EventStreamError as error:
+            name = str(error.response.get("Error", {}).get("Code", ""))
+            raise broke(Frame(name, b""), begun=True) from error
+        except (BotoCoreError, HTTPError, OSError) as error:
+            raise cut_off(error) from error
+        finally:
+            self._body.close()
+        if frame := _line(waiting):
+            yield frame
+
+    def abort(self) -> None:
+        with suppress(OSError, AttributeError):
+            self._body._raw_stream.connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _line(line: bytes) -> Frame | None:
+    """A line of JSON, also as a server-sent event; None for one that says nothing."""
+    text = line.strip().removeprefix(b"data:").strip()
+    return Frame("line", text) if text.startswith(b"{") else None
 
 
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
@@ -51,20 +108,9 @@ def _usage(call: ModelCall, body: Any) -> TokenUsage:
     if isinstance(usage, dict):
         with suppress(KeyError, TypeError, ValueError):
             return from_openai(usage, json.dumps(usage))
-    made = _texts(body) if call.operation == "text" else ""
+    made = texts(body) if call.operation == "text" else ""
     return TokenUsage(
-        input_tokens=estimate_tokens(_texts(call.body)),
+        input_tokens=estimate_tokens(texts(call.body)),
         output_tokens=estimate_tokens(made),
         source="estimated:utf8_bytes/4",
     )
-
-
-def _texts(value: Any) -> str:
-    """All strings of a JSON value that a model may have read or written."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "".join(_texts(item) for name, item in value.items() if name not in ("parameters", "role"))
-    if isinstance(value, list):
-        return "".join(_texts(item) for item in value)
-    return ""

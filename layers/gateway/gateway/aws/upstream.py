@@ -14,8 +14,10 @@ from botocore.exceptions import (
     ParamValidationError,
     ReadTimeoutError,
 )
+from urllib3 import exceptions as http
 
-from gateway.errors import UpstreamError
+from gateway.errors import Passing, UpstreamError
+from gateway.eventstream import Frame
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Refusal:
     sentence: str
     retry_after: int | None = None
     ran: bool = False
+    passes: bool = False  # may another try, or another model, do?
 
 
 _INVALID = Refusal(400, "model_rejected_request", "The model does not accept the request")
@@ -34,11 +37,18 @@ _QUOTA = Refusal(400, "model_quota_exceeded", "A service quota is used up. Ask t
 _CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Try again.")
 _DENIED = Refusal(403, "model_access_denied", "The gateway has no access to this model. Ask its operators.")
 _NOT_FOUND = Refusal(404, "model_not_found", "There is no such model here. See /list_foundation_models.")
-_TIMEOUT = Refusal(408, "model_timeout", "The model did not answer in time. Ask for less, or submit the call.")
-_FAILED = Refusal(424, "model_error", "The model failed while answering. Try again.")
-_THROTTLED = Refusal(429, "model_throttled", "The model takes no more requests now. Wait, then try again.", 1)
-_NOT_READY = Refusal(429, "model_not_ready", "The model is not ready yet. Wait, then try again.", 5)
-_UNAVAILABLE = Refusal(503, "model_unavailable", "The model's service is unavailable now. Wait, then try again.", 1)
+_TIMEOUT = Refusal(
+    408, "model_timeout", "The model did not answer in time. Ask for less, or submit the call.", passes=True
+)
+_FAILED = Refusal(424, "model_error", "The model failed while answering. Try again.", passes=True)
+_THROTTLED = Refusal(
+    429, "model_throttled", "The model takes no more requests now. Wait, then try again.", 1, passes=True
+)
+_NOT_READY = Refusal(429, "model_not_ready", "The model is not ready yet. Wait, then try again.", 5, passes=True)
+_UNREACHABLE = "The model's service cannot be reached now. Wait, then try again."
+_UNAVAILABLE = Refusal(
+    503, "model_unavailable", "The model's service is unavailable now. Wait, then try again.", 1, passes=True
+)
 
 # By the service's error type; statuses as in the bedrock-runtime service model, but a 500 there is our 503.
 _BY_TYPE = {
@@ -74,26 +84,59 @@ def safe(message: str) -> str:
 
 
 def refused(error: ClientError) -> UpstreamError:
-    """The problem of a service's answer."""
-    error_type = str(error.response.get("Error", {}).get("Code", ""))
+    """The problem of a service's answer, as boto3 read it."""
+    said = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 502))
+    return refusal_of(str(said.get("Code", "")), str(said.get("Message", "")), status)
+
+
+def refusal_of(error_type: str, message: str, status: int) -> UpstreamError:
+    """The problem of a service's answer: its own name of the fault, its words, its status."""
     refusal = _BY_TYPE.get(error_type) or _BY_STATUS.get(status, _UNAVAILABLE)
     sentence = refusal.sentence
     if refusal is _INVALID:
-        said = safe(str(error.response.get("Error", {}).get("Message", "")))
+        said = safe(message)
         sentence = f"{sentence}: {said}" if said else f"{sentence}."
     return _problem(refusal, sentence, error_type)
 
 
-def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = False) -> UpstreamError:
-    return UpstreamError(
+def broke(frame: Frame, *, begun: bool) -> UpstreamError:
+    """The problem of an error event in a stream: `throttlingException` there is ThrottlingException elsewhere.
+
+    Once the answer has begun, the model ran.
+    """
+    error_type = frame.kind[:1].upper() + frame.kind[1:]
+    refusal = _BY_TYPE.get(error_type, _FAILED)
+    sentence = refusal.sentence if refusal is not _INVALID else f"{refusal.sentence}."
+    return _problem(refusal, sentence, error_type, ran=begun, raw=frame.raw)
+
+
+def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = False, raw: bytes = b"") -> UpstreamError:
+    kind = Passing if refusal.passes else UpstreamError
+    return kind(
         sentence,
         code=refusal.code,
         status=refusal.status,
         error_type=error_type,
         retry_after=refusal.retry_after,
         ran=refusal.ran or ran,
+        raw=raw,
     )
+
+
+def cut_off(error: Exception) -> UpstreamError:
+    """The problem of a connection that broke inside an answer."""
+    if isinstance(error, http.ReadTimeoutError):
+        return _problem(_TIMEOUT, _TIMEOUT.sentence, type(error).__name__, ran=True)
+    return _problem(_FAILED, "The model's answer broke off. Try again.", type(error).__name__, ran=True)
+
+
+def no_answer(error: http.HTTPError) -> UpstreamError:
+    """The problem of a request that got no answer. Once it was sent, the model may have run."""
+    if isinstance(error, http.ReadTimeoutError):
+        return cut_off(error)
+    unsent = isinstance(error, http.NewConnectionError | http.ConnectTimeoutError)
+    return _problem(_UNAVAILABLE, _UNREACHABLE, type(error).__name__, ran=not unsent)
 
 
 def unreachable(error: BotoCoreError) -> UpstreamError:
@@ -106,6 +149,4 @@ def unreachable(error: BotoCoreError) -> UpstreamError:
     if isinstance(error, ReadTimeoutError):
         return _problem(_TIMEOUT, _TIMEOUT.sentence, error_type, ran=True)
     unsent = isinstance(error, EndpointConnectionError | ConnectTimeoutError | NoCredentialsError)
-    return _problem(
-        _UNAVAILABLE, "The model's service cannot be reached now. Wait, then try again.", error_type, ran=not unsent
-    )
+    return _problem(_UNAVAILABLE, _UNREACHABLE, error_type, ran=not unsent)

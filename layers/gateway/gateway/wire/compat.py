@@ -191,7 +191,7 @@ def _text(model: Model, inputs: Any, parameters: Json, additional: Json) -> Tran
     if shape is None or not (isinstance(inputs, str) or (shape.lists and isinstance(inputs, list))):
         return _converse(model, inputs, *_as_converse(parameters, additional))
     body = shape.body(inputs, parameters)
-    answers = _number(body.get(shape.answers), 1)
+    answers = number(body.get(shape.answers), 1)
     call = ModelCall(model, "text", "InvokeModel", body, output_path=shape.output, answers=max(answers, 1))
     return Translation((call,), lambda bodies: {"generated_text": shape.text(bodies[0])})
 
@@ -213,22 +213,23 @@ def _as_converse(parameters: Json, additional: Json) -> tuple[Json, Json]:
 # --------------------------------------------------------------------------------------------------------- Converse
 
 
-def _decoded(value: Any) -> Any:
-    """Converse content with each `source.bytes` decoded from base64."""
+def _checked(value: Any) -> Any:
+    """Converse content, whose every `source.bytes` is base64."""
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    plain = {name: _decoded(item) for name, item in value.items()}
-    source = plain.get("source")
-    if isinstance(source, dict) and isinstance(source.get("bytes"), str):
-        plain["source"] = source | {"bytes": _bytes(source["bytes"])}
-    return plain
+        for item in value:
+            _checked(item)
+    elif isinstance(value, dict):
+        source = value.get("source")
+        if isinstance(source, dict) and isinstance(source.get("bytes"), str):
+            _must_be_base64(source["bytes"])
+        for item in value.values():
+            _checked(item)
+    return value
 
 
-def _bytes(text: str) -> bytes:
+def _must_be_base64(text: str) -> None:
     try:
-        return base64.b64decode(text, validate=True)
+        base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadRequest("source.bytes must be base64.", code="invalid_base64") from error
 
@@ -240,7 +241,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json) -> 
         raise BadRequest("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
     inference = dict(parameters)
     system = inference.pop("system", None)
-    body: Json = {"messages": _decoded(inputs)}
+    body: Json = {"messages": _checked(inputs)}
     if system:
         body["system"] = [{"text": system}] if isinstance(system, str) else system
     if inference:
@@ -306,13 +307,13 @@ def _images(model: Model, request: CompatRequest, parameters: Json) -> Translati
     prompt = request.body.get("inputs")
     if model.provider == "stability":
         body = _stability(model, own, prompt) | parameters
-        return _image_call(model, request, body, _stability_class(body), "artifacts")
+        return _image_call(model, request, body, stability_class(body), "artifacts")
     if prompt and "textToImageParams" not in own:
         own["textToImageParams"] = {"text": prompt} if isinstance(prompt, str) else prompt
     if not own and not parameters:
         raise BadRequest("Send the prompt in textToImageParams.", code="inputs_missing")
     body = {"taskType": "TEXT_IMAGE"} | own | parameters if "textToImageParams" in own else own | parameters
-    return _image_call(model, request, body, _titan_class(body), "images")
+    return _image_call(model, request, body, titan_class(body), "images")
 
 
 def _stability(model: Model, own: Json, prompt: Any) -> Json:
@@ -329,29 +330,29 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
     return own
 
 
-def _number(value: Any, default: int) -> int:
+def number(value: Any, default: int) -> int:
     """A number of a request, rounded up; what is none counts as the default and is the model's to refuse."""
     return ceil(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
-def _stability_class(body: Json) -> str:
+def stability_class(body: Json) -> str:
     """Stable Diffusion's class: its size (1024 by default) and its steps, premium above 50."""
-    size = _number(body.get("width"), 1024), _number(body.get("height"), 1024)
-    return image_class(*size, premium=_number(body.get("steps"), 30) > 50)
+    size = number(body.get("width"), 1024), number(body.get("height"), 1024)
+    return image_class(*size, premium=number(body.get("steps"), 30) > 50)
 
 
-def _titan_class(body: Json) -> str:
+def titan_class(body: Json) -> str:
     """Titan's and Nova's class: size (1024 by default) and quality of imageGenerationConfig."""
     config = body.get("imageGenerationConfig")
     config = config if isinstance(config, dict) else {}
-    size = _number(config.get("width"), 1024), _number(config.get("height"), 1024)
+    size = number(config.get("width"), 1024), number(config.get("height"), 1024)
     return image_class(*size, premium=config.get("quality") == "premium")
 
 
 def _image_call(model: Model, request: CompatRequest, body: Json, price_class: str, name: str) -> Translation:
     config = body.get("imageGenerationConfig") or {}
     asked = body.get("samples") if name == "artifacts" else isinstance(config, dict) and config.get("numberOfImages")
-    images = max(_number(asked, 1), 1)
+    images = max(number(asked, 1), 1)
     call = ModelCall(model, request.operation, "InvokeModel", body, image_class=price_class, images=images)
     return Translation(
         (call,), lambda bodies: {name: _artifacts(bodies[0]) if name == "artifacts" else bodies[0]["images"]}

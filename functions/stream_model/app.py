@@ -1,0 +1,70 @@
+"""All that streams, and the APIs of OpenAI, Anthropic and Bedrock: an ASGI application behind the Lambda Web Adapter."""
+
+from __future__ import annotations
+
+import anthropic_routes
+import bedrock_routes
+import compat_routes
+import openai_routes
+from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
+from gateway.aws.bedrock import BedrockRuntime
+from gateway.aws.circuits import Circuits
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.sagemaker import SageMakerRuntime
+from gateway.aws.sessions import Sessions
+from gateway.catalog import Catalog, Service
+from gateway.http.asgi import Asgi, Route
+from gateway.invocation import ModelServices
+from gateway.metering import Meter
+from gateway.pricing import price_book
+from gateway.routing import Routes
+from gateway.settings import settings
+from gateway.streaming import StreamServices
+from serving import Serving
+
+seconds = settings().invocation_timeout
+services = {
+    Service.BEDROCK: BedrockRuntime(seconds, Sessions(settings().tenant_role_arn)),
+    Service.SAGEMAKER: SageMakerRuntime(seconds),
+}
+ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
+serving = Serving(
+    Routes.from_json(settings().model_routes),
+    Catalog.from_json(settings().sagemaker_endpoints),
+    ModelServices(services),
+    StreamServices(services),
+    Meter(ledger, AccountTable(settings().budgets_table), price_book, warn),
+    Circuits(settings().idempotency_table),
+    settings().region,
+    settings().allow_unlisted_models,
+)
+
+compat = compat_routes.CompatRoutes(serving)
+openai = openai_routes.OpenAIRoutes(serving)
+anthropic = anthropic_routes.AnthropicRoutes(serving)
+bedrock = bedrock_routes.BedrockRoutes(serving)
+
+ROUTES = (
+    Route("POST", "/stream_model", compat.stream_model, compat_routes.problem),
+    Route("POST", "/v1/chat/completions", openai.chat_completions, openai_routes.problem),
+    Route("POST", "/v1/responses", openai.responses, openai_routes.problem),
+    Route("POST", "/v1/embeddings", openai.embeddings, openai_routes.problem),
+    Route("GET", "/v1/models", openai.list_models, openai_routes.problem),
+    Route("GET", "/v1/models/{model}", openai.get_model, openai_routes.problem),
+    Route("POST", "/v1/messages", anthropic.messages, anthropic_routes.problem),
+    Route("POST", "/v1/messages/count_tokens", anthropic.count_tokens, anthropic_routes.problem),
+    Route("POST", "/model/{modelId}/converse", bedrock.converse, bedrock_routes.problem),
+    Route("POST", "/model/{modelId}/converse-stream", bedrock.converse_stream, bedrock_routes.problem),
+    Route("POST", "/model/{modelId}/invoke", bedrock.invoke, bedrock_routes.problem),
+    Route(
+        "POST",
+        "/model/{modelId}/invoke-with-response-stream",
+        bedrock.invoke_with_response_stream,
+        bedrock_routes.problem,
+    ),
+    Route("POST", "/model/{modelId}/count-tokens", bedrock.count_tokens, bedrock_routes.problem),
+    Route("GET", "/foundation-models", bedrock.foundation_models, bedrock_routes.problem),
+    Route("GET", "/inference-profiles", bedrock.inference_profiles, bedrock_routes.problem),
+)
+app = Asgi(ROUTES, compat_routes.problem)

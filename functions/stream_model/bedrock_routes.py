@@ -1,0 +1,84 @@
+"""Bedrock's own operations, for boto3 and every other SDK of AWS: bytes pass through wherever they can."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from gateway.errors import GatewayError
+from gateway.http.asgi import Reply, Request, Streamed
+from gateway.invocation import ModelCall
+from gateway.streaming import open_stream
+from gateway.wire import bedrock
+from serving import Asked, Serving, problem_reply
+
+
+class BedrockRoutes:
+    def __init__(self, serving: Serving):
+        self._serving = serving
+
+    def converse(self, request: Request) -> Reply:
+        asked = self._serving.ask(request, request.parameters["modelId"])
+        return self._reply(asked, [bedrock.read_converse(m, request.json, streaming=False) for m in asked.models])
+
+    def converse_stream(self, request: Request) -> Streamed:
+        asked = self._serving.ask(request, request.parameters["modelId"])
+        return self._stream(asked, [bedrock.read_converse(m, request.json, streaming=True) for m in asked.models])
+
+    def invoke(self, request: Request) -> Reply:
+        asked, calls = self._invocation(request, streaming=False)
+        return self._reply(asked, calls)
+
+    def invoke_with_response_stream(self, request: Request) -> Streamed:
+        asked, calls = self._invocation(request, streaming=True)
+        return self._stream(asked, calls)
+
+    def count_tokens(self, request: Request) -> Reply:
+        """Free at Bedrock, and no call of a model: nothing is reserved."""
+        asked = self._serving.ask(request, request.parameters["modelId"])
+        answer = self._serving.models.call(bedrock.read_count_tokens(asked.models[0], request.json))
+        return Reply(answer.content)
+
+    def foundation_models(self, request: Request) -> Reply:
+        may_use = self._serving.may_use
+        models = [model for model in self._serving.listing.summaries() if may_use(request, model["modelId"])]
+        return Reply({"modelSummaries": models})
+
+    def inference_profiles(self, request: Request) -> Reply:
+        tenant, found = request.caller.tenant, []
+        for profile in self._serving.listing.profiles():
+            application = profile.get("type") == "APPLICATION"
+            if (
+                tenant.allows_arn(profile["inferenceProfileArn"])
+                if application
+                else self._serving.may_use(request, profile["inferenceProfileId"])
+            ):
+                found.append(profile)
+        return Reply({"inferenceProfileSummaries": found})
+
+    # ------------------------------------------------------------------------------------------------------------------
+    def _invocation(self, request: Request, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:
+        asked = self._serving.ask(request, request.parameters["modelId"])
+        calls = [bedrock.read_invoke(m, request.json, request.headers, streaming=streaming) for m in asked.models]
+        for operation in {call.operation for call in calls}:
+            request.caller.tenant.must_allow_operation(operation)
+        return asked, calls
+
+    def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Reply:
+        _, answer, _ = self._serving.answer(asked, calls)
+        content_type = answer.headers.get("content-type", "application/json")
+        return Reply(answer.content, headers=bedrock.passed_on(answer.headers), content_type=content_type)
+
+    def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Streamed:
+        """Opened before its status is sent, since the format has nothing that could be sent before."""
+        began = time.monotonic()
+        live = open_stream(calls, asked.attempts, self._serving.streams)
+        writer = bedrock.EventStream()
+        parts = self._serving.watched(live, live.deliver(writer), began)
+        headers = bedrock.passed_on(live.opened.headers)
+        return Streamed(parts, writer.content_type, b"", writer.error, live.opened.abort, headers)
+
+
+def problem(error: GatewayError, request_id: str) -> Reply:
+    status, body, headers = bedrock.problem(error, request_id)
+    return problem_reply(body, error, status, **headers)

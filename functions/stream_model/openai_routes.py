@@ -1,0 +1,89 @@
+"""OpenAI's API: chat completions, responses, embeddings, models; each call becomes Converse or InvokeModel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.catalog import Model
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.http.asgi import Reply, Request, Streamed
+from gateway.invocation import ModelCall, invoke
+from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_responses
+from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
+
+
+class OpenAIRoutes:
+    def __init__(self, serving: Serving):
+        self._serving = serving
+
+    def chat_completions(self, request: Request) -> Reply | Streamed:
+        asked = self._ask(request)
+        chats = [openai_chat.read_chat(request.json, model.base) for model in asked.models]
+        chat, name, created = chats[0], f"chatcmpl-{request.request_id}", int(time.time())
+        calls = _converse(asked.models, [chat.converse for chat in chats], streaming=chat.stream)
+        headers = _warnings(chat.warnings)
+        if chat.stream:
+            writer = openai_chat.ChatStream(chat, name, created)
+            return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
+        _, answer, metered = self._serving.answer(asked, calls)
+        return Reply(openai_chat.write_chat(chat, answer.body, metered, name, created), headers=headers)
+
+    def responses(self, request: Request) -> Reply | Streamed:
+        asked = self._ask(request)
+        reads = [openai_responses.read_response(request.json, model.base) for model in asked.models]
+        read, name, created = reads[0], f"resp_{request.request_id}", int(time.time())
+        calls = _converse(asked.models, [read.converse for read in reads], streaming=read.stream)
+        headers = _warnings(read.warnings)
+        if read.stream:
+            writer = openai_responses.ResponsesStream(read, name, created)
+            return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
+        _, answer, metered = self._serving.answer(asked, calls)
+        return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
+
+    def embeddings(self, request: Request) -> Reply:
+        asked = self._ask(request, "embeddings")
+        read = openai_embeddings.read_embeddings(request.json, asked.models[0])
+        answers = invoke(read.calls, asked.attempts.context, self._serving.models, self._serving.meter)
+        bodies, usages = [answer.body for answer in answers], [answer.usage for answer in answers]
+        return Reply(openai_embeddings.write_embeddings(read, bodies, usages))
+
+    def list_models(self, request: Request) -> Reply:
+        return Reply(openai_common.model_list(self._names(request), 0))
+
+    def get_model(self, request: Request) -> Reply:
+        name = request.parameters["model"]
+        if name not in self._names(request):
+            raise NotFound("model: there is no such model for your tenant. See /v1/models.", code="model_not_found")
+        return Reply(openai_common.model_object(name, 0))
+
+    def _names(self, request: Request) -> list[str]:
+        """Aliases, endpoints, profiles and models that the caller may name."""
+        serving = self._serving
+        names = [route.name for route in serving.routes.aliases()] + list(serving.catalog.sagemaker_endpoints)
+        names += [p["inferenceProfileId"] for p in serving.listing.profiles() if p.get("type") != "APPLICATION"]
+        names += [model["modelId"] for model in serving.listing.summaries()]
+        return [name for name in dict.fromkeys(names) if serving.may_use(request, name)]
+
+    def _ask(self, request: Request, operation: str = "text") -> Asked:
+        body = request.json
+        if not isinstance(body, dict):
+            raise BadRequest("The body must be a JSON object.", code="invalid_body")
+        return self._serving.ask(request, body.get("model"), operation)
+
+
+def _converse(models: Sequence[Model], bodies: Sequence[Any], *, streaming: bool) -> list[ModelCall]:
+    api = "ConverseStream" if streaming else "Converse"
+    return [
+        ModelCall(model, "text", api, body, output_path=CONVERSE_OUTPUT)
+        for model, body in zip(models, bodies, strict=True)
+    ]
+
+
+def _warnings(warnings: Sequence[str]) -> dict[str, str]:
+    return {"x-gateway-warning": "; ".join(warnings)} if warnings else {}
+
+
+def problem(error: GatewayError, request_id: str) -> Reply:
+    return problem_reply(openai_common.problem(error, request_id), error)

@@ -1,0 +1,144 @@
+"""What every route of this function shares: who asks for which model, and how a call becomes an answer or a stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from gateway.attempts import Attempts, Breakers, Ticket, answered
+from gateway.aws.bedrock import BedrockCatalog
+from gateway.catalog import Catalog, Model
+from gateway.errors import BadRequest, GatewayError
+from gateway.http.asgi import Reply, Request, Streamed
+from gateway.invocation import Context, ModelAnswer, ModelCall, Models
+from gateway.metering import Meter
+from gateway.routing import Route, Routes
+from gateway.streaming import LiveStream, Metered, Streams, StreamWriter, open_stream
+from gateway.telemetry import timed
+
+SSE = "text/event-stream; charset=utf-8"
+CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that may be made: its models, the first choice first, and how it tries them."""
+
+    request: Request
+    route: Route
+    models: tuple[Model, ...]
+    attempts: Attempts
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The gateway behind the routes."""
+
+    routes: Routes
+    catalog: Catalog
+    models: Models
+    streams: Streams
+    meter: Meter
+    breakers: Breakers
+    region: str
+    allow_unlisted: bool
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    @cached_property
+    def listing(self) -> BedrockCatalog:
+        return BedrockCatalog()
+
+    # ------------------------------------------------------------------------------------------------ who asks for what
+    def ask(self, request: Request, name: Any, operation: str = "text") -> Asked:
+        """Raises GatewayError for a model that there is not, or that the caller may not use."""
+        if not isinstance(name, str) or not name:
+            raise BadRequest("model: name a model. See /v1/models.", code="model_missing")
+        who, route = request.caller, self.routes.find(name)
+        who.tenant.must_allow_operation(operation)
+        models = []
+        for number, model_name in enumerate(route.models):
+            model = self.catalog.named(model_name, self._behind)
+            try:
+                self._must_allow(request, route, model)
+            except GatewayError:
+                if number == 0:
+                    raise
+            else:
+                models.append(model)
+        cost_centre = who.cost_centre(request.headers.get("team_id"))
+        until = datetime.fromtimestamp(request.deadline, UTC)
+        context = Context(request.request_id, who, cost_centre, self.region, until)
+        return Asked(request, route, tuple(models), Attempts(route, context, self.meter, self.breakers))
+
+    def _behind(self, profile_arn: str) -> str | None:
+        return self.listing.behind(profile_arn)
+
+    def _must_allow(self, request: Request, route: Route, model: Model) -> None:
+        """A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone."""
+        tenant = request.caller.tenant
+        if model.own_arn:
+            tenant.must_allow_arn(model.target)
+        if not (route.is_alias and tenant.allows_model(route.name, by_default=self.allow_unlisted)):
+            tenant.must_allow_model(model.id, by_default=self.allow_unlisted)
+
+    def may_use(self, request: Request, model_id: str) -> bool:
+        return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
+
+    # ----------------------------------------------------------------------------------------------- how it is answered
+    def answer(self, asked: Asked, calls: Sequence[ModelCall]) -> tuple[ModelCall, ModelAnswer, Metered]:
+        began = self.clock()
+        call, answer, _ = answered(calls, asked.attempts, self.models)
+        timed(call.model.id, None, self.clock() - began, answer.usage.output_tokens)
+        return call, answer, Metered(answer.usage)
+
+    def stream(
+        self,
+        asked: Asked,
+        calls: Sequence[ModelCall],
+        writer_of: Callable[[ModelCall], StreamWriter],
+        ping: bytes,
+        error: Callable[[GatewayError], bytes],
+        headers: Mapping[str, str] | None = None,
+        *,
+        shows_cost: bool = False,
+    ) -> Streamed:
+        """A stream of server-sent events. It opens when its bytes are asked for."""
+        live: list[LiveStream] = []
+
+        def parts() -> Iterator[bytes]:
+            began = self.clock()
+            live.append(open_stream(calls, asked.attempts, self.streams))
+            cost_of = self.cost_of if shows_cost else None
+            yield from self.watched(live[0], live[0].deliver(writer_of(live[0].call), cost_of), began)
+
+        return Streamed(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
+
+    def watched(self, live: LiveStream, parts: Iterator[bytes], began: float) -> Iterator[bytes]:
+        """The same parts, with a note of how long the first and the others took."""
+        first: float | None = None
+        for part in parts:
+            if first is None:
+                first = self.clock() - began
+            yield part
+        settled = live.ticket.settled
+        if settled is not None and first is not None:
+            timed(live.call.model.id, first, self.clock() - began, settled.usage.output_tokens)
+
+    def cost_of(self, ticket: Ticket) -> Decimal | None:
+        charge = self.meter.book().charge_record(ticket.settled) if ticket.settled else None
+        return charge.cost if charge else None
+
+
+def retry_headers(error: GatewayError) -> dict[str, str]:
+    """When to try again; and for a budget, that it is of no use, which the SDKs of OpenAI and Anthropic heed."""
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return headers | ({"x-should-retry": "false"} if error.code == "budget_exceeded" else {})
+
+
+def problem_reply(body: Any, error: GatewayError, status: int | None = None, **headers: str) -> Reply:
+    return Reply(body, status or error.status, {**retry_headers(error), **headers})

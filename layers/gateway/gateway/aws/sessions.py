@@ -1,0 +1,64 @@
+"""Whose credentials a model is called with: the function's own, or those of a session that carries the tenant's tags.
+
+With a role for tenants, each tenant and cost centre has an STS session of its own, so that AWS's bill can be split by
+its tags. It is kept until shortly before it ends.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.credentials import Credentials
+
+from gateway.aws.clients import client
+
+_EARLY = timedelta(minutes=5)
+_MOST = 1000  # sessions kept at once
+_TAGGED = ("tenant_id", "cost_centre")
+_NOT_IN_A_NAME = re.compile(r"[^\w+=,.@-]")
+
+
+class Sessions:
+    """Credentials for a call's tags."""
+
+    def __init__(self, role_arn: str = ""):
+        self._role_arn = role_arn
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, ...], tuple[datetime, Credentials]] = {}
+
+    @cached_property
+    def _own(self) -> Any:
+        session = boto3.DEFAULT_SESSION or boto3.Session()
+        return session.get_credentials()
+
+    def credentials(self, tags: Mapping[str, str]) -> Any:
+        """Frozen credentials. Raises ClientError where the role may not be taken on."""
+        if not self._role_arn or not tags.get("tenant_id"):
+            return self._own.get_frozen_credentials()
+        key = tuple(tags.get(name, "") for name in _TAGGED)
+        now = datetime.now(UTC)
+        kept = self._kept.get(key)
+        if kept and now < kept[0] - _EARLY:
+            return kept[1]
+        with self._lock:
+            kept = self._kept.get(key)
+            if not kept or now >= kept[0] - _EARLY:
+                if len(self._kept) >= _MOST:
+                    self._kept.clear()
+                self._kept[key] = kept = self._assume(key)
+        return kept[1]
+
+    def _assume(self, key: tuple[str, ...]) -> tuple[datetime, Credentials]:
+        taken = client("sts").assume_role(
+            RoleArn=self._role_arn,
+            RoleSessionName=_NOT_IN_A_NAME.sub("-", key[0])[:64].ljust(2, "-"),
+            Tags=[{"Key": name, "Value": value} for name, value in zip(_TAGGED, key, strict=True) if value],
+        )["Credentials"]
+        credentials = Credentials(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+        return taken["Expiration"], credentials

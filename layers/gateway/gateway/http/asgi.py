@@ -1,0 +1,365 @@
+"""The edge of what streams: an ASGI application whose handlers are ordinary functions, each run in a thread.
+
+A handler answers a `Reply`, or a `Streamed` whose bytes are sent as they come. A stream is always read to its end: when
+the client hangs up its bytes are dropped, and the call behind it still settles. Where Lambda ends before the stream
+does, it is aborted in time to settle.
+
+On AWS the Lambda Web Adapter stands before it: who calls is in `x-amzn-request-context`, put there by API Gateway and
+by nobody else, and how much time is left in `x-amzn-lambda-context`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.telemetry import logger
+from gateway.tenants import Caller, tenant_from_json
+from gateway.usage import KeyId, RequestId
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+KEEP_ALIVE = 15.0  # seconds of silence after which a stream shows that it lives
+SETTLING = 5.0  # seconds before the end of Lambda's time at which a stream is aborted
+MOST_WAITING = 1 << 20  # bytes that may wait for a slow client before the model is read no further
+THREADS = 256
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, with who sent it. Header names are lower-case."""
+
+    method: str
+    path: str  # as it came, percent-encoded
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the path, decoded
+
+    @cached_property
+    def context(self) -> Mapping[str, Any]:
+        """API Gateway's request context."""
+        return json.loads(self.headers.get("x-amzn-request-context") or "{}")  # type: ignore[no-any-return]
+
+    @property
+    def request_id(self) -> RequestId:
+        return RequestId(self.context.get("requestId") or "")
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls, as the authorizer said. Nothing that the client sent takes part."""
+        said = self.context.get("authorizer")
+        if not said or "tenant" not in said:
+            raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
+        return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
+
+    @property
+    def deadline(self) -> float:
+        """When this invocation ends, in seconds since the epoch."""
+        said = json.loads(self.headers.get("x-amzn-lambda-context") or "{}")
+        return float(said.get("deadline") or (time.time() + 900) * 1000) / 1000
+
+    @property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise BadRequest("The body must be JSON.", code="invalid_body") from error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer at once."""
+
+    body: Any = b""  # bytes, or what becomes JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An answer in parts. `error` is the last part of one that fails after its status was sent."""
+
+    parts: Iterator[bytes]
+    content_type: str
+    ping: bytes
+    error: Callable[[GatewayError], bytes]
+    abort: Callable[[], None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], "Reply | Streamed"]
+Problem = Callable[[GatewayError, str], Reply]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path of openapi.yaml, who answers it, and how its clients are told of a problem."""
+
+    method: str
+    path: str
+    handler: Handler
+    problem: Problem
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        # A parameter may hold slashes: whoever stands before may have decoded an ARN's.
+        return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(self.path)))
+
+
+class _Pipe:
+    """Bytes on their way from a handler's thread to the event loop: joined while they wait, and not without bound.
+
+    A head is `live` once its status must be sent: with the first part, or after so long a silence that it had to be.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float):
+        self._loop = loop
+        self._deadline = deadline
+        self._changed = threading.Condition()
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+        self._ready = asyncio.Event()
+        self._woken = False
+        self._head: Reply | Streamed | None = None
+        self._live = False
+        self._ended = False
+        self._dropping = False
+
+    # ------------------------------------------------------------------------------------------- the handler's thread
+    def offer(self, head: Reply | Streamed) -> None:
+        with self._changed:
+            self._head = head
+            self._live = isinstance(head, Reply)
+        self._wake()
+
+    def fail(self, problem: Reply, last: bytes) -> None:
+        """The problem as a status of its own, or as the last part where another was sent already."""
+        with self._changed:
+            if self._live:
+                self._parts.append(last)
+            else:
+                self._head = problem
+                self._live = True
+        self._wake()
+
+    def put(self, part: bytes) -> None:
+        """Hand a part on; wait while too many wait, though not past the time at which the call must settle."""
+        with self._changed:
+            while self._size > MOST_WAITING and not self._dropping:
+                left = self._deadline - SETTLING - time.time()
+                if left <= 0:
+                    self._dropping = True
+                self._changed.wait(max(left, 0))
+            self._live = True
+            if self._dropping:
+                return
+            self._parts.append(part)
+            self._size += len(part)
+        self._wake()
+
+    def end(self) -> None:
+        with self._changed:
+            self._live = self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            if self._woken:
+                return
+            self._woken = True
+        with suppress(RuntimeError):  # the loop has gone, with whoever listened
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    # ------------------------------------------------------------------------------------------------- the event loop
+    async def take(self, seconds: float | None) -> tuple[Reply | Streamed | None, bytes, bool]:
+        """What has come: the head once it is live, bytes, and whether that was all. Raises TimeoutError."""
+        await asyncio.wait_for(self._ready.wait(), seconds)
+        with self._changed:
+            self._ready.clear()
+            self._woken = False
+            data = b"".join(self._parts)
+            self._parts.clear()
+            self._size = 0
+            self._changed.notify()
+            return self._head if self._live else None, data, self._ended
+
+    def commit(self) -> Streamed | None:
+        """The head of a stream that has been silent for long: its status cannot wait for the first part any more."""
+        with self._changed:
+            if not isinstance(self._head, Streamed) or not self._head.ping:
+                return None
+            self._live = True
+            return self._head
+
+    def drop(self) -> None:
+        """Nobody listens any more."""
+        with self._changed:
+            self._dropping = True
+            self._parts.clear()
+            self._size = 0
+            self._changed.notify()
+
+
+class Asgi:
+    """The application. GET / says that it is up; everything else is a route."""
+
+    def __init__(self, routes: Sequence[Route], problem: Problem):
+        self._routes = routes
+        self._problem = problem
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                # What still runs is read to its end and settled.
+                await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+                return
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        if body is None:
+            return
+        path = scope.get("raw_path", b"").decode("latin-1").partition("?")[0] or scope["path"]
+        if path == "/" and scope["method"] == "GET":
+            await _send(send, Reply(b"ok", content_type="text/plain"), {})
+            return
+        route, parameters = self._find(scope["method"], path)
+        headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in scope["headers"]}
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        request = Request(scope["method"], path, query, headers, body, parameters)
+        loop = asyncio.get_running_loop()
+        pipe = _Pipe(loop, request.deadline)
+        problem = route.problem if route else self._problem
+        self._threads.submit(_run, route, request, problem, pipe)
+        try:
+            await _pass_on(pipe, send, request)
+        except BaseException:
+            pipe.drop()
+            raise
+
+    def _find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+        for route in self._routes:
+            if route.method == method and (match := route.pattern.fullmatch(path)):
+                return route, {name: unquote(text) for name, text in match.groupdict().items()}
+        return None, {}
+
+
+def _run(route: Route | None, request: Request, problem: Problem, pipe: _Pipe) -> None:
+    """In a thread: answer a request, and hand on what comes, to the end."""
+    head: Reply | Streamed | None = None
+    try:
+        head = route.handler(request) if route else _unknown(request)
+        pipe.offer(head)
+        if isinstance(head, Streamed):
+            for part in head.parts:
+                pipe.put(part)
+    except Exception as error:
+        said = _as_problem(error, request)
+        pipe.fail(problem(said, request.request_id), head.error(said) if isinstance(head, Streamed) else b"")
+    finally:
+        pipe.end()
+
+
+def _unknown(_: Request) -> Reply:
+    raise NotFound("There is no such operation. See openapi.yaml.", code="route_not_found")
+
+
+def _as_problem(error: Exception, request: Request) -> GatewayError:
+    if isinstance(error, GatewayError):
+        seen = {"code": error.code, "status": error.status, "request_id": request.request_id}
+        logger().info("refused", extra=seen)
+        return error
+    # The type alone: a message may quote what a client sent.
+    trace, places = error.__traceback__, []
+    while trace:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    seen = {"error_type": type(error).__name__, "where": places[-8:], "request_id": request.request_id}
+    logger().error("failed", extra=seen)
+    return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
+
+
+async def _read(receive: Receive) -> bytes | None:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _pass_on(pipe: _Pipe, send: Send, request: Request) -> None:
+    """Send what the handler's thread hands on, and signs of life between."""
+    begun = False
+    watch: asyncio.TimerHandle | None = None
+    common = {"x-request-id": request.request_id}
+    try:
+        while True:
+            try:
+                head, data, ended = await pipe.take(KEEP_ALIVE)
+            except TimeoutError:
+                if silent := pipe.commit():
+                    if not begun:
+                        begun = True
+                        await _start(send, 200, silent.content_type, {**common, **silent.headers})
+                    await send({"type": "http.response.body", "body": silent.ping, "more_body": True})
+                continue
+            if isinstance(head, Reply):
+                await _send(send, head, common)
+                return
+            if head is None:
+                continue
+            if watch is None:
+                left = max(request.deadline - SETTLING - time.time(), 0)
+                watch = asyncio.get_running_loop().call_later(left, head.abort)
+            if not begun:
+                begun = True
+                await _start(send, 200, head.content_type, {**common, **head.headers})
+            if data or ended:
+                await send({"type": "http.response.body", "body": data, "more_body": not ended})
+            if ended:
+                return
+    finally:
+        if watch:
+            watch.cancel()
+
+
+async def _send(send: Send, reply: Reply, headers: Mapping[str, str]) -> None:
+    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":")).encode()
+    length = {"content-length": str(len(body))}
+    await _start(send, reply.status, reply.content_type, {**headers, **reply.headers, **length})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _start(send: Send, status: int, content_type: str, headers: Mapping[str, str]) -> None:
+    said = {"content-type": content_type, **headers}
+    sent = [(name.encode("latin-1"), text.encode("latin-1", "replace")) for name, text in said.items() if text]
+    await send({"type": "http.response.start", "status": status, "headers": sent})

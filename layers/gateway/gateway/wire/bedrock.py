@@ -1,0 +1,164 @@
+"""Bedrock's own operations: what boto3 sends goes on as it came, and what the service answers comes back so.
+
+Of a request only what it may cost is read: which part of its body bounds the answer, and what it makes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.catalog import Model, Service
+from gateway.errors import BadRequest, GatewayError, UpstreamError
+from gateway.eventstream import CONTENT_TYPE, Frame, exception
+from gateway.invocation import ModelCall
+from gateway.streaming import Metered
+from gateway.wire.compat import number, stability_class, titan_class
+
+Json = dict[str, Any]
+
+# Where a family's body says how many tokens the answer may have; the first that fits an id. Others say `max_tokens`.
+_OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
+    (re.compile(r"anthropic\."), (("max_tokens",), ("max_tokens_to_sample",))),
+    (re.compile(r"amazon\.nova"), (("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"))),
+    (re.compile(r"amazon\.titan-t"), (("textGenerationConfig", "maxTokenCount"),)),
+    (re.compile(r"ai21\.j2"), (("maxTokens",),)),
+    (re.compile(r"meta\."), (("max_gen_len",),)),
+    (re.compile(r"openai\."), (("max_completion_tokens",), ("max_tokens",))),
+)
+_ANSWERS = ("n", "num_generations", "numResults")
+_IMAGES = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
+# What a client may say beside the body, and the service says beside its answer.
+_TOLD = "x-amzn-bedrock-"
+_METADATA = "x-amzn-bedrock-request-metadata"
+
+# Bedrock's name of a fault for each status that the gateway itself answers.
+_TYPES = {
+    400: "ValidationException",
+    401: "AccessDeniedException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    409: "ConflictException",
+    413: "ValidationException",
+    415: "ValidationException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+# Bedrock's own statuses where ours for the same fault is another. Source: the service model of bedrock-runtime.
+_STATUSES = {"InternalServerException": 500, "ModelNotReadyException": 429, "ServiceUnavailableException": 503}
+
+
+def read_converse(model: Model, body: Any, *, streaming: bool) -> ModelCall:
+    """A Converse request as a call. Raises BadRequest."""
+    api = "ConverseStream" if streaming else "Converse"
+    return ModelCall(_bedrock(model), "text", api, _object(body), output_path=("inferenceConfig", "maxTokens"))
+
+
+def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
+    """An InvokeModel request as a call. Raises BadRequest."""
+    body, base = _object(body), _bedrock(model).base
+    told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
+    told |= {name: headers[name] for name in ("accept",) if name in headers}
+    api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
+    if _IMAGES.match(base):
+        stability = base.startswith("stability.")
+        config = body.get("imageGenerationConfig")
+        asked = body.get("samples") if stability else config.get("numberOfImages") if isinstance(config, dict) else 1
+        price_class = stability_class(body) if stability else titan_class(body)
+        made = max(number(asked, 1), 1)
+        return ModelCall(model, "image", api, body, image_class=price_class, images=made, headers=told)
+    if "embed" in base:
+        pictures = body.get("images")
+        shown = len(pictures) if isinstance(pictures, list) else int(bool(body.get("inputImage")))
+        shown = 0 if "embed-v4" in base else shown  # it counts a picture's tokens
+        return ModelCall(
+            model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
+        )
+    answers = max(number(next((body[name] for name in _ANSWERS if name in body), 1), 1), 1)
+    return ModelCall(model, "text", api, body, output_path=output_path(base, body), answers=answers, headers=told)
+
+
+def read_count_tokens(model: Model, body: Any) -> ModelCall:
+    return ModelCall(_bedrock(model), "text", "CountTokens", _object(body))
+
+
+def output_path(base: str, body: Json) -> tuple[str, ...]:
+    """Where a body of this family says, or would say, how many tokens the answer may have."""
+    paths = next((paths for ids, paths in _OUTPUT if ids.match(base)), (("max_tokens",),))
+    return next((path for path in paths if _has(body, path)), paths[0])
+
+
+def _has(body: Any, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(body, Mapping) or name not in body:
+            return False
+        body = body[name]
+    return True
+
+
+def _object(body: Any) -> Json:
+    if not isinstance(body, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_body")
+    return body
+
+
+def _bedrock(model: Model) -> Model:
+    if model.service is not Service.BEDROCK:
+        message = "This is a SageMaker endpoint. Call it by /invoke_model, /stream_model or /v1/chat/completions."
+        raise BadRequest(message, code="invalid_model_id")
+    return model
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of a service's headers those that a client of Bedrock reads."""
+    return {name: text for name, text in headers.items() if name.startswith(_TOLD)}
+
+
+def problem(error: GatewayError, request_id: str) -> tuple[int, Json, dict[str, str]]:
+    """Status, body and headers of an error, as boto3 makes its typed exceptions of."""
+    status = error.status
+    kind = _TYPES.get(status, "InternalServerException")
+    if isinstance(error, UpstreamError) and error.error_type.endswith("Exception"):
+        kind = error.error_type
+        status = _STATUSES.get(kind, status)
+    return (
+        status,
+        {"message": error.message, "code": error.code, "request_id": request_id},
+        {"x-amzn-errortype": kind},
+    )
+
+
+class EventStream:
+    """Frames as they came: `application/vnd.amazon.eventstream`."""
+
+    content_type = CONTENT_TYPE
+    ping = b""  # the format has none
+
+    def write(self, frame: Frame) -> bytes:
+        return frame.raw
+
+    def end(self, metered: Metered) -> bytes:
+        return b""
+
+    def error(self, error: GatewayError) -> bytes:
+        return event_stream_error(error)
+
+
+# The error events that a stream of Bedrock may have.
+_EVENTS = {
+    400: "validationException",
+    408: "modelTimeoutException",
+    424: "modelStreamErrorException",
+    429: "throttlingException",
+    503: "serviceUnavailableException",
+}
+
+
+def event_stream_error(error: GatewayError) -> bytes:
+    """The service's own frame, where it sent one; else one of ours."""
+    if isinstance(error, UpstreamError) and error.raw:
+        return error.raw
+    return exception(_EVENTS.get(error.status, "internalServerException"), error.message)

@@ -1,0 +1,108 @@
+"""The old contract's body as a stream: the text while it is being said, then what it used and cost, then `[DONE]`."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.catalog import Catalog
+from gateway.errors import GatewayError
+from gateway.eventstream import Frame
+from gateway.invocation import ModelCall
+from gateway.pricing import money
+from gateway.streaming import Metered
+from gateway.usage import TokenUsage, endpoint_delta
+from gateway.wire.compat import CompatRequest, translate
+
+Json = dict[str, Any]
+Reader = Callable[[Frame], str]
+
+_STREAMS = {
+    "Converse": "ConverseStream",
+    "InvokeModel": "InvokeModelWithResponseStream",
+    "InvokeEndpoint": "InvokeEndpointWithResponseStream",
+}
+
+
+def as_stream(request: CompatRequest, catalog: Catalog) -> tuple[ModelCall, Reader]:
+    """The call of a text request, and how its frames are read. Raises BadRequest."""
+    (call,) = translate(request, catalog).calls
+    body = call.body
+    if call.api == "InvokeEndpoint":
+        # Containers stream only when they are asked to; those that speak OpenAI's chat then count on request.
+        chat = {"stream_options": {"include_usage": True}} if "messages" in body else {}
+        body = {**body, "stream": True, **chat}
+    if call.api == "InvokeModel" and call.model.provider == "cohere":
+        body = {**body, "stream": True}
+    return replace(call, api=_STREAMS[call.api], body=body), text_of
+
+
+def text_of(frame: Frame) -> str:
+    """The text in a frame of any service, wherever its family of models puts it."""
+    if frame.kind == "contentBlockDelta":
+        return str(frame.json["delta"].get("text") or "")
+    if frame.kind == "chunk":
+        return _family_text(json.loads(base64.b64decode(frame.json["bytes"])))
+    return endpoint_delta(frame.json) if frame.kind == "line" else ""
+
+
+def _family_text(said: Mapping[str, Any]) -> str:
+    if "type" in said:  # Claude's events
+        return str((said.get("delta") or {}).get("text") or "")
+    if "contentBlockDelta" in said:  # Nova's
+        return str(said["contentBlockDelta"]["delta"].get("text") or "")
+    if said.get("is_finished") or said.get("event_type") == "stream-end":  # Cohere's last says all of it again
+        return ""
+    if said.get("outputs"):
+        return str(said["outputs"][0].get("text") or "")
+    if said.get("choices"):
+        first = said["choices"][0]
+        return str((first.get("delta") or first.get("message") or {}).get("content") or "")
+    return str(next((said[name] for name in ("outputText", "completion", "generation", "text") if said.get(name)), ""))
+
+
+class CompatStream:
+    """Server-sent events: `{"delta": …}` again and again, then `usage`, then `[DONE]`."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    ping = b": ping\n\n"
+
+    def __init__(self, request_id: str, read: Reader):
+        self._request_id = request_id
+        self._read = read
+
+    def write(self, frame: Frame) -> bytes:
+        text = self._read(frame)
+        return b"data: " + _json({"delta": text}) + b"\n\n" if text else b""
+
+    def end(self, metered: Metered) -> bytes:
+        cost = None if metered.cost is None else money(metered.cost)
+        said = {"usage": usage_json(metered.usage), "cost": cost, "request_id": self._request_id}
+        return b"event: usage\ndata: " + _json(said) + b"\n\ndata: [DONE]\n\n"
+
+    def error(self, error: GatewayError) -> bytes:
+        return b"event: error\ndata: " + _json(problem_json(error, self._request_id)) + b"\n\n"
+
+
+def usage_json(usage: TokenUsage) -> Json:
+    names = (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_5m_tokens",
+        "cache_write_1h_tokens",
+        "service_tier",
+        "source",
+    )
+    return {name: getattr(usage, name) for name in names}
+
+
+def problem_json(error: GatewayError, request_id: str) -> Json:
+    return {"code": error.code, "message": error.message, "request_id": request_id}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
