@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model, image_class, is_label
+from gateway.usage import (
+    ConverseStreamUsage,
+    InvokeStreamUsage,
+    TokenUsage,
+    estimate_tokens,
+    from_converse,
+    from_invoke_model,
+    image_class,
+    is_label,
+)
 
 
 def counts(usage: TokenUsage | None) -> tuple[int, ...]:
@@ -33,6 +43,9 @@ def test_converse_input_excludes_the_cache_and_writes_are_split_by_ttl() -> None
                     "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30}}}, {}, (7, 3, 100, 20, 30)),
         # OpenAI's shape: prompt_tokens includes what the cache gave
         ({"usage": {"prompt_tokens": 120, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}}}, {}, (20, 8, 100, 0, 0)),
+        # what it wrote to the cache stands in a header only
+        ({"usage": {"prompt_tokens": 150, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}}},
+         {"x-amzn-bedrock-cache-write-input-token-count": "30"}, (20, 8, 100, 30, 0)),
         # Nova's
         ({"usage": {"inputTokens": 4, "outputTokens": 2, "totalTokens": 6, "cacheReadInputTokenCount": 9, "cacheWriteInputTokenCount": 8}}, {}, (4, 2, 9, 8, 0)),
         # Titan's: a list of results
@@ -81,3 +94,118 @@ def test_an_image_is_classed_by_size_and_quality(width: int, height: int, premiu
 def test_a_label_cannot_smuggle_anything() -> None:
     assert is_label("team-a.eu@acme")
     assert not any(is_label(text) for text in ("", "-x", "a\nb", "a/b", 'a"b', "x" * 200))
+
+
+def metrics(read: int, made: int, **cache: int) -> dict[str, Any]:
+    counts = {"inputTokenCount": read, "outputTokenCount": made, **cache, "invocationLatency": 9, "firstByteLatency": 1}
+    return {"amazon-bedrock-invocationMetrics": counts}
+
+
+CACHE = {"cacheReadInputTokenCount": 100, "cacheWriteInputTokenCount": 50}
+STARTED: dict[str, Any] = {
+    "type": "message_start",
+    "message": {"usage": {
+        "input_tokens": 7, "output_tokens": 1, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50,
+        "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30},
+    }},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        # Anthropic's own words tell the cache's TTLs apart; thinking is inside output_tokens
+        ([STARTED, {"type": "message_delta", "usage": {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 5}}},
+          {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 20, 30)),
+        # cumulative counts replace the first ones
+        ([STARTED, {"type": "message_delta", "usage": {"input_tokens": 8, "output_tokens": 4}},
+          {"type": "message_delta", "usage": {"output_tokens": 9}}], (8, 9, 100, 20, 30)),
+        # what the events leave out stands in Bedrock's count
+        ([{"type": "message_start", "message": {}}, {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 50, 0)),
+        ([STARTED, {"type": "message_delta", "delta": {}}, {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 20, 30)),
+        ([{"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1, "cache_read_input_tokens": None}}},
+          {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 50, 0)),
+        # Nova's metadata
+        ([{"contentBlockDelta": {"delta": {"text": "usage"}}},
+          {"metadata": {"usage": {"inputTokens": 4, "outputTokens": 2, "totalTokens": 6, **CACHE}}, **metrics(4, 2, **CACHE)}], (4, 2, 100, 50, 0)),
+        # OpenAI's shape, whose prompt_tokens include the cache
+        ([{"choices": [], "usage": None},
+          {"choices": [], "usage": {"prompt_tokens": 170, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}},
+           **metrics(20, 8, **CACHE)}], (20, 8, 100, 50, 0)),
+        # Llama counts on, Titan at the end, Mistral and Cohere not at all
+        ([{"generation": "a", "prompt_token_count": 11, "generation_token_count": 1},
+          {"generation": "", "prompt_token_count": None, "generation_token_count": 2, **metrics(11, 2)}], (11, 2, 0, 0, 0)),
+        ([{"outputText": "a", "inputTextTokenCount": 6, "totalOutputTextTokenCount": None},
+          {"outputText": "", "inputTextTokenCount": None, "totalOutputTextTokenCount": 3, **metrics(6, 3)}], (6, 3, 0, 0, 0)),
+        ([{"outputs": [{"text": "a"}]}, {"outputs": [], **metrics(5, 4, **CACHE)}], (5, 4, 100, 50, 0)),
+    ],
+)  # fmt: skip
+def test_an_invoke_stream_is_counted_by_its_last_chunks(chunks: list[Any], expected: tuple[int, ...]) -> None:
+    seen, read = InvokeStreamUsage(), InvokeStreamUsage()
+    for chunk in chunks:
+        assert not seen.complete or chunk["type"] in ("message_delta", "message_stop")
+        seen.see(chunk)
+        read.read(json.dumps(chunk).encode())
+    assert seen.complete
+    assert counts(seen.usage()) == expected
+    assert seen.usage("priority") == read.usage("priority")
+
+
+def test_an_invoke_stream_that_breaks_off_is_counted_as_far_as_it_came() -> None:
+    cut = InvokeStreamUsage()
+    cut.see({"type": "ping"})
+    assert cut.usage() is None
+    cut.see(STARTED)
+    assert not cut.complete
+    assert counts(cut.usage()) == (7, 1, 100, 20, 30)
+    llama = InvokeStreamUsage()
+    llama.see({"generation": "a", "prompt_token_count": 11, "generation_token_count": 2})
+    assert (counts(llama.usage()), llama.complete) == ((11, 2, 0, 0, 0), False)
+
+
+def test_an_invoke_stream_keeps_what_the_provider_said_and_the_tier_of_its_header() -> None:
+    stream = InvokeStreamUsage()
+    stream.see(STARTED)
+    stream.see({"type": "message_stop", **metrics(7, 9)})
+    usage = stream.usage("flex")
+    assert usage is not None
+    assert usage.service_tier == "flex"
+    raw = json.loads(usage.raw)
+    assert raw["usage"] == STARTED["message"]["usage"]
+    assert raw["amazon-bedrock-invocationMetrics"]["outputTokenCount"] == 9
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {}, [], "usage", 3, {"usage": 3}, {"metadata": []}, {"usage": {"unheard_of": 3}},
+        {"type": "message_start", "message": {"usage": {"input_tokens": "x"}}}, {"usage": {"inputTokens": 3}},
+        {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"invocationLatency": 9}},
+    ],
+)  # fmt: skip
+def test_a_chunk_of_any_shape_is_no_count(chunk: Any) -> None:
+    stream = InvokeStreamUsage()
+    stream.see(chunk)
+    stream.read(json.dumps(chunk).encode())
+    stream.read(b"usage")
+    assert stream.usage() is None
+
+
+def test_a_converse_stream_is_counted_by_its_metadata() -> None:
+    stream = ConverseStreamUsage()
+    assert (stream.complete, stream.usage()) == (False, None)
+    said = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 345, "cacheReadInputTokens": 300,
+            "cacheWriteInputTokens": 30, "cacheDetails": [{"ttl": "1h", "inputTokens": 20}]}  # fmt: skip
+    stream.see({"usage": said, "serviceTier": {"type": "priority"}})
+    assert stream.complete
+    usage = stream.usage()
+    assert counts(usage) == (10, 5, 300, 10, 20)
+    assert usage is not None
+    assert (usage.service_tier, json.loads(usage.raw)) == ("priority", said)
+
+
+@pytest.mark.parametrize("metadata", [{}, [], {"usage": None}, {"usage": {"inputTokens": 1}}, {"usage": {"x": 1}}])
+def test_metadata_of_any_shape_is_no_count(metadata: Any) -> None:
+    stream = ConverseStreamUsage()
+    stream.see(metadata)
+    assert stream.usage() is None

@@ -8,6 +8,7 @@ Source: Amazon Transcribe's and Bedrock's documentation of event stream encoding
 
 from __future__ import annotations
 
+import binascii
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +42,14 @@ class Frame:
     def json(self) -> Any:
         """The payload. Raises ValueError where it is no JSON."""
         return json.loads(self.payload) if self.payload else {}
+
+    @cached_property
+    def chunk(self) -> bytes:
+        """What a `chunk` of InvokeModelWithResponseStream carries. Raises ValueError where it carries nothing."""
+        try:
+            return binascii.a2b_base64(self.json["bytes"])
+        except (KeyError, TypeError) as error:
+            raise ValueError("a chunk without bytes") from error
 
 
 def frames(parts: Iterable[bytes]) -> Iterator[Frame]:

@@ -128,13 +128,19 @@ def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None 
     )
 
 
-def from_openai(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
-    """An OpenAI-style `usage`: prompt_tokens includes what the cache gave, and here it does not."""
+def from_openai(
+    usage: Mapping[str, Any], raw: str, service_tier: str | None = None, cache_written: int = 0
+) -> TokenUsage:
+    """An OpenAI-style `usage`: prompt_tokens includes what the cache gave and took, and here it does not.
+
+    The usage itself does not tell what was written to the cache; where Bedrock does beside it, that is `cache_written`.
+    """
     cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
     return TokenUsage(
-        input_tokens=int(usage["prompt_tokens"]) - cached,
+        input_tokens=max(int(usage["prompt_tokens"]) - cached - cache_written, 0),
         output_tokens=int(usage.get("completion_tokens") or 0),
         cache_read_tokens=cached,
+        cache_write_5m_tokens=cache_written,
         service_tier=service_tier or "default",
         raw=raw,
     )
@@ -210,16 +216,19 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
         if "inputTokens" in usage:
             return from_converse(usage, raw, tier)
         if "prompt_tokens" in usage:
-            return from_openai(usage, raw, tier)
+            return from_openai(usage, raw, tier, int(headers.get(_HEADER.format("cache-write-input")) or 0))
     tier = tier or "default"
     if counted := _body_counts(body):
         return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], service_tier=tier, raw=raw)
     return _header_counts(headers, tier, raw)
 
 
+_HEADER = "x-amzn-bedrock-{}-token-count"
+
+
 def _header_counts(headers: Mapping[str, str], tier: str, raw: str) -> TokenUsage | None:
     names = ("input", "output", "cache-read-input", "cache-write-input")
-    given = [headers.get(f"x-amzn-bedrock-{name}-token-count") for name in names]
+    given = [headers.get(_HEADER.format(name)) for name in names]
     if not any(given):
         return None
     read, made, cached, written = (int(count or 0) for count in given)
@@ -236,3 +245,145 @@ def _body_counts(body: Any) -> tuple[int, int] | None:
     if "prompt_token_count" in body:
         return int(body["prompt_token_count"] or 0), int(body.get("generation_token_count") or 0)
     return None
+
+
+# ---------------------------------------------------------------------------------------------------------- streams
+
+METRICS = "amazon-bedrock-invocationMetrics"
+# Where none of these words stands in a chunk there is no count in it.
+_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount")
+_BARE = {
+    "inputTokenCount": ("prompt_token_count", "inputTextTokenCount"),
+    "outputTokenCount": ("generation_token_count", "totalOutputTextTokenCount"),
+}
+_AS_ANTHROPIC = {
+    "input_tokens": "inputTokenCount",
+    "output_tokens": "outputTokenCount",
+    "cache_read_input_tokens": "cacheReadInputTokenCount",
+    "cache_creation_input_tokens": "cacheWriteInputTokenCount",
+}
+
+
+class ConverseStreamUsage:
+    """What a ConverseStream used: its last event, `metadata`, says so, and nothing before it does."""
+
+    def __init__(self) -> None:
+        self._usage: Mapping[str, Any] = {}
+        self._tier: str | None = None
+
+    def see(self, metadata: Any) -> None:
+        """The payload of the event `metadata`. It may be of any shape."""
+        self._usage = _mapping(metadata, "usage")
+        self._tier = _mapping(metadata, "serviceTier").get("type")
+
+    @property
+    def complete(self) -> bool:
+        return bool(self._usage)
+
+    def usage(self) -> TokenUsage | None:
+        """None where the service gave no count that can be read."""
+        try:
+            return from_converse(self._usage, _compact(self._usage), self._tier) if self._usage else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+class InvokeStreamUsage:
+    """What an InvokeModelWithResponseStream used, gathered from its chunks, whatever the model's family.
+
+    A family's own words come first. Bedrock's count in the last chunk (`amazon-bedrock-invocationMetrics`) says what
+    they leave out; it does not tell the cache's TTLs apart, Anthropic's own words do.
+    """
+
+    def __init__(self) -> None:
+        self._started: Mapping[str, Any] = {}  # Anthropic's message_start
+        self._delta: Mapping[str, Any] = {}  # Anthropic's message_delta; its counts are cumulative
+        self._own: Mapping[str, Any] = {}  # Nova's or OpenAI-style usage
+        self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
+        self._metrics: Mapping[str, Any] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Are the counts final?"""
+        return bool(self._metrics or self._own) or "output_tokens" in self._delta
+
+    def read(self, chunk: bytes) -> None:
+        """A chunk of the stream, as JSON text: it is parsed only where a count may stand in it."""
+        if _COUNTS.search(chunk):
+            try:
+                self.see(json.loads(chunk))
+            except ValueError:
+                return
+
+    def see(self, chunk: Any) -> None:
+        """A chunk of the stream. It may be of any shape."""
+        if not isinstance(chunk, Mapping):
+            return
+        usage = _counted(chunk.get("usage")) or _counted(_mapping(chunk, "metadata").get("usage"))
+        if chunk.get("type") == "message_start":
+            self._started = _counted(_mapping(chunk, "message").get("usage"))
+        elif chunk.get("type") == "message_delta":
+            self._delta = {**self._delta, **usage}
+        elif "prompt_tokens" in usage or "inputTokens" in usage:
+            self._own = usage
+        else:
+            self._see_bare(chunk)
+        metrics = _mapping(chunk, METRICS)
+        if "inputTokenCount" in metrics or "outputTokenCount" in metrics:
+            self._metrics = _counted(metrics)
+
+    def _see_bare(self, chunk: Mapping[str, Any]) -> None:
+        """Llama counts on in every chunk, Titan at the end; both tell the prompt's count in the first chunk only."""
+        for name, kinds in _BARE.items():
+            for kind in kinds:
+                if chunk.get(kind) is not None:
+                    self._bare[name] = chunk[kind]
+
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
+        """The counts; those so far before the stream is `complete`; None where there was no count that can be read.
+
+        `service_tier` is the response's header, since no chunk echoes it.
+        """
+        own = {**self._started, **self._delta} or self._own or self._bare
+        said = {"usage": own, METRICS: self._metrics}
+        raw = _compact({name: counts for name, counts in said.items() if counts})
+        try:
+            return self._read(raw, service_tier)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def _read(self, raw: str, tier: str | None) -> TokenUsage | None:
+        written = int(self._metrics.get("cacheWriteInputTokenCount") or 0)
+        if self._started or self._delta:
+            left_out = {ours: self._metrics[name] for ours, name in _AS_ANTHROPIC.items() if name in self._metrics}
+            # What message_start counts of the output is its first token.
+            first = {"output_tokens": left_out.get("output_tokens", self._started.get("output_tokens", 0))}
+            return from_anthropic({**left_out, **self._started, **first, **self._delta}, raw, tier)
+        if "prompt_tokens" in self._own:
+            return from_openai(self._own, raw, tier, written)
+        if "inputTokens" in self._own:
+            return from_converse(self._own, raw, tier)
+        if counts := self._bare | dict(self._metrics):
+            return TokenUsage(
+                input_tokens=int(counts.get("inputTokenCount") or 0),
+                output_tokens=int(counts.get("outputTokenCount") or 0),
+                cache_read_tokens=int(counts.get("cacheReadInputTokenCount") or 0),
+                cache_write_5m_tokens=written,
+                service_tier=tier or "default",
+                raw=raw,
+            )
+        return None
+
+
+def _mapping(place: Any, name: str) -> Mapping[str, Any]:
+    found = place.get(name) if isinstance(place, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def _counted(usage: Any) -> dict[str, Any]:
+    """A usage without what it leaves open."""
+    return {name: value for name, value in usage.items() if value is not None} if isinstance(usage, Mapping) else {}
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

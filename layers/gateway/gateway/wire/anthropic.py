@@ -1,0 +1,263 @@
+"""Anthropic's Messages API: what a client sends, and the messages and errors that it reads.
+
+Anthropic's own models are asked in their own words: the body goes to InvokeModel almost as it came, and the answer
+comes back untouched. Every other model is asked by Converse, and its answer is told in Anthropic's words.
+
+Sources: Anthropic's Messages API reference; "Anthropic Claude Messages API" in the Amazon Bedrock user guide.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.errors import BadRequest, GatewayError
+from gateway.streaming import Metered
+from gateway.usage import TokenUsage
+from gateway.wire.anthropic_converse import (
+    answer_content,
+    invalid,
+    stop_reason,
+    to_converse,
+    unsupported,
+)
+
+Json = dict[str, Any]
+
+BEDROCK_VERSION = "bedrock-2023-05-31"
+
+# Each field of a request by what it must be. All of these go to Anthropic's models as they are.
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "model": str, "messages": list, "max_tokens": int, "system": (str, list), "metadata": dict, "stop_sequences": list,
+    "stream": bool, "temperature": (int, float), "top_p": (int, float), "top_k": int, "tools": list,
+    "tool_choice": dict, "thinking": dict, "service_tier": str, "output_config": dict, "output_format": dict,
+    "context_management": dict, "cache_control": dict,
+}  # fmt: skip
+_JSON_NAMES = {str: "a string", list: "a list", int: "a whole number", float: "a number", dict: "an object"}
+
+# Fields that Anthropic's own service has and Bedrock has not, and what to do.
+_NOT_ON_BEDROCK = {
+    "container": "containers run at Anthropic only.",
+    "mcp_servers": "MCP servers are called by Anthropic's service only. Call them yourself, and send their tools.",
+    "inference_geo": "name an inference profile in model, e.g. eu.anthropic.…, to keep a call in a geography.",
+    "speed": "Bedrock has no fast mode. Ask for a service_tier.",
+    "fallbacks": "name one model.",
+    "diagnostics": "Bedrock gives none.",
+    "compaction": "Bedrock has it not.",
+    "thread": "Bedrock keeps no threads. Send the whole conversation in messages.",
+    "user_profile_id": "Bedrock knows no user profiles.",
+    "workspace_id": "Bedrock has no workspaces: your key says who pays.",
+    "billing_policy": "your key says who pays.",
+    "fallback_credit_token": "your key says who pays.",
+}
+# Anthropic's two tiers are Bedrock's default; the others are Bedrock's own, by its names.
+_TIERS = {
+    "auto": "",
+    "standard_only": "",
+    "default": "",
+    "priority": "priority",
+    "flex": "flex",
+    "reserved": "reserved",
+}
+# A beta that stands for a route of ours, and that Bedrock would refuse.
+_ROUTES = frozenset({"token-counting-2024-11-01"})
+# Tools that Anthropic's service runs, and bills by the use.
+_SERVER_TOOLS = ("web_search_", "web_fetch_", "code_execution_", "mcp_toolset")
+
+
+@dataclass(frozen=True)
+class MessagesRequest:
+    """One request for a message, checked.
+
+    `native` is its body for InvokeModel; `service_tier` is Bedrock's name of the tier, empty for the default.
+    """
+
+    model: str
+    stream: bool
+    service_tier: str
+    native: Json
+
+
+def read_messages(body: Any, beta: str | None = None) -> MessagesRequest:
+    """The request in a body and the header `anthropic-beta`. Raises BadRequest, which names the field."""
+    fields = _read(body, required=("model", "messages", "max_tokens"))
+    if fields["max_tokens"] < 0:
+        raise invalid("max_tokens", "must not be negative.")
+    tier = fields.get("service_tier") or "auto"
+    if tier not in _TIERS:
+        raise invalid("service_tier", f"must be one of {', '.join(_TIERS)}.")
+    return MessagesRequest(fields["model"], fields.get("stream") or False, _TIERS[tier], _native(fields, beta))
+
+
+def _read(body: Any, required: tuple[str, ...]) -> Json:
+    """The fields of a body, without those that are null and say nothing."""
+    if not isinstance(body, dict):
+        raise BadRequest("Send a JSON object.", code="invalid_json")
+    fields = {name: value for name, value in body.items() if value is not None}
+    for name, value in fields.items():
+        if name in _NOT_ON_BEDROCK:
+            raise unsupported(name, _NOT_ON_BEDROCK[name])
+        if name not in _FIELDS:
+            raise BadRequest(f"{name}: this gateway does not know the field. Leave it out.", code="unknown_field")
+        _check(name, value)
+    for name in required:
+        if not fields.get(name) and fields.get(name) != 0:
+            raise BadRequest(f"{name}: is missing.", code="field_missing")
+    if user := fields.get("metadata", {}).get("user_id"):
+        _is(user, str, "metadata.user_id")
+    for index, sequence in enumerate(fields.get("stop_sequences", ())):
+        _is(sequence, str, f"stop_sequences.{index}")
+    for index, tool in enumerate(fields.get("tools", ())):
+        _is(tool, dict, f"tools.{index}")
+        if str(tool.get("type")).startswith(_SERVER_TOOLS):
+            raise unsupported(f"tools.{index}.type", f"{tool['type']} runs at Anthropic only. Run the tool yourself.")
+    return fields
+
+
+def _check(name: str, value: Any) -> None:
+    kinds = _FIELDS[name]
+    _is(value, kinds, name)
+    if isinstance(value, bool) and kinds is not bool:
+        raise invalid(name, "must not be true or false.")
+
+
+def _is(value: Any, kinds: type | tuple[type, ...], where: str) -> None:
+    if not isinstance(value, kinds):
+        names = kinds if isinstance(kinds, tuple) else (kinds,)
+        raise invalid(where, f"must be {' or '.join(_JSON_NAMES.get(kind, 'true or false') for kind in names)}.")
+
+
+def _native(fields: Json, beta: str | None) -> Json:
+    """InvokeModel's body: the model is in its path, the stream in its operation, the tier in a header."""
+    betas = [name.strip() for name in (beta or "").split(",")]
+    native: Json = {"anthropic_version": BEDROCK_VERSION}
+    if betas := [name for name in betas if name and name not in _ROUTES]:
+        native["anthropic_beta"] = betas
+    return native | {name: value for name, value in fields.items() if name not in ("model", "stream", "service_tier")}
+
+
+def converse_body(request: MessagesRequest, provider: str = "") -> Json:
+    """Converse's body for a model that is not Anthropic's. Raises BadRequest for what that model cannot be asked."""
+    body = to_converse(request.native, provider)
+    if request.service_tier:
+        body["serviceTier"] = {"type": request.service_tier}
+    return body
+
+
+# ---------------------------------------------------------------------------------------------------------- counting
+
+
+@dataclass(frozen=True)
+class CountRequest:
+    """One request to count a message's tokens before it is sent."""
+
+    model: str
+    body: Json
+
+    def input(self, native: bool, provider: str = "") -> Json:
+        """Bedrock's `input` of CountTokens: InvokeModel's body as base64, or what Converse would be sent."""
+        if native:
+            return {"invokeModel": {"body": base64.b64encode(json.dumps(self.body).encode()).decode()}}
+        translated = to_converse(self.body, provider)
+        counted = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+        return {"converse": {name: translated[name] for name in counted if name in translated}}
+
+
+def read_count(body: Any, beta: str | None = None) -> CountRequest:
+    """The request to count. Raises BadRequest, which names the field."""
+    fields = _read(body, required=("model", "messages"))
+    for name in ("stream", "service_tier"):
+        if name in fields:
+            raise unsupported(name, "nothing is made when tokens are counted. Leave it out.")
+    # InvokeModel's body must have a maximum, above what is thought with. It does not count.
+    budget = fields.get("thinking", {}).get("budget_tokens")
+    least = budget + 1 if isinstance(budget, int) else 1
+    return CountRequest(fields["model"], {"max_tokens": least} | _native(fields, beta))
+
+
+def write_count(answer: Mapping[str, Any]) -> Json:
+    """The answer to CountTokens' answer."""
+    return {"input_tokens": answer["inputTokens"]}
+
+
+# ---------------------------------------------------------------------------------------------------------- messages
+
+
+def write_message(request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str) -> Json:
+    """The message that Converse's answer makes."""
+    content = answer_content(answer)
+    reason = stop_reason(answer.get("stopReason"))
+    return begun(request, message_id) | {
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": stop_sequence(request, reason),
+        "usage": usage_of(metered.usage),
+    }
+
+
+def begun(request: MessagesRequest, message_id: str) -> Json:
+    """A message that has only begun."""
+    return {
+        "id": message_id,
+        "type": "message",
+        "role": "assistant",
+        "model": request.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 0, "output_tokens": 0},
+    }
+
+
+def stop_sequence(request: MessagesRequest, reason: str) -> str | None:
+    """The sequence that the model stopped at. Converse does not tell which; where there is but one it is known."""
+    sequences: list[str] = request.native.get("stop_sequences", [])
+    return sequences[0] if reason == "stop_sequence" and len(sequences) == 1 else None
+
+
+def usage_of(usage: TokenUsage) -> Json:
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_tokens,
+        "cache_creation_input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": usage.cache_write_5m_tokens,
+            "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
+        },
+        "service_tier": "standard" if usage.service_tier == "default" else usage.service_tier,
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ errors
+
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    424: "api_error",  # the model's own failure, by Bedrock's status
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def problem(error: GatewayError, request_id: str) -> Json:
+    """The body of an error: Anthropic's, with the members of this gateway's problems beside it."""
+    kind = _ERROR_TYPES.get(error.status) or ("invalid_request_error" if error.status < 500 else "api_error")
+    told = {"type": kind, "message": error.message, "details": {"error_code": error.code}}
+    return {
+        "type": "error",
+        "error": told,
+        "code": error.code,
+        "message": error.message,
+        "request_id": request_id,
+    }
