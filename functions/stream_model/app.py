@@ -1,4 +1,4 @@
-"""All that streams, and the APIs of OpenAI, Anthropic and Bedrock: an ASGI application behind the Lambda Web Adapter."""
+"""All that streams, and the APIs of OpenAI, Anthropic and Bedrock: an ASGI app behind the Lambda Web Adapter."""
 
 from __future__ import annotations
 
