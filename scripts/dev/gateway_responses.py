@@ -51,10 +51,14 @@ class GatewayResponses:
             "application/json", '{"message":$context.error.messageString}'
         )
         body = _VARIABLE.sub(lambda match: _named(match[1], context), template)
-        headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)]
-        for name, source in (own.get("responseParameters") or {}).items():
-            if name.startswith(_HEADER):
-                headers.append((name.removeprefix(_HEADER), _mapped(str(source), context)))
+        declared = [
+            (name.removeprefix(_HEADER), _mapped(str(source), context))
+            for name, source in (own.get("responseParameters") or {}).items()
+            if name.startswith(_HEADER)
+        ]
+        usual = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)]
+        replaced = {name.lower() for name, _ in declared}
+        headers = [(name, value) for name, value in usual if name.lower() not in replaced] + declared
         return Response(status, body.encode(), headers)
 
 

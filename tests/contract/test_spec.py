@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.eventstream import EventStreamBuffer
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
+from pydantic import BaseModel
 
+from gateway.http import stream_schemas
 from gateway.http.schemas import Problem
+from scripts.dev.gateway_responses import GatewayResponses
 from tests.contract.contract import OPERATIONS, SPEC, Operation, everywhere, resolve, schema_of
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def ref(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+# Which error a client of these routes reads; on others it is a Problem.
+ERRORS = {
+    "/v1/chat/": "OpenAIError", "/v1/embeddings": "OpenAIError", "/v1/models": "OpenAIError",
+    "/v1/responses": "OpenAIError", "/v1/messages": "AnthropicError", "/model/": "BedrockError",
+    "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError",
+}  # fmt: skip
+# What the data of an event is, where it is JSON; a stream of `/stream_model` has an event of another kind.
+EVENTS = {
+    "streamModel": "StreamedText", "createChatCompletion": "ChatCompletionChunk", "createResponse": "ResponseEvent",
+    "createMessage": "MessageEvent",
+}  # fmt: skip
+STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream")
 GATEWAY_RESPONSES = SPEC["x-amazon-apigateway-gateway-responses"]
 # What a client can meet on any route, whoever answers it.
 MET_ON_EVERY_ROUTE = {"400", "401", "403", "429", "500"}
@@ -66,14 +88,39 @@ def test_an_operation_shows_examples(operation: Operation) -> None:
 
 
 @each_operation
-def test_what_goes_wrong_is_a_problem(operation: Operation) -> None:
+def test_what_goes_wrong_is_told_as_the_clients_of_the_route_expect(operation: Operation) -> None:
     responses = operation.said["responses"]
     assert responses.keys() >= MET_ON_EVERY_ROUTE
+    (error,) = [schema for prefix, schema in ERRORS.items() if operation.path.startswith(prefix)] or ["Problem"]
     for status, response in responses.items():
         told = resolve(response)
         assert "x-request-id" in told["headers"], f"{status} of {operation} names no request"
         if int(status) >= 400:
-            assert told["content"]["application/json"]["schema"] == PROBLEM, f"{status} of {operation} is no problem"
+            assert told["content"]["application/json"]["schema"] == ref(error), f"{status} of {operation}"
+            assert ("x-amzn-errortype" in told["headers"]) == (error == "BedrockError")
+
+
+@pytest.mark.parametrize("name", sorted({"Problem", *ERRORS.values()}))
+def test_every_error_says_what_a_problem_says(name: str) -> None:
+    schema = SPEC["components"]["schemas"][name]
+    problem = SPEC["components"]["schemas"]["Problem"]
+    assert set(schema["required"]) >= {"code", "message", "request_id"} == set(problem["required"])
+    for field in ("code", "message", "details"):
+        assert schema["properties"][field] == problem["properties"][field]
+
+
+@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if operation.streams], ids=str)
+def test_a_model_s_operation_declares_how_a_model_fails(operation: Operation) -> None:
+    responses = operation.said["responses"].keys()
+    assert responses >= {"502", "503"}
+    if "requestBody" in operation.said:
+        # The function checks the body, so that it can name the field.
+        assert operation.said["x-amazon-apigateway-request-validator"] == "parameters"
+        assert responses >= {"404", "408", "413", "415"}
+    else:
+        assert not responses & {"413", "415"}
+    charged = "team_id" in {parameter["name"] for parameter in operation.said.get("parameters", ())}
+    assert charged == ("424" in responses)
 
 
 # ------------------------------------------------------------------------------------------------------------ examples
@@ -92,18 +139,104 @@ def test_an_example_is_one_of_its_schema(schema: dict[str, Any], value: Any) -> 
     OAS30Validator(schema_of(schema)).validate(value)
 
 
+def streamed(media: str) -> Iterator[Any]:
+    """The examples of streams, with their operation."""
+    for operation in OPERATIONS:
+        content = resolve(operation.said["responses"].get("200", {})).get("content", {})
+        for name, example in content.get(media, {}).get("examples", {}).items():
+            yield pytest.param(operation.said["operationId"], resolve(example)["value"], id=f"{operation}-{name}")
+
+
+@pytest.mark.parametrize(("operation_id", "text"), list(streamed("text/event-stream")))
+def test_an_example_of_events_is_of_events_that_fit_their_schema(operation_id: str, text: str) -> None:
+    *events, rest = text.split("\n\n")
+    assert not rest
+    for event in events:
+        fields = dict(line.split(": ", 1) for line in event.split("\n"))
+        if fields["data"] == "[DONE]":
+            assert event == events[-1]
+            continue
+        schema = "StreamedUsage" if fields.get("event") == "usage" else EVENTS[operation_id]
+        data = json.loads(fields["data"])
+        OAS30Validator(schema_of(ref(schema))).validate(data)
+        assert fields.get("event") in (None, "usage", data.get("type"))
+
+
+@pytest.mark.parametrize(("operation_id", "text"), list(streamed("application/vnd.amazon.eventstream")))
+def test_an_example_of_frames_is_what_an_aws_sdk_reads(operation_id: str, text: str) -> None:
+    buffer = EventStreamBuffer()
+    buffer.add_data(base64.b64decode(text, validate=True))
+    read = [(message.headers[":event-type"], json.loads(message.payload)) for message in buffer]  # checks their CRCs
+    if operation_id == "converseStream":
+        assert read[-1][0] == "metadata"
+        OAS30Validator(schema_of(ref("ConverseUsage"))).validate(read[-1][1]["usage"])
+    else:
+        assert {kind for kind, _ in read} == {"chunk"}
+        assert "amazon-bedrock-invocationMetrics" in json.loads(base64.b64decode(read[-1][1]["bytes"]))
+
+
+def test_every_stream_shows_an_example() -> None:
+    shown = {operation_id for media in STREAMS for operation_id, _ in (case.values for case in streamed(media))}
+    assert shown == {*EVENTS, "converseStream", "invokeBedrockModelWithResponseStream"}
+
+
+def bodies() -> Iterator[Any]:
+    for operation in OPERATIONS:
+        for media in operation.said.get("requestBody", {}).get("content", {}).values() if operation.streams else ():
+            model = getattr(stream_schemas, media["schema"]["$ref"].rpartition("/")[2])
+            for name, example in media["examples"].items():
+                yield pytest.param(model, resolve(example)["value"], id=f"{operation}-{name}")
+
+
+@pytest.mark.parametrize(("model", "value"), list(bodies()))
+def test_an_example_of_a_body_is_what_its_generated_class_takes_and_keeps(model: type[BaseModel], value: Any) -> None:
+    kept = model.model_validate_json(json.dumps(value)).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert kept == value
+
+
 # --------------------------------------------------------------------------------------------------- gateway responses
+# Which exceptions the AWS SDKs raise, and which error the Anthropic SDKs read, for a status of API Gateway's own.
+KINDS = {
+    400: ("ValidationException", "invalid_request_error"),
+    401: ("AccessDeniedException", "authentication_error"),
+    403: ("AccessDeniedException", "permission_error"),
+    404: ("ResourceNotFoundException", "not_found_error"),
+    413: ("ValidationException", "request_too_large"),
+    415: ("ValidationException", "invalid_request_error"),
+    429: ("ThrottlingException", "rate_limit_error"),
+    500: ("InternalServerException", "api_error"),
+    502: ("InternalServerException", "api_error"),
+    504: ("ServiceUnavailableException", "api_error"),
+}
+
+
 @pytest.mark.parametrize("kind", GATEWAY_RESPONSES)
-def test_what_api_gateway_itself_answers_is_a_problem(kind: str) -> None:
+def test_what_api_gateway_itself_answers_is_an_error_to_every_client(kind: str) -> None:
     response = GATEWAY_RESPONSES[kind]
     assert ("statusCode" in response) != kind.startswith("DEFAULT_")
-    assert response["responseParameters"]["gatewayresponse.header.x-request-id"] == "context.requestId"
+    headers = response["responseParameters"]
+    assert headers["gatewayresponse.header.x-request-id"] == "context.requestId"
     (template,) = response["responseTemplates"].values()
     template = template.replace("$context.authorizer.reason", "")  # where IAM denies, there is none
     rendered = json.loads(template.replace("$context.requestId", "6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10"))
     assert "$" not in json.dumps(rendered)
-    OAS30Validator(schema_of(PROBLEM)).validate(rendered)
+    for schema in ("Problem", *ERRORS.values()):
+        OAS30Validator(schema_of(ref(schema))).validate(rendered)
     assert Problem.model_validate(rendered).request_id == "6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10"
+    exception, error_type = KINDS[response.get("statusCode", 400 if kind == "DEFAULT_4XX" else 500)]
+    assert headers["gatewayresponse.header.x-amzn-ErrorType"] == f"'{exception}'"
+    assert rendered["error"] == {"type": error_type, "code": rendered["code"], "message": rendered["message"]}
+
+
+@pytest.mark.parametrize("kind", sorted(GATEWAY_RESPONSES.keys() - {"DEFAULT_4XX", "DEFAULT_5XX"}))
+def test_the_local_gateway_answers_as_the_spec_says(kind: str) -> None:
+    said = GATEWAY_RESPONSES[kind]
+    answer = GatewayResponses(SPEC).render(kind, {"requestId": "6f2c9a6e", "authorizer": {"reason": "No."}})
+    names = [name.lower() for name, _ in answer.headers]
+    assert (answer.status, len(names)) == (said["statusCode"], len(set(names)))
+    headers = {name.lower(): value for name, value in answer.headers}
+    assert f"'{headers['x-amzn-errortype']}'" == said["responseParameters"]["gatewayresponse.header.x-amzn-ErrorType"]
+    assert json.loads(answer.body)["request_id"] == headers["x-request-id"] == "6f2c9a6e"
 
 
 def test_nothing_that_api_gateway_answers_is_left_to_its_own_shape() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -58,8 +60,23 @@ def test_a_function_keeps_its_log_as_long_as_is_said(function: Function) -> None
 
 @each_function
 def test_a_function_has_its_code_and_its_handler(function: Function) -> None:
-    module, _, handler = function.properties["Handler"].partition(".")
+    if (name := function.properties["Handler"]) == "run.sh":
+        starts_a_server(ROOT / function.code)
+        return
+    module, _, handler = name.partition(".")
     assert f"\ndef {handler}(" in (ROOT / function.code / f"{module}.py").read_text()
+
+
+def starts_a_server(code: Path) -> None:
+    """What Lambda Web Adapter runs: it takes the script's place with a server of the app."""
+    script = code / "run.sh"
+    assert os.access(script, os.X_OK)
+    text = script.read_bytes()
+    assert text.startswith(b"#!/")
+    assert text.endswith(b"\n")
+    assert b"\r" not in text
+    assert re.search(rb"^exec .*\bapp:app\b", text.replace(b"\\\n", b" "), re.MULTILINE)
+    assert re.search(r"^(app\b.*=|(async )?def app\()", (code / "app.py").read_text(), re.MULTILINE)
 
 
 @each_function

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 
+class Type(StrEnum):
+    error = "error"
+
+
 class ProblemDetail(BaseModel):
     location: str
     message: str
@@ -361,6 +365,20 @@ class AuditPage(BaseModel):
     next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
 
 
+class ErrorBody(BaseModel):
+    type: Annotated[
+        str,
+        Field(
+            description="`invalid_request_error`, `authentication_error`, `permission_error`, `not_found_error`, `request_too_large`, `rate_limit_error`, `timeout_error` or `api_error`."
+        ),
+    ]
+    message: Annotated[str, Field(description="For people: what is wrong and what to do.")]
+    code: Annotated[str | None, Field(description="As beside `error`.")] = None
+    param: Annotated[Any | None, Field(description="The field that is wrong; null or absent where there is none.")] = (
+        None
+    )
+
+
 class InvokeModelParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
     model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
@@ -396,3 +414,5 @@ class Problem(BaseModel):
     details: Annotated[
         list[ProblemDetail] | None, Field(description="The single faults of a body, where there are several.")
     ] = None
+    type: Annotated[Type | None, Field(description="Of API Gateway's own answers, for the Anthropic SDKs.")] = None
+    error: ErrorBody | None = None

@@ -1,0 +1,60 @@
+"""What generators of clients get is a good spec, and says all that openapi.yaml says to a client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from scripts.template import ROOT
+from tests.contract.contract import METHODS, OPERATIONS, SPEC, everywhere
+
+FOR_API_GATEWAY = {name for name in SPEC["components"]["securitySchemes"]["TenantKey"] if name.startswith("x-amazon")}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    target: Path = tmp_path_factory.mktemp("client") / "build" / "openapi.client.yaml"
+    subprocess.run([sys.executable, "-m", "scripts.client_spec", str(target)], cwd=ROOT, check=True)
+    written: dict[str, Any] = yaml.safe_load(target.read_text())
+    return written
+
+
+def test_it_is_openapi_3_0(spec: dict[str, Any]) -> None:
+    assert spec["openapi"] == "3.0.3"
+    OpenAPIV30SpecValidator(spec).validate()
+
+
+def test_it_has_nothing_that_only_aws_understands(spec: dict[str, Any]) -> None:
+    assert FOR_API_GATEWAY
+    for where, part in everywhere(spec):
+        assert not [name for name in part if str(name).startswith(("x-amazon-", "Fn::"))], where
+
+
+def test_it_has_every_operation_whole(spec: dict[str, Any]) -> None:
+    found = {(method, path): said for path, item in spec["paths"].items() for method, said in item.items()}
+    assert found == {
+        (operation.method, operation.path): {
+            name: part for name, part in operation.said.items() if not name.startswith("x-amazon-")
+        }
+        for operation in OPERATIONS
+    }
+    assert {method for method, _ in found} <= set(METHODS)
+
+
+def test_it_has_every_schema_response_and_example_whole(spec: dict[str, Any]) -> None:
+    for kind in SPEC["components"].keys() - {"securitySchemes"}:
+        assert spec["components"][kind] == SPEC["components"][kind]
+
+
+def test_a_client_sends_its_key_in_one_header_or_in_the_other(spec: dict[str, Any]) -> None:
+    assert spec["security"] == [{"TenantKey": []}, {"UsagePlanKey": []}]
+    schemes = spec["components"]["securitySchemes"]
+    assert (schemes["TenantKey"]["type"], schemes["TenantKey"]["scheme"]) == ("http", "bearer")
+    assert schemes["UsagePlanKey"]["name"] == "x-api-key"
+    assert schemes.keys() == SPEC["components"]["securitySchemes"].keys()
