@@ -673,3 +673,32 @@ def test_blocks_that_are_told_in_turns_keep_their_own() -> None:
     frames += [frame("contentBlockDelta", contentBlockIndex=i, delta={"toolUse": {"input": part}})
                for part in ('{"a":', "1}") for i in (0, 1)]  # fmt: skip
     assert [block["input"] for block in finished(read_messages(HELLO), frames)["content"]] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_block_that_turns_into_another_kind_is_two() -> None:
+    deltas = [
+        {"reasoningContent": {"text": "hm"}},
+        {"text": "hello"},
+        {"reasoningContent": {"redactedContent": "c2Vj"}},
+    ]
+    message = finished(read_messages(HELLO), [frame("contentBlockDelta", contentBlockIndex=0, delta=d) for d in deltas])
+    assert message["content"] == [
+        {"type": "thinking", "thinking": "hm", "signature": ""},
+        {"type": "text", "text": "hello"},
+        {"type": "redacted_thinking", "data": "c2Vj"},
+    ]
+
+
+def test_blocks_that_were_never_asked_for_are_left_out_of_answer_and_stream() -> None:
+    picture = {"format": "png", "source": {"bytes": "iVBO"}}
+    request = read_messages(HELLO)
+    assert write_message(request, answer({"image": picture}, {"text": "a"}), METERED, "i")["content"] == [
+        {"type": "text", "text": "a"}
+    ]
+    frames = [
+        frame("contentBlockStart", contentBlockIndex=0, start={"image": {"format": "png"}}),
+        frame("contentBlockDelta", contentBlockIndex=0, delta={"image": {"source": {"bytes": "iVBO"}}}),
+        frame("contentBlockStop", contentBlockIndex=0),
+        frame("contentBlockDelta", contentBlockIndex=1, delta={"text": "a"}),
+    ]
+    assert finished(request, frames)["content"] == [{"type": "text", "text": "a"}]
