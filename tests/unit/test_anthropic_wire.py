@@ -6,7 +6,9 @@ import base64
 import json
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore.validate import validate_parameters
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,6 +233,42 @@ def test_tools_and_their_results_become_converses() -> None:
         {"toolResult": {"toolUseId": "t2", "content": []}},
         {"toolResult": {"toolUseId": "t3", "content": [{"text": "3"}]}},
     ]
+
+
+def decoded(value: Any) -> Any:
+    """JSON as it goes over the wire, with its blobs as an SDK takes them."""
+    if isinstance(value, dict):
+        blobs = {"bytes", "redactedContent"}
+        return {name: base64.b64decode(part) if name in blobs else decoded(part) for name, part in value.items()}
+    return [decoded(part) for part in value] if isinstance(value, list) else value
+
+
+def test_a_translated_request_has_the_service_models_shape() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0K"}
+    control = {"type": "ephemeral", "ttl": "1h"}
+    body = {
+        **HELLO, "system": [{"type": "text", "text": "s", "cache_control": control}], "service_tier": "flex", "top_k": 3,
+        "tools": [{"name": "get", "input_schema": {"type": "object"}, "strict": True, "cache_control": control}],
+        "tool_choice": {"type": "any"}, "metadata": {"user_id": "u"}, "temperature": 0.5, "stop_sequences": ["x"],
+        "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": {"type": "object"}}},
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "a", "cache_control": control}, {"type": "image", "source": source},
+                {"type": "document", "context": "c", "title": "t", "source": {"type": "text", "data": "d"}},
+            ]},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "redacted_thinking", "data": "c2Vj"},
+                {"type": "tool_use", "id": "t1", "name": "get", "input": {}},
+            ]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": [
+                {"type": "text", "text": "no"}, {"type": "image", "source": source}]}]},
+        ],
+    }  # fmt: skip
+    model = botocore.session.Session().get_service_model("bedrock-runtime")
+    shape = model.operation_model("Converse").input_shape
+    validate_parameters({"modelId": "m", **decoded(translated(body))}, shape)
+    counted = read_count({name: value for name, value in body.items() if name != "service_tier"}).input(native=False)
+    validate_parameters({"modelId": "m", "input": decoded(counted)}, model.operation_model("CountTokens").input_shape)
 
 
 @pytest.mark.parametrize("choice", ["auto", "any"])
@@ -635,3 +673,32 @@ def test_blocks_that_are_told_in_turns_keep_their_own() -> None:
     frames += [frame("contentBlockDelta", contentBlockIndex=i, delta={"toolUse": {"input": part}})
                for part in ('{"a":', "1}") for i in (0, 1)]  # fmt: skip
     assert [block["input"] for block in finished(read_messages(HELLO), frames)["content"]] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_block_that_turns_into_another_kind_is_two() -> None:
+    deltas = [
+        {"reasoningContent": {"text": "hm"}},
+        {"text": "hello"},
+        {"reasoningContent": {"redactedContent": "c2Vj"}},
+    ]
+    message = finished(read_messages(HELLO), [frame("contentBlockDelta", contentBlockIndex=0, delta=d) for d in deltas])
+    assert message["content"] == [
+        {"type": "thinking", "thinking": "hm", "signature": ""},
+        {"type": "text", "text": "hello"},
+        {"type": "redacted_thinking", "data": "c2Vj"},
+    ]
+
+
+def test_blocks_that_were_never_asked_for_are_left_out_of_answer_and_stream() -> None:
+    picture = {"format": "png", "source": {"bytes": "iVBO"}}
+    request = read_messages(HELLO)
+    assert write_message(request, answer({"image": picture}, {"text": "a"}), METERED, "i")["content"] == [
+        {"type": "text", "text": "a"}
+    ]
+    frames = [
+        frame("contentBlockStart", contentBlockIndex=0, start={"image": {"format": "png"}}),
+        frame("contentBlockDelta", contentBlockIndex=0, delta={"image": {"source": {"bytes": "iVBO"}}}),
+        frame("contentBlockStop", contentBlockIndex=0),
+        frame("contentBlockDelta", contentBlockIndex=1, delta={"text": "a"}),
+    ]
+    assert finished(request, frames)["content"] == [{"type": "text", "text": "a"}]

@@ -27,6 +27,8 @@ from gateway.wire.anthropic_converse import (
 
 Json = dict[str, Any]
 
+# Whatever version a client's SDK names: this one every Anthropic model on Bedrock knows, and 2026-10-21 only takes
+# parameters away.
 BEDROCK_VERSION = "bedrock-2023-05-31"
 
 # Each field of a request by what it must be. All of these go to Anthropic's models as they are.
