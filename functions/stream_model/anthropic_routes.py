@@ -8,6 +8,7 @@ from gateway.http.asgi import Reply, Request, Streamed
 from gateway.invocation import ModelCall
 from gateway.streaming import StreamWriter
 from gateway.wire import anthropic
+from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
@@ -21,37 +22,41 @@ class AnthropicRoutes:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
         asked = self._serving.ask(request, read.model)
         calls = [self._call(read, model) for model in asked.models]
-        name = f"msg_{request.request_id}"
+        request_id = request.request_id
+        name = f"msg_{request_id}"
 
         def writer_of(call: ModelCall) -> StreamWriter:
             native = call.model.provider == NATIVE
-            return anthropic.NativeStream() if native else anthropic.TranslatedStream(read, name)
+            return NativeStream(request_id) if native else TranslatedStream(read, name, request_id)
 
+        headers = {"request-id": request_id}
         if read.stream:
-            known = anthropic.NativeStream()
-            return self._serving.stream(asked, calls, writer_of, known.ping, known.error)
+            known = NativeStream(request_id)
+            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
         call, answer, metered = self._serving.answer(asked, calls)
         if call.model.provider == NATIVE:
-            return Reply(answer.content)
-        return Reply(anthropic.write_message(read, answer.body, metered, name))
+            return Reply(answer.content, headers=headers)
+        return Reply(anthropic.write_message(read, answer.body, metered, name), headers=headers)
 
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
         model = self._serving.ask(request, read.model).models[0]
-        body = {"input": read.input(model.provider == NATIVE)}
+        body = {"input": read.input(model.provider == NATIVE, model.provider)}
         answer = self._serving.models.call(ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))
 
     def _call(self, read: anthropic.MessagesRequest, model: Model) -> ModelCall:
         if model.provider == NATIVE:
             api = "InvokeModelWithResponseStream" if read.stream else "InvokeModel"
-            return ModelCall(model, "text", api, read.native, output_path=("max_tokens",))
+            tier = {"x-amzn-bedrock-service-tier": read.service_tier} if read.service_tier else {}
+            return ModelCall(model, "text", api, read.native, output_path=("max_tokens",), headers=tier)
         if not model.base:
             raise BadRequest("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
         api = "ConverseStream" if read.stream else "Converse"
-        return ModelCall(model, "text", api, anthropic.converse_body(read), output_path=CONVERSE_OUTPUT)
+        body = anthropic.converse_body(read, model.provider)
+        return ModelCall(model, "text", api, body, output_path=CONVERSE_OUTPUT)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:
-    return problem_reply(anthropic.problem(error, request_id), error)
+    return problem_reply(anthropic.problem(error, request_id), error, **{"request-id": request_id})

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.attempts import Attempts, Breakers, Ticket, answered
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.catalog import Catalog, Model
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.asgi import Reply, Request, Streamed
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
@@ -135,9 +135,10 @@ class Serving:
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:
-    """When to try again; and for a budget, that it is of no use, which the SDKs of OpenAI and Anthropic heed."""
+    """When to try again; or that it is of no use, or would be paid twice: the SDKs of OpenAI and Anthropic heed it."""
     headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-    return headers | ({"x-should-retry": "false"} if error.code == "budget_exceeded" else {})
+    in_vain = error.code == "budget_exceeded" or (isinstance(error, UpstreamError) and error.ran)
+    return headers | ({"x-should-retry": "false"} if in_vain else {})
 
 
 def problem_reply(body: Any, error: GatewayError, status: int | None = None, **headers: str) -> Reply:

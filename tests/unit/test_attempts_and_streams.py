@@ -334,7 +334,7 @@ def test_whatever_happens_every_row_is_settled_once_and_nothing_stays_held(
         "broken": broken,
         "cut": lambda: [delta(), broken()],
     }
-    world = World([said[what]() for what in happens] + [throttled()] * 20)
+    world = World([said[what]() for what in happens] + [throttled()] * 20)  # type: ignore[no-untyped-call]
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(1), hard=True))
     route = Route("fast", (HAIKU, NOVA), retries=retries, concurrency=2)
     try:

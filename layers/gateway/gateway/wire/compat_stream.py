@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -45,7 +44,7 @@ def text_of(frame: Frame) -> str:
     if frame.kind == "contentBlockDelta":
         return str(frame.json["delta"].get("text") or "")
     if frame.kind == "chunk":
-        return _family_text(json.loads(base64.b64decode(frame.json["bytes"])))
+        return _family_text(json.loads(frame.chunk))
     return endpoint_delta(frame.json) if frame.kind == "line" else ""
 
 
