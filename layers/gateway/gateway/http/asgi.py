@@ -226,19 +226,8 @@ class Asgi:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._answer(scope, receive, send)
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                # What still runs is read to its end and settled.
-                await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
-                return
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
