@@ -224,7 +224,7 @@ def test_thoughts_come_back_with_their_signature() -> None:
 def test_a_tool_turn_whose_thoughts_were_lost_is_answered_without_thinking() -> None:
     request = read_chat({"model": "m", "messages": USED, "tools": [TOOL], "reasoning_effort": "low"}, SONNET_45)
     assert "additionalModelRequestFields" not in request.converse
-    assert "thinking_blocks" in request.warnings[0]
+    assert "reasoning_effort has no effect" in request.warnings[0]
 
 
 def test_a_json_schema_binds_the_answer() -> None:
@@ -283,6 +283,13 @@ def test_an_unknown_field_is_refused_as_one() -> None:
 def test_one_call_at_a_time_is_refused_where_no_model_can_be_told() -> None:
     assert refusal(NOVA, tools=[TOOL], parallel_tool_calls=False).param == "parallel_tool_calls"
     assert converse(NOVA, parallel_tool_calls=False) == converse(NOVA)
+
+
+def test_one_named_tool_may_go_with_one_call_at_a_time_on_every_model() -> None:
+    named = {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "get"}}}
+    request = read_chat({"model": "m", "messages": HI, "parallel_tool_calls": False, **named}, NOVA)
+    assert request.converse == converse(NOVA, **named)
+    assert "not enforced" in request.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ from gateway.wire.openai_converse import (
     parts_of,
     stop_sequences,
     stream_options,
+    text_of,
+    tool_result,
     tool_spec,
     tool_use,
 )
@@ -148,7 +150,7 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
     if role == "tool":
         if not text(message, "tool_call_id", f"{where}."):
             raise refused(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
-        draft.say("user", [_tool_result(message["tool_call_id"], blocks), *_marks(blocks), *mark])
+        draft.say("user", tool_result(message["tool_call_id"], blocks + mark))
     elif role == "user":
         if not blocks:
             raise refused(f"{where}.content", "must not be empty.")
@@ -157,15 +159,6 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
         draft.say("user", blocks + mark)
     else:
         draft.instruct(blocks + mark if blocks else [], f"{where}.content")
-
-
-def _tool_result(call_id: str, blocks: list[Json]) -> Json:
-    # The mark of the prompt cache stands beside a result, never inside one.
-    return {"toolResult": {"toolUseId": call_id, "content": [block for block in blocks if "cachePoint" not in block]}}
-
-
-def _marks(blocks: list[Json]) -> list[Json]:
-    return [block for block in blocks if "cachePoint" in block][-1:]
 
 
 def _content(draft: Draft, content: Any, where: str) -> list[Json]:
@@ -293,7 +286,7 @@ def _read_format(draft: Draft, given: Json) -> None:
 def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a chat completion."""
     blocks = answer["output"]["message"]["content"]
-    message: Json = {"role": "assistant", "content": "".join(map(_text_of, blocks)) or None, "refusal": None}
+    message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
     calls = [
         {
             "id": block["toolUse"]["toolUseId"],
@@ -323,13 +316,6 @@ def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, cr
         "usage": usage_json(metered.usage),
         "service_tier": tier_json(metered.usage),
     }
-
-
-def _text_of(block: Json) -> str:
-    """The text of a block; a cited text counts as text."""
-    if "citationsContent" in block:
-        return "".join(part.get("text", "") for part in block["citationsContent"].get("content", ()))
-    return str(block.get("text", ""))
 
 
 def _is_returnable(thought: Json) -> bool:

@@ -105,6 +105,20 @@ def tool_use(call_id: Any, name: Any, arguments: Any, where: str) -> Json:
     return {"toolUse": {"toolUseId": call_id, "name": name, "input": value}}
 
 
+def tool_result(call_id: str, blocks: list[Json]) -> list[Json]:
+    """What a tool gave back. The mark of the prompt cache stands beside a result, never inside one."""
+    marks = [block for block in blocks if "cachePoint" in block]
+    content = [block for block in blocks if "cachePoint" not in block]
+    return [{"toolResult": {"toolUseId": call_id, "content": content}}, *marks[-1:]]
+
+
+def text_of(block: Json) -> str:
+    """The text of a block of an answer; a cited text counts as text."""
+    if "citationsContent" in block:
+        return "".join(part.get("text", "") for part in block["citationsContent"].get("content", ()))
+    return str(block.get("text", ""))
+
+
 @dataclass
 class Draft:
     """A Converse request in the making."""
@@ -184,8 +198,13 @@ class Draft:
             names = dict.fromkeys(block["toolUse"]["name"] for block in spoken if "toolUse" in block)
             specs, chosen = [tool_spec(name, None, {"type": "object"}, None, "tools") for name in names], {"none": {}}
         if not parallel and not self.is_claude:
-            message = "cannot be false: this model has no such switch. Leave it out."
-            raise refused("parallel_tool_calls", message, "unsupported_value")
+            if "tool" not in chosen:
+                message = (
+                    "cannot be false: this model has no such switch. Leave it out, or name one tool in tool_choice."
+                )
+                raise refused("parallel_tool_calls", message, "unsupported_value")
+            self.warn("parallel_tool_calls false is not enforced: this model has no such switch")
+            parallel = True
         self.tool_config = {"tools": specs}
         if "none" in chosen:
             if not self.is_claude:
@@ -230,7 +249,7 @@ class Draft:
             return
         budget = _BUDGETS[self._effort(effort, param, *_BUDGETS)]
         if self._tool_turn_without_thoughts():
-            self.warn(f"{param} has no effect on this turn: its tool calls came back without thinking_blocks")
+            self.warn(f"{param} has no effect on this turn: its tool calls came back without their thoughts")
             return
         asked = self.inference.setdefault("maxTokens", budget + HELD_FOR_ANSWER)
         if asked <= budget:
@@ -238,7 +257,7 @@ class Draft:
         self.additional["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
     def _tool_turn_without_thoughts(self) -> bool:
-        """Did a tool answer last, to a turn that does not begin with its thoughts? Thinking would be refused then."""
+        """Did a tool answer last, to a turn without its `thinking_blocks`? A request to think would be refused then."""
         if len(self.messages) < 2 or not any("toolResult" in block for block in self.messages[-1]["content"]):
             return False
         return "reasoningContent" not in self.messages[-2]["content"][0]
