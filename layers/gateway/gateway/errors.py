@@ -28,8 +28,14 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
+    """The request is at fault; `param` is the field of it that is, where one is."""
+
     status = 400
     code = "invalid_request"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
+        super().__init__(message, code=code)
+        self.param = param
 
 
 class Forbidden(GatewayError):

@@ -18,10 +18,10 @@ from gateway.catalog import Catalog, Model, Service
 from gateway.errors import BadRequest, GatewayError
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage import image_class
+from gateway.wire.embeddings import embedding_calls, vectors_of
 
 Json = dict[str, Any]
 
-MAX_EMBEDDING_CALLS = 90  # a job settles all its rows in one transaction of at most 100
 DEFAULT_MAX_TOKENS = 1024
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
 
@@ -259,12 +259,6 @@ def _converse_text(body: Json) -> str:
 # ------------------------------------------------------------------------------------------------------- embeddings
 
 
-def _vectors(body: Json) -> list[Any]:
-    """The vectors of a Cohere answer: a list, or lists by type where types were asked for."""
-    vectors = body["embeddings"]
-    return list(next(iter(vectors.values())) if isinstance(vectors, dict) else vectors)
-
-
 def _embedding_result(vectors: list[Any], many: bool) -> Json:
     return {"embedding": vectors[0]} | ({"embeddings": vectors} if many else {})
 
@@ -273,26 +267,8 @@ def _embeddings(model: Model, request: CompatRequest, parameters: Json) -> Trans
     inputs = _inputs(request)
     items = inputs if isinstance(inputs, list) else [inputs]
     many = len(items) > 1
-    images = request.operation == "embeddings-image"
-    if model.provider == "cohere":
-        body: Json = (
-            {"images": items, "input_type": "image"} if images else {"texts": items, "input_type": "search_document"}
-        )
-        # Embed v4 counts a picture's tokens; the models before it charge by the picture.
-        pictures = len(items) if images and "embed-v4" not in model.base else 0
-        call = ModelCall(model, request.operation, "InvokeModel", body | parameters, input_images=pictures)
-        return Translation((call,), lambda bodies: _embedding_result(_vectors(bodies[0]), many))
-    if len(items) > MAX_EMBEDDING_CALLS:
-        raise BadRequest(
-            f"Send at most {MAX_EMBEDDING_CALLS} inputs in one call of this model.", code="too_many_inputs"
-        )
-    name = "inputImage" if images else "inputText"
-    bodies = [(item if isinstance(item, dict) else {name: item}) | parameters for item in items]
-    calls = tuple(
-        ModelCall(model, request.operation, "InvokeModel", body, input_images=int(bool(body.get("inputImage"))))
-        for body in bodies
-    )
-    return Translation(calls, lambda answers: _embedding_result([answer["embedding"] for answer in answers], many))
+    calls = embedding_calls(model, request.operation, items, parameters)
+    return Translation(calls, lambda answers: _embedding_result(vectors_of(model, answers), many))
 
 
 # ----------------------------------------------------------------------------------------------------------- images

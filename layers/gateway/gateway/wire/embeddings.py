@@ -1,0 +1,72 @@
+"""How each family of models is asked for embeddings, and where the vectors are in its answers.
+
+Cohere takes a list in one call; Titan and Nova take one input a call. Sources: each provider's request and response in
+the Bedrock user guide, and Amazon Nova's for its multimodal embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.catalog import Model
+from gateway.errors import BadRequest
+from gateway.invocation import ModelCall
+
+Json = dict[str, Any]
+
+MAX_EMBEDDING_CALLS = 90  # a job settles all its rows in one transaction of at most 100
+
+
+def embedding_calls(model: Model, operation: str, items: Sequence[Any], parameters: Json) -> tuple[ModelCall, ...]:
+    """The calls that embed the items, in order; `parameters` are the provider's own. Raises BadRequest for too many."""
+    images = operation == "embeddings-image"
+    if model.provider == "cohere":
+        body: Json = (
+            {"images": [*items], "input_type": "image"}
+            if images
+            else {"texts": [*items], "input_type": "search_document"}
+        )
+        # Embed v4 counts a picture's tokens; the models before it charge by the picture.
+        pictures = len(items) if images and "embed-v4" not in model.base else 0
+        return (ModelCall(model, operation, "InvokeModel", body | parameters, input_images=pictures),)
+    if len(items) > MAX_EMBEDDING_CALLS:
+        message = f"Send at most {MAX_EMBEDDING_CALLS} inputs in one call of this model."
+        raise BadRequest(message, code="too_many_inputs")
+    bodies = [_single(model, item, images, parameters) for item in items]
+    return tuple(
+        ModelCall(model, operation, "InvokeModel", body, input_images=int(bool(body.get("inputImage"))))
+        for body in bodies
+    )
+
+
+def is_nova(model: Model) -> bool:
+    return model.base.startswith("amazon.nova-2-multimodal-embeddings")
+
+
+def _single(model: Model, item: Any, images: bool, parameters: Json) -> Json:
+    if isinstance(item, dict):
+        return item | parameters
+    if is_nova(model) and not images:
+        text = {"truncationMode": "NONE", "value": item}
+        return {
+            "schemaVersion": "nova-multimodal-embed-v1",
+            "taskType": "SINGLE_EMBEDDING",
+            "singleEmbeddingParams": {"embeddingPurpose": "GENERIC_INDEX", "text": text} | parameters,
+        }
+    return {"inputImage" if images else "inputText": item} | parameters
+
+
+def vectors_of(model: Model, bodies: Sequence[Any]) -> list[Any]:
+    """The vectors of all answers, in the order of the inputs. Raises KeyError, IndexError or TypeError for others."""
+    found: list[Any] = []
+    for body in bodies:
+        if model.provider == "cohere":
+            # A list, or lists by type where types were asked for.
+            vectors = body["embeddings"]
+            found += next(iter(vectors.values())) if isinstance(vectors, Mapping) else vectors
+        elif is_nova(model):
+            found.append(body["embeddings"][0]["embedding"])
+        else:
+            found.append(body["embedding"])
+    return found

@@ -1,0 +1,426 @@
+"""OpenAI's chat completions, spoken by way of Converse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.errors import GatewayError
+from gateway.eventstream import Frame
+from gateway.streaming import Metered
+from gateway.wire.openai_common import (
+    Json,
+    choice,
+    count,
+    error_json,
+    fields,
+    flag,
+    listed,
+    nothing,
+    number,
+    quoted,
+    refused,
+    text,
+    tier_json,
+    usage_json,
+)
+from gateway.wire.openai_converse import (
+    EFFORTS,
+    SERVICE_TIERS,
+    Draft,
+    cache_point,
+    check_bookkeeping,
+    image_block,
+    parts_of,
+    stop_sequences,
+    stream_options,
+    text_of,
+    tool_result,
+    tool_spec,
+    tool_use,
+)
+
+_KNOWN = (
+    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
+    "stop", "seed", "n", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
+    "service_tier", "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+    "modalities", "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "verbosity",
+)  # fmt: skip
+_NOT_HERE = {
+    "audio": "Models make text here.",
+    "prediction": "Leave it out.",
+    "web_search_options": "Give the model a search tool of your own in tools.",
+    "moderation": "Guardrails are set in your tenant's record.",
+    "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
+    "functions": "Send tools.",
+    "function_call": "Send tool_choice.",
+}
+_BREAKPOINT = {"prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} beside the part.'}
+_ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
+_FINISHES = {
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}  # every other reason is `stop`
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A chat completion asked for: Converse's body, and what the answer's form depends on.
+
+    `warnings` say what was accepted and does nothing; they belong in a header.
+    """
+
+    model: str
+    converse: Json
+    stream: bool = False
+    include_usage: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def read_chat(body: Any, base: str) -> ChatRequest:
+    """A request's body, for the model whose Bedrock id is `base`. Raises BadRequest with the parameter at fault."""
+    given = fields(body, "", _KNOWN, _NOT_HERE)
+    model = text(given, "model")
+    if not model:
+        raise refused("model", "must name a model.", "missing_required_parameter")
+    stream = flag(given, "stream", False)
+    _refuse_what_cannot_be(given)
+    draft = Draft(base)
+    for index, message in enumerate(listed(given.get("messages"), "messages")):
+        _read_message(draft, message, f"messages[{index}]")
+    _read_inference(draft, given)
+    _read_tools(draft, given)
+    _read_format(draft, given)
+    draft.service_tier = choice(given, "service_tier", SERVICE_TIERS) or ""
+    effort = choice(given, "reasoning_effort", EFFORTS)
+    if effort:
+        maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"
+        draft.reason(effort, "reasoning_effort", maximum)
+    include_usage = flag(stream_options(given, stream), "include_usage", False, "stream_options.")
+    return ChatRequest(model, draft.body("messages"), stream, include_usage, tuple(draft.warnings))
+
+
+def _refuse_what_cannot_be(given: Json) -> None:
+    """Refuse by name what models on Bedrock do not do, and let pass what asks for nothing."""
+    nothing(given, "n", 1, why="must be 1. Make the call once for each answer.")
+    nothing(given, "logprobs", False, why="must be false: Converse gives no log probabilities.")
+    nothing(given, "top_logprobs", 0, why="must be left out: Converse gives no log probabilities.")
+    nothing(given, "logit_bias", {}, why="is not supported here. Leave it out.")
+    nothing(given, "modalities", ["text"], why='must be ["text"].')
+    nothing(given, "verbosity", "medium", why="must be medium. Say in the prompt how long answers are to be.")
+    for penalty in ("frequency_penalty", "presence_penalty"):
+        nothing(given, penalty, 0, 0.0, why="must be 0: Converse has no penalties.")
+    check_bookkeeping(given)
+
+
+def _read_inference(draft: Draft, given: Json) -> None:
+    maximum, old = count(given, "max_completion_tokens"), count(given, "max_tokens")
+    if maximum and old and maximum != old:
+        raise refused("max_tokens", "must not differ from max_completion_tokens. Send one of them.")
+    temperature, top_p = number(given, "temperature", 0, 1), number(given, "top_p", 0, 1)
+    values = {"maxTokens": maximum or old, "temperature": temperature, "topP": top_p}
+    draft.inference |= {name: value for name, value in values.items() if value is not None}
+    if stop := stop_sequences(given.get("stop", [])):
+        draft.inference["stopSequences"] = stop
+    if "seed" in given:
+        draft.warn("seed is ignored: models on Bedrock take none")
+
+
+# --------------------------------------------------------------------------------------------------------- messages
+
+
+def _read_message(draft: Draft, value: Any, where: str) -> None:
+    role = choice(value if isinstance(value, dict) else {}, "role", _ROLES, f"{where}.")
+    if role is None:
+        raise refused(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
+    if role == "assistant":
+        _read_assistant(draft, value, where)
+        return
+    known = ("role", "content", "name", "cache_control", *(("tool_call_id",) if role == "tool" else ()))
+    message = fields(value, where, known, _BREAKPOINT)
+    if "content" not in message:
+        raise refused(f"{where}.content", "is missing.", "missing_required_parameter")
+    blocks = _content(draft, message["content"], f"{where}.content")
+    mark = [cache_point(message["cache_control"], f"{where}.cache_control")] if "cache_control" in message else []
+    if role == "tool":
+        if not text(message, "tool_call_id", f"{where}."):
+            raise refused(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
+        draft.say("user", tool_result(message["tool_call_id"], blocks + mark))
+    elif role == "user":
+        if not blocks:
+            raise refused(f"{where}.content", "must not be empty.")
+        if "name" in message:
+            draft.warn("the name of a message is ignored: models on Bedrock are told no names")
+        draft.say("user", blocks + mark)
+    else:
+        draft.instruct(blocks + mark if blocks else [], f"{where}.content")
+
+
+def _content(draft: Draft, content: Any, where: str) -> list[Json]:
+    blocks: list[Json] = []
+    for place, part in parts_of(content, where):
+        blocks += _part(draft, part, place)
+    return blocks
+
+
+def _part(draft: Draft, part: Json, where: str) -> list[Json]:
+    """The block of one part, and the mark of the prompt cache after it; nothing for an empty text."""
+    kind = part.get("type")
+    if kind not in ("text", "refusal", "image_url", "file"):
+        if kind == "input_audio":
+            raise refused(where, "cannot be input_audio: send text, image_url or file.", "unsupported_value")
+        raise refused(f"{where}.type", "must be one of text, image_url, file.")
+    given = fields(part, where, ("type", kind, "cache_control"), _BREAKPOINT)
+    if kind in ("text", "refusal"):
+        words = text(given, kind, f"{where}.")
+        if words is None:
+            raise refused(f"{where}.{kind}", "is missing.", "missing_required_parameter")
+        blocks: list[Json] = [{"text": words}] if words else []
+    elif kind == "image_url":
+        image = fields(given.get(kind), f"{where}.image_url", ("url", "detail"))
+        url = text(image, "url", f"{where}.image_url.") or ""
+        if image.get("detail", "auto") != "auto":
+            draft.warn("the detail of a picture is ignored: models on Bedrock take none")
+        blocks = [image_block(url, f"{where}.image_url.url")]
+    else:
+        not_here = {"file_id": "The gateway keeps no files; send file_data."}
+        file = fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
+        data, name = text(file, "file_data", f"{where}.file."), text(file, "filename", f"{where}.file.")
+        blocks = [draft.document_block(data or "", name or "document", f"{where}.file.file_data")]
+    if blocks and "cache_control" in given:
+        blocks.append(cache_point(given["cache_control"], f"{where}.cache_control"))
+    return blocks
+
+
+def _read_assistant(draft: Draft, value: Any, where: str) -> None:
+    """What the model said earlier, as it came from here or from another service that speaks this format."""
+    known = ("role", "content", "name", "refusal", "tool_calls", "annotations", "cache_control",
+             "reasoning_content", "thinking_blocks")  # fmt: skip
+    not_here = {"audio": "Models make text here.", "function_call": "Send tool_calls."}
+    message = fields(value, where, known, not_here)
+    blocks = [_thought(thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
+    blocks += _content(draft, message.get("content", []), f"{where}.content")
+    if refusal := text(message, "refusal", f"{where}."):
+        blocks.append({"text": refusal})
+    for index, call in enumerate(listed(message.get("tool_calls", []), f"{where}.tool_calls")):
+        place = f"{where}.tool_calls[{index}]"
+        given = fields(call, place, ("id", "type", "function", "index"))
+        if given.get("type", "function") != "function":
+            raise refused(f"{place}.type", "must be function.", "unsupported_value")
+        function = fields(given.get("function"), f"{place}.function", ("name", "arguments"))
+        blocks.append(tool_use(given.get("id"), function.get("name"), function.get("arguments"), f"{place}.function"))
+    if blocks and "cache_control" in message:
+        blocks.append(cache_point(message["cache_control"], f"{where}.cache_control"))
+    draft.say("assistant", blocks)
+
+
+def _thought(value: Any, where: str) -> Json:
+    given = fields(value, where, ("type", "thinking", "signature", "data"))
+    if given.get("type") == "redacted_thinking":
+        return {"reasoningContent": {"redactedContent": given.get("data", "")}}
+    words: Json = {"text": given.get("thinking", "")}
+    return {"reasoningContent": {"reasoningText": words | _signed(given)}}
+
+
+def _signed(given: Mapping[str, Any]) -> Json:
+    return {"signature": given["signature"]} if given.get("signature") else {}
+
+
+# ------------------------------------------------------------------------------------------- tools, form of the answer
+
+
+def _read_tools(draft: Draft, given: Json) -> None:
+    specs: list[Json] = []
+    for index, tool in enumerate(listed(given.get("tools", []), "tools")):
+        where = f"tools[{index}]"
+        outer = fields(tool, where, ("type", "function", "cache_control"))
+        if outer.get("type") != "function":
+            raise refused(f"{where}.type", "must be function: models on Bedrock have no other tools here.")
+        known = ("name", "description", "parameters", "strict", "cache_control")
+        function = fields(outer.get("function"), f"{where}.function", known)
+        specs.append(
+            tool_spec(
+                function.get("name"),
+                function.get("description"),
+                function.get("parameters"),
+                function.get("strict"),
+                f"{where}.function",
+            )
+        )
+        if mark := outer.get("cache_control") or function.get("cache_control"):
+            specs.append(cache_point(mark, f"{where}.cache_control"))
+    draft.use_tools(specs, _tool_choice(given), flag(given, "parallel_tool_calls", True))
+
+
+def _tool_choice(given: Json) -> Json:
+    chosen = given.get("tool_choice")
+    if not isinstance(chosen, dict):
+        return choice(given, "tool_choice", {"auto": {"auto": {}}, "none": {"none": {}}, "required": {"any": {}}}) or {}
+    function = chosen.get("function")
+    if chosen.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
+        raise refused("tool_choice", "must be auto, none, required, or name one function.")
+    return {"tool": {"name": function["name"]}}
+
+
+def _read_format(draft: Draft, given: Json) -> None:
+    if "response_format" not in given:
+        return
+    wanted = fields(given["response_format"], "response_format", ("type", "json_schema"))
+    kind = choice(wanted, "type", {name: name for name in ("text", "json_object", "json_schema")}, "response_format.")
+    if kind == "json_object":
+        draft.answer_in_json("response_format")
+    elif kind == "json_schema":
+        where = "response_format.json_schema"
+        schema = fields(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
+        draft.answer_in(schema.get("schema"), schema.get("name"), schema.get("description"), where)
+
+
+# ---------------------------------------------------------------------------------------------------------- answers
+
+
+def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
+    """Converse's answer as a chat completion."""
+    blocks = answer["output"]["message"]["content"]
+    message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
+    calls = [
+        {
+            "id": block["toolUse"]["toolUseId"],
+            "type": "function",
+            "function": {
+                "name": block["toolUse"]["name"],
+                "arguments": json.dumps(block["toolUse"].get("input") or {}),
+            },
+        }
+        for block in blocks
+        if "toolUse" in block
+    ]
+    if calls:
+        message["tool_calls"] = calls
+    thoughts = [block["reasoningContent"] for block in blocks if "reasoningContent" in block]
+    if reasoning := "".join(thought.get("reasoningText", {}).get("text", "") for thought in thoughts):
+        message["reasoning_content"] = reasoning
+    if signed := [_thinking_block(thought) for thought in thoughts if _is_returnable(thought)]:
+        message["thinking_blocks"] = signed
+    reason = _FINISHES.get(answer.get("stopReason", ""), "stop")
+    return {
+        "id": id,
+        "object": "chat.completion",
+        "created": created,
+        "model": request.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
+        "usage": usage_json(metered.usage),
+        "service_tier": tier_json(metered.usage),
+    }
+
+
+def _is_returnable(thought: Json) -> bool:
+    """Can a model take the thought back? Only what it signed or encrypted."""
+    return "redactedContent" in thought or bool(thought.get("reasoningText", {}).get("signature"))
+
+
+def _thinking_block(thought: Json) -> Json:
+    """A thought as Anthropic has it, so that a client who sends a message back sends its thoughts along."""
+    if "redactedContent" in thought:
+        return {"type": "redacted_thinking", "data": thought["redactedContent"]}
+    words = thought["reasoningText"]
+    return {"type": "thinking", "thinking": words.get("text", ""), "signature": words["signature"]}
+
+
+class ChatStream:
+    """ConverseStream's frames as chunks of a chat completion."""
+
+    content_type = "text/event-stream"
+    ping = b": ping\n\n"
+
+    def __init__(self, request: ChatRequest, id: str, created: int):  # noqa: A002
+        head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": request.model}
+        self._include_usage = request.include_usage
+        self._head = f"data: {json.dumps(head)[:-1]}"
+        self._open = self._head + ',"choices":[{"index":0,"delta":{'
+        usage = ',"usage":null' if request.include_usage else ""
+        self._close = '},"logprobs":null,"finish_reason":null}]' + usage + "}\n\n"
+        self._finish = self._open + '},"logprobs":null,"finish_reason":'
+        self._end = "}]" + usage + "}\n\n"
+        self._text = self._open + '"content":'
+        self._tools: dict[int, int] = {}  # a block's index to its call's
+        self._silent: set[int] = set()  # blocks of calls that have had no arguments yet
+        self._thoughts: dict[int, Json] = {}  # a block's index to what it has thought so far
+
+    def write(self, frame: Frame) -> bytes:
+        if frame.kind == "contentBlockDelta":
+            event = frame.json
+            delta = event["delta"]
+            if "text" in delta:
+                return f"{self._text}{quoted(delta['text'])}{self._close}".encode()
+            return self._delta(event["contentBlockIndex"], delta)
+        if frame.kind == "contentBlockStart":
+            return self._start(frame.json)
+        if frame.kind == "contentBlockStop":
+            return self._stop(frame.json["contentBlockIndex"])
+        if frame.kind == "messageStart":
+            return self._chunk('"role":"assistant","content":""')
+        if frame.kind == "messageStop":
+            reason = _FINISHES.get(frame.json.get("stopReason", ""), "stop")
+            return f'{self._finish}"{reason}"{self._end}'.encode()
+        return b""
+
+    def end(self, metered: Metered) -> bytes:
+        if not self._include_usage:
+            return b"data: [DONE]\n\n"
+        last: Json = {"choices": [], "usage": usage_json(metered.usage), "service_tier": tier_json(metered.usage)}
+        return f"{self._head},{json.dumps(last)[1:]}\n\ndata: [DONE]\n\n".encode()
+
+    def error(self, error: GatewayError) -> bytes:
+        return f"data: {json.dumps({'error': error_json(error)})}\n\n".encode()
+
+    def _chunk(self, delta: str) -> bytes:
+        return f"{self._open}{delta}{self._close}".encode()
+
+    def _start(self, event: Json) -> bytes:
+        tool = event["start"].get("toolUse")
+        if tool is None:
+            return b""
+        block = event["contentBlockIndex"]
+        index = self._tools[block] = len(self._tools)
+        self._silent.add(block)
+        function = {"name": tool["name"], "arguments": ""}
+        call = {"index": index, "id": tool["toolUseId"], "type": "function", "function": function}
+        return self._chunk(f'"tool_calls":[{json.dumps(call)}]')
+
+    def _delta(self, block: int, delta: Json) -> bytes:
+        if "toolUse" in delta:
+            if not delta["toolUse"]["input"]:
+                return b""
+            self._silent.discard(block)
+            return self._arguments(block, delta["toolUse"]["input"])
+        if "reasoningContent" not in delta:
+            return b""
+        thought, more = self._thoughts.setdefault(block, {}), delta["reasoningContent"]
+        if "redactedContent" in more:
+            thought["redactedContent"] = thought.get("redactedContent", "") + more["redactedContent"]
+            return b""
+        words = thought.setdefault("reasoningText", {"text": ""})
+        if "signature" in more:
+            words["signature"] = words.get("signature", "") + more["signature"]
+        words["text"] += more.get("text", "")
+        return self._chunk(f'"reasoning_content":{quoted(more["text"])}') if more.get("text") else b""
+
+    def _arguments(self, block: int, arguments: str) -> bytes:
+        return self._chunk(
+            f'"tool_calls":[{{"index":{self._tools[block]},"function":{{"arguments":{quoted(arguments)}}}}}]'
+        )
+
+    def _stop(self, block: int) -> bytes:
+        if block in self._silent:
+            # A call without arguments is an empty object: what clients read is JSON.
+            self._silent.discard(block)
+            return self._arguments(block, "{}")
+        thought = self._thoughts.pop(block, None)
+        if thought and _is_returnable(thought):
+            return self._chunk(f'"thinking_blocks":[{json.dumps(_thinking_block(thought))}]')
+        return b""

@@ -1,0 +1,155 @@
+"""What OpenAI's formats share: errors, usage, the list of models, and how a field is refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from gateway.errors import BadRequest, GatewayError
+from gateway.usage import TokenUsage
+
+Json = dict[str, Any]
+
+# A string as JSON, in ASCII. The encoder's own function, since it runs for every token of a stream.
+quoted: Callable[[str], str] = encode_basestring_ascii
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def error_json(error: GatewayError) -> Json:
+    """The inner object of an error. A spent budget is `insufficient_quota`, which no SDK's user takes for a rate."""
+    budget = error.code == "budget_exceeded"
+    kind = "insufficient_quota" if budget else _TYPES.get(error.status)
+    if kind is None:
+        kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    return {"message": error.message, "type": kind, "param": getattr(error, "param", None), "code": error.code}
+
+
+def problem(error: GatewayError, request_id: str) -> Json:
+    """The body of an error: OpenAI's object, and beside it the gateway's own three fields."""
+    return {"error": error_json(error), "code": error.code, "message": error.message, "request_id": request_id}
+
+
+def usage_json(usage: TokenUsage) -> Json:
+    """OpenAI's counts: the prompt's include what the cache gave and took, and the details say how much that was."""
+    return {
+        "prompt_tokens": usage.context_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.context_tokens + usage.output_tokens,
+        "prompt_tokens_details": cache_json(usage),
+    }
+
+
+def cache_json(usage: TokenUsage) -> Json:
+    return {
+        "cached_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+    }
+
+
+def tier_json(usage: TokenUsage) -> str | None:
+    """The service tier as it was echoed, where OpenAI has a name for it."""
+    return usage.service_tier if usage.service_tier in ("default", "flex", "priority") else None
+
+
+def model_object(model: str, created: int) -> Json:
+    """One model of `/v1/models`; its owner is the provider that its id names."""
+    owner = model.partition(".")[0] if "." in model else "gateway"
+    return {"id": model, "object": "model", "created": created, "owned_by": owner}
+
+
+def model_list(models: Iterable[str], created: int) -> Json:
+    return {"object": "list", "data": [model_object(model, created) for model in models]}
+
+
+# ------------------------------------------------------------------------------------------------- reading requests
+
+
+def refused(param: str, message: str, code: str = "invalid_value") -> BadRequest:
+    """The refusal of one field; `message` goes on after the field's name."""
+    return BadRequest(f"{param} {message}", code=code, param=param)
+
+
+def fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
+    """An object's fields that are not null. Raises BadRequest for the first that nobody knows, by its name.
+
+    `not_here` are fields that OpenAI has and this gateway has not, with what to do instead.
+    """
+    if not isinstance(body, Mapping):
+        raise refused(where or "body", "must be a JSON object.", "invalid_type")
+    given = {str(name): value for name, value in body.items() if value is not None}
+    for name in given:
+        if name in known:
+            continue
+        path = f"{where}.{name}" if where else name
+        if not_here and name in not_here:
+            raise refused(path, f"is not supported here. {not_here[name]}", "unsupported_parameter")
+        raise refused(path, "is not a known parameter. Leave it out.", "unknown_parameter")
+    return given
+
+
+def choice(given: Json, name: str, allowed: Mapping[str, Any], where: str = "") -> Any:
+    """What a field's word means; None where it is not given. Raises BadRequest for any other word."""
+    if name not in given:
+        return None
+    value = given[name]
+    if not isinstance(value, str) or value not in allowed:
+        raise refused(f"{where}{name}", f"must be one of {', '.join(allowed)}.")
+    return allowed[value]
+
+
+def text(given: Json, name: str, where: str = "") -> str | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise refused(f"{where}{name}", "must be a string.", "invalid_type")
+    return value
+
+
+def flag(given: Json, name: str, default: bool, where: str = "") -> bool:
+    value = given.get(name, default)
+    if not isinstance(value, bool):
+        raise refused(f"{where}{name}", "must be true or false.", "invalid_type")
+    return value
+
+
+def number(given: Json, name: str, low: float, high: float) -> float | None:
+    """A number within Bedrock's bounds, which can be narrower than OpenAI's."""
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refused(name, "must be a number.", "invalid_type")
+    if not low <= value <= high:
+        raise refused(name, f"must be between {low:g} and {high:g}: models on Bedrock take no other.")
+    return value
+
+
+def count(given: Json, name: str) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise refused(name, "must be a positive integer.")
+    return value
+
+
+def nothing(given: Json, name: str, *harmless: Any, why: str) -> None:
+    """Refuse a field unless its value asks for nothing."""
+    if name in given and not any(given[name] == value and type(given[name]) is type(value) for value in harmless):
+        raise refused(name, why, "unsupported_value")
+
+
+def listed(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise refused(where, "must be a list.", "invalid_type")
+    return value

@@ -1,0 +1,338 @@
+"""How requests in OpenAI's formats become Converse's: turns, content, tools, reasoning, the form of the answer.
+
+What differs by family of models stands here once. Sources: the bedrock-runtime service model; Amazon Bedrock's user
+guide for Claude's thinking and for gpt-oss; Amazon Nova 2's user guide for `reasoningConfig`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.wire.openai_common import Json, choice, fields, listed, nothing, refused, text
+
+EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
+SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}
+TTLS = {"5m": "5m", "1h": "1h"}
+HELD_FOR_ANSWER = 4096  # what is left for the answer where a thinking budget is set and no maximum is named
+
+_IMAGES = {"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
+_DOCUMENTS = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/plain": "txt",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+}
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+
+# Claude 3.7 to 4.5 think within a budget of tokens; from 4.6 on they adapt, and effort steers them.
+_BUDGETED = re.compile(r"anthropic\.claude-(3-7-|(opus|sonnet|haiku)-4-(\d{8}|[0-5]-))")
+_THOUGHTLESS = re.compile(r"anthropic\.claude-(3-[^7]|v\d|instant)")
+_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096}
+_JSON_ONLY = "Answer with one JSON object and nothing else."
+
+
+def cache_point(value: Any, where: str) -> Json:
+    """The block that marks what stands before it for the prompt cache, from an Anthropic-style `cache_control`."""
+    given = fields(value, where, ("type", "ttl"))
+    choice(given, "type", {"ephemeral": "ephemeral"}, f"{where}.")
+    ttl = choice(given, "ttl", TTLS, f"{where}.")
+    # Five minutes are the default, and models that know no other take no ttl.
+    return {"cachePoint": {"type": "default", "ttl": "1h"} if ttl == "1h" else {"type": "default"}}
+
+
+def image_block(url: str, where: str) -> Json:
+    if not url.startswith("data:"):
+        message = "must be a data: URL. Fetch the picture and send it as data:image/png;base64,…"
+        raise refused(where, message, "invalid_image_url")
+    kind, data = _data_url(url, where)
+    if kind not in _IMAGES:
+        raise refused(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
+    return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
+
+
+def _data_url(url: str, where: str) -> tuple[str, str]:
+    """The media type and the base64 of a data: URL."""
+    match = _DATA_URL.match(url)
+    if match is None:
+        raise refused(where, "must be a data: URL with a media type and ;base64.", "invalid_data_url")
+    return match[1].lower(), _base64(url[match.end() :], where)
+
+
+def _base64(data: str, where: str) -> str:
+    try:
+        sound = bool(binascii.a2b_base64(data, strict_mode=True))
+    except ValueError:
+        sound = False
+    if not sound:
+        raise refused(where, "must hold base64.", "invalid_base64")
+    return data
+
+
+def tool_spec(name: Any, description: Any, parameters: Any, strict: Any, where: str) -> Json:
+    """A function that the model may call."""
+    if not isinstance(name, str) or not name:
+        raise refused(f"{where}.name", "must name the function.", "missing_required_parameter")
+    if parameters is not None and not isinstance(parameters, dict):
+        raise refused(f"{where}.parameters", "must be a JSON schema.", "invalid_type")
+    spec: Json = {"name": name, "inputSchema": {"json": parameters or {"type": "object", "properties": {}}}}
+    if isinstance(description, str) and description:
+        spec["description"] = description
+    if strict is True:
+        spec["strict"] = True
+    return {"toolSpec": spec}
+
+
+def tool_use(call_id: Any, name: Any, arguments: Any, where: str) -> Json:
+    """A call that the model made earlier; `arguments` is JSON text."""
+    if not (isinstance(call_id, str) and call_id and isinstance(name, str) and name):
+        raise refused(where, "must have an id and a name.", "missing_required_parameter")
+    try:
+        value = json.loads(arguments or "{}")
+    except (TypeError, ValueError):
+        value = None
+    if not isinstance(value, dict):
+        raise refused(f"{where}.arguments", "must be the JSON text of an object.", "invalid_json")
+    return {"toolUse": {"toolUseId": call_id, "name": name, "input": value}}
+
+
+def tool_result(call_id: str, blocks: list[Json]) -> list[Json]:
+    """What a tool gave back. The mark of the prompt cache stands beside a result, never inside one."""
+    marks = [block for block in blocks if "cachePoint" in block]
+    content = [block for block in blocks if "cachePoint" not in block]
+    return [{"toolResult": {"toolUseId": call_id, "content": content}}, *marks[-1:]]
+
+
+def text_of(block: Json) -> str:
+    """The text of a block of an answer; a cited text counts as text."""
+    if "citationsContent" in block:
+        return "".join(part.get("text", "") for part in block["citationsContent"].get("content", ()))
+    return str(block.get("text", ""))
+
+
+@dataclass
+class Draft:
+    """A Converse request in the making."""
+
+    base: str
+    system: list[Json] = field(default_factory=list)
+    messages: list[Json] = field(default_factory=list)
+    inference: Json = field(default_factory=dict)
+    additional: Json = field(default_factory=dict)
+    output: Json = field(default_factory=dict)
+    tool_config: Json = field(default_factory=dict)
+    service_tier: str = ""
+    warnings: list[str] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
+
+    @property
+    def is_claude(self) -> bool:
+        return self.base.startswith("anthropic.")
+
+    def say(self, role: str, blocks: list[Json]) -> None:
+        """Add to the conversation. Converse's roles alternate, so neighbours of one role become one turn."""
+        if not blocks:
+            return
+        if self.messages and self.messages[-1]["role"] == role:
+            self.messages[-1]["content"] += blocks
+        else:
+            self.messages.append({"role": role, "content": blocks})
+
+    def instruct(self, blocks: list[Json], where: str) -> None:
+        if any(block.keys() & {"image", "document"} for block in blocks):
+            raise refused(where, "must be text: a system message holds no pictures or files.")
+        if blocks and self.messages:
+            self.warn("system messages after the first turn were moved before it")
+        self.system += blocks
+
+    def warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def document_block(self, data: str, filename: str, where: str) -> Json:
+        """A file of a message, by its data: URL, or by bare base64 where its name says what it is."""
+        if data.startswith("data:"):
+            kind, content = _data_url(data, where)
+            kind = _DOCUMENTS.get(kind, kind)
+        else:
+            kind, content = filename.rpartition(".")[2].lower(), _base64(data, where)
+        if kind not in _DOCUMENTS.values():
+            allowed = ", ".join(_DOCUMENTS.values())
+            raise refused(where, f"must be a data: URL of one of {allowed}.", "invalid_file_format")
+        return {"document": {"format": kind, "name": self._name(filename), "source": {"bytes": content}}}
+
+    def _name(self, filename: str) -> str:
+        """A document's name as Bedrock lets it be, and unlike the others'."""
+        stem = filename.rpartition(".")[0] or filename
+        plain = " ".join(re.sub(r"[^A-Za-z0-9()\[\]-]+", " ", stem).split())[:180] or "document"
+        name, number = plain, 1
+        while name in self._names:
+            number += 1
+            name = f"{plain} {number}"
+        self._names.add(name)
+        return name
+
+    def _blocks(self) -> Iterator[Json]:
+        return (block for message in self.messages for block in message["content"])
+
+    def use_tools(self, specs: list[Json], chosen: Json, parallel: bool) -> None:
+        """Let the model call functions. `chosen` is Converse's tool choice, or `{"none": {}}`; empty where unsaid."""
+        spoken = [block for block in self._blocks() if block.keys() & {"toolUse", "toolResult"}]
+        if not specs and chosen.keys() & {"any", "tool"}:
+            raise refused("tool_choice", "needs tools. Send them, or leave it out.")
+        if not spoken and ("none" in chosen or not specs):
+            return
+        if not specs:
+            # Converse reads no calls or results of tools without a declaration of them.
+            if not self.is_claude:
+                raise refused("tools", "must hold the tools that the conversation has used.", "tools_missing")
+            names = dict.fromkeys(block["toolUse"]["name"] for block in spoken if "toolUse" in block)
+            specs, chosen = [tool_spec(name, None, {"type": "object"}, None, "tools") for name in names], {"none": {}}
+        if not parallel and not self.is_claude:
+            if "tool" not in chosen:
+                message = (
+                    "cannot be false: this model has no such switch. Leave it out, or name one tool in tool_choice."
+                )
+                raise refused("parallel_tool_calls", message, "unsupported_value")
+            self.warn("parallel_tool_calls false is not enforced: this model has no such switch")
+            parallel = True
+        self.tool_config = {"tools": specs}
+        if "none" in chosen:
+            if not self.is_claude:
+                message = "cannot be none for this model once tools were used. Send auto."
+                raise refused("tool_choice", message, "unsupported_value")
+            self.additional["tool_choice"] = {"type": "none"}
+        elif not parallel:
+            kind = next(iter(chosen), "auto")
+            self.additional["tool_choice"] = {"type": kind, "disable_parallel_tool_use": True, **chosen.get(kind, {})}
+        elif chosen and "auto" not in chosen:
+            self.tool_config["toolChoice"] = chosen
+
+    def reason(self, effort: str, param: str, maximum: str) -> None:
+        """Ask the model to think as hard as `effort`; call this once the conversation and the maximum are known."""
+        usual = {"minimal": "low"}.get(effort, effort)
+        if _BUDGETED.match(self.base):
+            self._think_within(effort, param, maximum)
+        elif self.is_claude and not _THOUGHTLESS.match(self.base):
+            self.additional["thinking"] = {"type": "disabled" if effort == "none" else "adaptive"}
+            if effort != "none":
+                self.output["effort"] = usual
+        elif self.base.startswith("openai.gpt-oss"):
+            self.additional["reasoning_effort"] = self._effort(usual, param, "low", "medium", "high")
+        elif self.base.startswith("openai."):
+            self.additional["reasoning"] = {"effort": usual}
+        elif self.base.startswith("amazon.nova-2"):
+            usual = self._effort(usual, param, "none", "low", "medium", "high")
+            config = {"type": "enabled", "maxReasoningEffort": usual} if usual != "none" else {"type": "disabled"}
+            self.additional["reasoningConfig"] = config
+        elif self.base.startswith(("moonshot.", "moonshotai.", "zai.glm-")):
+            self.additional["reasoning_effort"] = usual
+        else:
+            raise refused(param, "is not supported by this model. Leave it out.", "unsupported_parameter")
+
+    def _effort(self, effort: str, param: str, *known: str) -> str:
+        if effort not in known:
+            raise refused(param, f"must be one of {', '.join(known)} for this model.", "unsupported_value")
+        return effort
+
+    def _think_within(self, effort: str, param: str, maximum: str) -> None:
+        if effort == "none":
+            return
+        budget = _BUDGETS[self._effort(effort, param, *_BUDGETS)]
+        if self._tool_turn_without_thoughts():
+            self.warn(f"{param} has no effect on this turn: its tool calls came back without their thoughts")
+            return
+        asked = self.inference.setdefault("maxTokens", budget + HELD_FOR_ANSWER)
+        if asked <= budget:
+            raise refused(maximum, f"must be more than the {budget} tokens that {param} {effort} may think.")
+        self.additional["thinking"] = {"type": "enabled", "budget_tokens": budget}
+
+    def _tool_turn_without_thoughts(self) -> bool:
+        """Did a tool answer last, to a turn without its `thinking_blocks`? A request to think would be refused then."""
+        if len(self.messages) < 2 or not any("toolResult" in block for block in self.messages[-1]["content"]):
+            return False
+        return "reasoningContent" not in self.messages[-2]["content"][0]
+
+    def answer_in(self, schema: Any, name: Any, description: Any, where: str) -> None:
+        """Bind the answer to a JSON schema."""
+        if not isinstance(schema, dict):
+            raise refused(f"{where}.schema", "must be a JSON schema.", "missing_required_parameter")
+        structure = {"schema": json.dumps(schema, separators=(",", ":"))}
+        structure |= {"name": name} if isinstance(name, str) and name else {}
+        structure |= {"description": description} if isinstance(description, str) and description else {}
+        self.output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": structure}}
+
+    def answer_in_json(self, where: str) -> None:
+        """Converse binds an answer to a schema only, so that bare JSON has to be asked for in words."""
+        self.system.append({"text": _JSON_ONLY})
+        self.warn(f"{where} json_object is asked for in the system prompt and not enforced; json_schema is enforced")
+
+    def body(self, where: str) -> Json:
+        """Converse's body, without the model's id; `where` is the field that the conversation came in."""
+        if not self.messages:
+            raise refused(where, "must hold at least one user message.", "missing_required_parameter")
+        parts: Json = {
+            "messages": self.messages,
+            "system": self.system,
+            "inferenceConfig": self.inference,
+            "toolConfig": self.tool_config,
+            "additionalModelRequestFields": self.additional,
+            "outputConfig": self.output,
+            "serviceTier": {"type": self.service_tier} if self.service_tier else {},
+        }
+        return {name: part for name, part in parts.items() if part}
+
+
+def stop_sequences(value: Any) -> list[str]:
+    sequences = [value] if isinstance(value, str) else value
+    if not isinstance(sequences, list) or not all(isinstance(one, str) for one in sequences):
+        raise refused("stop", "must be a string or a list of strings.", "invalid_type")
+    return sequences
+
+
+def check_bookkeeping(given: Json) -> None:
+    """What says how a call is kept or labelled: it changes nothing here, and where it would it is refused."""
+    nothing(given, "store", False, why="must be false: the gateway keeps no answers.")
+    nothing(
+        given,
+        "prompt_cache_retention",
+        "in_memory",
+        why="can only be in_memory. Mark what to cache with cache_control, whose ttl may be 1h.",
+    )
+    text(given, "user")
+    text(given, "prompt_cache_key")
+    text(given, "safety_identifier")
+    if not isinstance(given.get("metadata", {}), dict):
+        raise refused("metadata", "must be an object.", "invalid_type")
+
+
+def stream_options(given: Json, stream: bool) -> Json:
+    if "stream_options" not in given:
+        return {}
+    if not stream:
+        raise refused("stream_options", "goes with stream: true only.")
+    options = fields(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
+    why = "must be false: the gateway pads no events."
+    if options.get("include_obfuscation"):
+        raise refused("stream_options.include_obfuscation", why, "unsupported_value")
+    return options
+
+
+def parts_of(content: Any, where: str) -> list[tuple[str, Json]]:
+    """A message's content as parts, each with its place; a string is one part of text."""
+    if isinstance(content, str):
+        return [(where, {"type": "text", "text": content})]
+    parts = listed(content, where)
+    for index, part in enumerate(parts):
+        if not isinstance(part, dict):
+            raise refused(f"{where}[{index}]", "must be an object.", "invalid_type")
+    return [(f"{where}[{index}]", part) for index, part in enumerate(parts)]
