@@ -1,7 +1,7 @@
-"""Compiles requirements.lock from pyproject.toml, from it what each layer ships, and the embedded AWS's own lock.
+"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship, and the embedded AWS's lock.
 
 `python -m scripts.lock_layers` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
-none: it proves that pyproject.toml, the lock and the layers' requirements say the same.
+none: it proves that pyproject.toml, the lock and the requirements that are built from say the same.
 """
 
 from __future__ import annotations
@@ -74,18 +74,21 @@ def compile_lock(source: Path, lock: Path, *options: str) -> None:
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-# --------------------------------------------------------------------------------------------------------- the layers
+# ----------------------------------------------------------------------------------------------- layers and functions
 def declared() -> dict[str, list[str]]:
     """The direct requirements of the project by who needs them: `` is what every function runs with."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return {"": project["dependencies"], **project["optional-dependencies"]}
 
 
-def layers() -> dict[Path, list[str]]:
+def shipped() -> dict[Path, set[str]]:
+    """The packages that each layer, and each function beyond its layers, ships."""
     needed = declared()
+    common = closure(needed[""])
     return {
-        Path("layers/dependencies/requirements.txt"): needed[""],
-        Path("layers/parquet/requirements.txt"): needed["parquet"],
+        Path("layers/dependencies/requirements.txt"): common,
+        Path("layers/parquet/requirements.txt"): closure(needed["parquet"]),
+        Path("functions/stream_model/requirements.txt"): closure(needed["stream"]) - common,
     }
 
 
@@ -105,13 +108,12 @@ def closure(requirements: Iterable[str]) -> set[str]:
     return {name for name, _ in found}
 
 
-def layer_requirements(requirements: Iterable[str], locked: Iterable[Pin]) -> str:
-    """The part of the lock that a layer ships."""
-    names = closure(requirements)
-    shipped = {pin.name: str(pin) for pin in locked if pin.name in names and pin.in_lambda}
-    if missing := names - shipped.keys():
+def part_of_lock(names: set[str], locked: Iterable[Pin]) -> str:
+    """The part of the lock that pins these packages."""
+    pinned = {pin.name: str(pin) for pin in locked if pin.name in names and pin.in_lambda}
+    if missing := names - pinned.keys():
         raise SystemExit(f"requirements.lock lacks {', '.join(sorted(missing))}: run `make lock`")
-    return HEADER.format(lock=LOCK) + "".join(shipped[name] for name in sorted(shipped))
+    return HEADER.format(lock=LOCK) + "".join(pinned[name] for name in sorted(pinned))
 
 
 def lock_faults(source: Path, asked: Iterable[str], lock: Path) -> Iterator[str]:
@@ -135,13 +137,13 @@ def faults() -> Iterator[str]:
     asked = [line for line in (ROOT / source).read_text().splitlines() if line and not line.startswith("#")]
     yield from lock_faults(source, asked, lock)
     locked = list(pins((ROOT / LOCK).read_text()))
-    for path, requirements in layers().items():
-        kept = (ROOT / path).read_text() if (ROOT / path).exists() else ""
-        try:
-            if kept != layer_requirements(requirements, locked):
+    try:
+        for path, names in shipped().items():
+            kept = (ROOT / path).read_text() if (ROOT / path).exists() else ""
+            if kept != part_of_lock(names, locked):
                 yield f"{path} is not what {LOCK} says"
-        except metadata.PackageNotFoundError as absent:
-            yield f"{absent.name} is not installed, so this environment is not of {LOCK}"
+    except metadata.PackageNotFoundError as absent:
+        yield f"{absent.name} is not installed, so this environment is not of {LOCK}"
 
 
 def main() -> int:
@@ -156,7 +158,7 @@ def main() -> int:
         compile_lock(*EMBEDDED, "--universal", "--python-version", LAMBDA["python_version"], *upgrade)
         locked = list(pins((ROOT / LOCK).read_text()))
         try:
-            made = {path: layer_requirements(requirements, locked) for path, requirements in layers().items()}
+            made = {path: part_of_lock(names, locked) for path, names in shipped().items()}
         except metadata.PackageNotFoundError as absent:
             # The next make sets up the environment of the lock that was just compiled.
             print(f"{LOCK} is compiled; {absent.name} is new in it: run `make lock` once more", file=sys.stderr)
