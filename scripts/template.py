@@ -52,7 +52,7 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Function:
-    """One function of a template, Globals merged in as SAM does."""
+    """One function of a template, Globals merged in as SAM does. `layers` are those of the template itself."""
 
     logical_id: str
     code: str
@@ -65,15 +65,23 @@ class Function:
         return [event["Properties"] for event in found if event["Type"] == kind]
 
     @property
+    def serves_http(self) -> bool:
+        """Is it a server behind the Lambda Web Adapter, and its handler what starts it?"""
+        return "AWS_LAMBDA_EXEC_WRAPPER" in self.environment
+
+    @property
     def statements(self) -> list[dict[str, Any]]:
-        return [statement for policy in self.properties.get("Policies", ()) for statement in policy["Statement"]]
+        """What its role may do; a statement that stands under a condition counts."""
+        said = (statement for policy in self.properties.get("Policies", ()) for statement in policy["Statement"])
+        return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in said]
 
 
 def functions(template: Mapping[str, Any]) -> dict[str, Function]:
     common = template.get("Globals", {}).get("Function", {})
     found = {}
     for logical_id, own in of_type(template, FUNCTION).items():
-        layers = [layer["Ref"] for layer in (*common.get("Layers", ()), *own.get("Layers", ()))]
+        declared = (*common.get("Layers", ()), *own.get("Layers", ()))
+        layers = [layer["Ref"] for layer in declared if "Ref" in layer]
         variables = [said.get("Environment", {}).get("Variables", {}) for said in (common, own)]
         merged = {**common, **own}
         found[logical_id] = Function(logical_id, merged["CodeUri"], tuple(layers), variables[0] | variables[1], merged)

@@ -92,7 +92,7 @@ def test_a_function_either_streams_on_every_route_or_on_none() -> None:
     for operation in OPERATIONS:
         (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}/", operation.uri)
         by_function.setdefault(name, set()).add(operation.streams)
-    assert all(len(kinds) == 1 for kinds in by_function.values())
+    assert all(kinds == {FUNCTIONS[name].serves_http} for name, kinds in by_function.items())
 
 
 def test_the_authorizer_of_the_spec_is_a_function_that_may_be_called() -> None:

@@ -15,8 +15,9 @@ from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variable
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
 TEXT = (ROOT / "template.yaml").read_text()
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
+READ_BY_THE_ADAPTER = {"AWS_LAMBDA_EXEC_WRAPPER", "AWS_LWA_INVOKE_MODE", "AWS_LWA_PORT", "AWS_LWA_READINESS_CHECK_PATH"}
 # Actions that name no resource; each stands with its reason as a comment in the template.
-WITHOUT_RESOURCE = {"bedrock:ListFoundationModels"}
+WITHOUT_RESOURCE = {"bedrock:ListFoundationModels", "bedrock:ListInferenceProfiles"}
 
 
 @each_function
@@ -29,7 +30,7 @@ def test_a_function_is_told_every_setting_that_its_code_reads(function: Function
 def test_a_function_is_told_nothing_that_its_code_does_not_read(function: Function) -> None:
     read = {variable for name in settings_read(function) for variable in variables_of(name)}
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
-    assert function.environment.keys() - common <= read
+    assert function.environment.keys() - common - READ_BY_THE_ADAPTER <= read
 
 
 @each_function
@@ -84,6 +85,20 @@ def test_only_what_writes_or_reads_parquet_carries_it(function: Function) -> Non
     code = (ROOT / function.code / "app.py").read_text()
     assert ("ParquetLayer" in function.layers) == ("gateway.aws.lake" in code)
     assert function.layers[:2] == ("DependenciesLayer", "GatewayLayer")
+
+
+@each_function
+def test_what_serves_http_runs_behind_the_adapter_in_its_streaming_mode(function: Function) -> None:
+    """And nothing else has any of it: one mode holds for all routes of a function."""
+    said = {name: function.environment.get(name) for name in READ_BY_THE_ADAPTER - {"AWS_LWA_PORT"}}
+    adapter = [layer for layer in function.properties.get("Layers", ()) if "LambdaAdapterLayerArm64" in str(layer)]
+    if function.serves_http:
+        assert said["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/bootstrap"
+        assert said["AWS_LWA_INVOKE_MODE"] == "response_stream"
+        assert len(adapter) == 1
+    else:
+        assert set(said.values()) == {None}
+        assert not adapter
 
 
 def test_every_layer_is_built_for_what_the_functions_run_on() -> None:
