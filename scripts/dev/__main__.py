@@ -1,9 +1,9 @@
 """Serve the whole gateway on this machine: `python -m scripts.dev`, which is `make dev`.
 
-Environment: PORT (8080), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY (workers of one function, 16),
-GATEWAY_DEV_TEMPLATE (template.yaml), GATEWAY_PARAM_<Name> (a parameter of it), AWS_REGION,
-BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK and
-AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
+Environment: PORT (8080), PORT_TLS (8443, or any where that is taken), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY
+(workers of one function, 16), GATEWAY_DEV_TEMPLATE (template.yaml), GATEWAY_PARAM_<Name> (a parameter of it),
+AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK
+and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ def main() -> int:
         prog="scripts.dev", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port", default=os.environ.get("PORT") or "8080", help="0 takes a free one")
+    parser.add_argument("--tls-port", default=os.environ.get("PORT_TLS"), help="0 takes a free one")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GATEWAY_DEV_DIR") or ".dev"))
     parser.add_argument("--no-api", action="store_true", help="serve no API: for tools that need the rest")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()
-    if not options.port.isdigit() or int(options.port) > 65535:
-        print(f"{options.port} is no port: set PORT to a number up to 65535", file=sys.stderr)
-        return 1
+    for variable, port in (("PORT", options.port), ("PORT_TLS", options.tls_port or "0")):
+        if not port.isdigit() or int(port) > 65535:
+            print(f"{port} is no port: set {variable} to a number up to 65535", file=sys.stderr)
+            return 1
     sys.path.insert(0, str(ROOT / "layers" / "gateway"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
@@ -49,7 +51,9 @@ def main() -> int:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    supervisor = Supervisor(options.data, None if options.no_api else int(options.port), dict(os.environ))
+    port = None if options.no_api else int(options.port)
+    tls_port = int(options.tls_port) if options.tls_port else None
+    supervisor = Supervisor(options.data, port, dict(os.environ), tls_port)
     try:
         try:
             supervisor.start()
@@ -76,6 +80,11 @@ def _say_ready(supervisor: Supervisor) -> None:
             f" '{supervisor.url}/invoke_model?model_id={EXAMPLE}' -d '{{\"inputs\": \"What is a ledger?\"}}'"
         )
     print(line, flush=True)
+    if supervisor.tls_url and supervisor.tenants:
+        print("  boto3, over TLS:")
+        print(f"    export AWS_CA_BUNDLE={supervisor.ca}")
+        print(f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={supervisor.tls_url}")
+        print(f"    export AWS_BEARER_TOKEN_BEDROCK={supervisor.tenants[0]['key']}", flush=True)
 
 
 def _at_end_of_input(over: threading.Event) -> None:

@@ -3,6 +3,8 @@
 A request goes the way it goes on AWS, and each step may end it with a gateway response:
 
     route -> size -> authorizer -> usage plan key -> request validation -> throttling -> function
+
+A STREAM integration leads to a function's server, and what that answers goes out as it comes.
 """
 
 from __future__ import annotations
@@ -11,22 +13,24 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.dev.events import Call, proxy_event
+from scripts.dev.events import Call, adapted_headers, proxy_event
 from scripts.dev.gateway_responses import GatewayResponses
 from scripts.dev.http_server import Request, Response
 from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Authorize, Refused, UsagePlans
 from scripts.dev.template import UsagePlanKey
 from scripts.dev.validation import ContractLog, RequestValidation
+from scripts.dev.web_functions import FunctionFailed, Reply, WebFunction
 from scripts.dev.workers import FunctionHost, Outcome, StillRunning
 
 logger = logging.getLogger(__name__)
 LARGEST_EVENT = 6 * 1024 * 1024  # Lambda's limit for a whole event; API Gateway's own, of 10 MB, is never met before it
 _NOT_HANDED_ON = {"connection", "content-length", "transfer-encoding", "date", "server", "keep-alive"}
+_LOOKED_AT = 1 << 20  # bytes of a streamed answer up to which it is looked at whether it fits the spec
 
 
 class ApiGateway:
@@ -34,6 +38,7 @@ class ApiGateway:
         self,
         spec: Spec,
         functions: FunctionHost,
+        servers: Mapping[str, WebFunction],
         keys: list[UsagePlanKey],
         stage: str,
         region: str,
@@ -44,6 +49,7 @@ class ApiGateway:
         self._authorizers = authorizers
         self._spec = spec
         self._functions = functions
+        self._servers = servers
         self._plans = UsagePlans(keys)
         self._stage = stage
         self._region = region
@@ -64,7 +70,8 @@ class ApiGateway:
             logger.exception("%s failed", call.request_id)
             response = self._responses.render("API_CONFIGURATION_ERROR", call.template_context())
         else:
-            self._contract.look_at(call, response)
+            if response.stream is None:
+                self._contract.look_at(call, response)
         present = {name.lower() for name, _ in response.headers}
         for name, value in (
             ("x-amzn-RequestId", call.request_id),
@@ -73,7 +80,10 @@ class ApiGateway:
         ):
             if name.lower() not in present:
                 response.headers.append((name, value))
-        self._note(call, response, time.perf_counter() - began)
+        if response.stream is not None:
+            response.stream = self._watched(call, response, response.stream, began)
+        else:
+            self._note(call, response.status, len(response.body), began)
         return response
 
     def _answer(self, call: Call) -> Response:
@@ -105,6 +115,11 @@ class ApiGateway:
         if len(event["body"] or "") > LARGEST_EVENT:
             raise Refused("REQUEST_TOO_LARGE")
         timeout = self._timeout if route.timeout is None else route.timeout
+        server = self._servers.get(route.function)
+        if route.streams != (server is not None):
+            raise Refused("INTEGRATION_FAILURE")  # a function has one mode, and every integration must be of it
+        if server is not None:
+            return self._stream(call, server, event, timeout)
         try:
             # Patience begins with the integration: what the authorizer took is not taken from it.
             outcome = self._functions.invoke(route.function, event, timeout)
@@ -115,7 +130,35 @@ class ApiGateway:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise Refused("INTEGRATION_FAILURE") from None
 
-    def _note(self, call: Call, response: Response, seconds: float) -> None:
+    def _stream(self, call: Call, server: WebFunction, event: Mapping[str, Any], timeout: float) -> Response:
+        headers = adapted_headers(call, event, server.function)
+        try:
+            reply = server.ask(call.request.method, call.request.target, headers, call.request.body, timeout)
+        except TimeoutError:
+            raise Refused("INTEGRATION_TIMEOUT") from None
+        except FunctionFailed:
+            raise Refused("INTEGRATION_FAILURE") from None
+        return Response(reply.status, b"", _handed_on(reply), reply.parts())
+
+    def _watched(self, call: Call, response: Response, stream: Iterator[bytes], began: float) -> Iterator[bytes]:
+        """A streamed body on its way, noted at its end. JSON that came in one piece is held against the spec."""
+        size, first = 0, None
+        kept: list[bytes] | None = [] if _is_json(response) else None
+        try:
+            for part in stream:
+                if first is None:
+                    first = time.perf_counter()
+                size += len(part)
+                if kept is not None:
+                    kept.append(part)
+                yield part
+            if kept is not None:
+                whole = Response(response.status, b"".join(kept), response.headers)
+                self._contract.look_at(call, whole)
+        finally:
+            self._note(call, response.status, size, began, first)
+
+    def _note(self, call: Call, status: int, size: int, began: float, first: float | None = None) -> None:
         """One line for each request, without any key or body."""
         said = call.authorizer or {}
         line = {
@@ -125,11 +168,24 @@ class ApiGateway:
             "key_id": said.get("key_id"),
             "method": call.request.method,
             "route": call.route.path if call.route else None,
-            "status": response.status,
-            "latency_ms": round(seconds * 1000, 1),
-            "bytes": len(response.body),
+            "status": status,
+            "latency_ms": round((time.perf_counter() - began) * 1000, 1),
+            "bytes": size,
         }
+        if first is not None:
+            line["first_byte_ms"] = round((first - began) * 1000, 1)
         self._access_log.write(json.dumps(line) + "\n")
+
+
+def _handed_on(reply: Reply) -> list[tuple[str, str]]:
+    headers = [(name, value) for name, value in reply.headers if name.lower() not in _NOT_HANDED_ON]
+    return headers if reply.length is None else [*headers, ("Content-Length", str(reply.length))]
+
+
+def _is_json(response: Response) -> bool:
+    """Did a function say that its answer is JSON, and one of a size to look at?"""
+    named = {name.lower(): value for name, value in response.headers}
+    return "json" in named.get("content-type", "") and int(named.get("content-length", _LOOKED_AT)) < _LOOKED_AT
 
 
 def _proxied(outcome: Outcome) -> Response:

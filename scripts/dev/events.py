@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import time
 import uuid
@@ -13,7 +14,14 @@ from urllib.parse import parse_qsl, unquote
 
 from scripts.dev.http_server import Request
 from scripts.dev.routes import Route
-from scripts.dev.template import ACCOUNT, API_ID
+from scripts.dev.template import ACCOUNT, API_ID, Function
+
+_REQUEST_CONTEXT, _LAMBDA_CONTEXT = "x-amzn-request-context", "x-amzn-lambda-context"
+# What concerns one connection only, and what a client cannot be allowed to say.
+_NOT_FORWARDED = {
+    "connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length", "te", "trailer", "upgrade",
+    "expect", _REQUEST_CONTEXT, _LAMBDA_CONTEXT,
+}  # fmt: skip
 
 
 @dataclass
@@ -93,9 +101,7 @@ def _request_context(call: Call) -> dict[str, Any]:
 
 def _common(call: Call) -> dict[str, Any]:
     """What the events of the authorizer and of the integration share."""
-    request = call.request
-    sent = [*request.headers, ("X-Amzn-Trace-Id", call.trace_id), ("X-Forwarded-For", request.client)]
-    sent += [("X-Forwarded-Port", "443"), ("X-Forwarded-Proto", "https")]
+    request, sent = call.request, _sent(call)
     pairs = parse_qsl(request.query, keep_blank_values=True)
     return {
         "resource": call.route.path if call.route else "/",
@@ -109,6 +115,17 @@ def _common(call: Call) -> dict[str, Any]:
         "stageVariables": None,
         "requestContext": _request_context(call),
     }
+
+
+def _sent(call: Call) -> list[tuple[str, str]]:
+    """The headers of the request, and those that API Gateway adds."""
+    return [
+        *call.request.headers,
+        ("X-Amzn-Trace-Id", call.trace_id),
+        ("X-Forwarded-For", call.request.client),
+        ("X-Forwarded-Port", "443"),
+        ("X-Forwarded-Proto", "https"),
+    ]
 
 
 def _last(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -141,6 +158,30 @@ def proxy_event(call: Call) -> dict[str, Any]:
         except UnicodeDecodeError:
             body, is_base64 = base64.b64encode(call.request.body).decode(), True
     return _common(call) | {"body": body, "isBase64Encoded": is_base64}
+
+
+def adapted_headers(call: Call, event: Mapping[str, Any], function: Function) -> list[tuple[str, str]]:
+    """The headers of a proxy event, as the Lambda Web Adapter hands them with the rest of it to a function's server."""
+    context = {
+        "request_id": str(uuid.uuid4()),
+        "deadline": int((time.time() + function.timeout) * 1000),
+        "invoked_function_arn": function.arn,
+        "xray_trace_id": call.trace_id,
+        "client_context": None,
+        "identity": None,
+        "env_config": {
+            "function_name": function.name,
+            "memory": function.memory,
+            "version": "$LATEST",
+            "log_stream": "",
+            "log_group": f"/aws/lambda/{function.name}",
+        },
+    }
+    return [
+        *((name, value) for name, value in _sent(call) if name.lower() not in _NOT_FORWARDED),
+        (_REQUEST_CONTEXT, json.dumps(event["requestContext"])),
+        (_LAMBDA_CONTEXT, json.dumps(context)),
+    ]
 
 
 def sqs_event(messages: Sequence[Mapping[str, Any]], queue_arn: str, region: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Route:
     method: str  # as in the spec; `any` for x-amazon-apigateway-any-method
     operation: Mapping[str, Any]
     function: str | None
+    streams: bool
     timeout: float | None
     authorizer: Authorizer | None
     needs_api_key: bool
@@ -88,6 +89,7 @@ class Spec:
             method=method,
             operation=operation,
             function=named_function(integration.get("uri")),
+            streams=integration.get("responseTransferMode") == "STREAM",
             timeout=milliseconds / 1000 if isinstance(milliseconds, int) else None,
             authorizer=authorizer,
             needs_api_key=needs_api_key,

@@ -46,7 +46,7 @@ class LocalStack:
         environment: Mapping[str, str] | None = None,
     ):
         self.data = Path(data).resolve()
-        self._port = port
+        self._port, self._tls_port = port, 0
         self._environment = dict(environment or {})
         if template is not None:
             self._environment["GATEWAY_DEV_TEMPLATE"] = str(template)
@@ -60,7 +60,7 @@ class LocalStack:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment |= self._environment
         environment |= {"GATEWAY_DEV_DIR": str(self.data), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        options = ["--no-api"] if self._port is None else ["--port", str(self._port)]
+        options = ["--no-api"] if self._port is None else ["--port", str(self._port), "--tls-port", str(self._tls_port)]
         self.data.mkdir(parents=True, exist_ok=True)
         with (self.data / "stack.log").open("a") as log:
             self._process = subprocess.Popen(
@@ -80,7 +80,8 @@ class LocalStack:
             said = (self.data / "stack.log").read_text().strip().splitlines()
             raise StackError(said[-1] if said else f"the stack ended with status {self._process.returncode}")
         self.info = json.loads((self.data / "stack.json").read_text())
-        self._port = self.info["api_port"]  # the same after a restart
+        # The same after a restart.
+        self._port, self._tls_port = self.info["api_port"], self.info["tls_port"] or 0
         return self
 
     def stop(self) -> int:
@@ -140,6 +141,15 @@ class LocalStack:
     def url(self) -> str:
         """Where tenants call."""
         return str(self.info["url"])
+
+    @property
+    def tls_url(self) -> str:
+        """The same over TLS, for clients that trust `ca`."""
+        return str(self.info["tls_url"])
+
+    @property
+    def ca(self) -> Path:
+        return Path(self.info["ca"])
 
     @property
     def aws_endpoint(self) -> str:

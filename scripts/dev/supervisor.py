@@ -3,11 +3,13 @@
     this process ── API Gateway stand-in, function host, queue pollers, schedules
       ├─ embedded AWS       what was written to it survives
       ├─ model stand-in     unless the environment names real endpoints
-      └─ workers            one Lambda execution environment each
+      ├─ workers            one Lambda execution environment each
+      └─ keepers            each with the server of a function that streams
 
-Workers hold one end of a pipe, the lifeline. When this process dies, even by SIGKILL, idle workers end at once, a busy
-one ends after its event, and when the last has gone the embedded AWS and the stand-in read the pipe's end and
-leave: a call under way is still answered by a model and still settled in the ledger.
+Workers and keepers hold one end of a pipe, the lifeline. When this process dies, even by SIGKILL, idle workers end at
+once, a busy one ends after its event, a server after what it streams, and when the last has gone the embedded AWS and
+the stand-in read the pipe's end and leave: a call under way is still answered by a model and still settled in the
+ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import logging
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -32,6 +35,7 @@ from scripts.dev.embedded_aws.ownership import dismiss
 from scripts.dev.http_server import HttpServer, Request, Response
 from scripts.dev.security import Credentials, authorizers
 from scripts.dev.template import Function, Template, project_template
+from scripts.dev.web_functions import WebFunction
 from scripts.dev.workers import FunctionHost, Nursery
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,7 @@ _HOST = "127.0.0.1"
 _START = 60.0
 _GRACE = 5.0
 _PATIENCE = 1.0
+_TLS_PORT = 8443
 _MODEL_ENDPOINTS = (
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "AWS_ENDPOINT_URL_BEDROCK",
@@ -53,24 +58,31 @@ class CannotStart(Exception):
 
 
 class Supervisor:
-    """The local stack. `port` None means that no API is served."""
+    """The local stack. `port` None means that no API is served; it is served over TLS as well, at `tls_port`.
 
-    def __init__(self, data: Path, port: int | None, environment: Mapping[str, str]):
+    `tls_port` None prefers the usual port, and takes a free one where it is taken.
+    """
+
+    def __init__(self, data: Path, port: int | None, environment: Mapping[str, str], tls_port: int | None = None):
         self.data = data.resolve()
         self.logs = self.data / "logs"
-        self._port = port
+        self._port, self._tls_port = port, tls_port
         self._user = dict(environment)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._lifeline: int | None = None
         self._lock: IO[str] | None = None
         self._api: HttpServer | None = None
+        self._tls: HttpServer | None = None
         self._control: HttpServer | None = None
         self._functions: FunctionHost | None = None
         self._nursery: Nursery | None = None
+        self._servers: dict[str, WebFunction] = {}
         self._background: list[Any] = []
         self._stopping = False
         self.broken = threading.Event()  # a process that everything needs has died
         self.url: str | None = None
+        self.tls_url: str | None = None
+        self.ca: Path | None = None
         self.tenants: list[dict[str, Any]] = []
 
     # --------------------------------------------------------------------------------------------------- start
@@ -109,18 +121,29 @@ class Supervisor:
         spec = Spec(spec_path) if spec_path is not None else None
         if self._api is not None and spec is not None:
             from scripts.dev import validation  # noqa: F401  (a slow import)
+            from scripts.dev.certificate import certificate
+
+            own = certificate(self.data / "tls")
+            self._tls = _listen_for_tls(self._tls_port, own.context(), before.get("tls_port"))
+            self.tls_url, self.ca = self._tls.url, own.ca
         functions = template.functions()
 
         model_url = self._await(stand_in, "model-stand-in") if stand_in is not None else None
         shared |= {name: self._user.get(name) or str(model_url) for name in _MODEL_ENDPOINTS}
+        environments = {name: shared | _own_environment(function) for name, function in functions.items()}
         host = FunctionHost(
-            functions,
-            {logical_id: shared | _own_environment(function) for logical_id, function in functions.items()},
+            {name: function for name, function in functions.items() if not function.serves_http},
+            environments,
             self.logs,
             self._nursery,
             _concurrency(self._user),
         )
         self._functions = host
+        self._servers = {
+            name: WebFunction(function, environments[name], self.logs / f"{name}.log", self._lifeline)
+            for name, function in functions.items()
+            if function.serves_http
+        }
         self._await(embedded, "embedded-aws")
         self._control.start(self._invoke_by_name)
         os.environ.update(shared)  # for the clients of this process
@@ -142,6 +165,7 @@ class Supervisor:
             gateway = ApiGateway(
                 spec,
                 host,
+                self._servers,
                 template.usage_plan_keys(),
                 template.stage(),
                 template.region,
@@ -151,6 +175,8 @@ class Supervisor:
             )
             self.url = self._api.url
             self._api.start(gateway.answer)
+            if self._tls is not None:
+                self._tls.start(gateway.answer)
         self._start_background(template, functions, aws_url)
         shown = {"url": self.url, "region": template.region, "admin": vars(operator), "tenants": self.tenants}
         self._write(tenants_file, shown, 0o600)
@@ -160,6 +186,9 @@ class Supervisor:
                 "pid": os.getpid(),
                 "url": self.url,
                 "api_port": self._api.port if self._api else None,
+                "tls_url": self.tls_url,
+                "tls_port": self._tls.port if self._tls else None,
+                "ca": str(self.ca) if self.ca else None,
                 "aws_endpoint": aws_url,
                 "aws_port": aws_port,
                 "control_url": self._control.url,
@@ -171,7 +200,8 @@ class Supervisor:
                 "functions": {logical_id: function.name for logical_id, function in functions.items()},
                 "state_machines": {name: machine.arn for name, machine in template.state_machines().items()},
                 "processes": {name: process.pid for name, process in self._processes.items()}
-                | ({"zygote": self._nursery.pid} if self._nursery.pid else {}),
+                | ({"zygote": self._nursery.pid} if self._nursery.pid else {})
+                | {name: server.pid for name, server in self._servers.items() if server.pid},
             },
         )
         threading.Thread(target=self._watch, args=(embedded,), daemon=True).start()
@@ -243,7 +273,8 @@ class Supervisor:
 
     def _warm_one(self, name: str) -> None:
         assert self._functions is not None
-        if not self._functions.pools[name].warm():
+        warm = self._servers[name].warm if name in self._servers else self._functions.pools[name].warm
+        if not warm():
             logger.warning("%s cannot be loaded: see %s", name, self.logs / f"{name}.log")
 
     def _start_background(self, template: Template, functions: dict[str, Function], aws_url: str) -> None:
@@ -317,10 +348,15 @@ class Supervisor:
         end = time.monotonic() + _GRACE
         for each in self._background:
             each.stop()
-        if self._api is not None:
-            self._api.stop(_GRACE)
+        apis = [api for api in (self._api, self._tls) if api is not None]
+        for api in apis:
+            api.stop(0)
+        for api in apis:
+            api.stop(max(end - time.monotonic(), 0))
         if self._functions is not None:
             self._functions.close(max(end - time.monotonic(), 0.2))
+        for server in self._servers.values():
+            server.close(end)
         if self._control is not None:
             self._control.stop(0)
         if self._nursery is not None:
@@ -377,17 +413,28 @@ def _lock(data: Path) -> IO[str]:
         return file
 
 
-def _listen(port: int) -> HttpServer:
+def _listen(port: int, variable: str = "PORT", tls: ssl.SSLContext | None = None) -> HttpServer:
     end = time.monotonic() + _PATIENCE  # for the process before this one to let go
     while True:
         try:
-            return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024)
+            return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024, tls=tls)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < end:
                 time.sleep(0.1)
                 continue
             reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-            raise CannotStart(f"port {port} {reason}; choose another with PORT={port + 1}") from None
+            raise CannotStart(f"port {port} {reason}; choose another with {variable}={port + 1}") from None
+
+
+def _listen_for_tls(chosen: int | None, tls: ssl.SSLContext, before: Any) -> HttpServer:
+    """At the port that was chosen; without a choice at that from before, at the usual one, or at any."""
+    if chosen is not None:
+        return _listen(chosen, "PORT_TLS", tls)
+    for port in (before, _TLS_PORT):
+        if isinstance(port, int):
+            with contextlib.suppress(OSError):
+                return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024, tls=tls)
+    return _listen(0, "PORT_TLS", tls)
 
 
 def _free_port(preferred: Any) -> int:

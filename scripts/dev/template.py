@@ -55,6 +55,11 @@ class Function:
     environment: Mapping[str, str]
     events: tuple[EventSource, ...]
 
+    @property
+    def serves_http(self) -> bool:
+        """Is it a server behind the Lambda Web Adapter, and its handler what starts it?"""
+        return "AWS_LAMBDA_EXEC_WRAPPER" in self.environment
+
 
 @dataclass(frozen=True)
 class Table:

@@ -353,7 +353,7 @@ def _invocation(request_id: str, deadline: float, event: Any) -> bytes:
 
 
 class FunctionHost:
-    """All functions, by name, ARN or logical id."""
+    """All functions that take events, by name, ARN or logical id."""
 
     def __init__(
         self,
