@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -77,13 +78,17 @@ def everywhere(part: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any
 
 # --------------------------------------------------------------------------------------------------------- the functions
 def import_app(function: Function) -> ModuleType:
-    """The function's module, as Lambda loads it: on its own."""
+    """The function's module, as Lambda loads it: on its own, with its folder on the path."""
     path = ROOT / function.code / "app.py"
     spec = importlib.util.spec_from_file_location(f"app_{uuid.uuid4().hex}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module
 
 
