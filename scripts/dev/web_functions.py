@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from scripts.dev.template import Function
@@ -39,8 +39,15 @@ class FunctionFailed(Exception):
 class Reply:
     """What the server answers: the head at once, then the body as it comes. Errors in it are OSErrors."""
 
-    def __init__(self, connection: socket.socket, ends: float, patience: float, bodyless: bool):
-        self._connection = connection
+    def __init__(
+        self,
+        connection: socket.socket,
+        ends: float,
+        patience: float,
+        bodyless: bool = False,
+        broken: Callable[[], None] = lambda: None,
+    ):
+        self._connection, self._broken = connection, broken
         self._ends, self._patience = ends, patience  # of the function, of whoever asks (monotonic)
         head, self._rest = self._read_head()
         lines = head.decode("latin-1").split("\r\n")
@@ -58,6 +65,7 @@ class Reply:
         while b"\r\n\r\n" not in read:
             more = self._receive()
             if not more or len(read) > _LARGEST_HEAD:
+                self._broken()
                 raise FunctionFailed
             read += more
         head, _, rest = read.partition(b"\r\n\r\n")
@@ -68,6 +76,9 @@ class Reply:
         try:
             self._connection.settimeout(max(left, 0.001))
             return self._connection.recv(_PIECE)
+        except ConnectionError:
+            self._broken()
+            raise
         except TimeoutError:
             # Whoever asked is sent away; the function goes on.
             threading.Thread(target=self._drain, args=(self._connection.dup(),), daemon=True).start()
@@ -104,6 +115,7 @@ class Reply:
                     return
                 read = self._receive()
             if left or chunks:
+                self._broken()
                 raise ConnectionError("the function's answer has no end")
 
 
@@ -152,6 +164,7 @@ class WebFunction:
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: int | None = None  # our end of the keeper's pipe
         self._port = 0
+        self._suspected = False  # of being dead, since a call broke off
         self._closed = False
 
     # ------------------------------------------------------------------------------------------------- one call
@@ -168,7 +181,7 @@ class WebFunction:
         try:
             connection.settimeout(patience)
             connection.sendall(request)
-            return Reply(connection, ends, min(ends, began + patience), method == "HEAD")
+            return Reply(connection, ends, min(ends, began + patience), method == "HEAD", self._suspect)
         except TimeoutError:
             connection.close()
             raise
@@ -184,9 +197,11 @@ class WebFunction:
             port = self._ready_port()
             try:
                 connection = socket.create_connection((_HOST, port), 5)
-            except OSError:
+            except ConnectionError:
                 self._forget(port)
                 continue
+            except OSError as error:
+                raise FunctionFailed from error
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return connection
         raise FunctionFailed
@@ -209,9 +224,29 @@ class WebFunction:
         with self._lock:
             if self._closed:
                 raise FunctionFailed
-            if self._process is None or self._process.poll() is not None:
+            if (
+                self._process is None
+                or self._process.poll() is not None
+                or (self._suspected and self._answers(5) is False)
+            ):
                 self._start()
+            self._suspected = False
             return self._port
+
+    def _suspect(self) -> None:
+        self._suspected = True
+
+    def _answers(self, seconds: float) -> bool | None:
+        """Ask at `/`, as the adapter does. None is no answer in time, which one that is busy may give."""
+        end = time.monotonic() + seconds
+        try:
+            with socket.create_connection((_HOST, self._port), seconds) as connection:
+                connection.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+                return Reply(connection, end, end).status < 500
+        except TimeoutError:
+            return None
+        except (OSError, FunctionFailed):
+            return False
 
     def _forget(self, port: int) -> None:
         """Nobody listens there: whatever is left of that process goes."""
@@ -246,14 +281,11 @@ class WebFunction:
         self._await()
 
     def _await(self) -> None:
-        """Ask at `/` until it answers, as the adapter does."""
         assert self._process is not None
         end = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < end and self._process.poll() is None:
-            with contextlib.suppress(OSError, FunctionFailed), socket.create_connection((_HOST, self._port), 1) as one:
-                one.sendall(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
-                if Reply(one, end, end, bodyless=False).status < 500:
-                    return
+            if self._answers(end - time.monotonic()):
+                return
             time.sleep(_LOOK)
         logger.warning("%s does not get ready: see %s", self.function.logical_id, self._log)
         self._kill()
