@@ -9,7 +9,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import validate_parameters
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound
@@ -648,6 +648,7 @@ def blocks(draw: st.DrawFn) -> Block:
     return {"reasoningContent": {"redactedContent": "c2Vj"}}, [{"reasoningContent": {"redactedContent": "c2Vj"}}], None
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(blocks(), max_size=6), st.booleans(), st.integers(1, 3))
 def test_a_stream_makes_the_message_that_the_whole_answer_makes(told: list[Block], stops: bool, step: int) -> None:
     frames = []
