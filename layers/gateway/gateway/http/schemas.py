@@ -214,87 +214,12 @@ class Unpriced(StrEnum):
     allow = "allow"
 
 
-class TenantSettings(BaseModel):
+class Guardrail(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
     )
-    name: Annotated[
-        str | None, Field(description="For people; the tenant's id by default.", max_length=256, min_length=1)
-    ] = None
-    cost_centres: Annotated[
-        list[CostCentre] | None,
-        Field(
-            description="What the tenant's calls can be charged to; the first is charged where a call names none.",
-            max_length=100,
-        ),
-    ] = None
-    suspended: Annotated[bool | None, Field(description="Its keys answer 403 as long as this is true.")] = False
-    allowed_models: Annotated[
-        list[AllowedModel] | None,
-        Field(
-            description="Patterns of model ids, such as `anthropic.*`. Left out: as the parameter DefaultModelAccess says.",
-            max_length=100,
-        ),
-    ] = None
-    allowed_model_arns: Annotated[
-        list[AllowedModelArn] | None,
-        Field(description="Patterns of ARNs that `model_arn` may name; none by default.", max_length=50),
-    ] = None
-    allowed_operations: Annotated[
-        list[AllowedOperation] | None,
-        Field(description="What the tenant's calls may make; everything by default.", max_length=20),
-    ] = None
-    max_output_tokens: Annotated[
-        int | None, Field(description="The most that a call may ask for.", ge=1, le=10000000)
-    ] = None
-    tokens_per_minute: Annotated[int | None, Field(ge=1, le=1000000000)] = None
-    concurrent_invocations: Annotated[int | None, Field(ge=1, le=100000)] = None
-    budget: Budget | None = None
-    cost_centre_budgets: Annotated[
-        dict[str, Budget] | None, Field(description="Budgets of single cost centres of the tenant, beside its own.")
-    ] = None
-    budget_shards: Annotated[
-        int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
-    ] = 1
-    unpriced: Annotated[Unpriced | None, Field(description="What becomes of a call whose model has no price.")] = (
-        "allow"
-    )
-    idempotency_seconds: Annotated[
-        int | None,
-        Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
-    ] = 0
-    usage_plan_key: Annotated[
-        str | None,
-        Field(
-            description="The value of the API key whose usage plan throttles the tenant; the default plan's without it.",
-            pattern="^[A-Za-z0-9]{20,128}$",
-        ),
-    ] = None
-
-
-class Tenant(BaseModel):
-    tenant_id: str
-    name: str
-    cost_centres: list[str]
-    suspended: bool
-    allowed_models: list[str] | None = None
-    allowed_model_arns: list[str] | None = None
-    allowed_operations: list[str] | None = None
-    max_output_tokens: int | None = None
-    tokens_per_minute: int | None = None
-    concurrent_invocations: int | None = None
-    budget: Budget | None = None
-    cost_centre_budgets: dict[str, Budget] | None = None
-    budget_shards: int | None = None
-    unpriced: Unpriced | None = "allow"
-    idempotency_seconds: int | None = None
-    usage_plan_key: str | None = None
-    version: Annotated[int, Field(description="Counts the changes.")]
-
-
-class TenantPage(BaseModel):
-    tenants: list[Tenant]
-    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
+    id: Annotated[str, Field(description="Its id or ARN.", max_length=2048, min_length=1)]
+    version: Annotated[str, Field(description="A number, or `DRAFT`.", pattern="^(([1-9][0-9]{0,7})|(DRAFT))$")]
 
 
 class Key(BaseModel):
@@ -416,3 +341,88 @@ class Problem(BaseModel):
     ] = None
     type: Annotated[Type | None, Field(description="Of API Gateway's own answers, for the Anthropic SDKs.")] = None
     error: ErrorBody | None = None
+
+
+class TenantSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    name: Annotated[
+        str | None, Field(description="For people; the tenant's id by default.", max_length=256, min_length=1)
+    ] = None
+    cost_centres: Annotated[
+        list[CostCentre] | None,
+        Field(
+            description="What the tenant's calls can be charged to; the first is charged where a call names none.",
+            max_length=100,
+        ),
+    ] = None
+    suspended: Annotated[bool | None, Field(description="Its keys answer 403 as long as this is true.")] = False
+    allowed_models: Annotated[
+        list[AllowedModel] | None,
+        Field(
+            description="Patterns of model ids, such as `anthropic.*`. Left out: as the parameter DefaultModelAccess says.",
+            max_length=100,
+        ),
+    ] = None
+    allowed_model_arns: Annotated[
+        list[AllowedModelArn] | None,
+        Field(description="Patterns of ARNs that `model_arn` may name; none by default.", max_length=50),
+    ] = None
+    allowed_operations: Annotated[
+        list[AllowedOperation] | None,
+        Field(description="What the tenant's calls may make; everything by default.", max_length=20),
+    ] = None
+    max_output_tokens: Annotated[
+        int | None, Field(description="The most that a call may ask for.", ge=1, le=10000000)
+    ] = None
+    tokens_per_minute: Annotated[int | None, Field(ge=1, le=1000000000)] = None
+    concurrent_invocations: Annotated[int | None, Field(ge=1, le=100000)] = None
+    budget: Budget | None = None
+    cost_centre_budgets: Annotated[
+        dict[str, Budget] | None, Field(description="Budgets of single cost centres of the tenant, beside its own.")
+    ] = None
+    budget_shards: Annotated[
+        int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
+    ] = 1
+    unpriced: Annotated[Unpriced | None, Field(description="What becomes of a call whose model has no price.")] = (
+        "allow"
+    )
+    idempotency_seconds: Annotated[
+        int | None,
+        Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
+    ] = 0
+    guardrail: Guardrail | None = None
+    usage_plan_key: Annotated[
+        str | None,
+        Field(
+            description="The value of the API key whose usage plan throttles the tenant; the default plan's without it.",
+            pattern="^[A-Za-z0-9]{20,128}$",
+        ),
+    ] = None
+
+
+class Tenant(BaseModel):
+    tenant_id: str
+    name: str
+    cost_centres: list[str]
+    suspended: bool
+    allowed_models: list[str] | None = None
+    allowed_model_arns: list[str] | None = None
+    allowed_operations: list[str] | None = None
+    max_output_tokens: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_invocations: int | None = None
+    budget: Budget | None = None
+    cost_centre_budgets: dict[str, Budget] | None = None
+    budget_shards: int | None = None
+    unpriced: Unpriced | None = "allow"
+    idempotency_seconds: int | None = None
+    guardrail: Guardrail | None = None
+    usage_plan_key: str | None = None
+    version: Annotated[int, Field(description="Counts the changes.")]
+
+
+class TenantPage(BaseModel):
+    tenants: list[Tenant]
+    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
