@@ -1,0 +1,263 @@
+"""Bedrock over the wire: signed as AWS asks, tagged with its owner, read as it comes, and refused in its own words."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from gateway.attempts import CircuitOpen
+from gateway.aws import clients
+from gateway.aws.bedrock import BedrockCatalog, BedrockRuntime
+from gateway.aws.circuits import Circuits
+from gateway.aws.sessions import Sessions
+from gateway.catalog import Catalog, profile_id
+from gateway.errors import Passing, UpstreamError
+from gateway.eventstream import encode
+from gateway.invocation import ModelCall
+from gateway.routing import Circuit
+from scripts.dev.model_stand_in import ModelStandIn
+
+HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+TAGS = {"tenant_id": "acme", "cost_centre": "research", "request_id": "r1"}
+
+
+def converse(text: str = "hi", api: str = "Converse", **more: Any) -> ModelCall:
+    body = {"messages": [{"role": "user", "content": [{"text": text}]}]}
+    return ModelCall(Catalog({}).find(HAIKU), "text", api, body, tags=TAGS, **more)
+
+
+def test_a_call_is_signed_and_tagged(aws: None, models: ModelStandIn) -> None:
+    answer = BedrockRuntime(60).call(converse())
+    (served,) = models.ledger.after()
+    assert (served["region"], served["request_metadata"]) == ("us-east-1", TAGS)
+    assert json.loads(answer.content) == answer.body
+    assert answer.usage.output_tokens == served["output_tokens"] > 0
+
+
+def test_an_invoke_model_is_tagged_in_a_header(aws: None, models: ModelStandIn) -> None:
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    BedrockRuntime(60).call(ModelCall(Catalog({}).find(HAIKU), "text", "InvokeModel", body, tags=TAGS))
+    assert models.ledger.after()[0]["request_metadata"] == TAGS
+
+
+def test_a_clients_own_tags_stay_and_cannot_take_the_place_of_ours(aws: None, models: ModelStandIn) -> None:
+    call = converse()
+    call.body["requestMetadata"] = {"tenant_id": "somebody else", "project": "x"}
+    BedrockRuntime(60).call(call)
+    assert models.ledger.after()[0]["request_metadata"] == {"project": "x", **TAGS}
+
+
+def test_an_arn_is_one_part_of_the_path(aws: None, models: ModelStandIn) -> None:
+    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"
+    call = converse()
+    named = Catalog({}).named(arn, lambda _: None)
+    BedrockRuntime(60).call(ModelCall(named, "text", "Converse", call.body))
+    assert models.ledger.after()[0]["model_id"] == arn
+
+
+@pytest.mark.parametrize(
+    ("directive", "status", "code", "kind"),
+    [
+        ("[[throttle]]", 429, "model_throttled", Passing),
+        ("[[internal]]", 503, "model_unavailable", Passing),
+        ("[[denied]]", 403, "model_access_denied", UpstreamError),
+        ("[[notfound]]", 404, "model_not_found", UpstreamError),
+        ("[[invalid]]", 400, "model_rejected_request", UpstreamError),
+    ],
+)
+@pytest.mark.parametrize("api", ["Converse", "ConverseStream"])
+def test_a_refusal_is_told_by_its_kind(
+    aws: None, models: ModelStandIn, api: str, directive: str, status: int, code: str, kind: type[UpstreamError]
+) -> None:
+    runtime = BedrockRuntime(60)
+    with pytest.raises(UpstreamError) as refused:
+        runtime.open(converse(directive, api)) if api == "ConverseStream" else runtime.call(converse(directive, api))
+    assert (refused.value.status, refused.value.code, refused.value.ran) == (status, code, False)
+    assert type(refused.value) is kind
+
+
+def test_frames_pass_as_they_came(aws: None, models: ModelStandIn) -> None:
+    frames = list(BedrockRuntime(60).open(converse("[[chunks=3]]", "ConverseStream")).frames)
+    kinds = [frame.kind for frame in frames]
+    assert kinds == ["messageStart", *["contentBlockDelta"] * 3, "contentBlockStop", "messageStop", "metadata"]
+    assert frames[-1].json["usage"]["outputTokens"] == models.ledger.after()[0]["output_tokens"]
+
+
+def test_an_error_in_a_stream_keeps_its_frame(aws: None, models: ModelStandIn) -> None:
+    frames = BedrockRuntime(60).open(converse("[[streamthrottle=2]]", "ConverseStream")).frames
+    assert [next(frames).kind, next(frames).kind] == ["messageStart", "contentBlockDelta"]
+    with pytest.raises(UpstreamError) as broke:
+        next(frames)
+    assert (broke.value.code, broke.value.ran) == ("model_throttled", True)
+    assert b"throttlingException" in broke.value.raw
+
+
+def test_a_cut_stream_is_told_from_one_that_ended(aws: None, models: ModelStandIn) -> None:
+    frames = BedrockRuntime(60).open(converse("[[cut=2]]", "ConverseStream")).frames
+    with pytest.raises(UpstreamError) as cut:
+        list(frames)
+    assert (cut.value.code, cut.value.ran) == ("model_error", True)
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """One connection, answered by hand."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            answer(connection)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    thread.join(5)
+    listener.close()
+
+
+def test_a_stream_can_be_ended_from_another_thread(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        event = encode({":event-type": "messageStart", ":message-type": "event"}, b"{}")
+        head = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        connection.sendall(head + b"%x\r\n%b\r\n" % (len(event), event))
+        waiting.wait(5)
+
+    with server(answer) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)
+        opened = BedrockRuntime(60).open(converse(api="ConverseStream"))
+        assert next(opened.frames).kind == "messageStart"
+        threading.Timer(0.05, opened.abort).start()
+        with pytest.raises(UpstreamError) as cut:
+            next(opened.frames)
+        waiting.set()
+    assert cut.value.ran
+
+
+def test_a_service_that_is_not_there_ran_nothing(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
+    with pytest.raises(Passing) as gone:
+        BedrockRuntime(60).call(converse())
+    assert (gone.value.code, gone.value.ran) == ("model_unavailable", False)
+
+
+def test_an_answer_that_never_comes_may_have_run(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    with server(lambda _: bool(done.wait(5))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)
+        with pytest.raises(Passing) as late:
+            BedrockRuntime(11).call(converse())  # ten seconds of which are for settling
+        done.set()
+    assert (late.value.code, late.value.ran) == ("model_timeout", True)
+
+
+# ------------------------------------------------------------------------------------------------------------ sessions
+def test_each_tenant_and_cost_centre_has_a_session_of_its_own(aws: None) -> None:
+    asked: list[dict[str, Any]] = []
+    clients.client("sts").meta.events.register(
+        "provide-client-params.sts.AssumeRole", lambda params, **_: asked.append(params)
+    )
+    sessions = Sessions("arn:aws:iam::123456789012:role/tenants")
+    first = sessions.credentials(TAGS)
+    assert sessions.credentials({**TAGS, "request_id": "r2"}) is first
+    assert sessions.credentials({**TAGS, "cost_centre": "ops"}).access_key != first.access_key
+    assert [request["Tags"] for request in asked] == [
+        [{"Key": "tenant_id", "Value": "acme"}, {"Key": "cost_centre", "Value": centre}]
+        for centre in ("research", "ops")
+    ]
+    assert first.token
+
+
+def test_a_session_is_renewed_before_it_ends(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions("arn:aws:iam::123456789012:role/tenants")
+    first = sessions.credentials(TAGS)
+    (key,) = sessions._kept
+    sessions._kept[key] = (datetime.now(UTC) + timedelta(minutes=4), first)
+    assert sessions.credentials(TAGS).access_key != first.access_key
+
+
+def test_without_a_role_for_tenants_the_functions_own_credentials_are_used(aws: None) -> None:
+    assert Sessions().credentials(TAGS).access_key == boto3.Session().get_credentials().access_key
+
+
+# ------------------------------------------------------------------------------------------------------------ circuits
+def test_a_model_that_fails_again_and_again_is_left_alone_by_every_environment(aws: None) -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
+
+    circuit = Circuit(3, 60)
+    for _ in range(3):
+        with pytest.raises(Passing):
+            Circuits("idempotency").guard("m1", circuit, fail)
+    with pytest.raises(CircuitOpen) as left_alone:
+        Circuits("idempotency").guard("m1", circuit, fail)  # another environment: nothing but the table is shared
+    assert len(calls) == 3
+    assert (left_alone.value.status, left_alone.value.retry_after) == (503, 60)
+
+
+def test_a_requests_own_fault_opens_no_circuit(aws: None) -> None:
+    def refuse() -> None:
+        raise UpstreamError("no", code="model_rejected_request", status=400, error_type="ValidationException")
+
+    for _ in range(5):
+        with pytest.raises(UpstreamError, match="no"):
+            Circuits("idempotency").guard("m2", Circuit(2, 60), refuse)
+
+
+# ------------------------------------------------------------------------------------------------------------- catalog
+def test_what_a_profile_leads_to_is_asked_once(aws: None, models: ModelStandIn) -> None:
+    catalog, asked = BedrockCatalog(), []
+    clients.client("bedrock").meta.events.register(
+        "before-call.bedrock.GetInferenceProfile", lambda **_: asked.append(1)
+    )
+    profile = next(p for p in catalog.profiles() if p["inferenceProfileId"].startswith("us.anthropic."))
+    for _ in range(2):
+        assert catalog.behind(profile["inferenceProfileArn"]) == profile["inferenceProfileId"]
+    assert len(asked) == 1
+    assert catalog.behind("us.nobody.knows-it-v1:0") is None
+
+
+@pytest.mark.parametrize(
+    ("arns", "region", "expected"),
+    [
+        (["arn:aws:bedrock:us-east-1::foundation-model/a.b"], "us-east-1", "a.b"),
+        (["arn:aws:bedrock:us-east-1::foundation-model/a.b", "arn:aws:bedrock:us-west-2::foundation-model/a.b"], "us-east-1", "us.a.b"),
+        (["arn:aws:bedrock:eu-west-1::foundation-model/a.b", "arn:aws:bedrock:eu-west-3::foundation-model/a.b"], "eu-west-1", "eu.a.b"),
+        (["arn:aws:bedrock:::foundation-model/a.b", "arn:aws:bedrock:us-west-2::foundation-model/a.b"], "us-east-1", "global.a.b"),
+        (["arn:aws:bedrock:ap-northeast-1::foundation-model/a.b", "arn:aws:bedrock:ap-northeast-3::foundation-model/a.b"], "ap-northeast-1", None),
+        ([], "us-east-1", None),
+    ],
+)  # fmt: skip
+def test_a_profile_is_priced_by_the_geography_it_covers(arns: list[str], region: str, expected: str | None) -> None:
+    assert profile_id(arns, region) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "model_id", "own"),
+    [
+        (HAIKU, HAIKU, False),
+        (f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}", HAIKU, False),
+        (f"arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.{HAIKU}", f"us.{HAIKU}", False),
+        ("arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc", f"us.{HAIKU}", True),
+        ("arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc", "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc", True),
+    ],
+)  # fmt: skip
+def test_every_name_that_bedrock_takes_leads_to_a_price(name: str, model_id: str, own: bool) -> None:
+    model = Catalog({}).named(name, lambda _: f"us.{HAIKU}")
+    assert (model.id, model.target, model.own_arn) == (model_id, name, own)
