@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of
+from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of, tell
 from gateway.errors import Forbidden
 from gateway.estimates import dearest, most
 from gateway.ledger import Ledger
@@ -68,9 +69,11 @@ class Meter:
         """Book what a settled row costs. Where this fails, the sweep does it when the lease has ended."""
         if reserved.hold is None:
             return
-        booked = self.accounts.book(reserved.hold, charge_for(self.book(), reserved.hold, settled))
-        for crossing in crossings(tenant, reserved.hold, booked) if booked else ():
-            self.warn(crossing)
+        hold, now = reserved.hold, settled.settled_at or settled.started_at
+        if booked := self.accounts.book(hold, charge_for(self.book(), hold, settled)):
+            with suppress(Exception):  # no call fails for it: the sweep tells what is not told here
+                for crossing in crossings(tenant, hold, booked, self.accounts):
+                    tell(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
 
 
 def quote(book: PriceBook, tenant: Tenant, model_id: str, region: str, bound: Bound, at: datetime) -> Decimal | None:
