@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +12,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
 from gateway.budgets import (
     TELLING,
     AccountId,
@@ -36,7 +39,7 @@ from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, invoke
 from gateway.ledger import InMemoryLedger, sweep
-from gateway.metering import Meter, charge_for, quote
+from gateway.metering import Meter, Parked, charge_for, quote
 from gateway.pricing import PriceBook, read_prices
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
 from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
@@ -346,7 +349,7 @@ steps = st.tuples(st.integers(1, 4000), st.sampled_from(["0", "37", "100", "refu
 def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
     plan: list[tuple[int, str, list[str]]], limit: Decimal
 ) -> None:
-    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Crossing]()
+    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Any]()
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(limit, hard=True))
     for number, (tokens, what, doom) in enumerate(plan):
         fate = iter(doom)
@@ -387,6 +390,45 @@ def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced, ou
     meter = Meter(InMemoryLedger(), accounts, lambda: book, lambda _: None)
     assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
     assert accounts.account(ACME).spent == Decimal(spent)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_parked_usage_is_told_once_a_day_and_model_and_counted_each_time(
+    accounts: Accounts, limited: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), unpriced=Unpriced.PARK)
+    tenant = replace(tenant, budget=Budget(Decimal(10))) if limited else tenant
+    book = PriceBook(price for price in BOOK.prices() if price.model_id == "dear")
+    told: list[Any] = []
+    meter = Meter(InMemoryLedger(), accounts, lambda: book, told.append)
+    for number in range(3):
+        assert made_by(tenant, meter, Scripted(iter(["100"])), number, 1000) == "ok"
+    assert told == [Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1"))]
+    assert capsys.readouterr().out.count('"UnpricedUsage":[1.0]') == 3
+
+
+def test_a_call_that_used_nothing_is_not_unpriced(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[Any] = []
+    meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: PriceBook([]), told.append)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), unpriced=Unpriced.PARK)
+    for number, fate in enumerate(("refuse", "lost")):
+        made_by(tenant, meter, Scripted(iter([fate])), number, 1000)
+    assert (told, "UnpricedUsage" in capsys.readouterr().out) == ([], False)
+
+
+def test_what_is_told_is_an_event_on_the_default_bus(aws: None) -> None:
+    events, queues = boto3.client("events"), boto3.client("sqs")
+    queue = queues.create_queue(QueueName="told")["QueueUrl"]
+    events.put_rule(Name="all", EventPattern=json.dumps({"source": ["model-gateway"]}))
+    events.put_targets(Rule="all", Targets=[{"Id": "told", "Arn": "arn:aws:sqs:us-east-1:123456789012:told"}])
+    warn(Crossing(TenantId("acme"), "", "2026-11", 80, Decimal(10), Decimal("8.5")))
+    warn(Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1")))
+    found = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    told = {body["detail-type"]: body["detail"] for body in (json.loads(message["Body"]) for message in found)}
+    assert told["Budget threshold passed"]["threshold_percent"] == 80
+    assert told["Budget threshold passed"]["spent_usd"] == "8.5"
+    assert told["Unpriced usage parked"]["model_id"] == "m"
+    assert told["Unpriced usage parked"]["kept_usd"] == "0.1"
 
 
 def test_a_tenant_without_limits_costs_no_account() -> None:

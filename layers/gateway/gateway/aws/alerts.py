@@ -7,18 +7,24 @@ from typing import Any
 
 from gateway.aws.clients import client
 from gateway.budgets import Crossing
+from gateway.metering import Parked
 from gateway.telemetry import logger
 
 SOURCE = "model-gateway"
 THRESHOLD_PASSED = "Budget threshold passed"
+USAGE_PARKED = "Unpriced usage parked"
 
 
 class NotTold(Exception):
     """The bus did not take an event."""
 
 
-def warn(notice: Crossing) -> None:
-    """One event for a threshold that was passed. Raises where the bus does not take it, so that it is told again."""
+def warn(notice: Crossing | Parked) -> None:
+    """One event for what has happened. Raises where the bus does not take it, so that it is told again."""
+    if isinstance(notice, Parked):
+        parked = {"tenant_id": notice.tenant_id, "model_id": notice.model_id, "region": notice.region}
+        _put(USAGE_PARKED, parked | {"day": notice.day, "kept_usd": f"{notice.kept:f}"})
+        return
     detail = {
         "tenant_id": notice.tenant_id,
         "cost_centre": notice.cost_centre,
