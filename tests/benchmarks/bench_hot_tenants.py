@@ -11,10 +11,12 @@ from __future__ import annotations
 import heapq
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from tests.benchmarks.items import weight
 
 UNITS = 1000  # write units a second of one item
 LARGEST = 400 * 1024  # bytes of an item
@@ -22,17 +24,6 @@ SHARDS = 64  # the most that openapi.yaml lets a tenant have
 WEIGHED = (0, 1, 10, 100, 1000)
 DURATIONS = (0.5, 2, 10, 30)  # seconds of a call
 RATES = (10, 50, 100, 200, 500)  # calls a second
-
-
-def weight(attribute: Mapping[str, Any]) -> int:
-    """Bytes of a value, by "DynamoDB item sizes and formats" in its developer guide."""
-    ((kind, value),) = attribute.items()
-    if kind == "M":
-        return 3 + sum(1 + len(name.encode()) + weight(inner) for name, inner in value.items())
-    if kind == "N":
-        digits = str(value).lstrip("-").replace(".", "").strip("0")
-        return 1 + -(-len(digits) // 2) + str(value).startswith("-")
-    return len(value if kind == "B" else str(value).encode())
 
 
 def item_of(calls: int) -> dict[str, Any]:
