@@ -1,8 +1,9 @@
 """Deploys template.yaml into an embedded AWS and proves that it meters: `make deploy-local`.
 
 The real way in: `sam build`, `sam deploy`, a tenant, calls through API Gateway's data plane with its authorizer and
-usage plan, roles enforced, the state machine, Parquet. What the lake holds in the end is compared with what the models'
-stand-in says it served, and with the price book. Exit code 0 means that all of it holds.
+usage plan, roles enforced, the state machine, Parquet. What the lake holds is compared with what the models' stand-in
+says it served, and with the price book. Then one more tenant as a stack of its own, by templates/tenant.yaml: it comes,
+changes, calls and goes. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 """
@@ -23,23 +24,26 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
 from scripts.embedded.cloud import REGION, Cloud, NotStarted, running, set_up
 from scripts.embedded.derive import MODELS, derive
+from scripts.signed import AdminApi, Refused, of
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".aws-sam/embedded"
 RUN = WORK / "run"
 STACK = "model-gateway"
 TENANT = "demo-research"
+STACKED = "demo-stacked"  # a tenant that is a stack of its own, and the name of that stack
 TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 EMBEDDING_MODEL = "amazon.titan-embed-text-v1"
 PRICE_BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
@@ -104,8 +108,12 @@ def deploy(cloud: Cloud, built: Path) -> dict[str, str]:
     told += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     told += ["--parameter-overrides", f"{MODELS}={cloud.models_url}"]
     run_sam("deploy", "--template", str(built / "template.yaml"), *told, **cloud.environment)
-    (stack,) = cloud.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return outputs_of(cloud, STACK)
+
+
+def outputs_of(cloud: Cloud, stack: str) -> dict[str, str]:
+    (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
 
 
 def lambda_python() -> Path:
@@ -244,6 +252,57 @@ def refuse_other_roles(cloud: Cloud) -> str:
     raise Broken("the authorizer may write tenants")
 
 
+# ------------------------------------------------------------------------------------------- a tenant as its own stack
+def deploy_tenant(cloud: Cloud, monthly_usd: str) -> dict[str, str]:
+    """`sam deploy` of templates/tenant.yaml, attached to the gateway by its exports; returns the stack's outputs."""
+    told = ["--stack-name", STACKED, "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"]
+    said = [f"GatewayStack={STACK}", f"TenantId={STACKED}", "CostCentres=research,lab", f"MonthlyUsd={monthly_usd}"]
+    run_sam("deploy", "--template", str(ROOT / "templates/tenant.yaml"), *told, *said, **cloud.environment)
+    return outputs_of(cloud, STACKED)
+
+
+def admin_of(cloud: Cloud, api: Api) -> AdminApi:
+    return AdminApi(api.url, REGION, Credentials("test", "test"))
+
+
+def hold_tenant(admin: AdminApi, monthly_usd: str) -> None:
+    """The stack's custom resource has written the tenant as the template says."""
+    tenant = admin.call("GET", of(STACKED))
+    written = {"cost_centres": ["research", "lab"], "name": STACKED, "suspended": False}
+    hold(written.items() <= tenant.items(), f"the stack has made {tenant}")
+    hold(tenant["budget"]["monthly_usd"] == monthly_usd and tenant["budget"]["hard"], f"its budget is {tenant}")
+    hold(len(tenant["usage_plan_key"]) >= 20, "it has no usage plan")
+
+
+def call_as_stacked(api: Api, admin: AdminApi) -> Api:
+    """A key of the tenant, made by the admin API, makes a metered call under its budget."""
+    made = admin.call("POST", f"{of(STACKED)}/keys", {"label": "proof"})
+    own = Api(api.url, made["key"])
+    answer = own.invoke("What is a stack?", team_id="lab")
+    hold(answer.status == 200, f"its call answers {answer.status} {answer.body}")
+    usage = own.call("GET", f"/usage?start={datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}")
+    hold(usage.body["totals"]["invocations"] == 1, f"its usage is {usage.body}")
+    (budget,) = own.call("GET", "/budget").body["budgets"]
+    hold(Decimal(budget["spent"]) == Decimal(usage.body["totals"]["cost"]) > 0, f"its budget is {budget}")
+    return own
+
+
+def delete_tenant_stack(cloud: Cloud, admin: AdminApi, own: Api) -> None:
+    """With its stack goes the tenant, and its key stops."""
+    stacks = cloud.client("cloudformation")
+    stacks.delete_stack(StackName=STACKED)
+    stacks.get_waiter("stack_delete_complete").wait(StackName=STACKED, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    try:
+        hold(False, f"after its stack there is {admin.call('GET', of(STACKED))}")
+    except Refused as refused:
+        hold(refused.status == 404, f"after its stack the tenant answers {refused}")
+    end = time.monotonic() + 10  # KeyCacheSeconds, and some
+    while (answer := own.invoke("hello")).status == 200:
+        hold(time.monotonic() < end, "its key outlives it")
+        time.sleep(0.5)
+    hold(answer.status in {401, 403}, f"its key answers {answer.status} {answer.body}")
+
+
 # ------------------------------------------------------------------------------------------------------------ the money
 def aggregate(cloud: Cloud, machine: str, hours: set[str]) -> str:
     """Run the state machine over these hours, as a backfill is run; returns how long AWS says it took."""
@@ -370,6 +429,16 @@ def prove(steps: Steps) -> None:
         with steps.step("GET /usage says the same"):
             start = f"{min(hours)[:10]}"
             compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
+        admin = admin_of(cloud, api)
+        with steps.step("sam deploy of templates/tenant.yaml makes a tenant, and changes it") as notes:
+            notes.append(deploy_tenant(cloud, "1.5")["UsagePlanId"])
+            hold_tenant(admin, "1.5")
+            deploy_tenant(cloud, "2")
+            hold_tenant(admin, "2")
+        with steps.step("the tenant makes a metered call, by a key of the admin API"):
+            own = call_as_stacked(api, admin)
+        with steps.step("the tenant goes with its stack"):
+            delete_tenant_stack(cloud, admin, own)
 
 
 def main() -> int:

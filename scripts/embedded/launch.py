@@ -1,6 +1,6 @@
 """Runs ministack until standard input ends: whoever started it is gone then. Runs in .venv-embedded, not in .venv.
 
-Two things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; and a
+Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; and a
 layer is unpacked once instead of at every cold start, since 16 of them begin when the state machine maps.
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 from ministack import app
 from ministack.core import lambda_runtime
 from ministack.services import apigateway_v1, lambda_svc
+from ministack.services.cloudformation import changesets, handlers, stacks
 
 # The line of a traceback that names the exception: the last that follows the indented lines of its frames.
 RAISED = re.compile(r"^[ ].*\n([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
@@ -65,6 +66,25 @@ def keeping_usage_plan_key(authorize: Callable[..., Awaitable[Any]]) -> Callable
     return authorized
 
 
+def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[..., dict[str, bool]]:
+    """CloudFormation joins a list within a condition; ministack compares the unjoined words with what is asked for."""
+
+    def joined(part: Any, given: dict[str, Any]) -> Any:
+        if isinstance(part, dict) and "Fn::Join" in part:
+            separator, items = part["Fn::Join"]
+            if isinstance(items, dict):  # a Ref to a list of a parameter, which is one text here
+                items = [item.strip() for item in str(given[items["Ref"]]["Value"]).split(",")]
+            return separator.join(joined(item, given) for item in items)
+        if isinstance(part, dict):
+            return {name: joined(inner, given) for name, inner in part.items()}
+        return [joined(inner, given) for inner in part] if isinstance(part, list) else part
+
+    def evaluated(template: dict[str, Any], given: dict[str, Any]) -> dict[str, bool]:
+        return evaluate({**template, "Conditions": joined(template.get("Conditions", {}), given)}, given)
+
+    return evaluated
+
+
 class UnpackedOnce(zipfile.ZipFile):
     """A zip file whose content is kept, and linked to from every place that it is unpacked to."""
 
@@ -101,5 +121,7 @@ if __name__ == "__main__":
     lambda_svc._execute_function_warm = naming_errors(lambda_svc._execute_function_warm)
     apigateway_v1._invoke_authorizer_lambda = keeping_usage_plan_key(apigateway_v1._invoke_authorizer_lambda)
     apigateway_v1._api_key_from_request = lambda _headers: usage_plan_key.get()
+    for module in (changesets, handlers, stacks):
+        module._evaluate_conditions = joining_in_conditions(module._evaluate_conditions)
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})
     sys.exit(app.main())

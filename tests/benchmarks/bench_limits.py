@@ -16,6 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.benchmarks.items import weight
+
 ROOT = Path(__file__).parents[2]
 CALLS = 60
 KINDS: dict[str, dict[str, Any]] = {
@@ -38,15 +40,11 @@ def module(name: str) -> Any:
     return loaded
 
 
-def size(item: Any) -> int:
-    return len(json.dumps(item, separators=(",", ":")))
-
-
 def units(operation: str, request: dict[str, Any], indexes: int) -> float:
     """Write or read units of one request: the item's KB, and an entry of each index that it changes."""
     if operation in ("GetItem", "Query"):
         return 1.0 if request.get("ConsistentRead") else 0.5
-    kilobytes = -(-size(request.get("Item") or request.get("ExpressionAttributeValues")) // 1024)
+    kilobytes = -(-weight({"M": request.get("Item") or request["ExpressionAttributeValues"]}) // 1024)
     return float(kilobytes * (1 + indexes))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.aws.decoys import METRIC
+from gateway.telemetry import UNPRICED_USAGE
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -115,6 +117,15 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
     assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
     for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
         assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+
+
+def test_an_alarm_watches_a_metric_that_the_code_counts_and_tells_the_topic() -> None:
+    alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
+    assert {alarm["MetricName"] for alarm in alarms.values()} == {METRIC, UNPRICED_USAGE}
+    for alarm in alarms.values():
+        common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+        assert alarm["Namespace"] == common["POWERTOOLS_METRICS_NAMESPACE"]
+        assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
 def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:

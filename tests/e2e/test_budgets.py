@@ -1,11 +1,18 @@
-"""200 parallel calls against a budget that pays for 20 of them, through the whole gateway."""
+"""200 parallel calls against a budget that pays for 20 of them, through the whole gateway, whatever dies or repeats."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,13 +22,17 @@ import pytest
 import requests
 
 from gateway.aws.account_table import AccountTable
+from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Account, AccountId, month_of
+from gateway.pricing import price_book
 from gateway.tenants import Budget, Key, Tenant, digest_of, new_key
-from gateway.usage import KeyId, TenantId
+from gateway.usage import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
+from scripts.costs import AFTER_ALL_LEASES
 from scripts.dev.stack import LocalStack
 
 from .test_every_cent import aggregated, charged, served
+from .test_slow_and_crashed import workers
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 CALL: dict[str, Any] = {"inputs": "[[delay=0.05]] [[tokens_out=400]] hello", "parameters": {"max_tokens": 400}}
@@ -81,6 +92,88 @@ def test_200_at_once_spend_no_more_than_the_budget(stack: LocalStack) -> None:
     assert len(mine) == statuses[200]
     rows = [row for row in aggregated(stack) if row["tenant_id"] == "racing"]
     assert sum(row["cost"] for row in rows) == account.spent
+
+
+# A tenant's program: calls at once, each repeated on 429 and 5xx as SDKs do; prints the status that each ends with.
+PROGRAM = """
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+url, key, calls, repeats, body = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), json.loads(sys.argv[5])
+policy = Retry(repeats, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.2,
+               backoff_jitter=0.2, raise_on_status=False)
+session = requests.Session()
+session.mount("http://", HTTPAdapter(pool_maxsize=calls, max_retries=policy))
+
+def call(_):
+    return session.post(url, headers={"x-api-key": key}, json=body, timeout=60).status_code
+
+with ThreadPoolExecutor(calls) as pool:
+    print(json.dumps(list(pool.map(call, range(calls)))))
+"""
+
+
+def programs(stack: LocalStack, key: str, number: int, calls: int, repeats: int) -> list[subprocess.Popen[str]]:
+    body = json.dumps(CALL | {"inputs": "[[delay=0.3]] [[tokens_out=400]] hello"})
+    command = [sys.executable, "-c", PROGRAM, f"{stack.url}/invoke_model?model_id={HAIKU}", key]
+    return [
+        subprocess.Popen([*command, str(calls), str(repeats), body], stdout=subprocess.PIPE, text=True)
+        for _ in range(number)
+    ]
+
+
+def killing(stack: LocalStack, tenant: Tenant, over: threading.Event) -> int:
+    """SIGKILL workers while a tenant's calls are held for, three at a time, any of them; returns how many."""
+    dice, killed = random.Random(20261124), 0
+    while killed < 15 and not over.wait(0.1):
+        running = workers(stack, "InvokeModelFunction") if account_of(stack, tenant).holds else []
+        for worker in dice.sample(running, min(3, len(running) // 2)):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+                killed += 1
+    return killed
+
+
+def rows_of(stack: LocalStack, tenant: Tenant) -> list[UsageRecord]:
+    ledger = DynamoLedger(stack.info["tables"]["UsageTable"])
+    ledger._dynamodb = stack.client("dynamodb")
+    now = datetime.now(UTC)
+    return [
+        record
+        for row in ledger.of_tenant(tenant.tenant_id, now - timedelta(hours=1), now)
+        if (record := ledger.get(row.request_id, row.attempt, row.started_at))
+    ]
+
+
+@pytest.mark.parametrize(("number", "repeats"), [(1, 0), (1, 2), (2, 1)], ids=["once", "repeating", "two programs"])
+def test_workers_that_die_between_hold_and_booking_spend_no_more_than_the_budget(
+    stack: LocalStack, number: int, repeats: int
+) -> None:
+    cost = price_book().charge(HAIKU, "us-east-1", TokenUsage(output_tokens=400), datetime.now(UTC))
+    assert cost
+    limit = cost.cost * 20
+    key, tenant = tenant_with(stack, f"crashing-{number}-{repeats}", budget=Budget(limit, hard=True))
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(killing, stack, tenant, over)
+        running = programs(stack, key, number, 200 // number, repeats)
+        statuses = Counter(status for program in running for status in json.loads(program.communicate(timeout=120)[0]))
+        over.set()
+    assert killed.result() > 3
+    assert statuses.total() == 200
+    assert statuses[429] > 0
+    stack.invoke("SweepOpenRowsFunction", {"asOf": AFTER_ALL_LEASES})
+    account, rows = account_of(stack, tenant), rows_of(stack, tenant)
+    assert account.holds == {}
+    assert account.committed == account.spent <= limit
+    assert {row.outcome for row in rows} <= {Outcome.SUCCEEDED, Outcome.FAILED, Outcome.UNSETTLED}
+    charges = [price_book().charge_record(row) for row in rows]
+    assert account.spent == sum(charge.cost for charge in charges if charge)
+    succeeded = [row.outcome for row in rows].count(Outcome.SUCCEEDED)
+    assert statuses[200] <= succeeded <= 20
 
 
 def test_a_refusal_says_the_limit_what_is_spent_and_when_it_is_new(stack: LocalStack) -> None:

@@ -130,6 +130,7 @@ class Files:
 class MemoryPeriods:
     def __init__(self, watermark: str | None = None, dirty: tuple[str, ...] = ()) -> None:
         self.mark, self.marked = watermark, set(dirty)
+        self.lacking: dict[str, str] = {}
 
     def watermark(self) -> str | None:
         return self.mark
@@ -137,11 +138,20 @@ class MemoryPeriods:
     def dirty(self) -> list[str]:
         return sorted(self.marked)
 
+    def unpriced(self, book_version: str) -> list[str]:
+        return sorted(hour for hour, version in self.lacking.items() if version != book_version)
+
     def mark_dirty(self, hour: str) -> None:
+        self.mark_clean(hour)
         self.marked.add(hour)
+
+    def mark_unpriced(self, hour: str, book_version: str) -> None:
+        self.mark_clean(hour)
+        self.lacking[hour] = book_version
 
     def mark_clean(self, hour: str) -> None:
         self.marked.discard(hour)
+        self.lacking.pop(hour, None)
 
     def advance(self, watermark: str) -> None:
         self.mark = max(self.mark or "", watermark)
@@ -152,7 +162,7 @@ class House:
 
     def __init__(self) -> None:
         self.ledger, self.files, self.periods = InMemoryLedger(), Files(), MemoryPeriods()
-        self.lake = ParquetLake(self.files)
+        self.lake, self.book = ParquetLake(self.files), BOOK
 
     def add(self, *records: UsageRecord) -> None:
         for record in records:
@@ -161,19 +171,21 @@ class House:
     def run(
         self, scheduled: datetime, step: Callable[[], None] = lambda: None, **wanted: Any
     ) -> tuple[Plan, list[str]]:
-        planned = plan(self.periods, scheduled, **wanted)
+        planned = plan(self.periods, scheduled, book_version=self.book.version, **wanted)
         for partition in planned.partitions():
             step()
-            price_usage(partition, self.ledger, self.lake, BOOK)
+            price_usage(partition, self.ledger, self.lake, self.book)
         for day in planned.days():
             step()
             close_day(day, self.lake)
-        open_hours = []
+        open_hours, unpriced = [], dict[str, str]()
         for day, hours in planned.days().items():
             step()
-            open_hours += verify_day(day, hours, planned.closed_until, self.ledger, self.lake, BOOK)
+            verified = verify_day(day, hours, planned.closed_until, self.ledger, self.lake, self.book)
+            open_hours += verified.open_hours
+            unpriced |= dict.fromkeys(verified.unpriced_hours, self.book.version)
         step()
-        commit(planned, open_hours, self.periods)
+        commit(planned, open_hours, self.periods, unpriced)
         return planned, open_hours
 
     def costs(self) -> list[dict[str, Any]]:
@@ -250,6 +262,41 @@ def test_a_backfill_of_what_cannot_be_read_is_refused(hour: str) -> None:
 def test_a_backfill_that_is_too_long_is_refused() -> None:
     with pytest.raises(PeriodRefused, match="169"):
         plan(MemoryPeriods(), at(10.2), hours=hours_between(at(-168), at(0)))
+
+
+def test_usage_without_a_price_is_priced_when_a_book_has_one(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=10), settled(row("parked", model=UNHEARD_OF), input_tokens=1000))
+    house.run(at(1.2))
+    assert house.usage()["parked"]["price_status"] == "unpriced"
+    assert house.run(at(2.2))[0].hours == ("2026-11-24T01",)  # the same book knows no more
+    house.book = PriceBook([*BOOK.prices(), price(SONNET, "images", "1")])  # a newer one, and not for this model
+    assert house.run(at(3.2))[0].hours == ("2026-11-24T00", "2026-11-24T02")
+    assert house.usage()["parked"]["cost"] is None
+    house.book = PriceBook([*house.book.prices(), price(UNHEARD_OF, "input_tokens", "2")])
+    assert house.run(at(4.2))[0].hours == ("2026-11-24T00", "2026-11-24T03")
+    assert (house.usage()["parked"]["price_status"], house.usage()["parked"]["cost"]) == ("priced", Decimal("0.002"))
+    assert sum(line["cost"] for line in house.costs()) == Decimal("0.00203")
+    assert house.periods.lacking == {}
+    house.book = BOOK
+    assert house.run(at(5.2))[0].hours == ("2026-11-24T04",)
+
+
+def test_an_hour_that_is_open_and_unpriced_is_done_again_for_both(house: House) -> None:
+    house.add(row("late"), settled(row("parked", model=UNHEARD_OF), input_tokens=1000))
+    house.run(at(1.2))
+    assert (house.periods.marked, house.periods.lacking) == ({"2026-11-24T00"}, {})
+    house.ledger.settle(settled(row("late"), input_tokens=1))
+    house.run(at(2.2))
+    assert (house.periods.marked, house.periods.lacking) == (set(), {"2026-11-24T00": BOOK.version})
+
+
+def test_what_was_unpriced_waits_for_what_is_new_and_goes_with_its_rows() -> None:
+    periods = MemoryPeriods("2026-11-23T09")
+    periods.lacking = dict.fromkeys(hours_between(at(-400), at(-60)), "old") | {"2025-10-01T00": "old"}
+    hours = plan(periods, at(10.2), book_version="new").hours
+    assert len(hours) == MAX_HOURS
+    assert hours[-24:] == tuple(hours_between(at(-14), at(9)))
+    assert hours[0] == hour_of(at(-400))
 
 
 def test_the_watermark_never_jumps_over_an_hour(house: House) -> None:
@@ -513,7 +560,7 @@ def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
     kept = dict(house.files.content)
 
     def verify() -> list[str]:
-        return verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+        return verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK).open_hours
 
     assert verify() == ["2026-11-24T00"]
     for key in house.files.list("usage/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
 from gateway.budgets import (
+    TELLING,
     AccountId,
     Accounts,
     Booked,
@@ -28,12 +32,14 @@ from gateway.budgets import (
     month_of,
     next_month,
     sweep_holds,
+    sweep_thresholds,
+    tell,
 )
 from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, invoke
 from gateway.ledger import InMemoryLedger, sweep
-from gateway.metering import Meter, charge_for, quote
+from gateway.metering import Meter, Parked, charge_for, quote
 from gateway.pricing import PriceBook, read_prices
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
 from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
@@ -165,9 +171,89 @@ def test_200_at_once_take_no_more_than_there_is(aws: None) -> None:
 def test_a_threshold_is_passed_by_one_charge(spent: str, charge: str, passed: list[int]) -> None:
     tenant = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(100)))
     booked = Booked(Decimal(spent), Decimal(spent), Decimal(charge))
-    found = list(crossings(tenant, hold(), booked))
+    found = list(crossings(tenant, hold(), booked, InMemoryAccounts()))
     assert [crossing.threshold for crossing in found] == passed
     assert all(crossing.limit == 100 and crossing.cost_centre == "" for crossing in found)
+
+
+SHARDED = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(100)), budget_shards=4)
+
+
+def spend(accounts: Accounts, tenant: Tenant, usd: str, shard: int, told: list[Crossing]) -> None:
+    """One call of so much, booked on a shard by a process that tells."""
+    number = len(told) + int(accounts.account(replace(ACME, shard=shard)).spent * 10**6)
+    held = replace(hold(f"r{shard}-{number}", usd), account=replace(ACME, shard=shard))
+    accounts.hold(held, Limits())
+    booked = accounts.book(held, Decimal(usd))
+    assert booked
+    for crossing in crossings(tenant, held, booked, accounts):
+        tell(accounts, ACME, crossing.mark, crossing, told.append, NOW)
+
+
+def test_a_budget_in_shards_tells_each_threshold_once_when_all_of_them_pass_it(accounts: Accounts) -> None:
+    told: list[Crossing] = []
+    for shard in range(4):
+        spend(accounts, SHARDED, "12", shard, told)
+    assert told == []  # 48 of 100
+    spend(accounts, SHARDED, "3", 0, told)
+    assert [(crossing.threshold, crossing.spent) for crossing in told] == [(50, Decimal(51))]
+    for shard in (0, 1, 2, 3):
+        spend(accounts, SHARDED, "13", shard, told)
+    assert [crossing.threshold for crossing in told] == [50, 80, 100]
+
+
+def test_one_shard_that_spends_all_alone_is_told_as_well(accounts: Accounts) -> None:
+    told: list[Crossing] = []
+    for _ in range(11):
+        spend(accounts, SHARDED, "5", 2, told)
+    assert [(crossing.threshold, crossing.spent) for crossing in told] == [(50, Decimal(50))]
+
+
+def test_a_threshold_that_a_crash_kept_back_is_told_by_the_sweep_once(accounts: Accounts) -> None:
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(2)))
+    tenant = replace(tenant, cost_centre_budgets={"research": Budget(Decimal(1), thresholds=(90,))})
+    accounts.hold(hold(), Limits())
+    assert accounts.book(hold(), Decimal("1.1"))  # and dies
+    told: list[Crossing] = []
+
+    def swept(at: datetime) -> int:
+        return sweep_thresholds(accounts, {TenantId("acme"): tenant}.get, told.append, at)
+
+    assert swept(NOW) == 2
+    assert [(c.cost_centre, c.threshold, c.month) for c in told] == [("", 50, "2026-11"), ("research", 90, "2026-11")]
+    assert swept(NOW) == swept(NOW + timedelta(hours=1)) == 0
+
+
+def test_who_dies_while_it_tells_is_followed_by_the_sweep(accounts: Accounts) -> None:
+    def dies(_: Any) -> None:
+        raise Crash
+
+    with suppress(Crash):
+        tell(accounts, ACME, "passed 50 ", "it", dies, NOW)
+    told: list[Any] = []
+    assert not tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + timedelta(seconds=1))
+    assert tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + TELLING)
+    assert not tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + 2 * TELLING)
+    assert told == ["it"]
+
+
+def test_last_months_spending_is_measured_by_last_months_budget(accounts: Accounts) -> None:
+    accounts.hold(hold(), Limits())
+    assert accounts.book(hold(), Decimal(1))
+    lowered = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal("0.5")))
+    told: list[Crossing] = []
+    assert sweep_thresholds(accounts, lambda _: lowered, told.append, datetime(2026, 12, 2, 1, tzinfo=UTC)) == 0
+    assert sweep_thresholds(accounts, lambda _: lowered, told.append, datetime(2026, 12, 1, 1, tzinfo=UTC)) == 3
+
+
+def test_a_hold_in_the_table_is_small_and_says_all_that_the_sweep_needs(aws: None) -> None:
+    accounts = AccountTable("budgets")
+    held = replace(hold("7d3f4a9e-2f9b-4d0c-8a64-6b8f4f6f4b7e", "12.345678901234"), tokens=123_456)
+    accounts.hold(held, Limits())
+    item = accounts._dynamodb.get_item(TableName="budgets", Key={"pk": {"S": "acme#2026-11#00"}})["Item"]
+    ((name, packed),) = item["holds"]["M"].items()
+    assert len(name) + len(packed["B"]) < 80
+    assert accounts.account(ACME).holds == {held.name: held}
 
 
 def test_budgets_are_new_each_month() -> None:
@@ -239,7 +325,7 @@ class Crashing:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self.real, name)
-        if name not in ("hold", "book", "reserve", "settle"):
+        if name not in ("hold", "book", "reserve", "settle", "begin_telling"):
             return real
 
         def write(*given: Any) -> Any:
@@ -263,7 +349,7 @@ steps = st.tuples(st.integers(1, 4000), st.sampled_from(["0", "37", "100", "refu
 def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
     plan: list[tuple[int, str, list[str]]], limit: Decimal
 ) -> None:
-    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Crossing]()
+    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Any]()
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(limit, hard=True))
     for number, (tokens, what, doom) in enumerate(plan):
         fate = iter(doom)
@@ -274,12 +360,15 @@ def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
     later = NOW + timedelta(hours=1)
     sweep(ledger, later)
     sweep_holds(accounts, ledger, lambda held, row: charge_for(BOOK, held, row), later)
+    sweep_thresholds(accounts, lambda _: tenant, warned.append, later)
     account = accounts.account(ACME)
     charges = [BOOK.charge_record(row) for row in ledger.rows.values()]
     assert account.holds == {}
     assert account.committed == account.spent == sum(charge.cost for charge in charges if charge)
     assert account.spent <= limit
-    assert len({crossing.threshold for crossing in warned}) == len(warned)
+    assert sorted(crossing.threshold for crossing in warned) == [
+        percent for percent in (50, 80, 100) if limit * percent <= account.spent * 100 and account.spent
+    ]
 
 
 def test_a_call_that_does_not_fit_is_neither_made_nor_written() -> None:
@@ -301,6 +390,45 @@ def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced, ou
     meter = Meter(InMemoryLedger(), accounts, lambda: book, lambda _: None)
     assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
     assert accounts.account(ACME).spent == Decimal(spent)
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_parked_usage_is_told_once_a_day_and_model_and_counted_each_time(
+    accounts: Accounts, limited: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), unpriced=Unpriced.PARK)
+    tenant = replace(tenant, budget=Budget(Decimal(10))) if limited else tenant
+    book = PriceBook(price for price in BOOK.prices() if price.model_id == "dear")
+    told: list[Any] = []
+    meter = Meter(InMemoryLedger(), accounts, lambda: book, told.append)
+    for number in range(3):
+        assert made_by(tenant, meter, Scripted(iter(["100"])), number, 1000) == "ok"
+    assert told == [Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1"))]
+    assert capsys.readouterr().out.count('"UnpricedUsage":[1.0]') == 3
+
+
+def test_a_call_that_used_nothing_is_not_unpriced(capsys: pytest.CaptureFixture[str]) -> None:
+    told: list[Any] = []
+    meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: PriceBook([]), told.append)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), unpriced=Unpriced.PARK)
+    for number, fate in enumerate(("refuse", "lost")):
+        made_by(tenant, meter, Scripted(iter([fate])), number, 1000)
+    assert (told, "UnpricedUsage" in capsys.readouterr().out) == ([], False)
+
+
+def test_what_is_told_is_an_event_on_the_default_bus(aws: None) -> None:
+    events, queues = boto3.client("events"), boto3.client("sqs")
+    queue = queues.create_queue(QueueName="told")["QueueUrl"]
+    events.put_rule(Name="all", EventPattern=json.dumps({"source": ["model-gateway"]}))
+    events.put_targets(Rule="all", Targets=[{"Id": "told", "Arn": "arn:aws:sqs:us-east-1:123456789012:told"}])
+    warn(Crossing(TenantId("acme"), "", "2026-11", 80, Decimal(10), Decimal("8.5")))
+    warn(Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1")))
+    found = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    told = {body["detail-type"]: body["detail"] for body in (json.loads(message["Body"]) for message in found)}
+    assert told["Budget threshold passed"]["threshold_percent"] == 80
+    assert told["Budget threshold passed"]["spent_usd"] == "8.5"
+    assert told["Unpriced usage parked"]["model_id"] == "m"
+    assert told["Unpriced usage parked"]["kept_usd"] == "0.1"
 
 
 def test_a_tenant_without_limits_costs_no_account() -> None:

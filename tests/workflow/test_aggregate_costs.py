@@ -31,7 +31,13 @@ def test_rows_become_costs(workflow: Workflow) -> None:
     workflow.keep(row("d", 1.2, model="maker.unheard-of"), input_tokens=10)
     workflow.keep(row("e", 1.3), Outcome.INTERRUPTED, source=UNKNOWN)
     out = workflow.run(2.2)
-    assert out == {"hours": 2, "days": ["2026-11-24"], "openHours": [], "watermark": "2026-11-24T01"}
+    assert out == {
+        "hours": 2,
+        "days": ["2026-11-24"],
+        "openHours": [],
+        "unpricedHours": ["2026-11-24T01"],
+        "watermark": "2026-11-24T01",
+    }
     assert all(
         re.fullmatch(r"usage/dt=2026-11-24/hour=0[01]/part-0[0-7].parquet", key) for key in workflow.files("usage/")
     )
@@ -69,6 +75,7 @@ def test_a_late_row_makes_its_hour_dirty_and_is_written_in_the_next_run(workflow
         "hours": 2,
         "days": ["2026-11-24"],
         "openHours": [],
+        "unpricedHours": [],
         "watermark": "",
     }
     assert workflow.periods.dirty() == []
@@ -84,6 +91,22 @@ def test_a_row_that_nobody_settles_is_swept_and_shown(workflow: Workflow) -> Non
     (found,) = workflow.read("usage/")
     assert (found["outcome"], found["price_status"], found["cost"]) == ("unsettled", "unsettled", None)
     assert found["settled_at"].year < 2099
+
+
+def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.keep(row("b", 1.5, model="maker.unheard-of"), input_tokens=10)
+    assert workflow.run(2.2)["unpricedHours"] == ["2026-11-24T01"]
+    assert '"UnpricedUsage":[1.0]' in capsys.readouterr().out
+    assert workflow.run(2.3)["hours"] == 0  # the same book
+    for hour in ("2026-11-24T00", "2026-11-24T01"):
+        workflow.periods.mark_unpriced(hour, "an older book")
+    out = workflow.run(2.3)
+    assert (out["hours"], out["unpricedHours"], workflow.periods.dirty()) == (2, ["2026-11-24T01"], [])
+    assert workflow.periods.unpriced("an older book") == ["2026-11-24T01"]
+    assert workflow.periods.unpriced(price_book().version) == []
 
 
 def test_the_hour_that_runs_is_shown_and_not_closed(workflow: Workflow) -> None:
@@ -107,7 +130,13 @@ def test_hours_can_be_done_again_by_hand(workflow: Workflow) -> None:
 
 
 def test_a_run_with_nothing_to_do_succeeds(workflow: Workflow) -> None:
-    assert workflow.run(0.2) == {"hours": 0, "days": [], "openHours": [], "watermark": "2026-11-23T23"}
+    assert workflow.run(0.2) == {
+        "hours": 0,
+        "days": [],
+        "openHours": [],
+        "unpricedHours": [],
+        "watermark": "2026-11-23T23",
+    }
 
 
 def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> None:

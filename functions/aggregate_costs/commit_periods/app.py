@@ -1,4 +1,4 @@
-"""CommitPeriods: note which hours are done, and which hold open rows and must be done again."""
+"""CommitPeriods: note which hours are done, and which again: while rows are open, or when a book has new prices."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import Any
 from gateway.aggregation import Plan, commit
 from gateway.aws.periods import DynamoPeriods
 from gateway.settings import settings
+from gateway.telemetry import UNPRICED_USAGE, count
 
-periods = DynamoPeriods(settings().usage_table)
+periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     done = Plan(**event["plan"])
     open_hours = [hour for verified in event["verified"] for hour in verified["openHours"]]
-    watermark = commit(done, open_hours, periods)
-    return {"hours": len(done.hours), "days": list(done.days()), "openHours": open_hours, "watermark": watermark}
+    unpriced = {hour: verified["bookVersion"] for verified in event["verified"] for hour in verified["unpricedHours"]}
+    watermark = commit(done, open_hours, periods, unpriced)
+    if unpriced:
+        count(UNPRICED_USAGE)
+    return {
+        "hours": len(done.hours),
+        "days": list(done.days()),
+        "openHours": open_hours,
+        "unpricedHours": list(unpriced),
+        "watermark": watermark,
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.aggregation import plan
 from gateway.aws.periods import DynamoPeriods
+from gateway.pricing import price_book
 from gateway.settings import settings
 
 periods = DynamoPeriods(settings().usage_table)
@@ -20,6 +21,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         include_current_hour=event.get("includeCurrentHour", False),
         hours=event.get("hours", ()),
         retention=timedelta(days=settings().usage_retention_days),
+        book_version=price_book().version,
     )
     return {
         "plan": asdict(planned),

@@ -1,4 +1,5 @@
-"""SweepOpenRows: settle the rows that nobody came back for, as `unsettled`, and free what was held for them.
+"""SweepOpenRows: settle the rows that nobody came back for, as `unsettled`, free what was held for them, and tell
+which thresholds of budgets were passed by somebody who could not tell it any more.
 
 It opens every run of the costs, and runs on its own every five minutes. The leases are those of the real clock: the
 input may name another moment, `asOf`, where it is known that no caller lives (a local stack that was just started).
@@ -11,8 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.budgets import Hold, sweep_holds
+from gateway.aws.tenant_table import TenantTable
+from gateway.budgets import Hold, sweep_holds, sweep_thresholds
 from gateway.ledger import sweep
 from gateway.metering import charge_for
 from gateway.pricing import price_book
@@ -21,13 +24,15 @@ from gateway.usage import UsageRecord
 
 ledger = DynamoLedger(settings().usage_table)
 accounts = AccountTable(settings().budgets_table)
+tenants = TenantTable(settings().tenants_table)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     now = datetime.now(UTC)
     leases_ended_by = datetime.fromisoformat(event["asOf"]) if event.get("asOf") else now
     swept = sweep(ledger, now, leases_ended_by)
-    return {"swept": swept, "released": sweep_holds(accounts, ledger, charged, now, leases_ended_by)}
+    released = sweep_holds(accounts, ledger, charged, now, leases_ended_by)
+    return {"swept": swept, "released": released, "told": sweep_thresholds(accounts, tenants.tenant, warn, now)}
 
 
 def charged(hold: Hold, record: UsageRecord) -> Decimal:

@@ -14,6 +14,11 @@ ledger = DynamoLedger(settings().usage_table)
 lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, list[str]]:
-    still_open = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, price_book())
-    return {"openHours": still_open}
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    book = price_book()
+    verified = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, book)
+    return {
+        "openHours": verified.open_hours,
+        "unpricedHours": verified.unpriced_hours,
+        "bookVersion": book.version,
+    }

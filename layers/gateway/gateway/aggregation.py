@@ -1,6 +1,7 @@
 """From the ledger to the costs that finance reads: what to price, how, and the proof that nothing was lost on the way.
 
-    plan          which hours a run covers: new complete ones, those that held open rows, what is asked for
+    plan          which hours a run covers: new complete ones, those that held open rows, those with rows that the book
+                  had no price for and a newer one may have, what is asked for
     price_usage   one hour and shard of the ledger -> one usage file, each row with its price
     close_day     the usage files of a day -> its costs by tenant, cost centre and model
     verify_day    ledger == usage == costs, in counts, tokens and money, priced a second way
@@ -63,7 +64,12 @@ class Periods(Protocol):
     def dirty(self) -> list[str]:
         """Hours that held open rows when they were done last."""
 
+    def unpriced(self, book_version: str) -> list[str]:
+        """Hours that held rows without a price when they were done last, by another book than this."""
+
     def mark_dirty(self, hour: str) -> None: ...
+
+    def mark_unpriced(self, hour: str, book_version: str) -> None: ...
 
     def mark_clean(self, hour: str) -> None: ...
 
@@ -118,8 +124,11 @@ def plan(
     include_current_hour: bool = False,
     hours: Sequence[str] = (),
     retention: timedelta = timedelta(days=400),
+    book_version: str = "",
 ) -> Plan:
     """The hours of a run that was scheduled for a moment; the clock plays no part, so a run can be done again.
+
+    Hours with rows that had no price come again with another book: after all others, where a run is full.
 
     `hours` asks for just these (a backfill). Raises PeriodRefused for hours that have not begun, whose rows the ledger
     may have dropped by now (their files are all that is left of them), or that are too many for one run.
@@ -135,27 +144,37 @@ def plan(
     new = hours_between(start_of(after) + HOUR, start_of(closed))
     # Oldest first: what is over the limit is the newest, and the next run goes on from there.
     due = sorted({*new, *periods.dirty()} - set(current))[: MAX_HOURS - len(current)]
+    again = [
+        hour for hour in periods.unpriced(book_version) if hour not in due and not _gone(hour, scheduled, retention)
+    ]
+    due = sorted([*due, *again[: MAX_HOURS - len(current) - len(due)]])
     return Plan((*due, *current), closed, after)
+
+
+def _gone(hour: str, scheduled: datetime, retention: timedelta) -> bool:
+    """May the ledger have dropped rows of an hour? A day to spare: an hour must not lose rows while it is read."""
+    return start_of(hour) + retention < scheduled + timedelta(days=1)
 
 
 def _refuse_odd(hours: Sequence[str], scheduled: datetime, retention: timedelta) -> None:
     if len(hours) > MAX_HOURS:
         raise PeriodRefused(f"{len(hours)} hours are too many for one run: ask for at most {MAX_HOURS}")
     for hour in hours:
-        start = start_of(hour)
-        if start > scheduled:
+        if start_of(hour) > scheduled:
             raise PeriodRefused(f"{hour} has not begun at {scheduled.isoformat()}")
-        # A day to spare: an hour must not lose rows while it is read.
-        if start + retention < scheduled + timedelta(days=1):
+        if _gone(hour, scheduled, retention):
             raise PeriodRefused(
                 f"{hour} is older than the ledger keeps its rows; its files in the lake stay as they are"
             )
 
 
-def commit(done: Plan, open_hours: Iterable[str], periods: Periods) -> str:
+def commit(
+    done: Plan, open_hours: Iterable[str], periods: Periods, unpriced_hours: Mapping[str, str] | None = None
+) -> str:
     """Note what is done, and return the watermark. Only called where every step of the run came to its end.
 
-    An hour with open rows is dirty: it is done again until they are settled. An hour that is not complete is not noted
+    An hour with open rows is dirty: it is done again until they are settled. An hour with rows that have no price is
+    done again with another book than the one whose version is given. An hour that is not complete is not noted
     at all, since the watermark has not passed it.
     """
     still_open = set(open_hours)
@@ -163,6 +182,8 @@ def commit(done: Plan, open_hours: Iterable[str], periods: Periods) -> str:
     for hour in sorted(complete):
         if hour in still_open:
             periods.mark_dirty(hour)
+        elif unpriced_hours and hour in unpriced_hours:
+            periods.mark_unpriced(hour, unpriced_hours[hour])
         else:
             periods.mark_clean(hour)
     watermark = done.after
@@ -350,21 +371,32 @@ def _summed(lines: Iterable[CostLine]) -> dict[Group, CostLine]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- proof
+class Verified(NamedTuple):
+    """Which of the hours that were proven still hold open rows, and which hold rows that the book has no price for."""
+
+    open_hours: list[str]
+    unpriced_hours: list[str]
+
+
 def verify_day(
     day: str, hours: Sequence[str], closed_until: str, ledger: Ledger, lake: Lake, book: PriceBook
-) -> list[str]:
+) -> Verified:
     """Prove that the ledger, the usage files of these hours and the costs of the day say the same.
 
-    Returns the hours that still hold open rows. Raises CostsDoNotMatch.
+    Raises CostsDoNotMatch.
     """
-    still_open = [hour for hour in hours if _verify_hour(hour, hour <= closed_until, ledger, lake, book)]
+    verified = Verified([], [])
+    for hour in hours:
+        is_open, is_unpriced = _verify_hour(hour, hour <= closed_until, ledger, lake, book)
+        verified.open_hours.extend([hour] * is_open)
+        verified.unpriced_hours.extend([hour] * is_unpriced)
     usage, costs = _summed(lake.usage_of_day(day)), _summed(lake.costs_of_day(day))
     _compare(day, "usage", usage, "costs", costs)
-    return still_open
+    return verified
 
 
-def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: PriceBook) -> bool:
-    """Compare an hour's ledger with its usage files; returns whether they hold open rows.
+def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: PriceBook) -> tuple[bool, bool]:
+    """Compare an hour's ledger with its usage files; returns whether they hold open and whether unpriced rows.
 
     A row that was open when it was written may have settled since: it is compared by its being there alone. And an hour
     that is not over may have got new rows since.
@@ -387,7 +419,7 @@ def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: Pr
     if found_open != len(was_open):
         raise CostsDoNotMatch(hour, [f"usage holds {len(was_open)} open rows, of which the ledger has {found_open}"])
     _compare(hour, "ledger", of_ledger, "usage", _summed(lake.settled_usage_of_hour(hour)))
-    return bool(was_open)
+    return bool(was_open), any(line.unpriced_invocations for line in of_ledger.values())
 
 
 class _Kind(NamedTuple):

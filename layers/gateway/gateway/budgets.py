@@ -3,6 +3,7 @@
     hold      room for the most that the call can cost, taken atomically; refused where it does not fit
     book      the hold becomes the true charge, or nothing; once, however often it is tried
     sweep     a hold whose lease has ended is booked from the ledger, which says what became of the call
+    tell      a threshold that was passed is told once a month; the sweep tells those that a crash kept back
 
 `committed` is what is spent and held together, per tenant and per cost centre, for one month. A hold is taken only
 where `committed + hold <= limit`, so `spent` passes a hard limit by nothing as long as no call costs more than was held
@@ -15,17 +16,21 @@ limit a call may be refused while the other shards have, together, still room fo
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.errors import GatewayError
 from gateway.ledger import Ledger
 from gateway.pricing import ZERO
 from gateway.tenants import Budget, Tenant
 from gateway.usage import RequestId, TenantId, UsageRecord
+
+# Whoever begins to tell something has this long: after it another one may, since the first has died.
+TELLING = timedelta(minutes=2)
 
 
 def month_of(at: datetime) -> str:
@@ -165,8 +170,13 @@ class Accounts(Protocol):
 
     def account(self, account: AccountId) -> Account: ...
 
-    def expired(self, now: datetime, leases_ended_by: datetime) -> Iterator[Hold]:
-        """Holds whose lease has ended by then, of this month and the one before."""
+    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
+        """Every shard of this month and the one before."""
+
+    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+        """May this caller tell a mark of a tenant's month? Nobody else may for TELLING, and after `told` nobody."""
+
+    def told(self, account: AccountId, mark: str) -> None: ...
 
 
 class InMemoryAccounts:
@@ -174,6 +184,7 @@ class InMemoryAccounts:
 
     def __init__(self) -> None:
         self.accounts: dict[AccountId, Account] = {}
+        self.marks: dict[tuple[TenantId, str, str], datetime] = {}
 
     def account(self, account: AccountId) -> Account:
         return self.accounts.get(account, Account())
@@ -212,14 +223,23 @@ class InMemoryAccounts:
         )
         return Booked(after.spent, spent, charge)
 
-    def expired(self, now: datetime, leases_ended_by: datetime) -> Iterator[Hold]:
-        holds = [hold for account in self.accounts.values() for hold in account.holds.values()]
-        return (hold for hold in holds if hold.lease_until < leases_ended_by)
+    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
+        return iter(list(self.accounts.items()))
+
+    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+        key = (account.tenant_id, account.month, mark)
+        if self.marks.get(key, now) > now:
+            return False
+        self.marks[key] = now + TELLING
+        return True
+
+    def told(self, account: AccountId, mark: str) -> None:
+        self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """A budget's threshold that a charge has passed: percent of a limit in USD."""
+    """A budget's threshold that spending has passed: percent of a limit in USD."""
 
     tenant_id: TenantId
     cost_centre: str  # empty for the tenant's own budget
@@ -228,19 +248,76 @@ class Crossing:
     limit: Decimal
     spent: Decimal
 
+    @property
+    def mark(self) -> str:
+        return f"passed {self.threshold} {self.cost_centre}"
 
-def crossings(tenant: Tenant, hold: Hold, booked: Booked) -> Iterator[Crossing]:
-    """The thresholds that this very charge has passed. Sums only grow, so each is passed by one charge a month."""
-    shards = max(tenant.budget_shards, 1)
-    sums = (
-        ("", tenant.budget, booked.spent),
-        (hold.cost_centre, tenant.cost_centre_budgets.get(hold.cost_centre), booked.centre_spent),
-    )
-    for centre, budget, spent in sums:
+
+def together(shards: Iterable[Account]) -> Account:
+    """The sums of a whole account."""
+    committed, spent = ZERO, ZERO
+    centres_committed, centres_spent = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
+    for shard in shards:
+        committed, spent = committed + shard.committed, spent + shard.spent
+        for sums, parts in ((centres_committed, shard.centres_committed), (centres_spent, shard.centres_spent)):
+            for centre, amount in parts.items():
+                sums[centre] += amount
+    return Account(committed, spent, centres_committed, centres_spent)
+
+
+def whole(tenant: Tenant, month: str, accounts: Accounts) -> Account:
+    shards = range(max(tenant.budget_shards, 1))
+    return together(accounts.account(AccountId(tenant.tenant_id, month, shard)) for shard in shards)
+
+
+def passed(tenant: Tenant, month: str, account: Account) -> Iterator[Crossing]:
+    """The thresholds that a whole account has passed this month, told or not."""
+    budgets = [("", tenant.budget, account.spent)]
+    budgets += [(c, b, account.centres_spent.get(c, ZERO)) for c, b in sorted(tenant.cost_centre_budgets.items())]
+    for centre, budget, spent in budgets:
         for threshold in budget.thresholds if budget else ():
-            mark = budget.monthly_usd / shards * threshold / 100 if budget else ZERO
-            if budget and spent - booked.charge < mark <= spent:
-                yield Crossing(hold.account.tenant_id, centre, hold.account.month, threshold, budget.monthly_usd, spent)
+            if budget and budget.monthly_usd * threshold <= spent * 100:
+                yield Crossing(tenant.tenant_id, centre, month, threshold, budget.monthly_usd, spent)
+
+
+def crossings(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) -> Iterator[Crossing]:
+    """The thresholds that a charge may have passed.
+
+    An account of one item knows by itself. One shard of several adds all of them up, and since that costs reads, only
+    with each hundredth of its part that it has used up.
+    """
+    month, charge = hold.account.month, booked.charge
+    after = Account(spent=booked.spent, centres_spent={hold.cost_centre: booked.centre_spent})
+    before = Account(spent=booked.spent - charge, centres_spent={hold.cost_centre: booked.centre_spent - charge})
+    if tenant.budget_shards <= 1:
+        known = {crossing.mark for crossing in passed(tenant, month, before)}
+        yield from (crossing for crossing in passed(tenant, month, after) if crossing.mark not in known)
+    elif _hundredths(tenant, hold, before) != _hundredths(tenant, hold, after):
+        yield from passed(tenant, month, whole(tenant, month, accounts))
+
+
+def _hundredths(tenant: Tenant, hold: Hold, shard: Account) -> list[int]:
+    centre = hold.cost_centre
+    sums = ((tenant.budget, shard.spent), (tenant.cost_centre_budgets.get(centre), shard.centres_spent[centre]))
+    return [
+        int(spent * 100 * tenant.budget_shards / budget.monthly_usd)
+        for budget, spent in sums
+        if budget and budget.monthly_usd
+    ]
+
+
+def tell(
+    accounts: Accounts, account: AccountId, mark: str, notice: Any, warn: Callable[[Any], None], now: datetime
+) -> bool:
+    """Tell what a mark of a tenant's month stands for, unless it is told: once, where nobody dies in the middle.
+
+    Who dies before the end, or whose `warn` raises, is followed by another after TELLING.
+    """
+    if not accounts.begin_telling(account, mark, now):
+        return False
+    warn(notice)
+    accounts.told(account, mark)
+    return True
 
 
 def sweep_holds(
@@ -248,12 +325,34 @@ def sweep_holds(
 ) -> int:
     """Book the holds that nobody booked, by what the ledger says of their calls: nothing, where there was none."""
     swept = 0
-    for hold in accounts.expired(now, leases_ended_by or now):
+    for hold in (hold for _, account in accounts.all(now) for hold in account.holds.values()):
+        if hold.lease_until >= (leases_ended_by or now):
+            continue
         record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
         if record is not None and record.is_open:
             continue  # the ledger's own sweep comes first
         swept += accounts.book(hold, charge_of(hold, record) if record else ZERO) is not None
     return swept
+
+
+def sweep_thresholds(
+    accounts: Accounts, tenant_of: Callable[[TenantId], Tenant | None], warn: Callable[[Any], None], now: datetime
+) -> int:
+    """Tell the thresholds that were passed and not told: whoever booked has died, or the sweep itself has booked.
+
+    The month before is looked at for one day more: later its tenants' budgets may be other ones.
+    """
+    months = {month_of(now), month_of(now - timedelta(days=1))}
+    shards = defaultdict[AccountId, list[Account]](list)
+    for account_id, account in accounts.all(now):
+        if account.spent and account_id.month in months:
+            shards[replace(account_id, shard=0)].append(account)
+    told = 0
+    for account_id, parts in shards.items():
+        if tenant := tenant_of(account_id.tenant_id):
+            for crossing in passed(tenant, account_id.month, together(parts)):
+                told += tell(accounts, account_id, crossing.mark, crossing, warn, now)
+    return told
 
 
 @dataclass(frozen=True)
@@ -279,18 +378,14 @@ def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetStat
     """The budgets of a tenant as they are now."""
     if tenant.budget is None and not tenant.cost_centre_budgets:
         return []
-    shards = [
-        accounts.account(AccountId(tenant.tenant_id, month_of(now), n)) for n in range(max(tenant.budget_shards, 1))
-    ]
-    spent = sum((shard.spent for shard in shards), ZERO)
+    account = whole(tenant, month_of(now), accounts)
     found = []
     if tenant.budget:
-        committed = sum((shard.committed for shard in shards), ZERO)
-        found.append(BudgetState("", tenant.budget, spent, committed - spent))
+        found.append(BudgetState("", tenant.budget, account.spent, account.committed - account.spent))
     for centre, budget in sorted(tenant.cost_centre_budgets.items()):
-        gone = sum((shard.centres_spent.get(centre, ZERO) for shard in shards), ZERO)
-        taken = sum((shard.centres_committed.get(centre, ZERO) for shard in shards), ZERO)
-        found.append(BudgetState(centre, budget, gone, taken - gone))
+        spent = account.centres_spent.get(centre, ZERO)
+        held = account.centres_committed.get(centre, ZERO) - spent
+        found.append(BudgetState(centre, budget, spent, held))
     return found
 
 

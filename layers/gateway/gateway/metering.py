@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of
+from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of, tell
 from gateway.errors import Forbidden
 from gateway.estimates import dearest, most
 from gateway.ledger import Ledger
 from gateway.pricing import ZERO, PriceBook
+from gateway.telemetry import UNPRICED_USAGE, count
 from gateway.tenants import Tenant, Unpriced
-from gateway.usage import UNKNOWN, TokenUsage, UsageRecord
+from gateway.usage import UNKNOWN, ModelId, TenantId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,37 @@ class Reserved:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """A tenant uses a model that has no price yet; its budget keeps what the call would cost at the dearest one."""
+
+    tenant_id: TenantId
+    model_id: ModelId
+    region: str
+    day: str
+    kept: Decimal
+
+    @property
+    def mark(self) -> str:
+        return f"parked {self.day} {self.region} {self.model_id}"
+
+
+@dataclass(frozen=True)
 class Meter:
     """Reserves and settles: the ledger for every call, the account for those of limited tenants.
 
-    `book` is a function, since only limited tenants need prices here and reading them costs a cold start.
+    `book` is a function, since only limited tenants, and those that may not use everything unpriced, need prices here,
+    and reading them costs a cold start. What is unpriced of all others is found when its hour is closed.
     """
 
     ledger: Ledger
     accounts: Accounts
     book: Callable[[], PriceBook]
-    warn: Callable[[Crossing], None]
+    warn: Callable[[Crossing | Parked], None]
 
     def reserve(self, tenant: Tenant, row: UsageRecord, bound: Bound) -> Reserved:
         """Take the hold, then write the row. Raises GatewayError, with nothing written, where a limit refuses."""
         hold = None
-        if tenant.is_limited or tenant.unpriced is not Unpriced.ALLOW:
+        if _needs_prices(tenant):
             amount = quote(self.book(), tenant, row.model_id, row.region, bound, row.started_at)
             if tenant.is_limited:
                 hold = hold_for(tenant, row, amount or ZERO, bound.usage)
@@ -66,11 +84,34 @@ class Meter:
 
     def book_hold(self, tenant: Tenant, reserved: Reserved, settled: UsageRecord) -> None:
         """Book what a settled row costs. Where this fails, the sweep does it when the lease has ended."""
-        if reserved.hold is None:
-            return
-        booked = self.accounts.book(reserved.hold, charge_for(self.book(), reserved.hold, settled))
-        for crossing in crossings(tenant, reserved.hold, booked) if booked else ():
-            self.warn(crossing)
+        now = settled.settled_at or settled.started_at
+        if reserved.hold:
+            self._book(tenant, reserved.hold, settled, now)
+        if _needs_prices(tenant) and is_unpriced(self.book(), settled):
+            count(UNPRICED_USAGE)
+            if tenant.unpriced is Unpriced.PARK:
+                self._park(settled, now)
+
+    def _book(self, tenant: Tenant, hold: Hold, settled: UsageRecord, now: datetime) -> None:
+        if booked := self.accounts.book(hold, charge_for(self.book(), hold, settled)):
+            with suppress(Exception):  # no call fails for it: the sweep tells what is not told here
+                for crossing in crossings(tenant, hold, booked, self.accounts):
+                    tell(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
+
+    def _park(self, row: UsageRecord, now: datetime) -> None:
+        day, kept = f"{now:%Y-%m-%d}", dearest(self.book(), row.region, row.usage, row.started_at)
+        parked = Parked(row.tenant_id, row.model_id, row.region, day, kept)
+        with suppress(Exception):  # no call fails for it: the next one tells it
+            tell(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
+
+
+def _needs_prices(tenant: Tenant) -> bool:
+    return tenant.is_limited or tenant.unpriced is not Unpriced.ALLOW
+
+
+def is_unpriced(book: PriceBook, row: UsageRecord) -> bool:
+    """Has a settled row used something that the book has no price for?"""
+    return not row.is_open and row.usage.source != UNKNOWN and book.charge_record(row) is None
 
 
 def quote(book: PriceBook, tenant: Tenant, model_id: str, region: str, bound: Bound, at: datetime) -> Decimal | None:
@@ -105,9 +146,8 @@ def charge_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Decimal:
 
     An unpriced row takes what it would cost at the dearest price, where room was held for it.
     """
-    charge = book.charge_record(settled)
-    if charge is not None:
+    if (charge := book.charge_record(settled)) is not None:
         return charge.cost
-    if settled.usage.source == UNKNOWN or settled.is_open or not hold.amount:
+    if not is_unpriced(book, settled) or not hold.amount:
         return ZERO
     return dearest(book, settled.region, settled.usage, settled.started_at)

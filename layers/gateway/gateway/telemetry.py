@@ -7,6 +7,9 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
+# A call was made whose model has no price, or an hour was closed with such calls. template.yaml has an alarm on it.
+UNPRICED_USAGE = "UnpricedUsage"
+
 
 @cache
 def logger() -> Logger:

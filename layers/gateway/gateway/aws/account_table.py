@@ -1,12 +1,15 @@
 """Accounts in DynamoDB: an item per tenant, month and shard, changed by one conditional update at a time.
 
 A hold is an entry of the item's map `holds`, so taking room and booking a charge are each one atomic write that cannot
-happen twice, and `size(holds)` counts the calls that run. The item stays small: an entry lives as long as its call.
-Money is kept in whole 10^-12 USD, the smallest part that a price has.
+happen twice, and `size(holds)` counts the calls that run. An entry lives as long as its call, and every write pays for
+the whole item: so it is packed into some 30 bytes beside its name. Money is kept in whole 10^-12 USD, the smallest part
+that a price has. What a tenant was told in a month stands in an item of its own.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
@@ -16,13 +19,16 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional, instant, moment
-from gateway.budgets import Account, AccountId, Booked, Hold, Limits, minute_of, month_of
+from gateway.aws.dynamodb import attributes, conditional
+from gateway.budgets import TELLING, Account, AccountId, Booked, Hold, Limits, minute_of, month_of
 from gateway.errors import GatewayError
 from gateway.pricing import SCALE, ZERO
 from gateway.usage import RequestId, TenantId
 
 KEPT = timedelta(days=400)
+# Of a hold: amount, tokens, start and end of the lease in seconds; its cost centre follows.
+_HOLD = struct.Struct(">QIII")
+_NEVER = 253_402_300_799  # the last second of 9999
 _plain = TypeDeserializer().deserialize
 
 
@@ -82,7 +88,7 @@ class AccountTable:
             ":amount": _whole(hold.amount),
             ":tokens": hold.tokens,
             ":minute": minute_of(hold.started_at),
-            ":hold": _hold_to_map(hold),
+            ":hold": _packed(hold),
         }
         conditions = ["attribute_exists(holds)", "attribute_not_exists(holds.#hold)", "current_minute = :minute"]
         if limits.usd is not None:
@@ -170,49 +176,76 @@ class AccountTable:
         after = _account(hold.account, updated["Attributes"])
         return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), charge)
 
-    def expired(self, now: datetime, leases_ended_by: datetime) -> Iterator[Hold]:
+    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
         months = {month_of(now), month_of(now.replace(day=1) - timedelta(days=1))}
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
-        for page in pages:
-            for item in page["Items"]:
-                if item["month"]["S"] in months:
-                    of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]))
-                    yield from (
-                        hold for hold in _account(of, item).holds.values() if hold.lease_until < leases_ended_by
-                    )
+        for item in (item for page in pages for item in page["Items"] if "holds" in item):
+            if item["month"]["S"] in months:
+                of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]))
+                yield of, _account(of, item)
+
+    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+        found = self._dynamodb.get_item(TableName=self.table, Key=_told_key(account)).get("Item") or {}
+        if mark in found and int(found[mark]["N"]) == _NEVER:
+            return False  # as in all sweeps but one: reading costs less than a write that is refused
+        seconds = int(now.timestamp())
+        values = {":now": seconds, ":until": seconds + int(TELLING.total_seconds())}
+        try:
+            self._mark(account, mark, values, ConditionExpression="attribute_not_exists(#mark) OR #mark <= :now")
+        except ClientError as error:
+            if conditional(error):
+                return False
+            raise
+        return True
+
+    def told(self, account: AccountId, mark: str) -> None:
+        self._mark(account, mark, {":until": _NEVER})
+
+    def _mark(self, account: AccountId, mark: str, values: dict[str, int], **condition: str) -> None:
+        """Until when nobody else tells."""
+        kept = {":expires_at": int((datetime.now(UTC) + KEPT).timestamp())}
+        self._dynamodb.update_item(
+            TableName=self.table,
+            Key=_told_key(account),
+            UpdateExpression="SET #mark = :until, expires_at = if_not_exists(expires_at, :expires_at)",
+            ExpressionAttributeNames={"#mark": mark},
+            ExpressionAttributeValues=attributes(values | kept),
+            **condition,
+        )
 
 
 def _key(account: AccountId) -> dict[str, Any]:
     return attributes({"pk": f"{account.tenant_id}#{account.month}#{account.shard:02d}"})
 
 
-def _hold_to_map(hold: Hold) -> dict[str, Any]:
-    return {
-        "request_id": hold.request_id,
-        "attempt": hold.attempt,
-        "cost_centre": hold.cost_centre,
-        "amount": _whole(hold.amount),
-        "tokens": hold.tokens,
-        "started_at": instant(hold.started_at),
-        "lease_until": instant(hold.lease_until),
-    }
+def _told_key(account: AccountId) -> dict[str, Any]:
+    return attributes({"pk": f"{account.tenant_id}#{account.month}#told"})
+
+
+def _packed(hold: Hold) -> bytes:
+    times = int(hold.started_at.timestamp()), math.ceil(hold.lease_until.timestamp())
+    return _HOLD.pack(_whole(hold.amount), min(hold.tokens, 2**32 - 1), *times) + hold.cost_centre.encode()
+
+
+def _unpacked(of: AccountId, name: str, packed: bytes) -> Hold:
+    """A hold as it was taken, its times to the second: its lease ends no earlier."""
+    request_id, _, attempt = name.rpartition("#")
+    amount, tokens, started, ends = _HOLD.unpack_from(packed)
+    return Hold(
+        RequestId(request_id),
+        int(attempt),
+        of,
+        packed[_HOLD.size :].decode(),
+        _usd(Decimal(amount)),
+        tokens,
+        datetime.fromtimestamp(started, UTC),
+        datetime.fromtimestamp(ends, UTC),
+    )
 
 
 def _account(of: AccountId, item: Mapping[str, Any]) -> Account:
     plain = {name: _plain(value) for name, value in item.items()}
-    holds = {
-        name: Hold(
-            RequestId(held["request_id"]),
-            int(held["attempt"]),
-            of,
-            held["cost_centre"],
-            _usd(held["amount"]),
-            int(held["tokens"]),
-            moment(held["started_at"]),
-            moment(held["lease_until"]),
-        )
-        for name, held in plain.get("holds", {}).items()
-    }
+    holds = {name: _unpacked(of, name, bytes(packed)) for name, packed in plain.get("holds", {}).items()}
     return Account(
         committed=_usd(plain.get("committed", ZERO)),
         spent=_usd(plain.get("spent", ZERO)),

@@ -1,30 +1,50 @@
-"""What operators and tenants are told as it happens: events on the account's default bus. A rule fans them out."""
+"""What operators and tenants are told as it happens: events on the account's default bus. Rules fan them out."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from gateway.aws.clients import client
 from gateway.budgets import Crossing
+from gateway.metering import Parked
 from gateway.telemetry import logger
 
 SOURCE = "model-gateway"
 THRESHOLD_PASSED = "Budget threshold passed"
+USAGE_PARKED = "Unpriced usage parked"
 
 
-def warn(crossing: Crossing) -> None:
-    """One event for a threshold that a charge has passed. A call never fails for it."""
+class NotTold(Exception):
+    """The bus did not take an event."""
+
+
+def warn(notice: Crossing | Parked) -> None:
+    """One event for what has happened. Raises where the bus does not take it, so that it is told again."""
+    if isinstance(notice, Parked):
+        parked = {"tenant_id": notice.tenant_id, "model_id": notice.model_id, "region": notice.region}
+        _put(USAGE_PARKED, parked | {"day": notice.day, "kept_usd": f"{notice.kept:f}"})
+        return
     detail = {
-        "tenant_id": crossing.tenant_id,
-        "cost_centre": crossing.cost_centre,
-        "month": crossing.month,
-        "threshold_percent": crossing.threshold,
-        "limit_usd": f"{crossing.limit:f}",
-        "spent_usd": f"{crossing.spent:f}",
+        "tenant_id": notice.tenant_id,
+        "cost_centre": notice.cost_centre,
+        "month": notice.month,
+        "threshold_percent": notice.threshold,
+        "limit_usd": f"{notice.limit:f}",
+        "spent_usd": f"{notice.spent:f}",
     }
-    logger().warning("budget_threshold_passed", extra=detail)
+    _put(THRESHOLD_PASSED, detail)
+
+
+def _put(kind: str, detail: dict[str, Any]) -> None:
+    said = {"event": kind} | detail
+    logger().warning("told", extra=said)
+    entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
     try:
-        entry = {"Source": SOURCE, "DetailType": THRESHOLD_PASSED, "Detail": json.dumps(detail)}
-        client("events").put_events(Entries=[entry])
+        refused = client("events").put_events(Entries=[entry])["FailedEntryCount"]
     except Exception as error:
-        logger().error("budget_event_lost", extra={"error_type": type(error).__name__} | detail)
+        logger().error("event_not_taken", extra={"error_type": type(error).__name__} | said)
+        raise
+    if refused:
+        logger().error("event_not_taken", extra=said)
+        raise NotTold(kind)

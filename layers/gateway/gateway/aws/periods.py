@@ -1,9 +1,16 @@
-"""Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`."""
+"""Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`.
+
+An hour has an item where it has to be done again: `book_version` says that this is so with any other book only.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 from botocore.exceptions import ClientError
 
+from gateway.aggregation import start_of
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
 
@@ -14,8 +21,9 @@ _WATERMARK = "watermark"
 class DynamoPeriods:
     """`gateway.aggregation.Periods` in the ledger's table."""
 
-    def __init__(self, table: str):
+    def __init__(self, table: str, retention_days: int = 400):
         self._table = table
+        self._retention = timedelta(days=retention_days)
         self._dynamodb = client("dynamodb")
 
     def watermark(self) -> str | None:
@@ -23,16 +31,31 @@ class DynamoPeriods:
         return str(found["Item"]["hour"]["S"]) if "Item" in found else None
 
     def dirty(self) -> list[str]:
+        return self._hours(FilterExpression="attribute_not_exists(book_version)")
+
+    def unpriced(self, book_version: str) -> list[str]:
+        return self._hours(
+            {":version": book_version}, FilterExpression="attribute_exists(book_version) AND book_version <> :version"
+        )
+
+    def _hours(self, values: dict[str, str] | None = None, **condition: Any) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :periods AND sk < :watermark",  # hours begin with a digit
-            ExpressionAttributeValues=attributes({":periods": _PERIODS, ":watermark": _WATERMARK}),
+            ExpressionAttributeValues=attributes({":periods": _PERIODS, ":watermark": _WATERMARK} | (values or {})),
             ConsistentRead=True,
+            **condition,
         )
         return [item["sk"]["S"] for page in pages for item in page["Items"]]
 
     def mark_dirty(self, hour: str) -> None:
         self._dynamodb.put_item(TableName=self._table, Item=_key(hour))
+
+    def mark_unpriced(self, hour: str, book_version: str) -> None:
+        # Rows that are gone from the ledger can no more be priced.
+        gone = int((start_of(hour) + self._retention).timestamp())
+        kept = attributes({"book_version": book_version, "expires_at": gone})
+        self._dynamodb.put_item(TableName=self._table, Item=_key(hour) | kept)
 
     def mark_clean(self, hour: str) -> None:
         self._dynamodb.delete_item(TableName=self._table, Key=_key(hour))
