@@ -9,27 +9,36 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from gateway.attempts import Attempts, JobBusy, complete, most_tries
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
+from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.sagemaker import SageMakerRuntime
+from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
-from gateway.invocation import Context, JobBusy, ModelServices, complete, utc_now
+from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState
 from gateway.metering import Meter
 from gateway.pricing import price_book
+from gateway.routing import Routes
 from gateway.settings import seconds_left, settings
 from gateway.telemetry import logger
-from gateway.wire.compat import CompatRequest, translate
+from gateway.wire.compat import CompatRequest, translations
 
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
 seconds = settings().invocation_timeout
-models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
+routes = Routes.from_json(settings().model_routes)
+sessions = Sessions(settings().tenant_role_arn)
+models = ModelServices(
+    {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
+)
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
+circuits = Circuits(settings().idempotency_table)
 jobs = JobTable(
     settings().results_table,
     settings().usage_table,
@@ -59,19 +68,23 @@ LEASE_MARGIN = 15.0
 
 def work(message: str, left: float) -> None:
     submission = jobs.submission(message)
-    translation = translate(CompatRequest.from_json(submission.request), catalog)
+    request = CompatRequest.from_json(submission.request)
+    route, tenant = routes.find(request.model_id or ""), submission.caller.tenant
+    requests = translations(request, route, catalog, tenant, by_default=settings().allow_unlisted_models)
     lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))
-    job = jobs.claim(submission.request_id, utc_now(), lease, len(translation.calls))
+    tries = most_tries(requests, route)
+    job = jobs.claim(submission.request_id, utc_now(), lease, tries)
     if job is None:
         known = jobs.find(submission.request_id)
         if known is not None and known.state is not JobState.DONE:
             raise JobBusy
         return
-    if job.attempts > settings().max_job_attempts * len(translation.calls):
+    if job.attempts > settings().max_job_attempts * tries:
         ended = Ended(
             status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
         )
         jobs.finish(job, ended, [], utc_now())
         return
     where = Context(submission.request_id, submission.caller, submission.cost_centre, settings().region, lease)
-    complete(job, translation.calls, where, models, meter, jobs, translation.answer)
+    attempts = Attempts(route, where, meter, circuits, first=job.attempts - tries + 1)
+    complete(job, requests, attempts, models, jobs)

@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
+from gateway.attempts import Attempts, complete, invoke, most_tries
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
+from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.sagemaker import SageMakerRuntime
+from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
 from gateway.errors import GatewayError
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.idempotency import Once, entry_of
-from gateway.invocation import Context, ModelServices, complete, invoke, poll, utc_now
+from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
 from gateway.pricing import price_book
+from gateway.routing import Routes
 from gateway.settings import seconds_left, settings
 from gateway.usage import RequestId
-from gateway.wire.compat import CompatRequest, Translation, flag, translate
+from gateway.wire.compat import CompatRequest, Translation, flag, translations
 
 POLL_MARGIN = 2.0  # seconds before API Gateway's patience ends: an answer this late is kept as well
 
 app = api()
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
 seconds = settings().invocation_timeout
-models = ModelServices({Service.BEDROCK: BedrockRuntime(seconds), Service.SAGEMAKER: SageMakerRuntime(seconds)})
+routes = Routes.from_json(settings().model_routes)
+sessions = Sessions(settings().tenant_role_arn)
+models = ModelServices(
+    {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
+)
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
 payloads = Payloads(settings().payloads_bucket)
@@ -45,6 +54,7 @@ jobs = JobTable(
     payloads,
     timedelta(seconds=settings().result_retention),
 )
+circuits = Circuits(settings().idempotency_table)
 entries = IdempotencyTable(settings().idempotency_table, settings().usage_table, payloads)
 
 
@@ -63,18 +73,18 @@ def invoke_model() -> Response[str]:
         (header(app, "type") or "text").lower(),
         flag(header(app, "messages_api")),
     )
-    translation = translate(request, catalog)
-    by_default = settings().allow_unlisted_models
-    who.tenant.must_allow(request.operation, asked.model_id or "", asked.model_arn, by_default=by_default)
+    route, by_default = routes.find(asked.model_id or ""), settings().allow_unlisted_models
+    requests = translations(request, route, catalog, who.tenant, by_default=by_default)
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), who, cost_centre, settings().region, lease)
+    attempts = Attempts(route, context, meter, circuits)
     if (key := header(app, "idempotency-key")) is not None:
-        return run_once(key, request, translation, context)
+        return run_once(key, request, requests, attempts)
     if flag(header(app, "streaming")):
         return answer(app, submit(request, context))
     try:
-        made = translation.answer(invoke(translation.calls, context, models, meter))
+        made = invoke(requests, attempts, models)
     except GatewayError as error:
         keep_if_late(Ended.failed(error))
         raise
@@ -91,8 +101,9 @@ def submitted(request_id: RequestId) -> Any:
     return [{"request_id": request_id}]
 
 
-def run_once(key: str, request: CompatRequest, translation: Translation, context: Context) -> Response[str]:
+def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], attempts: Attempts) -> Response[str]:
     """The answer to the first request with this key, be it this one or an earlier one."""
+    context = attempts.context
     streaming, tenant = flag(header(app, "streaming")), context.caller.tenant
     said = {"request": request.to_json(), "team_id": header(app, "team_id") or "", "streaming": streaming}
     once = Once(entries, entry_of(tenant, key, said, context.request_id, context.lease_until), tenant)
@@ -104,12 +115,9 @@ def run_once(key: str, request: CompatRequest, translation: Translation, context
         replayed = answer(app, earlier.body)
         replayed.headers["idempotent-replayed"] = "true"
         return replayed
-    job = once.job(len(translation.calls), utc_now())
+    job = once.job(most_tries(requests, attempts.route), utc_now())
     try:
-        if streaming:
-            ended = Ended(body=submit(request, context))
-        else:
-            ended = complete(job, translation.calls, context, models, meter, once, translation.answer)
+        ended = Ended(body=submit(request, context)) if streaming else complete(job, requests, attempts, models, once)
     except Exception:
         once.abandon()
         raise

@@ -16,11 +16,13 @@ from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQu
 from gateway.pricing import money, price_book
 from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
+from gateway.routing import Routes
 from gateway.settings import settings
-from gateway.wire.compat import CompatRequest, flag, translate
+from gateway.wire.compat import CompatRequest, flag, translations
 
 app = api()
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
+routes = Routes.from_json(settings().model_routes)
 ledger = DynamoLedger(settings().usage_table)
 accounts = AccountTable(settings().budgets_table)
 
@@ -58,10 +60,9 @@ def quote_invocation() -> Response[str]:
     asked, sent = query(app, QuoteInvocationParametersQuery), body(app, InvokeModelRequest)
     operation = (header(app, "type") or "text").lower()
     request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
-    translation = translate(request, catalog)
-    who = caller(app)
-    tenant = who.tenant
-    tenant.must_allow(operation, asked.model_id or "", asked.model_arn, by_default=settings().allow_unlisted_models)
+    who, route = caller(app), routes.find(asked.model_id or "")
+    tenant, by_default = who.tenant, settings().allow_unlisted_models
+    translation, *_ = translations(request, route, catalog, tenant, by_default=by_default)
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
     quote = quoted(translation.calls, tenant, cost_centre, settings().region, price_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))

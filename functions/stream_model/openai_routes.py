@@ -9,7 +9,7 @@ from typing import Any
 from gateway.catalog import Model
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.asgi import Reply, Request, Streamed
-from gateway.invocation import ModelCall, invoke
+from gateway.invocation import ModelCall
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_responses
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
@@ -45,7 +45,7 @@ class OpenAIRoutes:
     def embeddings(self, request: Request) -> Reply:
         asked = self._ask(request, "embeddings")
         read = openai_embeddings.read_embeddings(request.json, asked.models[0])
-        answers = invoke(read.calls, asked.attempts.context, self._serving.models, self._serving.meter)
+        answers = [self._serving.answer(asked, [call])[1] for call in read.calls]
         bodies, usages = [answer.body for answer in answers], [answer.usage for answer in answers]
         return Reply(openai_embeddings.write_embeddings(read, bodies, usages))
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from gateway.attempts import Attempts, Breakers, Ticket, answered
+from gateway.attempts import Attempts, Breakers, Ticket, answered, permitted
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.catalog import Catalog, Model
 from gateway.errors import BadRequest, GatewayError, UpstreamError
@@ -59,32 +59,20 @@ class Serving:
         if not isinstance(name, str) or not name:
             raise BadRequest("model: name a model. See /v1/models.", code="model_missing")
         who, route = request.caller, self.routes.find(name)
-        who.tenant.must_allow_operation(operation)
-        models = []
-        for number, model_name in enumerate(route.models):
-            model = self.catalog.named(model_name, self._behind)
-            try:
-                self._must_allow(request, route, model)
-            except GatewayError:
-                if number == 0:
-                    raise
-            else:
-                models.append(model)
+        models = permitted(
+            route,
+            who.tenant,
+            operation,
+            lambda name: self.catalog.named(name, self._behind),
+            by_default=self.allow_unlisted,
+        )
         cost_centre = who.cost_centre(request.headers.get("team_id"))
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until)
-        return Asked(request, route, tuple(models), Attempts(route, context, self.meter, self.breakers))
+        return Asked(request, route, models, Attempts(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
         return self.listing.behind(profile_arn)
-
-    def _must_allow(self, request: Request, route: Route, model: Model) -> None:
-        """A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone."""
-        tenant = request.caller.tenant
-        if model.own_arn:
-            tenant.must_allow_arn(model.target)
-        if not (route.is_alias and tenant.allows_model(route.name, by_default=self.allow_unlisted)):
-            tenant.must_allow_model(model.id, by_default=self.allow_unlisted)
 
     def may_use(self, request: Request, model_id: str) -> bool:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
@@ -92,7 +80,7 @@ class Serving:
     # ----------------------------------------------------------------------------------------------- how it is answered
     def answer(self, asked: Asked, calls: Sequence[ModelCall]) -> tuple[ModelCall, ModelAnswer, Metered]:
         began = self.clock()
-        call, answer, _ = answered(calls, asked.attempts, self.models)
+        call, answer = answered(calls, asked.attempts, self.models)
         timed(call.model.id, None, self.clock() - began, answer.usage.output_tokens)
         return call, answer, Metered(answer.usage)
 

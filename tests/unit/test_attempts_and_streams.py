@@ -63,7 +63,7 @@ class World:
             RequestId("r1"), who, "research", "us-east-1", NOW + timedelta(seconds=600), clock=lambda: self.now
         )
         meter = Meter(self.ledger, self.accounts, price_book, lambda _: None)
-        return Attempts(route, context, meter, self, self.slept.append, lambda: 1.0)
+        return Attempts(route, context, meter, self, sleep=self.slept.append, random=lambda: 1.0)
 
     def guard(self, model_id: str, circuit: Circuit, attempt: Any) -> Any:
         self.guarded.append(model_id)
@@ -138,7 +138,7 @@ def metadata(made: int = 7) -> Frame:
 # ------------------------------------------------------------------------------------------------------------ attempts
 def test_what_passes_is_tried_again_and_each_try_is_a_row() -> None:
     world = World([throttled(), throttled(), TokenUsage(3, 4)])
-    call, answer, _ = answered(calls(HAIKU), world.attempts(Route(HAIKU, (HAIKU,), retries=2)), world)
+    call, answer = answered(calls(HAIKU), world.attempts(Route(HAIKU, (HAIKU,), retries=2)), world)
     assert (call.model.id, answer.usage) == (HAIKU, TokenUsage(3, 4))
     assert world.rows == [
         (1, HAIKU, "failed", ""),
@@ -182,7 +182,7 @@ def test_a_model_runs_no_more_calls_at_once_than_its_route_lets_it() -> None:
     world = World([[delta(), metadata()], [delta(), metadata()]])
     route = Route(HAIKU, (HAIKU,), concurrency=1)
     first = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)
-    second = Attempts(route, first.ticket.attempts.context, first.ticket.attempts.meter, world, world.slept.append)
+    second = Attempts(route, first.ticket.attempts.context, first.ticket.attempts.meter, world)
     object.__setattr__(second.context, "request_id", RequestId("r2"))
     with pytest.raises(Passing) as refused:
         open_stream(calls(HAIKU, api="ConverseStream"), second, world)

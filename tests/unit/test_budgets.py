@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.attempts import Attempts, answered
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
+from gateway.aws.circuits import Circuits
 from gateway.budgets import (
     TELLING,
     AccountId,
@@ -37,10 +39,11 @@ from gateway.budgets import (
 )
 from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
-from gateway.invocation import Context, ModelAnswer, ModelCall, invoke
+from gateway.invocation import Context, ModelAnswer, ModelCall
 from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter, Parked, charge_for, quote
 from gateway.pricing import PriceBook, read_prices
+from gateway.routing import Route
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
 from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
 
@@ -298,6 +301,10 @@ class Scripted:
         )
 
 
+def attempts(context: Context, meter: Meter) -> Attempts:
+    return Attempts(Route(MODEL.id, (MODEL.id,)), context, meter, Circuits("none"))
+
+
 def made_by(tenant: Tenant, meter: Meter, model: Scripted, number: int, tokens: int, ledger_crash: str = "") -> str:
     call = ModelCall(MODEL, "text", "InvokeModel", {"prompt": "x" * 50, "max": tokens}, output_path=("max",))
     context = Context(
@@ -309,7 +316,7 @@ def made_by(tenant: Tenant, meter: Meter, model: Scripted, number: int, tokens: 
         lambda: NOW,
     )
     try:
-        invoke([call], context, model, meter)
+        answered([call], attempts(context, meter), model)
     except Crash:
         return "crashed"
     except GatewayError as error:
@@ -459,7 +466,7 @@ def test_more_tokens_than_the_record_allows_are_refused_and_fewer_are_put_in() -
     assert made_by(tenant, meter, Watching(iter([])), 1, 101) == "max_tokens_not_allowed"
     call = ModelCall(MODEL, "text", "InvokeModel", {"prompt": "x"}, output_path=("config", "max"))
     context = Context(RequestId("r2"), Caller(tenant, KeyId("k")), "research", "us-east-1", NOW, lambda: NOW)
-    invoke([call], context, Watching(iter(["100"])), meter)
+    answered([call], attempts(context, meter), Watching(iter(["100"])))
     assert seen == [100]
 
 

@@ -4,25 +4,33 @@
     fallback   the route's next model; its row says which model was asked for, which was used, and why
     circuit    a model that failed too often in a row is left alone for a while
     slot       a place among the calls that a model may run at once
+    invoke     the answer to one request, now
+    complete   the same for a job, whose end is kept together with the settlement of its rows
 
 Only what passes by itself (a throttle, an outage, a time-out) is tried again, and nothing once an answer has begun.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
 
 from gateway.budgets import AccountId, Hold, Limits, month_of
+from gateway.catalog import Model
 from gateway.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
+from gateway.jobs import Ended, Ending, Job
 from gateway.metering import Meter, Reserved
 from gateway.pricing import ZERO
 from gateway.routing import Circuit, Route
+from gateway.tenants import Tenant
 from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
 
 T = TypeVar("T")
@@ -69,6 +77,12 @@ class Ticket:
     def row(self) -> UsageRecord:
         return self.reserved.row
 
+    def settled_elsewhere(self, settled: UsageRecord) -> None:
+        """The row was settled together with something else: what it held is booked, its slot is free."""
+        self.settled = settled
+        self.attempts.meter.book_hold(self.attempts.context.caller.tenant, self.reserved, settled)
+        self._give_back()
+
     def settle(self, outcome: Outcome, usage: TokenUsage, error_code: str = "") -> UsageRecord:
         """Raises what the ledger raises; the row is then open still, and swept."""
         if self.settled is None:
@@ -102,27 +116,31 @@ class Attempts:
     context: Context
     meter: Meter
     breakers: Breakers
+    first: int = 1  # the number of the first try: a job's later claims go on counting
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = field(default=random.random)
+
+    @cached_property
+    def _numbers(self) -> Iterator[int]:
+        return itertools.count(self.first)
 
     def run(self, calls: Sequence[ModelCall], make: Callable[[ModelCall, Ticket], T]) -> T:
         """The first attempt that does. `calls` are the same request for each model of the route.
 
         `make` settles its ticket where it raises UpstreamError. Raises GatewayError.
         """
-        began, number, routing = self.context.clock(), 0, ""
+        began, routing = self.context.clock(), ""
         last: UpstreamError | None = None
         for asked in calls:
             call = governed(asked, self.context)
-            for tries_left in reversed(range(self.route.retries + 1)):
-                number += 1
+            for tried in range(self.route.retries + 1):
                 try:
-                    return self._one(call, number, routing, make)
+                    return self._one(call, next(self._numbers), routing, make)
                 except Passing as error:
                     last = error
-                if not tries_left or isinstance(last, CircuitOpen):
+                if tried == self.route.retries or isinstance(last, CircuitOpen):
                     break
-                pause = self._pause(number, last)
+                pause = self._pause(tried, last)
                 if not self._time_for_another(began, pause):
                     raise last
                 self.sleep(pause)
@@ -159,9 +177,9 @@ class Attempts:
             raise ModelBusy from error
         return hold
 
-    def _pause(self, number: int, error: UpstreamError) -> float:
+    def _pause(self, tried: int, error: UpstreamError) -> float:
         """As long as the service asks for; else twice as long each time, and at random, so that calls do not march."""
-        longest: float = min(0.2 * 2.0**number, LONGEST_PAUSE)
+        longest: float = min(0.5 * 2.0**tried, LONGEST_PAUSE)
         return max(self.random() * longest, float(error.retry_after or 0) * (0.5 + self.random() / 2))
 
     def _time_for_another(self, began: datetime, pause: float) -> bool:
@@ -176,16 +194,111 @@ def slot_of(row: UsageRecord) -> Hold:
     return Hold(row.request_id, row.attempt, account, "", ZERO, 0, row.started_at, row.lease_until)
 
 
-def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer, Ticket]:
-    """A buffered answer, settled; with the call and the attempt that got it. Raises GatewayError."""
+def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
+    """A buffered answer, settled, with the call that got it. Raises GatewayError."""
+    return attempts.run(calls, lambda call, ticket: (call, _settled_answer(call, ticket, models)))
 
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer, Ticket]:
-        try:
-            answer = models.call(call)
-        except UpstreamError as error:
-            ticket.fail(error)
-            raise
-        ticket.settle(Outcome.SUCCEEDED, answer.usage)
-        return call, answer, ticket
 
-    return attempts.run(calls, make)
+# ------------------------------------------------------------------------------------------------------ whole requests
+class Translated(Protocol):
+    """A request in a model's own words: the calls that answer it, and what makes one body of their answers."""
+
+    @property
+    def calls(self) -> tuple[ModelCall, ...]: ...
+
+    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
+        """Raises GatewayError."""
+
+
+def most_tries(requests: Sequence[Translated], route: Route) -> int:
+    """How many rows a request can come to. `requests` are the same one for each model of the route."""
+    tries = route.retries + 1
+    return tries * (len(requests) if _may_fall_back(requests[0]) else len(requests[0].calls))
+
+
+def _may_fall_back(request: Translated) -> bool:
+    """Vectors of two models do not compare, and a request of several calls is answered by one model."""
+    return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
+
+
+def _body(
+    requests: Sequence[Translated],
+    attempts: Attempts,
+    make: Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]],
+) -> Any:
+    if not _may_fall_back(requests[0]):
+        return requests[0].answer([attempts.run([call], make)[1] for call in requests[0].calls])
+    by_model = {request.calls[0].model: request for request in reversed(requests)}
+    made, answer = attempts.run([request.calls[0] for request in requests], make)
+    return by_model[made.model].answer([answer])
+
+
+def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
+    """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
+
+    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
+        return call, _settled_answer(call, ticket, models)
+
+    return _body(requests, attempts, make)
+
+
+def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
+    """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
+    made: list[tuple[Ticket, UsageRecord]] = []
+
+    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
+        answer = _answer(call, ticket, models)
+        made.append((ticket, ticket.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
+        return call, answer
+
+    try:
+        ended = Ended(body=_body(requests, attempts, make))
+    except GatewayError as error:
+        ended = Ended.failed(error)
+    if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
+        for ticket, record in made:
+            ticket.settled_elsewhere(record)
+    return ended
+
+
+def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
+    try:
+        return models.call(call)
+    except UpstreamError as error:
+        ticket.fail(error)
+        raise
+
+
+def _settled_answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
+    answer = _answer(call, ticket, models)
+    ticket.settle(Outcome.SUCCEEDED, answer.usage)
+    return answer
+
+
+class JobBusy(Exception):
+    """Another worker holds the job; its message must come again."""
+
+
+# ---------------------------------------------------------------------------------------------------------- permission
+def permitted(
+    route: Route, tenant: Tenant, operation: str, find: Callable[[str], Model], *, by_default: bool
+) -> tuple[Model, ...]:
+    """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
+
+    A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone. A fallback
+    that is not allowed is left out.
+    """
+    tenant.must_allow_operation(operation)
+    models = [_permitted(route, tenant, find(route.models[0]), by_default=by_default)]
+    for name in route.models[1:]:
+        with suppress(GatewayError):
+            models.append(_permitted(route, tenant, find(name), by_default=by_default))
+    return tuple(models)
+
+
+def _permitted(route: Route, tenant: Tenant, model: Model, *, by_default: bool) -> Model:
+    if model.own_arn:
+        tenant.must_allow_arn(model.target)
+    if not (route.is_alias and tenant.allows_model(route.name, by_default=by_default)):
+        tenant.must_allow_model(model.id, by_default=by_default)
+    return model

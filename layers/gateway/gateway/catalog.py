@@ -87,7 +87,7 @@ class Catalog:
             )
         _, base = split_profile(model_id)
         provider = base.partition(".")[0]
-        return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base)
+        return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base, own_arn=bool(model_arn))
 
     def named(self, name: str, behind: Callable[[str], str | None]) -> Model:
         """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.

@@ -1,20 +1,20 @@
-"""Calling a model: reserve, call, settle. Nothing is called before its row is written."""
+"""A call of a model: what it asks for, for whom, within which limits, and where its answer is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from gateway.catalog import Model, Service
-from gateway.errors import Forbidden, GatewayError, NotFound, UpstreamError
+from gateway.errors import Forbidden, GatewayError, NotFound
 from gateway.estimates import input_bound, marks_cache
-from gateway.jobs import Ended, Ending, Job, Jobs, JobState
+from gateway.jobs import Jobs, JobState
 from gateway.ledger import Ledger
-from gateway.metering import Bound, Meter, Reserved
+from gateway.metering import Bound
 from gateway.tenants import Caller, Tenant
-from gateway.usage import UNKNOWN, Outcome, RequestId, TokenUsage, UsageRecord
+from gateway.usage import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
 
@@ -132,21 +132,6 @@ class Context:
         )
 
 
-def _attempt(
-    call: ModelCall, row: UsageRecord, models: Models, clock: Clock
-) -> tuple[UsageRecord, ModelAnswer | None, UpstreamError | None]:
-    """Make one call whose row is reserved; answers the row as it is to be settled."""
-    try:
-        answer = models.call(call)
-    except UpstreamError as error:
-        if error.ran:
-            settled = row.settle(Outcome.INTERRUPTED, TokenUsage(source=UNKNOWN), clock(), error.code)
-        else:
-            settled = row.settle(Outcome.FAILED, TokenUsage(), clock(), error.code)
-        return settled, None, error
-    return row.settle(Outcome.SUCCEEDED, answer.usage, clock()), answer, None
-
-
 def governed(call: ModelCall, context: Context) -> ModelCall:
     """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
     tenant = context.caller.tenant
@@ -183,64 +168,6 @@ def within(call: ModelCall, tenant: Tenant) -> ModelCall:
     if most is not None and asked > most:
         raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
     return call
-
-
-def invoke(calls: Sequence[ModelCall], context: Context, models: Models, meter: Meter) -> list[ModelAnswer]:
-    """Make the calls of one request, in order; each is settled before the next begins. Raises GatewayError."""
-    answers = []
-    tenant = context.caller.tenant
-    for attempt, asked in enumerate(calls, start=1):
-        call = governed(asked, context)
-        reserved = meter.reserve(tenant, context.open_row(call, attempt), call.bound)
-        settled, answer, error = _attempt(call, reserved.row, models, context.clock)
-        meter.settle(tenant, reserved, settled)
-        if error or answer is None:
-            raise error or AssertionError("a call ends with an answer or an error")
-        answers.append(answer)
-    return answers
-
-
-class JobBusy(Exception):
-    """Another worker holds the job; its message must come again."""
-
-
-def complete(
-    job: Job,
-    calls: Sequence[ModelCall],
-    context: Context,
-    models: Models,
-    meter: Meter,
-    jobs: Ending,
-    answer_of: Callable[[Sequence[ModelAnswer]], Any],
-) -> Ended:
-    """Make the calls of a claimed job, and end it together with the settlement of all its rows."""
-    answers: list[ModelAnswer] = []
-    made: list[tuple[Reserved, UsageRecord]] = []
-    tenant = context.caller.tenant
-    ended: Ended | None = None
-    for number, asked in enumerate(calls):
-        try:
-            call = governed(asked, context)
-            row = context.open_row(call, job.attempts - len(calls) + number + 1)
-            reserved = meter.reserve(tenant, row, call.bound)
-        except GatewayError as error:
-            ended = Ended.failed(error)
-            break
-        record, answer, refused = _attempt(call, reserved.row, models, context.clock)
-        made.append((reserved, record))
-        if refused or answer is None:
-            ended = Ended.failed(refused or GatewayError("The call had no answer."))
-            break
-        answers.append(answer)
-    if ended is None:
-        try:
-            ended = Ended(body=answer_of(answers))
-        except GatewayError as error:
-            ended = Ended.failed(error)
-    if jobs.finish(job, ended, [record for _, record in made], context.clock()):
-        for reserved, record in made:
-            meter.book_hold(tenant, reserved, record)
-    return ended
 
 
 def poll(

@@ -10,13 +10,17 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
+from gateway.attempts import permitted
 from gateway.catalog import Catalog, Model, Service
 from gateway.errors import BadRequest, GatewayError
 from gateway.invocation import ModelAnswer, ModelCall
+from gateway.routing import Route
+from gateway.tenants import Tenant
 from gateway.usage import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
 
@@ -89,6 +93,25 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
     if request.messages_api:
         return _converse(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
     return _text(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
+
+
+def translations(
+    request: CompatRequest, route: Route, catalog: Catalog, tenant: Tenant, *, by_default: bool
+) -> list[Translation]:
+    """The request for each model of its route that the tenant may call. Raises GatewayError for the first choice.
+
+    `model_arn` stands for the first alone. A fallback that cannot read the request is left out.
+    """
+    arn = {route.models[0]: request.model_arn}
+    models = permitted(
+        route, tenant, request.operation, lambda name: catalog.find(name, arn.get(name)), by_default=by_default
+    )
+    first, *others = (replace(request, model_id=model.id, model_arn=arn.get(model.id)) for model in models)
+    found = [translate(first, catalog)]
+    for other in others:
+        with suppress(BadRequest):
+            found.append(translate(other, catalog))
+    return found
 
 
 def _inputs(request: CompatRequest) -> Any:

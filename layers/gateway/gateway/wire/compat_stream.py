@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,13 @@ from gateway.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.pricing import money
+from gateway.routing import Route
 from gateway.streaming import Metered
+from gateway.tenants import Tenant
 from gateway.usage import TokenUsage, endpoint_delta
-from gateway.wire.compat import CompatRequest, translate
+from gateway.wire.compat import CompatRequest, translations
 
 Json = dict[str, Any]
-Reader = Callable[[Frame], str]
 
 _STREAMS = {
     "Converse": "ConverseStream",
@@ -26,9 +27,15 @@ _STREAMS = {
 }
 
 
-def as_stream(request: CompatRequest, catalog: Catalog) -> tuple[ModelCall, Reader]:
-    """The call of a text request, and how its frames are read. Raises BadRequest."""
-    (call,) = translate(request, catalog).calls
+def as_streams(
+    request: CompatRequest, route: Route, catalog: Catalog, tenant: Tenant, *, by_default: bool
+) -> list[ModelCall]:
+    """A text request as a stream of each model that its route leads to. Raises GatewayError for the first choice."""
+    found = translations(request, route, catalog, tenant, by_default=by_default)
+    return [_as_stream(*translation.calls) for translation in found]
+
+
+def _as_stream(call: ModelCall) -> ModelCall:
     body = call.body
     if call.api == "InvokeEndpoint":
         # Containers stream only when they are asked to; those that speak OpenAI's chat then count on request.
@@ -36,7 +43,7 @@ def as_stream(request: CompatRequest, catalog: Catalog) -> tuple[ModelCall, Read
         body = {**body, "stream": True, **chat}
     if call.api == "InvokeModel" and call.model.provider == "cohere":
         body = {**body, "stream": True}
-    return replace(call, api=_STREAMS[call.api], body=body), text_of
+    return replace(call, api=_STREAMS[call.api], body=body)
 
 
 def text_of(frame: Frame) -> str:
@@ -69,12 +76,11 @@ class CompatStream:
     content_type = "text/event-stream; charset=utf-8"
     ping = b": ping\n\n"
 
-    def __init__(self, request_id: str, read: Reader):
+    def __init__(self, request_id: str):
         self._request_id = request_id
-        self._read = read
 
     def write(self, frame: Frame) -> bytes:
-        text = self._read(frame)
+        text = text_of(frame)
         return b"data: " + _json({"delta": text}) + b"\n\n" if text else b""
 
     def end(self, metered: Metered) -> bytes:
