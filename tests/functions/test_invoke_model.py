@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -484,3 +485,60 @@ def test_where_the_gateway_denies_by_default_a_tenant_without_a_list_may_use_not
     assert (
         call(app, {"inputs": "hi"}, "amazon.titan-text-express-v1", record={"allowed_models": ["amazon.*"]})[0] == 200
     )
+
+
+# -------------------------------------------------------------------------------------------------------------- routes
+HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
+
+
+@pytest.fixture
+def route(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = {"model": HAIKU, "fallbacks": [NOVA], "circuit": {"failures": 9, "seconds": 5}, "concurrency": 3}
+    monkeypatch.setenv("MODEL_ROUTES", json.dumps({"fast": route, "vectors": route}))
+
+
+def told() -> list[tuple[str, str, str, str]]:
+    found = sorted(rows(), key=lambda row: row.attempt)
+    return [(row.asked_model, row.model_id, row.outcome.value, row.routing) for row in found]
+
+
+def test_an_alias_leads_to_its_model_and_falls_back_in_the_next_ones_own_words(
+    route: None, load: Load, models: ModelStandIn
+) -> None:
+    status, body = call(load("invoke_model"), {"inputs": f"[[throttle_times=1:{uuid.uuid4()}]] hello"}, "fast")
+    assert (status, list(body[0])) == (200, ["generated_text"])
+    assert [served["operation"] for served in models.ledger.after()] == ["InvokeModel", "Converse"]
+    assert told() == [("fast", HAIKU, "failed", ""), ("fast", NOVA, "succeeded", "fallback:model_throttled")]
+
+
+def test_a_submitted_call_falls_back_as_well_and_its_answer_settles_with_its_row(
+    route: None, load: Load, models: ModelStandIn
+) -> None:
+    app = load("invoke_model")
+    inputs = f"[[throttle_times=1:{uuid.uuid4()}]] hello"
+    _, body = call(app, {"inputs": inputs}, "fast", streaming="true")
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    _, ready = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert "generated_text" in ready[0]
+    assert told() == [("fast", HAIKU, "failed", ""), ("fast", NOVA, "succeeded", "fallback:model_throttled")]
+
+
+def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: Load, models: ModelStandIn) -> None:
+    record = {"allowed_models": ["anthropic.*"]}
+    status, body = call(load("invoke_model"), {"inputs": "[[throttle]]"}, "fast", record=record)
+    assert (status, body["code"]) == (429, "model_throttled")
+    assert [row[1] for row in told()] == [HAIKU]
+
+
+def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: ModelStandIn) -> None:
+    app = load("invoke_model")
+    assert call(app, {"inputs": "hello"}, "fast", record={"allowed_models": ["fast"]})[0] == 200
+    assert call(app, {"inputs": "hello"}, "fast", record={"allowed_models": ["slow"]})[1]["code"] == "model_not_allowed"
+
+
+@pytest.mark.parametrize("messages_api", ["false", "true"])
+def test_a_tenants_guardrail_is_on_every_call(load: Load, models: ModelStandIn, messages_api: str) -> None:
+    record = {"guardrail": {"id": "gr-1", "version": "3"}}
+    inputs = [{"role": "user", "content": [{"text": "hello"}]}] if messages_api == "true" else "hello"
+    status, _ = call(load("invoke_model"), {"inputs": inputs}, HAIKU, record=record, messages_api=messages_api)
+    assert (status, models.ledger.after()[0]["guardrail"]) == (200, "gr-1:3")

@@ -73,6 +73,8 @@ class Bedrock:
             raise invalid("The model is unsupported for streaming.")
         call.served.request_metadata = body.get("requestMetadata")
         call.served.service_tier = tier_of(body) or "default"
+        if guardrail := body.get("guardrailConfig"):
+            call.served.guardrail = f"{guardrail.get('guardrailIdentifier')}:{guardrail.get('guardrailVersion')}"
         ask = _reading(read_converse, call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         caches = bool(model and model.caches)
@@ -87,6 +89,8 @@ class Bedrock:
         if metadata := exchange.headers.get("x-amzn-bedrock-request-metadata"):
             call.served.request_metadata = _json(metadata)
         call.served.service_tier = exchange.headers.get("x-amzn-bedrock-service-tier", "default")
+        if guardrail := exchange.headers.get("x-amzn-bedrock-guardrailidentifier"):
+            call.served.guardrail = f"{guardrail}:{exchange.headers.get('x-amzn-bedrock-guardrailversion')}"
         dialect = model.dialect if model else guess_dialect(call.served.model_id, body)
         streaming = call.served.operation == "InvokeModelWithResponseStream"
         if streaming and (dialect not in TEXT_DIALECTS or (model and not model.streams)):

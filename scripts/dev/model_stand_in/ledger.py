@@ -52,6 +52,7 @@ class Served:
     input_images: int = 0
     service_tier: str = "default"
     request_metadata: dict[str, str] | None = None
+    guardrail: str | None = None  # id:version
     inference_component: str | None = None
     completed: bool = True
     billed: bool = False
