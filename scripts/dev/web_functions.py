@@ -27,7 +27,6 @@ _START_TIMEOUT = 60.0
 _LOOK = 0.01  # between two looks whether the server is ready
 _IDLE = 300.0  # API Gateway's: so long a stream may be silent
 _AFTERLIFE = 5.0  # beyond its timeout in which a call whose supervisor has died may still end
-_LAST_WORDS = 2.0  # for calls that are cancelled to settle
 _PIECE = 65536
 _LARGEST_HEAD = 1 << 20
 
@@ -306,19 +305,13 @@ class WebFunction:
             os.killpg(self._process.pid, number)
 
     def close(self, end: float) -> None:
-        """Let calls end until the moment `end` (monotonic), then cancel them, then kill what is left."""
+        """Let calls end until the moment `end` (monotonic), then kill what is left."""
         with self._lock:
             self._closed = True
-            if self._process is None:
-                return
-            for number, seconds in (
-                (signal.SIGTERM, max(end - time.monotonic(), 0.2)),
-                (signal.SIGINT, _LAST_WORDS),  # the second signal makes uvicorn cancel what runs
-            ):
-                self._signal(number)
+            if self._process is not None:
+                self._signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(seconds)
-                    break
+                    self._process.wait(max(end - time.monotonic(), 0.2))
             self._kill()
 
 
