@@ -101,7 +101,7 @@ class Reply:
         with self._connection:
             if self._bodyless:
                 return
-            chunks = _Chunks() if "chunked" in self._named.get("transfer-encoding", "").lower() else None
+            chunks = Chunks() if "chunked" in self._named.get("transfer-encoding", "").lower() else None
             left = self.length
             read = self._rest or self._receive()
             while read:
@@ -118,7 +118,7 @@ class Reply:
                 raise ConnectionError("the function's answer has no end")
 
 
-class _Chunks:
+class Chunks:
     """The content of a chunked body, out of its pieces as they come."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _Chunks:
     def feed(self, read: bytes) -> bytes:
         read, self._held = self._held + read, b""
         content, at = [], 0
-        while at < len(read):
+        while at < len(read) and not self.over:
             if self._left:
                 piece = read[at : at + self._left]
                 content.append(piece[: max(self._left - 2, 0)])
@@ -144,9 +144,7 @@ class _Chunks:
                 size = int(read[at:end].split(b";")[0], 16)
             except ValueError as error:
                 raise ConnectionError("the function's answer has no chunks") from error
-            if size == 0:
-                self.over = True
-                break
+            self.over = size == 0
             self._left, at = size + 2, end + 2
         return b"".join(content)
 

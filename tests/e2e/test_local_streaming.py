@@ -29,6 +29,7 @@ from botocore.config import Config
 from scripts.dev.certificate import certificate
 from scripts.dev.stack import LocalStack
 from scripts.dev.supervisor import ROOT
+from scripts.dev.web_functions import Chunks
 
 _A_DAY = dt.timedelta(days=1)
 
@@ -245,6 +246,18 @@ def test_each_part_arrives_when_it_is_sent(stack: LocalStack) -> None:
     late = [at - float(line.split()[2]) for at, line in arrived[:-1]]
     assert statistics.median(late) < 0.01
     assert arrived[0][0] - began < 0.5 * 30 * 0.02, "the first came long before the last was sent"
+
+
+def test_chunks_are_read_however_they_are_cut() -> None:
+    body = b"3\r\nabc\r\n10;x=y\r\n" + b"d" * 14 + b"\r\n" + b"\r\n1\r\n\n\r\n0\r\n\r\n"
+    whole = b"abc" + b"d" * 14 + b"\r\n\n"
+    for size in range(1, len(body) + 1):
+        chunks = Chunks()
+        assert b"".join(chunks.feed(body[at : at + size]) for at in range(0, len(body), size)) == whole
+        assert chunks.over
+    unfinished = Chunks()
+    assert unfinished.feed(body[: body.index(b"0\r\n\r\n")]) == whole
+    assert not unfinished.over
 
 
 def test_fifty_stream_at_a_time(stack: LocalStack) -> None:
