@@ -27,7 +27,6 @@ _START_TIMEOUT = 60.0
 _LOOK = 0.01  # between two looks whether the server is ready
 _IDLE = 300.0  # API Gateway's: so long a stream may be silent
 _AFTERLIFE = 5.0  # beyond its timeout in which a call whose supervisor has died may still end
-_LAST_WORDS = 2.0  # for calls that are cancelled to settle
 _PIECE = 65536
 _LARGEST_HEAD = 1 << 20
 
@@ -102,7 +101,7 @@ class Reply:
         with self._connection:
             if self._bodyless:
                 return
-            chunks = _Chunks() if "chunked" in self._named.get("transfer-encoding", "").lower() else None
+            chunks = Chunks() if "chunked" in self._named.get("transfer-encoding", "").lower() else None
             left = self.length
             read = self._rest or self._receive()
             while read:
@@ -119,7 +118,7 @@ class Reply:
                 raise ConnectionError("the function's answer has no end")
 
 
-class _Chunks:
+class Chunks:
     """The content of a chunked body, out of its pieces as they come."""
 
     def __init__(self) -> None:
@@ -130,7 +129,7 @@ class _Chunks:
     def feed(self, read: bytes) -> bytes:
         read, self._held = self._held + read, b""
         content, at = [], 0
-        while at < len(read):
+        while at < len(read) and not self.over:
             if self._left:
                 piece = read[at : at + self._left]
                 content.append(piece[: max(self._left - 2, 0)])
@@ -145,9 +144,7 @@ class _Chunks:
                 size = int(read[at:end].split(b";")[0], 16)
             except ValueError as error:
                 raise ConnectionError("the function's answer has no chunks") from error
-            if size == 0:
-                self.over = True
-                break
+            self.over = size == 0
             self._left, at = size + 2, end + 2
         return b"".join(content)
 
@@ -306,19 +303,13 @@ class WebFunction:
             os.killpg(self._process.pid, number)
 
     def close(self, end: float) -> None:
-        """Let calls end until the moment `end` (monotonic), then cancel them, then kill what is left."""
+        """Let calls end until the moment `end` (monotonic), then kill what is left."""
         with self._lock:
             self._closed = True
-            if self._process is None:
-                return
-            for number, seconds in (
-                (signal.SIGTERM, max(end - time.monotonic(), 0.2)),
-                (signal.SIGINT, _LAST_WORDS),  # the second signal makes uvicorn cancel what runs
-            ):
-                self._signal(number)
+            if self._process is not None:
+                self._signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(seconds)
-                    break
+                    self._process.wait(max(end - time.monotonic(), 0.2))
             self._kill()
 
 

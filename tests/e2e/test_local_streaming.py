@@ -29,6 +29,7 @@ from botocore.config import Config
 from scripts.dev.certificate import certificate
 from scripts.dev.stack import LocalStack
 from scripts.dev.supervisor import ROOT
+from scripts.dev.web_functions import Chunks
 
 _A_DAY = dt.timedelta(days=1)
 
@@ -81,7 +82,7 @@ paths:
     post:
       operationId: impatient
 {_OPERATION}
-      x-amazon-apigateway-integration: {_STREAM % 300}
+      x-amazon-apigateway-integration: {_STREAM % 500}
   /model/{{modelId}}/converse:
     post:
       operationId: converse
@@ -243,8 +244,20 @@ def test_each_part_arrives_when_it_is_sent(stack: LocalStack) -> None:
     arrived = list(lines(answer))
     assert [line.split()[1] for _, line in arrived] == [*map(str, range(30)), "done"]
     late = [at - float(line.split()[2]) for at, line in arrived[:-1]]
-    assert statistics.median(late) < 0.005
+    assert statistics.median(late) < 0.01
     assert arrived[0][0] - began < 0.5 * 30 * 0.02, "the first came long before the last was sent"
+
+
+def test_chunks_are_read_however_they_are_cut() -> None:
+    body = b"3\r\nabc\r\n10;x=y\r\n" + b"d" * 14 + b"\r\n" + b"\r\n1\r\n\n\r\n0\r\n\r\n"
+    whole = b"abc" + b"d" * 14 + b"\r\n\n"
+    for size in range(1, len(body) + 1):
+        chunks = Chunks()
+        assert b"".join(chunks.feed(body[at : at + size]) for at in range(0, len(body), size)) == whole
+        assert chunks.over
+    unfinished = Chunks()
+    assert unfinished.feed(body[: body.index(b"0\r\n\r\n")]) == whole
+    assert not unfinished.over
 
 
 def test_fifty_stream_at_a_time(stack: LocalStack) -> None:
@@ -328,9 +341,9 @@ def test_a_stream_that_breaks_off_does_not_look_finished(stack: LocalStack) -> N
 
 
 def test_api_gateways_patience_ends_and_the_function_goes_on(stack: LocalStack, project: Path) -> None:
-    silent = call(stack, "/impatient", do="count", times=1, every=0, silent=0.6, mark="silent")
+    silent = call(stack, "/impatient", do="count", times=1, every=0, silent=0.9, mark="silent")
     assert (silent.status_code, silent.json()) == (504, {"code": "still_running"})
-    slow = call(stack, "/impatient", do="count", times=6, every=0.1, mark="slow")
+    slow = call(stack, "/impatient", do="count", times=10, every=0.1, mark="slow")
     assert slow.status_code == 201
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError)):
         list(lines(slow))
@@ -339,13 +352,13 @@ def test_api_gateways_patience_ends_and_the_function_goes_on(stack: LocalStack, 
 
 
 def test_a_stream_is_one_line_of_the_access_log(stack: LocalStack) -> None:
-    answer = call(stack, do="count", times=3, every=0.1)
+    answer = call(stack, do="count", times=5, every=0.1)
     size = len(answer.content)
     request_id = answer.headers["x-amzn-RequestId"]
     log = stack.data / "logs/access.log"
     (line,) = eventually(lambda: [line for line in map(json.loads, log.open()) if line["request_id"] == request_id])
     assert (line["status"], line["bytes"], line["route"], line["tenant_id"]) == (201, size, "/do", "tenant-1")
-    assert line["first_byte_ms"] < 200 < line["latency_ms"]
+    assert line["latency_ms"] - line["first_byte_ms"] > 200
 
 
 def test_json_that_does_not_fit_the_spec_is_noted(stack: LocalStack) -> None:
@@ -416,6 +429,7 @@ def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Pat
     )
     assert process.stdout is not None
     said = [process.stdout.readline() for _ in range(5)]
+    assert said[0], process.communicate(timeout=20)[1]
     info, tenants = (json.loads((tmp_path / name).read_text()) for name in ("stack.json", "tenants.json"))
     process.communicate(timeout=20)
     assert process.returncode == 0
