@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -21,7 +22,7 @@ from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
 from scripts.signed import AdminApi
-from tests.contract.contract import OPERATIONS, Operation
+from tests.contract.contract import OPERATIONS, Operation, resolve
 
 ROOT = Path(__file__).parents[2]
 CACHE = 2  # seconds that a revoked key may still work
@@ -179,12 +180,29 @@ def test_a_decoy_is_answered_like_any_wrong_key_and_raises_the_alarm(stack: Loca
 # ------------------------------------------------------------------------------------------------------- the matrix
 # A request of each operation that a tenant may call: query and body.
 CALL = {"inputs": "What is a ledger?", "parameters": {"max_tokens": 5}}
+MESSAGE = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 REQUESTS: dict[str, tuple[dict[str, str], Any]] = {
     "listFoundationModels": ({}, None),
     "invokeModel": ({"model_id": HAIKU}, CALL),
     "reportUsage": ({}, None),
     "reportBudget": ({}, None),
     "quoteInvocation": ({"model_id": HAIKU}, CALL),
+    "streamModel": ({"model_id": HAIKU}, CALL),
+    "createChatCompletion": ({}, {"model": HAIKU, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}),
+    "createResponse": ({}, {"model": HAIKU, "input": "hi", "max_output_tokens": 20}),
+    "createEmbeddings": ({}, {"model": "amazon.titan-embed-text-v2:0", "input": "hi"}),
+    "listModels": ({}, None),
+    "getModel": ({}, None),
+    "createMessage": ({}, MESSAGE | {"model": HAIKU}),
+    "countMessageTokens": ({}, {"model": HAIKU, "messages": MESSAGE["messages"]}),
+    "converse": ({}, CONVERSE),
+    "converseStream": ({}, CONVERSE),
+    "invokeBedrockModel": ({}, MESSAGE | {"anthropic_version": "bedrock-2023-05-31"}),
+    "invokeBedrockModelWithResponseStream": ({}, MESSAGE | {"anthropic_version": "bedrock-2023-05-31"}),
+    "countTokens": ({}, {"input": {"converse": CONVERSE}}),
+    "listBedrockModels": ({}, None),
+    "listInferenceProfiles": ({}, None),
 }
 UNAUTHORIZED, SUSPENDED = (401, "unauthorized"), (403, "access_denied")
 FOR_TENANTS = [operation for operation in OPERATIONS if "security" not in operation.said]
@@ -197,7 +215,11 @@ STRANGERS = {
     "decoy": UNAUTHORIZED,
     "suspended tenant": SUSPENDED,
 }
-NAMES_A_COST_CENTRE = {"invokeModel", "quoteInvocation"}
+NAMES_A_COST_CENTRE = {
+    operation.said["operationId"]
+    for operation in FOR_TENANTS
+    if "team_id" in [resolve(parameter)["name"] for parameter in operation.said.get("parameters", ())]
+}
 
 
 @pytest.fixture(scope="module")
@@ -234,14 +256,15 @@ def keys(stack: LocalStack, admin: AdminApi) -> dict[str, str]:
 def ask(stack: LocalStack, operation: Operation, key: str, **headers: str) -> requests.Response:
     query, body = REQUESTS[operation.said["operationId"]]
     sent = {"x-api-key": key} if key else {}
+    path = operation.path.format(modelId=quote(HAIKU, safe=""), model=quote(HAIKU, safe=""))
     return requests.request(
-        operation.method, stack.url + operation.path, params=query, json=body, headers=sent | headers, timeout=60
+        operation.method, stack.url + path, params=query, json=body, headers=sent | headers, timeout=60
     )
 
 
 def assert_is_problem(answer: requests.Response, expected: tuple[int, str]) -> None:
     assert (answer.status_code, answer.json()["code"]) == expected
-    assert set(answer.json()) == {"code", "message", "request_id"}
+    assert {"code", "message", "request_id"} <= set(answer.json()) <= {"code", "message", "request_id", "type", "error"}
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
     assert not re.search("victim|on-hold|key_|arn:", answer.text)
 

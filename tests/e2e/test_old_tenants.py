@@ -152,7 +152,7 @@ def test_a_refusal_is_a_problem_and_tells_nothing_else(
     answer = client.post(body, query=query, **headers)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (status, code)
-    assert set(problem) <= {"code", "message", "request_id", "details"}
+    assert set(problem) <= {"code", "message", "request_id", "details", "type", "error"}
     assert problem["request_id"] == answer.headers["x-request-id"]
     for secret in ("Traceback", "arn:aws", client.key, "demo-marketing", ".py"):
         assert secret not in answer.text

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -231,7 +232,10 @@ class BedrockCatalog:
         while token := page.get("nextToken"):
             page = self._ask(self._bedrock.list_inference_profiles, maxResults=100, nextToken=token)
             found += page.get("inferenceProfileSummaries", [])
-        return found
+        return [
+            {name: value.isoformat() if isinstance(value, datetime) else value for name, value in profile.items()}
+            for profile in found
+        ]
 
     def behind(self, profile_arn: str) -> str | None:
         """The model id that an application inference profile is priced as; None where that is not known."""
