@@ -41,7 +41,7 @@ class AnthropicRoutes:
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
-        model = self._serving.ask(request, read.model).models[0]
+        model = self._serving.ask(request, read.model, charged=False).models[0]
         body = {"input": read.input(model.provider == NATIVE, model.provider)}
         answer = self._serving.models.call(ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))

@@ -35,7 +35,7 @@ class BedrockRoutes:
 
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""
-        asked = self._serving.ask(request, request.parameters["modelId"])
+        asked = self._serving.ask(request, request.parameters["modelId"], charged=False)
         answer = self._serving.models.call(bedrock.read_count_tokens(asked.models[0], request.json))
         return Reply(answer.content)
 

@@ -54,8 +54,11 @@ class Serving:
         return BedrockCatalog()
 
     # ------------------------------------------------------------------------------------------------ who asks for what
-    def ask(self, request: Request, name: Any, operation: str = "text") -> Asked:
-        """Raises GatewayError for a model that there is not, or that the caller may not use."""
+    def ask(self, request: Request, name: Any, operation: str = "text", *, charged: bool = True) -> Asked:
+        """Raises GatewayError for a model that there is not, or that the caller may not use.
+
+        What is not charged is charged to no cost centre, so it does not matter which one the request names.
+        """
         if not isinstance(name, str) or not name:
             raise BadRequest("model: name a model. See /v1/models.", code="model_missing")
         who, route = request.caller, self.routes.find(name)
@@ -66,7 +69,7 @@ class Serving:
             lambda name: self.catalog.named(name, self._behind),
             by_default=self.allow_unlisted,
         )
-        cost_centre = who.cost_centre(request.headers.get("team_id"))
+        cost_centre = who.cost_centre(request.headers.get("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until)
         return Asked(request, route, models, Attempts(route, context, self.meter, self.breakers))
