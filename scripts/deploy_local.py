@@ -265,6 +265,12 @@ def admin_of(cloud: Cloud, api: Api) -> AdminApi:
     return AdminApi(api.url, REGION, Credentials("test", "test"))
 
 
+def refuse_unsigned(api: Api) -> None:
+    """A call without a signature gets nowhere, whatever key it has."""
+    refused = api.call("GET", of(STACKED))
+    hold(refused.status in {401, 403}, f"a call without a signature gets {refused.status}")
+
+
 def hold_tenant(admin: AdminApi, monthly_usd: str) -> None:
     """The stack's custom resource has written the tenant as the template says."""
     tenant = admin.call("GET", of(STACKED))
@@ -285,6 +291,18 @@ def call_as_stacked(api: Api, admin: AdminApi) -> Api:
     (budget,) = own.call("GET", "/budget").body["budgets"]
     hold(Decimal(budget["spent"]) == Decimal(usage.body["totals"]["cost"]) > 0, f"its budget is {budget}")
     return own
+
+
+def sweep(cloud: Cloud) -> None:
+    """The sweep, in its own role, looks at the accounts and at the tenants whose thresholds they may have passed."""
+    stack = cloud.client("cloudformation").describe_stack_resource(
+        StackName=STACK, LogicalResourceId="SweepOpenRowsFunction"
+    )
+    function = stack["StackResourceDetail"]["PhysicalResourceId"]
+    answer = cloud.client("lambda").invoke(FunctionName=function, Payload=b"{}")
+    said = json.load(answer["Payload"])
+    hold("FunctionError" not in answer, f"the sweep fails: {said}")
+    hold(said == {"swept": 0, "released": 0, "told": 0}, f"the sweep says {said}")
 
 
 def delete_tenant_stack(cloud: Cloud, admin: AdminApi, own: Api) -> None:
@@ -437,6 +455,8 @@ def prove(steps: Steps) -> None:
             hold_tenant(admin, "2")
         with steps.step("the tenant makes a metered call, by a key of the admin API"):
             own = call_as_stacked(api, admin)
+            refuse_unsigned(api)
+            sweep(cloud)
         with steps.step("the tenant goes with its stack"):
             delete_tenant_stack(cloud, admin, own)
 

@@ -5,8 +5,8 @@ The AWS is an embedded one. What it does not do as AWS does, so that nothing her
 - API Gateway's import of openapi.yaml is ministack's: gateway responses of the spec are not rendered (a refusal is
   `{"message": …}` here, a problem in AWS), and names of headers reach a function in lower case.
 - The usage plan is checked with the key that the authorizer names only because scripts/embedded/launch.py mends it.
-- Lists are joined in templates/tenant.yaml's conditions only because scripts/embedded/launch.py mends it. Signatures of
-  operators are not checked as AWS checks them.
+- Lists are joined in templates/tenant.yaml's conditions only because scripts/embedded/launch.py mends it. A request to
+  the admin API must be signed, and any signature will do; `make dev` checks them as AWS does.
 - The functions run on this machine's CPU and libraries, not on arm64 and Amazon Linux; `sam build` for arm64 is
   proven by scripts/sam.py and scripts/artifact_sizes.py.
 - IAM's condition keys are partly evaluated; schedules are deployed and do not fire within the test.

@@ -259,6 +259,16 @@ def test_a_hold_in_the_table_is_small_and_says_all_that_the_sweep_needs(aws: Non
     assert accounts.account(ACME).holds == {held.name: held}
 
 
+@pytest.mark.parametrize("amount", ["0", "0.000000000001", "1234567890123456.000000000001"])
+def test_a_hold_may_be_of_any_amount(aws: None, amount: str) -> None:
+    accounts = AccountTable("budgets")
+    held = replace(hold("r1", amount, centre="b\u00fcro 1"), tokens=2**32 - 1)
+    accounts.hold(held, Limits())
+    assert accounts.account(ACME).holds == {held.name: held}
+    assert accounts.book(held, Decimal(0))
+    assert accounts.account(ACME).committed == 0
+
+
 def test_budgets_are_new_each_month() -> None:
     assert month_of(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == "2026-12"
     assert next_month(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)

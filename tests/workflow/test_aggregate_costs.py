@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from gateway.aws.account_table import AccountTable
 from gateway.aws.lake import Overtaken
+from gateway.aws.tenant_table import TenantTable
+from gateway.budgets import Limits
 from gateway.ledger import Partition
+from gateway.metering import hold_for
 from gateway.pricing import price_book
-from gateway.usage import UNKNOWN, Outcome, TokenUsage
+from gateway.tenants import Budget, Tenant
+from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage
 from tests.workflow.machine import FOLDER, MIDNIGHT, SONNET, STEPS, RunFailed, Workflow, definition, row
 
 
@@ -107,6 +114,21 @@ def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
     assert (out["hours"], out["unpricedHours"], workflow.periods.dirty()) == (2, ["2026-11-24T01"], [])
     assert workflow.periods.unpriced("an older book") == ["2026-11-24T01"]
     assert workflow.periods.unpriced(price_book().version) == []
+
+
+def test_the_sweep_books_what_nobody_booked_and_tells_what_nobody_told(workflow: Workflow) -> None:
+    now = datetime.now(UTC)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(1), hard=True))
+    TenantTable("tenants").put_tenant(tenant)
+    left = replace(row("left"), started_at=now, lease_until=now)
+    hold = hold_for(tenant, left, Decimal("0.9"), TokenUsage(input_tokens=300_000))
+    AccountTable("budgets").hold(hold, Limits.of(tenant, "research"))
+    workflow.keep(left, input_tokens=280_000)  # settled, and then its process is gone
+    sweep = workflow.handlers["SweepOpenRows"]
+    assert sweep({"asOf": "9999-01-01T00:00:00+00:00"}, None) == {"swept": 0, "released": 1, "told": 2}
+    account = AccountTable("budgets").account(hold.account)
+    assert (account.spent, account.committed, account.holds) == (Decimal("0.84"), Decimal("0.84"), {})
+    assert sweep({}, None) == {"swept": 0, "released": 0, "told": 0}
 
 
 def test_the_hour_that_runs_is_shown_and_not_closed(workflow: Workflow) -> None:

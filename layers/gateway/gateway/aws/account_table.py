@@ -26,8 +26,9 @@ from gateway.pricing import SCALE, ZERO
 from gateway.usage import RequestId, TenantId
 
 KEPT = timedelta(days=400)
-# Of a hold: amount, tokens, start and end of the lease in seconds; its cost centre follows.
-_HOLD = struct.Struct(">QIII")
+# Of a hold: tokens, start and end of the lease in seconds, bytes of the amount; that and its cost centre follow.
+_HOLD = struct.Struct(">IIIB")
+_MOST_TOKENS = 2**32 - 1  # more are counted all the same, and this many are remembered
 _NEVER = 253_402_300_799  # the last second of 9999
 _plain = TypeDeserializer().deserialize
 
@@ -224,19 +225,22 @@ def _told_key(account: AccountId) -> dict[str, Any]:
 
 def _packed(hold: Hold) -> bytes:
     times = int(hold.started_at.timestamp()), math.ceil(hold.lease_until.timestamp())
-    return _HOLD.pack(_whole(hold.amount), min(hold.tokens, 2**32 - 1), *times) + hold.cost_centre.encode()
+    whole = _whole(hold.amount)
+    amount = whole.to_bytes(-(-whole.bit_length() // 8), "big")
+    return _HOLD.pack(min(hold.tokens, _MOST_TOKENS), *times, len(amount)) + amount + hold.cost_centre.encode()
 
 
 def _unpacked(of: AccountId, name: str, packed: bytes) -> Hold:
     """A hold as it was taken, its times to the second: its lease ends no earlier."""
     request_id, _, attempt = name.rpartition("#")
-    amount, tokens, started, ends = _HOLD.unpack_from(packed)
+    tokens, started, ends, length = _HOLD.unpack_from(packed)
+    centre = _HOLD.size + length
     return Hold(
         RequestId(request_id),
         int(attempt),
         of,
-        packed[_HOLD.size :].decode(),
-        _usd(Decimal(amount)),
+        packed[centre:].decode(),
+        _usd(Decimal(int.from_bytes(packed[_HOLD.size : centre], "big"))),
         tokens,
         datetime.fromtimestamp(started, UTC),
         datetime.fromtimestamp(ends, UTC),
