@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attempts import Attempts, CircuitOpen, answered
-from gateway.budgets import AccountId, InMemoryAccounts, month_of
+from gateway.budgets import AccountId, InMemoryAccounts, month_of, sweep_holds
 from gateway.catalog import Catalog
 from gateway.errors import Forbidden, GatewayError, Passing, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import Context, ModelAnswer, ModelCall
-from gateway.ledger import InMemoryLedger
+from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter
 from gateway.pricing import price_book
 from gateway.routing import Circuit, Route, Routes
@@ -189,6 +189,17 @@ def test_a_model_runs_no_more_calls_at_once_than_its_route_lets_it() -> None:
     assert (refused.value.status, refused.value.retry_after) == (429, 1)
     list(first.deliver(Plain()))
     open_stream(calls(HAIKU, api="ConverseStream"), second, world)  # the slot is free again
+
+
+def test_a_slot_that_a_crash_left_is_given_back_by_the_sweep_and_charged_to_nobody() -> None:
+    world = World([[delta(), metadata()]])
+    route = Route(HAIKU, (HAIKU,), concurrency=1)
+    open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)  # and nobody ever reads it
+    late = NOW + timedelta(seconds=601)
+    sweep(world.ledger, late)
+    assert sweep_holds(world.accounts, world.ledger, lambda *_: Decimal(9), late) == 1
+    (account,) = world.accounts.accounts.values()
+    assert (dict(account.holds), account.spent) == ({}, Decimal(0))
 
 
 def test_a_budget_refuses_before_any_model_is_asked_and_is_no_reason_for_a_fallback() -> None:

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from gateway.budgets import AccountId, Hold, Limits, month_of
+from gateway.budgets import Hold, Limits, slot_of
 from gateway.catalog import Model
 from gateway.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
@@ -31,7 +31,7 @@ from gateway.metering import Meter, Reserved
 from gateway.pricing import ZERO
 from gateway.routing import Circuit, Route
 from gateway.tenants import Tenant
-from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
+from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 T = TypeVar("T")
 LONGEST_PAUSE = 20.0  # seconds
@@ -186,12 +186,6 @@ class Attempts:
         at = self.context.clock() + timedelta(seconds=pause)
         deadline = self.route.deadline_seconds
         return at < self.context.lease_until and (deadline is None or (at - began).total_seconds() < deadline)
-
-
-def slot_of(row: UsageRecord) -> Hold:
-    """A slot is a hold of nothing, in an account that stands for the model."""
-    account = AccountId(TenantId(f"model {row.model_id}"), month_of(row.started_at))
-    return Hold(row.request_id, row.attempt, account, "", ZERO, 0, row.started_at, row.lease_until)
 
 
 def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:

@@ -320,6 +320,15 @@ def tell(
     return True
 
 
+_MODELS = "model#"  # no tenant's id has a #
+
+
+def slot_of(row: UsageRecord) -> Hold:
+    """A place among the running calls of a model: a hold of nothing, in an account that stands for the model."""
+    account = AccountId(TenantId(_MODELS + row.model_id), month_of(row.started_at))
+    return Hold(row.request_id, row.attempt, account, "", ZERO, 0, row.started_at, row.lease_until)
+
+
 def sweep_holds(
     accounts: Accounts, ledger: Ledger, charge_of: ChargeOf, now: datetime, leases_ended_by: datetime | None = None
 ) -> int:
@@ -331,7 +340,8 @@ def sweep_holds(
         record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
         if record is not None and record.is_open:
             continue  # the ledger's own sweep comes first
-        swept += accounts.book(hold, charge_of(hold, record) if record else ZERO) is not None
+        is_slot = hold.account.tenant_id.startswith(_MODELS)
+        swept += accounts.book(hold, charge_of(hold, record) if record and not is_slot else ZERO) is not None
     return swept
 
 
