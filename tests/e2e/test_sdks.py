@@ -106,4 +106,4 @@ def test_what_the_sdks_used_is_what_the_models_served(stack: LocalStack) -> None
 
 
 def counted(usage: dict[str, Any], request_id: str) -> tuple[str, str, tuple[int, ...]]:
-    return request_id, usage["model_id"], tuple(usage[name] or 0 for name in COUNTS)
+    return request_id, usage["model_id"].rpartition("/")[2], tuple(usage[name] or 0 for name in COUNTS)

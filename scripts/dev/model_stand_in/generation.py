@@ -8,7 +8,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from scripts.dev.model_stand_in.directives import Directives, read_directives
 from scripts.dev.model_stand_in.ledger import Usage
-from scripts.dev.model_stand_in.tokens import BYTES_PER_TOKEN, IMAGE_TOKENS, count_bytes, count_tokens, fingerprint, words
+from scripts.dev.model_stand_in.tokens import (
+    BYTES_PER_TOKEN,
+    IMAGE_TOKENS,
+    count_bytes,
+    count_tokens,
+    fingerprint,
+    words,
+)
 
 Ttl = Literal["5m", "1h"]
 Kind = Literal["reasoning", "text", "tool"]
