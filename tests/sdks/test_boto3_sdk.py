@@ -302,6 +302,7 @@ def test_403_for_a_model_that_is_not_allowed(clients: Clients, gateway: Gateway,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_429_for_a_spent_budget(clients: Clients, gateway: Gateway, way: str) -> None:
+    """No header keeps AWS's SDKs from trying a 429 again, as one does those of others. It reaches no model."""
     response = refused(gateway, clients.make(way, gateway.poor_key), "ThrottlingException")
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert "budget" in response["Error"]["Message"].lower()
