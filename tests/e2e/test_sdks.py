@@ -106,6 +106,10 @@ def test_what_the_sdks_used_is_what_the_models_served(stack: LocalStack) -> None
     assert [totals[name] for name in COUNTS] == [sum(int(row.get(name, 0)) for row in own) for name in COUNTS]
 
 
+def test_what_the_sdks_were_answered_fits_the_spec(stack: LocalStack) -> None:
+    assert (stack.data / "logs/contract.log").read_text() == ""
+
+
 def metered(stack: LocalStack) -> list[dict[str, Any]]:
     """The rows of the gateway's ledger."""
     table, plain = stack.info["tables"]["UsageTable"], TypeDeserializer().deserialize
