@@ -50,4 +50,4 @@ bench: .venv/ready ## figures as ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what builds and runs leave behind
-	rm -rf .venv .venv-embedded .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-embedded .venv-sdks .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,8 +34,9 @@ import pyarrow.parquet as pq
 from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
-from scripts.embedded.cloud import REGION, Cloud, NotStarted, running, set_up
+from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.derive import MODELS, derive
+from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
 
 ROOT = Path(__file__).parents[1]
@@ -406,7 +407,7 @@ def empty(folder: Path) -> Path:
 def prove(steps: Steps) -> None:
     python = lambda_python()
     with steps.step("environment of the embedded AWS (.venv-embedded)"):
-        set_up(python)
+        set_up(ENVIRONMENT, LOCK, python)
     with steps.step("sam build"):
         built = build()
         hold_package(built / "GatewayLayer")
@@ -465,7 +466,7 @@ def main() -> int:
     steps = Steps(lambda line: print(line, flush=True))
     try:
         prove(steps)
-    except (Broken, NotStarted) as broken:
+    except (Broken, NotSetUp, NotStarted) as broken:
         print(f"{broken}\nThe logs are in {RUN.relative_to(ROOT)}.", file=sys.stderr)
         return 1
     steps.end()

@@ -12,6 +12,8 @@ from moto import mock_aws
 from gateway.aws import clients
 from gateway.settings import settings
 
+collect_ignore = ["sdks"]  # runs in an environment of its own: tests/e2e/test_sdks.py
+
 ENVIRONMENT = {
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",

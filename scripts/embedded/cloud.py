@@ -63,16 +63,6 @@ class Cloud:
         )
 
 
-def set_up(python: Path) -> None:
-    """Make the environment of the embedded AWS, once per lock."""
-    ready = ENVIRONMENT / "ready"
-    if not ready.exists() or ready.stat().st_mtime < LOCK.stat().st_mtime:
-        command = [str(python), str(ROOT / "scripts/set_up.py"), str(ENVIRONMENT), str(LOCK)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise NotStarted(f"the environment of {LOCK.relative_to(ROOT)}", done.stdout + done.stderr)
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
     """The embedded AWS and the models, up and empty; both end with this process, however it ends."""

@@ -65,7 +65,19 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
         top_p=_number(config, "topP", float, 0),
         tools=tools,
         must_use_tool=_forced_tool(body, tools),
+        form=_form(body),
     )
+
+
+def _form(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON schema that the answer has to fit."""
+    wanted = _object(_object(body, "outputConfig"), "textFormat")
+    if not wanted:
+        return None
+    try:
+        return dict(json.loads(wanted["structure"]["jsonSchema"]["schema"]))
+    except (LookupError, TypeError, ValueError):
+        raise invalid("The schema of outputConfig.textFormat must be a JSON schema as text.") from None
 
 
 def tier_of(body: Mapping[str, Any]) -> str | None:

@@ -490,6 +490,7 @@ def _read_claude(model_id: str, body: Json) -> Ask:
         body.get("top_p"),
         tuple(tools),
         forced,
+        ((body.get("output_config") or {}).get("format") or body.get("output_format") or {}).get("schema"),
     )
 
 

@@ -8,7 +8,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from scripts.dev.model_stand_in.directives import Directives, read_directives
 from scripts.dev.model_stand_in.ledger import Usage
-from scripts.dev.model_stand_in.tokens import IMAGE_TOKENS, count_bytes, count_tokens, fingerprint, words
+from scripts.dev.model_stand_in.tokens import (
+    BYTES_PER_TOKEN,
+    IMAGE_TOKENS,
+    count_bytes,
+    count_tokens,
+    fingerprint,
+    words,
+)
 
 Ttl = Literal["5m", "1h"]
 Kind = Literal["reasoning", "text", "tool"]
@@ -106,6 +113,7 @@ class Ask:
     top_p: float | None = None
     tools: tuple[Tool, ...] = ()
     must_use_tool: str | None = None
+    form: Mapping[str, Any] | None = None  # The JSON schema that the answer has to fit.
     chatty: bool = False  # Asked in messages, where the same model also takes a prompt.
     directives: Directives = field(default_factory=Directives)
 
@@ -203,7 +211,7 @@ class DeterministicModel:
         limit = ask.max_tokens or _NO_LIMIT
         reasoning = max(0, min(wish.reasoning, min(limit, wish.tokens_out or limit) - 1))
         tool = self._tool(ask)
-        arguments = json.dumps(_arguments(tool, ask.prompt.text)) if tool else ""
+        arguments = json.dumps(_arguments(tool.schema, ask.prompt.text)) if tool else ""
         spent = reasoning + (count_tokens(arguments) if tool else 0)
         if spent > limit:
             tool, arguments, spent = None, "", reasoning
@@ -212,6 +220,10 @@ class DeterministicModel:
         )
         wanted = self._text_tokens(ask, opening, spent, tool)
         text = words(opening, min(wanted, limit - spent))
+        if ask.form is not None and not tool and wish.tokens_out is None:
+            formed = json.dumps(_arguments(ask.form, ask.prompt.text))
+            wanted = count_tokens(formed)
+            text = formed[: (limit - spent) * BYTES_PER_TOKEN]
         stop: Stop = "length" if wanted > limit - spent else "tool" if tool else "end"
         stop_sequence = None
         for sequence in filter(None, ask.stop_sequences):
@@ -262,8 +274,8 @@ def _pieces(text: str, count: int | None) -> Iterator[str]:
         yield text[len(text) * index // count : len(text) * (index + 1) // count]
 
 
-def _arguments(tool: Tool, prompt: str) -> dict[str, Any]:
-    """The least that the tool's schema asks for."""
+def _arguments(schema: Mapping[str, Any], prompt: str) -> dict[str, Any]:
+    """The least that a schema asks for."""
     samples: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
-    properties: Mapping[str, Any] = tool.schema.get("properties", {})
+    properties: Mapping[str, Any] = schema.get("properties", {})
     return {name: samples.get(properties.get(name, {}).get("type"), fingerprint(prompt)) for name in properties}

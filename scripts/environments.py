@@ -1,0 +1,30 @@
+"""Environments beside .venv: what cannot live in it, or must not, each from a lock of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+class NotSetUp(RuntimeError):
+    """The environment that could not be made, and why."""
+
+    def __init__(self, lock: Path, said: str):
+        super().__init__(f"the environment of {lock.relative_to(ROOT)} could not be made:\n{said[-2000:]}")
+
+
+def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -> None:
+    """Make an environment, once per lock, whoever else asks for it at the same time. Raises NotSetUp."""
+    ready = environment / "ready"
+    with lock.open() as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if ready.exists() and ready.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        command = [str(python), str(ROOT / "scripts/set_up.py"), str(environment), str(lock)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotSetUp(lock, done.stdout + done.stderr)
