@@ -59,4 +59,4 @@ class AnthropicRoutes:
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:
-    return problem_reply(anthropic.problem(error, request_id), error, **{"request-id": request_id})
+    return problem_reply(anthropic.problem(error, request_id), error, {"request-id": request_id})

@@ -24,16 +24,14 @@ from gateway.streaming import StreamServices
 from serving import Serving
 
 seconds = settings().invocation_timeout
-services = {
-    Service.BEDROCK: BedrockRuntime(seconds, Sessions(settings().tenant_role_arn)),
-    Service.SAGEMAKER: SageMakerRuntime(seconds),
-}
+bedrock_runtime = BedrockRuntime(seconds, Sessions(settings().tenant_role_arn))
+endpoints = SageMakerRuntime(seconds)
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 serving = Serving(
     Routes.from_json(settings().model_routes),
     Catalog.from_json(settings().sagemaker_endpoints),
-    ModelServices(services),
-    StreamServices(services),
+    ModelServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
+    StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     Meter(ledger, AccountTable(settings().budgets_table), price_book, warn),
     Circuits(settings().idempotency_table),
     settings().region,

@@ -81,4 +81,4 @@ class BedrockRoutes:
 
 def problem(error: GatewayError, request_id: str) -> Reply:
     status, body, headers = bedrock.problem(error, request_id)
-    return problem_reply(body, error, status, **headers)
+    return problem_reply(body, error, headers, status)

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.catalog import Model
+from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.asgi import Reply, Request, Streamed
 from gateway.invocation import ModelCall
-from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_responses
+from gateway.streaming import StreamWriter
+from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
 
@@ -20,21 +21,37 @@ class OpenAIRoutes:
 
     def chat_completions(self, request: Request) -> Reply | Streamed:
         asked = self._ask(request)
-        chats = [openai_chat.read_chat(request.json, model.base) for model in asked.models]
-        chat, name, created = chats[0], f"chatcmpl-{request.request_id}", int(time.time())
-        calls = _converse(asked.models, [chat.converse for chat in chats], streaming=chat.stream)
-        headers = _warnings(chat.warnings)
-        if chat.stream:
-            writer = openai_chat.ChatStream(chat, name, created)
-            return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
-        _, answer, metered = self._serving.answer(asked, calls)
-        return Reply(openai_chat.write_chat(chat, answer.body, metered, name, created), headers=headers)
+        # An endpoint's container reads the body itself; for models of Bedrock it becomes Converse.
+        chats = {model: openai_chat.read_chat(request.json, model.base) for model in asked.models if _converses(model)}
+        calls = [
+            _call(model, chats[model].converse, streaming=chats[model].stream)
+            if model in chats
+            else openai_endpoint.read_endpoint_chat(request.json, model)
+            for model in asked.models
+        ]
+        name, created = f"chatcmpl-{request.request_id}", int(time.time())
+        headers = _warnings([warning for chat in chats.values() for warning in chat.warnings])
+
+        def writer_of(call: ModelCall) -> StreamWriter:
+            if call.model in chats:
+                return openai_chat.ChatStream(chats[call.model], name, created)
+            return openai_endpoint.EndpointChatStream(request.json)
+
+        if request.json.get("stream"):
+            known = writer_of(calls[0])
+            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
+        call, answer, metered = self._serving.answer(asked, calls)
+        if call.model not in chats:
+            return Reply(answer.content, headers=headers)
+        return Reply(openai_chat.write_chat(chats[call.model], answer.body, metered, name, created), headers=headers)
 
     def responses(self, request: Request) -> Reply | Streamed:
         asked = self._ask(request)
         reads = [openai_responses.read_response(request.json, model.base) for model in asked.models]
         read, name, created = reads[0], f"resp_{request.request_id}", int(time.time())
-        calls = _converse(asked.models, [read.converse for read in reads], streaming=read.stream)
+        calls = [
+            _call(model, each.converse, streaming=read.stream) for model, each in zip(asked.models, reads, strict=True)
+        ]
         headers = _warnings(read.warnings)
         if read.stream:
             writer = openai_responses.ResponsesStream(read, name, created)
@@ -73,12 +90,14 @@ class OpenAIRoutes:
         return self._serving.ask(request, body.get("model"), operation)
 
 
-def _converse(models: Sequence[Model], bodies: Sequence[Any], *, streaming: bool) -> list[ModelCall]:
-    api = "ConverseStream" if streaming else "Converse"
-    return [
-        ModelCall(model, "text", api, body, output_path=CONVERSE_OUTPUT)
-        for model, body in zip(models, bodies, strict=True)
-    ]
+def _converses(model: Model) -> bool:
+    return model.service is Service.BEDROCK
+
+
+def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
+    if not _converses(model):
+        raise BadRequest("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
+    return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
 
 
 def _warnings(warnings: Sequence[str]) -> dict[str, str]:

@@ -132,5 +132,7 @@ def retry_headers(error: GatewayError) -> dict[str, str]:
     return headers | ({"x-should-retry": "false"} if in_vain else {})
 
 
-def problem_reply(body: Any, error: GatewayError, status: int | None = None, **headers: str) -> Reply:
-    return Reply(body, status or error.status, {**retry_headers(error), **headers})
+def problem_reply(
+    body: Any, error: GatewayError, headers: Mapping[str, str] | None = None, status: int | None = None
+) -> Reply:
+    return Reply(body, status or error.status, {**retry_headers(error), **(headers or {})})

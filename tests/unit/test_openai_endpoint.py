@@ -1,0 +1,42 @@
+"""A container that speaks OpenAI's chat itself is asked to count, and its chunks pass as they came."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.catalog import Catalog
+from gateway.errors import GatewayError
+from gateway.eventstream import Frame
+from gateway.streaming import Metered
+from gateway.usage import TokenUsage
+from gateway.wire.openai_endpoint import EndpointChatStream, read_endpoint_chat
+
+MODEL = Catalog({"our-llama": "llama-endpoint"}).find("our-llama")
+BODY = {"model": "our-llama", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "top_k": 3}
+DELTA = b'{"choices": [{"index": 0, "delta": {"content": "hi"}}]}'
+COUNTS = b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}'
+
+
+def test_the_body_passes_but_for_the_name_that_is_the_gateways() -> None:
+    call = read_endpoint_chat(BODY, MODEL)
+    assert (call.api, call.body) == ("InvokeEndpoint", {name: BODY[name] for name in BODY if name != "model"})
+    assert (call.model.target, call.max_output_tokens) == ("llama-endpoint", 9)
+
+
+def test_a_stream_is_always_counted() -> None:
+    call = read_endpoint_chat(BODY | {"stream": True}, MODEL)
+    assert call.api == "InvokeEndpointWithResponseStream"
+    assert call.body["stream_options"] == {"include_usage": True}
+
+
+def test_counts_are_shown_to_whoever_asked_for_them_only() -> None:
+    plain, counting = EndpointChatStream({}), EndpointChatStream({"stream_options": {"include_usage": True}})
+    frames = [Frame("line", DELTA), Frame("line", COUNTS)]
+    assert [plain.write(frame) for frame in frames] == [b"data: " + DELTA + b"\n\n", b""]
+    assert [counting.write(frame) for frame in frames][1] == b"data: " + COUNTS + b"\n\n"
+    assert plain.end(Metered(TokenUsage())) == b"data: [DONE]\n\n"
+
+
+def test_an_error_is_an_event_that_the_sdk_raises() -> None:
+    said = EndpointChatStream({}).error(GatewayError("it broke", code="model_error", status=424))
+    assert json.loads(said.removeprefix(b"data: "))["error"]["code"] == "model_error"
