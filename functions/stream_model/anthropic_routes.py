@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway.catalog import Model
 from gateway.errors import BadRequest, GatewayError
 from gateway.http.asgi import Reply, Request, Streamed
-from gateway.invocation import ModelCall
-from gateway.streaming import StreamWriter
+from gateway.invocation import ModelAnswer, ModelCall
+from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
@@ -33,10 +33,13 @@ class AnthropicRoutes:
         if read.stream:
             known = NativeStream(request_id)
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
-        call, answer, metered = self._serving.answer(asked, calls)
-        if call.model.provider == NATIVE:
-            return Reply(answer.content, headers=headers)
-        return Reply(anthropic.write_message(read, answer.body, metered, name), headers=headers)
+
+        def write(call: ModelCall, answer: ModelAnswer) -> Reply:
+            if call.model.provider == NATIVE:
+                return Reply(answer.content, headers=headers)
+            return Reply(anthropic.write_message(read, answer.body, Metered(answer.usage), name), headers=headers)
+
+        return self._serving.reply(asked, calls, write)
 
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""

@@ -11,6 +11,8 @@ from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.idempotency_table import IdempotencyTable
+from gateway.aws.payloads import Payloads
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
@@ -34,6 +36,7 @@ serving = Serving(
     StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     Meter(ledger, AccountTable(settings().budgets_table), price_book, warn),
     Circuits(settings().idempotency_table),
+    IdempotencyTable(settings().idempotency_table, settings().usage_table, Payloads(settings().payloads_bucket)),
     settings().region,
     settings().allow_unlisted_models,
 )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from gateway.errors import GatewayError
 from gateway.http.asgi import Reply, Request, Streamed
-from gateway.invocation import ModelCall
+from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import open_stream
 from gateway.wire import bedrock
-from serving import Asked, Serving, problem_reply
+from serving import Asked, Serving, must_not_repeat, problem_reply
 
 
 class BedrockRoutes:
@@ -65,12 +65,15 @@ class BedrockRoutes:
         return asked, calls
 
     def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Reply:
-        _, answer, _ = self._serving.answer(asked, calls)
-        content_type = answer.headers.get("content-type", "application/json")
-        return Reply(answer.content, headers=bedrock.passed_on(answer.headers), content_type=content_type)
+        def write(_: ModelCall, answer: ModelAnswer) -> Reply:
+            content_type = answer.headers.get("content-type", "application/json")
+            return Reply(answer.content, headers=bedrock.passed_on(answer.headers), content_type=content_type)
+
+        return self._serving.reply(asked, calls, write)
 
     def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Streamed:
         """Opened before its status is sent, since the format has nothing that could be sent before."""
+        must_not_repeat(asked.request)
         began = time.monotonic()
         live = open_stream(calls, asked.attempts, self._serving.streams)
         writer = bedrock.EventStream()

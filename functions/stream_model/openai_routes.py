@@ -9,8 +9,8 @@ from typing import Any
 from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.asgi import Reply, Request, Streamed
-from gateway.invocation import ModelCall
-from gateway.streaming import StreamWriter
+from gateway.invocation import ModelAnswer, ModelCall
+from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
@@ -40,10 +40,16 @@ class OpenAIRoutes:
         if request.json.get("stream"):
             known = writer_of(calls[0])
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
-        call, answer, metered = self._serving.answer(asked, calls)
-        if call.model not in chats:
-            return Reply(answer.content, headers=headers)
-        return Reply(openai_chat.write_chat(chats[call.model], answer.body, metered, name, created), headers=headers)
+
+        def write(call: ModelCall, answer: ModelAnswer) -> Reply:
+            if call.model not in chats:
+                return Reply(answer.content, headers=headers)
+            metered = Metered(answer.usage)
+            return Reply(
+                openai_chat.write_chat(chats[call.model], answer.body, metered, name, created), headers=headers
+            )
+
+        return self._serving.reply(asked, calls, write)
 
     def responses(self, request: Request) -> Reply | Streamed:
         asked = self._ask(request)
@@ -56,15 +62,24 @@ class OpenAIRoutes:
         if read.stream:
             writer = openai_responses.ResponsesStream(read, name, created)
             return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
-        _, answer, metered = self._serving.answer(asked, calls)
-        return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
+
+        def write(_: ModelCall, answer: ModelAnswer) -> Reply:
+            metered = Metered(answer.usage)
+            return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
+
+        return self._serving.reply(asked, calls, write)
 
     def embeddings(self, request: Request) -> Reply:
         asked = self._ask(request, "embeddings")
         read = openai_embeddings.read_embeddings(request.json, asked.models[0])
-        answers = [self._serving.answer(asked, [call])[1] for call in read.calls]
-        bodies, usages = [answer.body for answer in answers], [answer.usage for answer in answers]
-        return Reply(openai_embeddings.write_embeddings(read, bodies, usages))
+
+        def write(answers: Sequence[ModelAnswer]) -> Reply:
+            bodies, usages = [answer.body for answer in answers], [answer.usage for answer in answers]
+            return Reply(openai_embeddings.write_embeddings(read, bodies, usages))
+
+        if len(read.calls) == 1:
+            return self._serving.reply(asked, read.calls, lambda _, answer: write([answer]))
+        return write(self._serving.answers(asked, read.calls))
 
     def list_models(self, request: Request) -> Reply:
         return Reply(openai_common.model_list(self._names(request), 0))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from gateway.attempts import Attempts, Breakers, Ticket, answered, permitted
+from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, most_tries, permitted
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.catalog import Catalog, Model
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.asgi import Reply, Request, Streamed
+from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
 from gateway.routing import Route, Routes
-from gateway.streaming import LiveStream, Metered, Streams, StreamWriter, open_stream
+from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream
 from gateway.telemetry import timed
 
 SSE = "text/event-stream; charset=utf-8"
@@ -35,6 +37,30 @@ class Asked:
     attempts: Attempts
 
 
+Write = Callable[[ModelCall, ModelAnswer], Reply]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A call as a whole request, whose answer is kept as it was sent."""
+
+    call: ModelCall
+    write: Write
+
+    @property
+    def calls(self) -> tuple[ModelCall, ...]:
+        return (self.call,)
+
+    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
+        reply = self.write(self.call, answers[0])
+        text = reply.body.decode() if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":"))
+        return {"text": text, "headers": dict(reply.headers), "content_type": reply.content_type}
+
+
+def _kept(body: Any) -> Reply:
+    return Reply(body["text"].encode(), 200, body["headers"], body["content_type"])
+
+
 @dataclass(frozen=True)
 class Serving:
     """The gateway behind the routes."""
@@ -45,6 +71,7 @@ class Serving:
     streams: Streams
     meter: Meter
     breakers: Breakers
+    entries: Entries
     region: str
     allow_unlisted: bool
     clock: Callable[[], float] = field(default=time.monotonic)
@@ -81,11 +108,37 @@ class Serving:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
 
     # ----------------------------------------------------------------------------------------------- how it is answered
-    def answer(self, asked: Asked, calls: Sequence[ModelCall]) -> tuple[ModelCall, ModelAnswer, Metered]:
+    def reply(self, asked: Asked, calls: Sequence[ModelCall], write: Write) -> Reply:
+        """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key."""
+        if (key := asked.request.headers.get("idempotency-key")) is not None:
+            return self._once(key, asked, calls, write)
         began = self.clock()
         call, answer = answered(calls, asked.attempts, self.models)
         timed(call.model.id, None, self.clock() - began, answer.usage.output_tokens)
-        return call, answer, Metered(answer.usage)
+        return write(call, answer)
+
+    def _once(self, key: str, asked: Asked, calls: Sequence[ModelCall], write: Write) -> Reply:
+        request, context = asked.request, asked.attempts.context
+        said = {"path": request.path, "body": request.json, "team_id": request.headers.get("team_id") or ""}
+        entry = entry_of(context.caller.tenant, key, said, context.request_id, context.lease_until)
+        once = Once(self.entries, entry, context.caller.tenant)
+        if earlier := once.begin(context.clock(), lambda _: None):
+            replayed = _kept(earlier.body)
+            return replace(replayed, headers={**replayed.headers, "idempotent-replayed": "true"})
+        requests = [_Written(call, write) for call in calls]
+        job = once.job(most_tries(requests, asked.route), context.clock())
+        try:
+            ended = complete(job, requests, asked.attempts, self.models, once)
+        except Exception:
+            once.abandon()
+            raise
+        if ended.error:
+            raise ended.error
+        return _kept(ended.body)
+
+    def answers(self, asked: Asked, calls: Sequence[ModelCall]) -> list[ModelAnswer]:
+        """The answers of several calls of one model, each settled before the next."""
+        return [answered([call], asked.attempts, self.models)[1] for call in calls]
 
     def stream(
         self,
@@ -99,6 +152,7 @@ class Serving:
         shows_cost: bool = False,
     ) -> Streamed:
         """A stream of server-sent events. It opens when its bytes are asked for."""
+        must_not_repeat(asked.request)
         live: list[LiveStream] = []
 
         def parts() -> Iterator[bytes]:
@@ -123,6 +177,15 @@ class Serving:
     def cost_of(self, ticket: Ticket) -> Decimal | None:
         charge = self.meter.book().charge_record(ticket.settled) if ticket.settled else None
         return charge.cost if charge else None
+
+
+def must_not_repeat(request: Request) -> None:
+    """A stream is not kept, so a key that promised that it is would be a false promise. Raises BadRequest."""
+    if "idempotency-key" in request.headers:
+        raise BadRequest(
+            "Idempotency-Key goes with answers that are not streamed. Leave one of the two out.",
+            code="idempotency_not_for_streams",
+        )
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:

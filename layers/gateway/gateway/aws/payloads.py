@@ -15,17 +15,16 @@ class Payloads:
 
     def __init__(self, bucket: str):
         self.bucket = bucket
-        self._s3 = client("s3")
 
     def pack(self, key: str, value: Any) -> str:
         text = json.dumps(value, separators=(",", ":"))
         if len(text) <= INLINE_BYTES and len(text.encode()) <= INLINE_BYTES:
             return json.dumps({"inline": value}, separators=(",", ":"))
-        self._s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType="application/json")
+        client("s3").put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType="application/json")
         return json.dumps({"key": key})
 
     def unpack(self, packed: str) -> Any:
         values = json.loads(packed)
         if "key" not in values:
             return values["inline"]
-        return json.loads(self._s3.get_object(Bucket=self.bucket, Key=values["key"])["Body"].read())
+        return json.loads(client("s3").get_object(Bucket=self.bucket, Key=values["key"])["Body"].read())

@@ -1,0 +1,118 @@
+"""The function that speaks every SDK's language, asked as its server asks it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.dev.model_stand_in import ModelStandIn
+
+from .test_invoke_model import rows
+
+FOLDER = Path(__file__).parents[2] / "functions/stream_model"
+HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
+SAID = [{"role": "user", "content": "hi"}]
+CALLS: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": HAIKU, "messages": SAID},
+    "/v1/responses": {"model": HAIKU, "input": "hi"},
+    "/v1/embeddings": {"model": "amazon.titan-embed-text-v2:0", "input": "hi"},
+    "/v1/messages": {"model": HAIKU, "messages": SAID, "max_tokens": 9},
+    f"/model/{HAIKU}/converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+    f"/model/{HAIKU}/invoke": {"anthropic_version": "bedrock-2023-05-31", "messages": SAID, "max_tokens": 9},
+}
+
+
+@pytest.fixture
+def app(load: Callable[[str], Any]) -> Iterator[Any]:
+    sys.path.insert(0, str(FOLDER))
+    yield load("stream_model").app
+    sys.path.remove(str(FOLDER))
+
+
+def ask(
+    app: Any, path: str, body: Any, record: dict[str, Any] | None = None, **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of one request of the tenant acme; `record` adds to its record."""
+    tenant = {"tenant_id": "acme", "cost_centres": ["research"], **(record or {})}
+    context = {
+        "requestId": str(uuid.uuid4()),
+        "authorizer": {"tenant_id": "acme", "key_id": "key_1", "tenant": json.dumps(tenant)},
+    }
+    said = {
+        "x-amzn-request-context": json.dumps(context),
+        "x-amzn-lambda-context": json.dumps({"deadline": (time.time() + 60) * 1000}),
+        **{name.replace("_", "-"): text for name, text in headers.items()},
+    }
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(name.encode(), text.encode()) for name, text in said.items()],
+    }  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": json.dumps(body).encode()}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    start, *parts = sent
+    return (
+        start["status"],
+        b"".join(part.get("body", b"") for part in parts),
+        {name.decode(): text.decode() for name, text in start["headers"]},
+    )
+
+
+KEEPS = {"idempotency_seconds": 600}
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_a_repeat_is_answered_the_same_and_charged_once(app: Any, models: ModelStandIn, path: str) -> None:
+    key = str(uuid.uuid4())
+    first = ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
+    again = ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
+    assert first[0] == again[0] == 200
+    assert first[1] == again[1]
+    assert "idempotent-replayed" not in first[2]
+    assert again[2]["idempotent-replayed"] == "true"
+    assert len(models.ledger.after()) == len(rows()) == 1
+
+
+@pytest.mark.parametrize("path", CALLS)
+def test_a_key_belongs_to_one_request(app: Any, models: ModelStandIn, path: str) -> None:
+    key = str(uuid.uuid4())
+    ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
+    status, body, _ = ask(app, path, CALLS[path] | {"model": HAIKU, "system": "x"}, KEEPS, idempotency_key=key)
+    if path in ("/v1/messages", f"/model/{HAIKU}/converse", f"/model/{HAIKU}/invoke"):
+        assert (status, json.loads(body)["code"]) == (409, "idempotency_key_reused")
+    else:  # the body is refused before its key is looked at
+        assert status == 400
+    assert len(models.ledger.after()) == 1
+
+
+def test_a_failed_call_gives_its_key_back(app: Any, models: ModelStandIn) -> None:
+    key = str(uuid.uuid4())
+    body = {"model": HAIKU, "messages": [{"role": "user", "content": f"[[throttle_times=1:{key}]] hi"}]}
+    assert ask(app, "/v1/chat/completions", body, KEEPS, idempotency_key=key)[0] == 429
+    assert ask(app, "/v1/chat/completions", body, KEEPS, idempotency_key=key)[0] == 200
+
+
+@pytest.mark.parametrize("record", [{}, KEEPS])
+def test_a_key_is_never_ignored(app: Any, models: ModelStandIn, record: dict[str, Any]) -> None:
+    """Whoever sends one believes that a repeat is safe."""
+    stream = CALLS["/v1/chat/completions"] | {"stream": True}
+    status, body, _ = ask(app, "/v1/chat/completions", stream, record, idempotency_key="k")
+    assert (status, json.loads(body)["code"]) == (400, "idempotency_not_for_streams")
+    if not record:
+        status, body, _ = ask(app, "/v1/chat/completions", CALLS["/v1/chat/completions"], record, idempotency_key="k")
+        assert (status, json.loads(body)["code"]) == (400, "idempotency_not_enabled")
+    assert models.ledger.after() == []
