@@ -629,7 +629,7 @@ def test_an_answer_fits_the_schema_that_it_is_bound_to(clients: Clients) -> None
     assert "".join(deltas) == said
     assert json.loads(answer["content"][0]["text"]) == {"name": "Bonn", "kind": "big"}
     form["textFormat"]["structure"] = {"jsonSchema": {"schema": "no"}}
-    with pytest.raises(clients.runtime.exceptions.ValidationException, match="JSON schema"):
+    with pytest.raises(clients.runtime.exceptions.ValidationException, match="must be a JSON schema"):
         clients.converse("Say.", outputConfig=form)
 
 

@@ -67,8 +67,19 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
         tools=tools,
         must_use_tool=forced,
         may_use_tools=may_use_tools,
-        answer_schema=_answer_schema(body),
+        form=_form(body),
     )
+
+
+def _form(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The JSON schema that the answer has to fit."""
+    wanted = _object(_object(body, "outputConfig"), "textFormat")
+    if not wanted:
+        return None
+    try:
+        return dict(json.loads(wanted["structure"]["jsonSchema"]["schema"]))
+    except (LookupError, TypeError, ValueError):
+        raise invalid("The schema of outputConfig.textFormat must be a JSON schema as text.") from None
 
 
 def tier_of(body: Mapping[str, Any]) -> str | None:
@@ -281,20 +292,6 @@ def _tool_choice(model_id: str, body: Mapping[str, Any], tools: tuple[Tool, ...]
     if "tool" in choice:
         return str(choice["tool"].get("name")), True
     return (tools[0].name if "any" in choice and tools else None), "none" not in choice
-
-
-def _answer_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The JSON schema that the answer must fit."""
-    form = _object(_object(body, "outputConfig"), "textFormat")
-    if form.get("type") != "json_schema":
-        return None
-    try:
-        schema = json.loads(form["structure"]["jsonSchema"]["schema"])
-    except (LookupError, TypeError, ValueError):
-        schema = None
-    if not isinstance(schema, dict):
-        raise invalid("The field outputConfig.textFormat.structure.jsonSchema.schema must hold a JSON schema as text.")
-    return schema
 
 
 def _list(body: Mapping[str, Any], name: str) -> list[Any]:

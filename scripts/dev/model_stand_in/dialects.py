@@ -481,7 +481,6 @@ def _read_claude(model_id: str, body: Json) -> Ask:
     forced = choice.get("name") or (tools[0].name if choice.get("type") == "any" and tools else None)
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
         raise invalid("max_tokens: Input should be greater than or equal to 1")
-    form = (body.get("output_config") or {}).get("format") or body.get("output_format") or {}
     return Ask(
         model_id,
         prompt,
@@ -491,8 +490,8 @@ def _read_claude(model_id: str, body: Json) -> Ask:
         body.get("top_p"),
         tuple(tools),
         forced,
+        ((body.get("output_config") or {}).get("format") or body.get("output_format") or {}).get("schema"),
         may_use_tools=choice.get("type") != "none",
-        answer_schema=form.get("schema"),
     )
 
 

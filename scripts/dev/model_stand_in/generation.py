@@ -9,7 +9,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from scripts.dev.model_stand_in.directives import Directives, read_directives
 from scripts.dev.model_stand_in.ledger import Usage
-from scripts.dev.model_stand_in.tokens import IMAGE_TOKENS, count_bytes, count_tokens, fingerprint, words
+from scripts.dev.model_stand_in.tokens import (
+    BYTES_PER_TOKEN,
+    IMAGE_TOKENS,
+    count_bytes,
+    count_tokens,
+    fingerprint,
+    words,
+)
 
 Ttl = Literal["5m", "1h"]
 Kind = Literal["reasoning", "text", "tool"]
@@ -118,8 +125,8 @@ class Ask:
     top_p: float | None = None
     tools: tuple[Tool, ...] = ()
     must_use_tool: str | None = None
+    form: Mapping[str, Any] | None = None  # The JSON schema that the answer has to fit.
     may_use_tools: bool = True
-    answer_schema: Mapping[str, Any] | None = None  # The answer is JSON that fits it.
     chatty: bool = False  # Asked in messages, where the same model also takes a prompt.
     directives: Directives = field(default_factory=Directives)
 
@@ -226,10 +233,10 @@ class DeterministicModel:
         )
         wanted = self._text_tokens(ask, opening, spent, tool)
         text = words(opening, min(wanted, limit - spent))
-        if ask.answer_schema is not None and not tool:
-            text = _sample(ask.answer_schema, ask.prompt)
-            wanted = count_tokens(text)
-            text = text.encode()[: 4 * (limit - spent)].decode(errors="ignore")
+        if ask.form is not None and not tool and wish.tokens_out is None:
+            formed = _sample(ask.form, ask.prompt)
+            wanted = count_tokens(formed)
+            text = formed[: (limit - spent) * BYTES_PER_TOKEN]
         stop: Stop = "length" if wanted > limit - spent else "tool" if tool else "end"
         stop_sequence = None
         for sequence in filter(None, ask.stop_sequences):

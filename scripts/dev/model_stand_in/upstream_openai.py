@@ -51,7 +51,7 @@ class OpenAIUpstream:
             "stop": list(ask.stop_sequences) or None,
             "tools": [_function(tool.name, tool.schema, tool.description) for tool in ask.tools] or None,
             "tool_choice": _choice(ask) if ask.tools else None,
-            "response_format": _form(ask.answer_schema),
+            "response_format": _form(ask.form),
             "stream_options": {"include_usage": True} if stream else None,
         }
         body.update({name: value for name, value in options.items() if value is not None})

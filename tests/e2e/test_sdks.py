@@ -1,0 +1,109 @@
+"""The SDKs as their makers publish them, unchanged but for a base URL and a key, against the whole gateway.
+
+They live in an environment of their own (tests/sdks/requirements.lock), so that what they need is not what we need, and
+their tests are tests/sdks. Here they are run, and what they used is held against what the models served.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+import pytest
+import requests
+from botocore.credentials import Credentials
+
+from scripts.costs import aggregate
+from scripts.dev.stack import LocalStack
+from scripts.environments import set_up
+from scripts.signed import AdminApi
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = ROOT / ".venv-sdks"
+SUITES = ("test_openai_sdk.py", "test_anthropic_sdk.py", "test_boto3_sdk.py")
+FEWEST = 80  # tests that there are, so that none gets lost
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "images",
+)
+ALIASES = {"fast": {"model": "us.anthropic.claude-haiku-4-5-20251001-v1:0"}}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    set_up(ENVIRONMENT, ROOT / "tests/sdks/requirements.lock")
+    with LocalStack(
+        tmp_path_factory.mktemp("sdks"), environment={"GATEWAY_PARAM_ModelRoutes": json.dumps(ALIASES)}
+    ) as running:
+        yield running
+
+
+def made(admin: AdminApi, tenant_id: str, **record: Any) -> str:
+    """A tenant's key."""
+    admin.call("PUT", f"/admin/tenants/{tenant_id}", record)
+    key: str = admin.call("POST", f"/admin/tenants/{tenant_id}/keys", {"label": "sdks"})["key"]
+    return key
+
+
+def told(stack: LocalStack) -> dict[str, str]:
+    """What tests/sdks/under_test.py reads."""
+    said: dict[str, Any] = json.loads((stack.data / "tenants.json").read_text())
+    known = Credentials(said["admin"]["access_key_id"], said["admin"]["secret_access_key"])
+    admin = AdminApi(stack.url, said["region"], known)
+    return {
+        "GATEWAY_URL": stack.url,
+        "GATEWAY_TLS_URL": stack.tls_url,
+        "GATEWAY_CA": str(stack.ca),
+        "GATEWAY_KEY": stack.tenants[0]["key"],
+        "GATEWAY_NARROW_KEY": made(admin, "narrow", allowed_models=["amazon.nova-lite-v1:0"]),
+        "GATEWAY_POOR_KEY": made(admin, "poor", budget={"monthly_usd": "0.000001", "hard": True}),
+        "GATEWAY_ACCESS_LOG": str(stack.data / "logs/access.log"),
+        "MODELS_URL": stack.model_stand_in_url,
+    }
+
+
+def test_every_sdk_works_unchanged(stack: LocalStack) -> None:
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "PYTEST"))}
+    run = subprocess.run(
+        [str(ENVIRONMENT / "bin/python"), "-m", "pytest", *(str(ROOT / "tests/sdks" / suite) for suite in SUITES)],
+        env=kept | told(stack) | {"PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=stack.data,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    said = run.stdout + run.stderr
+    assert run.returncode == 0, said
+    last = next(line for line in reversed(run.stdout.splitlines()) if "passed" in line)
+    passed = re.match(r"=* ?(\d+) passed", last)
+    assert passed, said
+    assert int(passed[1]) >= FEWEST, said
+    assert not re.search(r"failed|error|skipped|deselected|xfailed", last), said
+
+
+def test_what_the_sdks_used_is_what_the_models_served(stack: LocalStack) -> None:
+    """Call by call: the models were told whose each was. What broke off is not complete, and stands apart."""
+    aggregate(stack, datetime.now(UTC), alone=False)
+    rows = ds.dataset(stack.lake / "usage", format="parquet").to_table().to_pylist()
+    records = requests.get(f"{stack.model_stand_in_url}/_ledger", timeout=30).json()["records"]
+    billed = [record for record in records if record["billed"] and record["completed"]]
+    assert len(billed) >= FEWEST / 2
+    metered = sorted(counted(row, row["request_id"]) for row in rows if row["outcome"] == "succeeded")
+    assert metered == sorted(counted(record, record["request_metadata"]["request_id"]) for record in billed)
+    assert {row["outcome"] for row in rows} == {"succeeded", "failed", "interrupted"}
+
+
+def counted(usage: dict[str, Any], request_id: str) -> tuple[str, str, tuple[int, ...]]:
+    return request_id, usage["model_id"], tuple(usage[name] or 0 for name in COUNTS)
