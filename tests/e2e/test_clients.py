@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from scripts.dev.stack import LocalStack
 from scripts.template import ROOT
 
+from .test_examples import SPOKEN, assert_printed
 
-def test_clients_from_the_spec_are_built_and_meet_the_same_answers() -> None:
+NO_NODE = "There is no Node here: the TypeScript client was neither made nor run.\n"
+
+
+@pytest.fixture(scope="module")
+def made() -> str:
+    """What `make client` printed."""
     run = subprocess.run(
         [sys.executable, "-m", "scripts.clients"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r'"models": [1-9]\d+', run.stdout)
-    assert list((ROOT / "build/clients/python/dist").glob("model_gateway_client-*.whl"))
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(made: str) -> Path:
+    (wheel,) = (ROOT / "build/clients/python/dist").glob("model_gateway_client-*.whl")
+    return wheel
+
+
+def test_clients_from_the_spec_are_built_and_meet_the_same_answers(made: str) -> None:
+    assert re.search(r'"models": [1-9]\d+', made)
     if shutil.which("node") and shutil.which("npm"):
-        assert run.stdout.endswith("both met the same answers\n")
+        assert made.endswith("both met the same answers\n")
         assert (ROOT / "build/clients/typescript/dist/index.d.ts").exists()
     else:
-        print(said := "There is no Node here: the TypeScript client was neither made nor run.")
-        assert run.stdout.endswith(f"{said}\n")
+        print(NO_NODE)
+        assert made.endswith(NO_NODE)
+
+
+def test_the_example_of_the_generated_client_prints_what_it_promises(wheel: Path, tmp_path: Path) -> None:
+    with LocalStack(tmp_path) as stack:
+        told = {"GATEWAY_URL": stack.url, "GATEWAY_KEY": stack.tenants[0]["key"], "PYTHONPATH": str(wheel)}
+        run = subprocess.run(
+            [str(ROOT / ".venv-clients/bin/python"), str(ROOT / "examples/generated_client.py")],
+            env=os.environ | told,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert run.returncode == 0, run.stdout + run.stderr
+    usage = r"usage: 2 calls today, 48 tokens out, 0\.0000625 USD"
+    quote = r"quote: 0\.\d+ USD at most, fits"
+    assert_printed(run.stdout, (quote, f"answer: {SPOKEN}", f"stream: {SPOKEN}", usage))
