@@ -33,8 +33,8 @@ import pyarrow.parquet as pq
 
 from scripts import artifact_sizes, sam
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
-from scripts.environments import NotSetUp, set_up
 from scripts.embedded.derive import MODELS, derive
+from scripts.environments import NotSetUp, set_up
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / ".aws-sam/embedded"

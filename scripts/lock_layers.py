@@ -1,4 +1,4 @@
-"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship; and the locks that stand alone.
+"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship; and locks that stand alone.
 
 `python -m scripts.lock_layers` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
 none: it proves that pyproject.toml, the lock and the requirements that are built from say the same.

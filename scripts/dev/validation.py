@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Refused
 
 _MOST_WAITING = 200
+_SLASH = re.compile("%2f", re.IGNORECASE)
 _PAUSE = 0.1  # seconds between two looks at answers of one kind
 
 
@@ -97,7 +99,7 @@ class _Asked:
     def __init__(self, call: Call, host_url: str):
         self.parameters = RequestParameters()
         self.host_url = host_url
-        self.path = unquote(call.request.path)
+        self.path = unquote(_SLASH.sub("%252F", call.request.path))  # one in a parameter (an ARN's) parts no path
         self.method = call.request.method.lower()
         self.body = call.request.body
         self.content_type = call.request.header("content-type") or ""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import botocore.exceptions
@@ -28,32 +31,50 @@ NOVA_ARN = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
 WAYS = ("bearer", "signed")
 
 
-class Clients:
-    """Clients of every kind: one way to authenticate, one tenant's key, so many retries."""
+SESSION = boto3.session.Session()
+MADE: dict[Any, Any] = {}  # by the way to authenticate, the tenant's key, the retries and the service
 
-    def __init__(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch):
-        self._gateway = gateway
-        self._monkeypatch = monkeypatch
+
+@dataclass
+class Clients:
+    """Clients of every kind, each made once; those with a bearer token read the environment at every call."""
+
+    gateway: Gateway
+    environment: pytest.MonkeyPatch
 
     def make(self, way: str = "signed", key: str = "", retries: int = 0, service: str = "bedrock-runtime") -> Any:
-        key = key or self._gateway.key
-        config = Config(retries={"total_max_attempts": retries + 1, "mode": "standard"})
+        asked = way, key or self.gateway.key, retries, service
         if way == "bearer":
-            self._monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", key)
-            self._monkeypatch.setenv("AWS_CA_BUNDLE", self._gateway.ca)
-            variable = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
-            self._monkeypatch.setenv(variable, self._gateway.tls_url)
-            return boto3.session.Session().client(service, region_name="us-east-1", config=config)
-        client = boto3.session.Session().client(
+            self.environment.setenv("AWS_BEARER_TOKEN_BEDROCK", asked[1])
+            self.environment.setenv("AWS_CA_BUNDLE", self.gateway.ca)
+            self.environment.setenv(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}", self.gateway.tls_url)
+        if asked not in MADE:
+            MADE[asked] = (self._bearer if way == "bearer" else self._signed)(*asked[1:])
+        return MADE[asked]
+
+    def _bearer(self, _: str, retries: int, service: str) -> Any:
+        return SESSION.client(service, region_name="us-east-1", config=retrying(retries))
+
+    def _signed(self, key: str, retries: int, service: str) -> Any:
+        client = SESSION.client(
             service,
-            endpoint_url=self._gateway.url,
+            endpoint_url=self.gateway.url,
             region_name="us-east-1",
             aws_access_key_id="AKIAANYBODY000000000",
             aws_secret_access_key="any",
-            config=config,
+            config=retrying(retries),
         )
-        client.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("x-api-key", key))
+
+        def add_key(request: Any, **_: Any) -> None:
+            del request.headers["x-api-key"]  # of the try before
+            request.headers["x-api-key"] = key
+
+        client.meta.events.register("before-sign", add_key)
         return client
+
+
+def retrying(times: int) -> Config:
+    return Config(retries={"total_max_attempts": times + 1, "mode": "standard"})
 
 
 @pytest.fixture
@@ -178,7 +199,7 @@ def test_invoke_model_answers_and_streams(client: Any, gateway: Gateway, model: 
 def test_invoke_model_embeds_and_paints(signed: Any, gateway: Gateway) -> None:
     made = json.loads(signed.invoke_model(modelId=TITAN_EMBED, body=json.dumps({"inputText": "one"}))["body"].read())
     assert len(made["embedding"]) == 1024
-    body = {"texts": ["one", "two"], "input_type": "search_document"}
+    body: Any = {"texts": ["one", "two"], "input_type": "search_document"}
     made = json.loads(signed.invoke_model(modelId=COHERE_EMBED, body=json.dumps(body))["body"].read())
     assert len(made["embeddings"]) == 2
     body = {
@@ -210,6 +231,7 @@ def test_models_and_profiles_are_those_that_the_tenant_may_use(clients: Clients,
     assert {CLAUDE.removeprefix("us."), NOVA} <= names(everyone.list_foundation_models())
     profiles = everyone.list_inference_profiles()["inferenceProfileSummaries"]
     assert CLAUDE in {profile["inferenceProfileId"] for profile in profiles}
+    assert all(isinstance(profile["createdAt"], datetime) for profile in profiles)
     narrow = clients.make(way, gateway.narrow_key, service="bedrock")
     assert names(narrow.list_foundation_models()) == {NOVA}
     assert narrow.list_inference_profiles()["inferenceProfileSummaries"] == []
@@ -280,6 +302,7 @@ def test_403_for_a_model_that_is_not_allowed(clients: Clients, gateway: Gateway,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_429_for_a_spent_budget(clients: Clients, gateway: Gateway, way: str) -> None:
+    """No header keeps AWS's SDKs from trying a 429 again, as one does those of others. It reaches no model."""
     response = refused(gateway, clients.make(way, gateway.poor_key), "ThrottlingException")
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert "budget" in response["Error"]["Message"].lower()
@@ -292,11 +315,12 @@ def test_429_for_a_spent_budget(clients: Clients, gateway: Gateway, way: str) ->
 def test_a_stream_that_breaks_raises(client: Any, gateway: Gateway, fault: str, kind: str) -> None:
     text = f"[[chunks=9]] [[{fault}]]"
     claude = {**CLAUDES, "messages": [{"role": "user", "content": text}]}
-    for open_stream in (
+    streams: Any = (
         lambda: client.converse_stream(modelId=NOVA, messages=saying(text))["stream"],
         lambda: client.invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(claude))["body"],
-    ):
-        said = []
+    )
+    for open_stream in streams:
+        said: list[Any] = []
         with gateway.asked(), pytest.raises(botocore.exceptions.EventStreamError) as raised:
             said.extend(open_stream())
         assert len(said) == 4
@@ -306,9 +330,7 @@ def test_a_stream_that_breaks_raises(client: Any, gateway: Gateway, fault: str, 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_sdks_own_retry_gets_through_a_throttle(clients: Clients, gateway: Gateway, way: str) -> None:
     with gateway.asked(requests=2, models=2):
-        answer = clients.make(way, retries=2).converse(
-            modelId=NOVA, messages=saying(f"[[throttle_times=1:boto3 {way}]]")
-        )
+        answer = clients.make(way, retries=2).converse(modelId=NOVA, messages=saying(f"[[throttle_times=1:{uuid4()}]]"))
     assert text_of(answer)
     assert answer["ResponseMetadata"]["RetryAttempts"] == 1
 

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -161,7 +162,7 @@ def test_what_a_cache_gave_is_told(client: OpenAI) -> None:
     messages: Any = [{"role": "system", "content": [stable]}, *HELLO]
     usages = [client.chat.completions.create(model=CLAUDE, messages=messages).usage for _ in range(2)]
     details = [usage.prompt_tokens_details for usage in usages if usage and usage.prompt_tokens_details]
-    assert [detail.cached_tokens or 0 for detail in details][0] == 0
+    assert (details[0].cached_tokens or 0) == 0
     assert (details[1].cached_tokens or 0) > 500
     assert usages[0]
     assert usages[1]
@@ -254,9 +255,7 @@ def test_responses_call_tools(client: OpenAI) -> None:
     talk += [{"type": "function_call_output", "call_id": call.call_id, "output": "clear"}]
     talk += [{"role": "user", "content": "Now answer. [[tool=none]]"}]
     assert client.responses.create(model=CLAUDE, input=talk, tools=[WEATHER_FLAT]).output_text
-    with client.responses.stream(
-        model=NOVA, input="weather?", tools=[WEATHER_FLAT], tool_choice="required"
-    ) as stream:
+    with client.responses.stream(model=NOVA, input="weather?", tools=[WEATHER_FLAT], tool_choice="required") as stream:
         done = [event for event in stream if event.type == "response.function_call_arguments.done"]
     assert json.loads(done[0].arguments).keys() == {"city", "days"}
 
@@ -324,9 +323,7 @@ def test_429_for_a_throttle_says_when_to_come_back(client: OpenAI, gateway: Gate
 
 def test_429_for_a_spent_budget_is_not_tried_again(gateway: Gateway) -> None:
     poor = client_of(gateway, gateway.poor_key, retries=3)
-    error = refused(
-        gateway, openai.RateLimitError, lambda: poor.chat.completions.create(model=CLAUDE, messages=HELLO)
-    )
+    error = refused(gateway, openai.RateLimitError, lambda: poor.chat.completions.create(model=CLAUDE, messages=HELLO))
     assert (error.code, error.type) == ("budget_exceeded", "insufficient_quota")
 
 
@@ -344,20 +341,20 @@ def test_5xx_for_a_service_that_fails(client: OpenAI, gateway: Gateway, fault: s
 def test_a_stream_that_breaks_raises(client: OpenAI, gateway: Gateway, fault: str, code: str) -> None:
     with gateway.asked():
         stream = client.chat.completions.create(model=NOVA, messages=saying(f"[[chunks=9]] [[{fault}]]"), stream=True)
-        said = []
+        said: list[Any] = []
         with pytest.raises(openai.APIError) as raised:
-            said.extend(chunk for chunk in stream)
+            said.extend(stream)
     assert raised.value.code == code
     assert raised.value.message
     assert any(chunk.choices[0].delta.content for chunk in said)
 
 
 def test_a_response_that_breaks_tells_so(client: OpenAI, gateway: Gateway) -> None:
+    events: list[Any] = []
     with gateway.asked():
-        events: list[Any] = []
+        stream = client.responses.create(model=NOVA, input="[[chunks=9]] [[streamerror=4]]", stream=True)
         with pytest.raises(openai.APIError) as raised:
-            for event in client.responses.create(model=NOVA, input="[[chunks=9]] [[streamerror=4]]", stream=True):
-                events.append(event)
+            events.extend(stream)
     assert raised.value.code == "model_error"
     assert events[-1].type == "response.failed"
     assert events[-1].response.status == "failed"
@@ -372,7 +369,7 @@ def test_an_answer_that_was_cut_is_not_paid_twice(gateway: Gateway) -> None:
 def test_the_sdks_own_retry_gets_through_a_throttle(gateway: Gateway) -> None:
     eager = client_of(gateway, retries=2)
     with gateway.asked(requests=2, models=2):
-        answer = eager.chat.completions.create(model=NOVA, messages=saying("[[throttle_times=1:openai]]"))
+        answer = eager.chat.completions.create(model=NOVA, messages=saying(f"[[throttle_times=1:{uuid4()}]]"))
     assert answer.choices[0].message.content
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -213,6 +214,10 @@ def _estimated(call: ModelCall, body: Any) -> TokenUsage:
     )
 
 
+def _timestamp(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 class BedrockCatalog:
     """The models and inference profiles of this region, as Bedrock lists them."""
 
@@ -246,7 +251,8 @@ class BedrockCatalog:
 
     def _ask(self, operation: Callable[..., Any], **request: Any) -> Any:
         try:
-            return operation(**request)
+            # As Bedrock wrote it: boto3 makes datetimes of its timestamps, and they go on to clients as JSON.
+            return json.loads(json.dumps(operation(**request), default=_timestamp))
         except ClientError as error:
             raise refused(error) from error
         except BotoCoreError as error:

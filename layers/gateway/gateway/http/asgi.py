@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -263,15 +263,22 @@ def _run(route: Route | None, request: Request, problem: Problem, pipe: _Pipe) -
     head: Reply | Streamed | None = None
     try:
         head = route.handler(request) if route else _unknown(request)
-        pipe.offer(head)
+        pipe.offer(_written(head) if isinstance(head, Reply) else head)
         if isinstance(head, Streamed):
             for part in head.parts:
                 pipe.put(part)
     except Exception as error:
         said = _as_problem(error, request)
-        pipe.fail(problem(said, request.request_id), head.error(said) if isinstance(head, Streamed) else b"")
+        pipe.fail(_written(problem(said, request.request_id)), head.error(said) if isinstance(head, Streamed) else b"")
     finally:
         pipe.end()
+
+
+def _written(reply: Reply) -> Reply:
+    """With its body as bytes: written in the handler's thread, where one that is no JSON still becomes a problem."""
+    if isinstance(reply.body, bytes):
+        return reply
+    return replace(reply, body=json.dumps(reply.body, separators=(",", ":")).encode())
 
 
 def _unknown(_: Request) -> Reply:
@@ -342,10 +349,9 @@ async def _pass_on(pipe: _Pipe, send: Send, request: Request) -> None:
 
 
 async def _send(send: Send, reply: Reply, headers: Mapping[str, str]) -> None:
-    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":")).encode()
-    length = {"content-length": str(len(body))}
+    length = {"content-length": str(len(reply.body))}
     await _start(send, reply.status, reply.content_type, {**headers, **reply.headers, **length})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _start(send: Send, status: int, content_type: str, headers: Mapping[str, str]) -> None:
