@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import types
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import httpx
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
 from under_test import PNG
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 OTHER = "anthropic.claude-3-haiku-20240307-v1:0"
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
+STABLE = "What does not change comes first. " * 200
 RECORDED = "measures a client against a recording of its traffic; here it calls a real socket"
 
 Suite = TypeVar("Suite", bound=type)
@@ -30,6 +35,30 @@ class Capable:
     supports_pdf_tool_message = True
     enable_vcr_tests = True
     model_override_value = OTHER
+    supported_usage_metadata_details = {
+        "invoke": ["cache_read_input", "cache_creation_input"],
+        "stream": ["cache_read_input", "cache_creation_input"],
+    }
+
+    def cacheable(self, text: str) -> list[dict[str, Any]]:
+        """Content that is marked for the prompt cache, as this API marks it."""
+        raise NotImplementedError
+
+    def invoke_with_cache_creation_input(self, *, stream: bool = False) -> AIMessage:
+        return self._say(f"{uuid.uuid4()} {STABLE}", stream)
+
+    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
+        text = f"{uuid.uuid4()} {STABLE}"
+        self._say(text, stream)
+        answer = self._say(text, stream)
+        assert answer.usage_metadata["input_token_details"]["cache_read"] > 0
+        return answer
+
+    def _say(self, text: str, stream: bool) -> AIMessage:
+        suite: Any = self
+        chat = suite.chat_model_class(**suite.chat_model_params)
+        asked = [HumanMessage(self.cacheable(text))]
+        return functools.reduce(operator.add, chat.stream(asked)) if stream else chat.invoke(asked)
 
     @pytest.fixture(autouse=True)
     def _without_internet(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
+import botocore.session
 import pytest
 from langchain_aws import BedrockEmbeddings, ChatBedrockConverse
 from langchain_suites import CLAUDE, RECORDED, Capable, cannot_pass
@@ -13,6 +16,14 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from under_test import TITAN_EMBED
 
 ONE_MODEL = "ChatBedrockConverse takes no model in a call, only when it is made"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """The suites make two clients for each test, and each would read boto3's own files anew: most of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
+        yield
 
 
 class Converse(Capable):
@@ -30,6 +41,9 @@ class Converse(Capable):
             "aws_secret_access_key": "anything",
             "default_headers": {"x-api-key": os.environ["GATEWAY_KEY"]},
         }
+
+    def cacheable(self, text: str) -> list[dict[str, Any]]:
+        return [{"type": "text", "text": text}, {"cachePoint": {"type": "default"}}]
 
 
 class TestConverseOffline(Converse, ChatModelUnitTests):
