@@ -1,7 +1,7 @@
 """Makes a Python and a TypeScript client from openapi.yaml, builds both, and runs each: `make client`.
 
 They are left in build/clients. Exit code 0 means that both were built and met the same answers in the local stack.
-Without Node there is no TypeScript client, and a line says so.
+Without Node 20 or newer there is no TypeScript client, and a line says so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ SPEC = MADE / "openapi.yaml"
 PYTHON, TYPESCRIPT = MADE / "python", MADE / "typescript"
 ENVIRONMENT = ROOT / ".venv-clients"
 USAGE = "usage"  # of the day so far: the second walk sees the first one's too
+NO_NODE = "There is no Node 20 or newer here: the TypeScript client was neither made nor run."
 
 
 class Broken(Exception):
@@ -75,6 +76,12 @@ def walk_python(wheel: Path, gateway: Mapping[str, str]) -> Any:
 
 
 # --------------------------------------------------------------------------------------------------------- TypeScript
+def has_node() -> bool:
+    if not (shutil.which("node") and shutil.which("npm")):
+        return False
+    return int(run("node", "--version").strip("v\n").partition(".")[0]) >= 20
+
+
 def make_typescript() -> None:
     """The package and its JavaScript, by the strict compiler."""
     TYPESCRIPT.mkdir(parents=True, exist_ok=True)
@@ -97,8 +104,8 @@ def walk_typescript(gateway: Mapping[str, str]) -> Any:
 
 def main() -> int:
     shutil.rmtree(PYTHON, ignore_errors=True)
-    node = shutil.which("node") and shutil.which("npm")
     try:
+        node = has_node()
         with step("openapi.yaml without what is AWS's"):
             client_spec.write(SPEC)
         with step("the Python client and its wheel"):
@@ -112,7 +119,7 @@ def main() -> int:
                 met = walk_python(wheel, gateway)
             print(json.dumps(met, indent=2))
             if not node:
-                print("There is no Node here: the TypeScript client was neither made nor run.")
+                print(NO_NODE)
                 return 0
             with step("a walk in TypeScript"):
                 same = walk_typescript(gateway)

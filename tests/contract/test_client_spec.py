@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,14 @@ def test_a_value_of_several_types_is_told_as_openapi_3_0_tells_it() -> None:
     assert typed("Usage?") == {"nullable": True, "allOf": [{"$ref": "#/components/schemas/Usage"}]}
     strings = {"type": "array", "items": {"type": "string"}}
     assert typed("string|[string]") == {"anyOf": [{"type": "string"}, strings]}
+
+
+def test_the_lock_of_the_typescript_client_is_hashed_and_names_no_registry() -> None:
+    packages = json.loads((ROOT / "scripts/clients/package-lock.json").read_text())["packages"]
+    assert len(packages) > 2
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name
 
 
 def properties(schemas: dict[str, Any], name: str) -> dict[str, Any]:

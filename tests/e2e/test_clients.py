@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.clients.__main__ import NO_NODE, has_node
 from scripts.dev.stack import LocalStack
 from scripts.template import ROOT
 
 from .test_examples import SPOKEN, assert_printed
-
-NO_NODE = "There is no Node here: the TypeScript client was neither made nor run.\n"
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +35,12 @@ def wheel(made: str) -> Path:
 
 def test_clients_from_the_spec_are_built_and_meet_the_same_answers(made: str) -> None:
     assert re.search(r'"models": [1-9]\d+', made)
-    if shutil.which("node") and shutil.which("npm"):
+    if has_node():
         assert made.endswith("both met the same answers\n")
         assert (ROOT / "build/clients/typescript/dist/index.d.ts").exists()
     else:
         print(NO_NODE)
-        assert made.endswith(NO_NODE)
+        assert made.endswith(f"{NO_NODE}\n")
 
 
 def test_the_example_of_the_generated_client_prints_what_it_promises(wheel: Path, tmp_path: Path) -> None:
