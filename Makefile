@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs tenants test check lint types generate lock build deploy-local bench clean
+.PHONY: help dev costs tenants test check lint types generate lock build deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -46,8 +46,11 @@ build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's s
 deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
 	$(BIN)/python -m scripts.deploy_local
 
+client: .venv/ready ## clients in Python and TypeScript from openapi.yaml, into build/clients; each is run
+	@$(BIN)/python -m scripts.clients
+
 bench: .venv/ready ## figures as ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what builds and runs leave behind
-	rm -rf .venv .venv-embedded .venv-sdks .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-embedded .venv-sdks .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis

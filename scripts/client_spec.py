@@ -1,7 +1,8 @@
 """Writes openapi.yaml as generators of clients want it: `python -m scripts.client_spec build/openapi.client.yaml`.
 
-What is for API Gateway alone is left out. A client sends its key once, in either header: API Gateway is told of both,
-because it throttles by the one that the authorizer answers.
+What is for API Gateway alone is left out, and what its models cannot say is put in: which types a value may have. A
+client sends its key once, in either header: API Gateway is told of both, because it throttles by the one that the
+authorizer answers.
 """
 
 from __future__ import annotations
@@ -15,12 +16,42 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FOR_AWS = "x-amazon-"
+# The types of a property that has several; `?` is null. openapi.yaml says them in words.
+TYPES = {
+    "ChatAnswer.content": "string?",
+    "ChatChunkChoice.finish_reason": "string?",
+    "ChatCompletion.service_tier": "string?",
+    "ChatCompletion.system_fingerprint": "string?",
+    "ChatCompletionChunk.usage": "ChatUsage?",
+    "ChatCompletionRequest.stop": "string|[string]",
+    "ChatCompletionRequest.tool_choice": "string|object",
+    "ChatDelta.content": "string?",
+    "ChatMessage.content": "string|[object]?",
+    "CountMessageTokensRequest.system": "string|[object]",
+    "Embedding.embedding": "[number]|string",
+    "EmbeddingsRequest.input": "string|[string]",
+    "ErrorBody.param": "string?",
+    "InvokeModelRequest.inputs": "string|[string]|[object]|object",
+    "Message.stop_sequence": "string?",
+    "MessageParam.content": "string|[object]",
+    "MessagesRequest.system": "string|[object]",
+    "ModelResponse.error": "object?",
+    "ModelResponse.incomplete_details": "object?",
+    "ModelResponse.usage": "ResponseUsage?",
+    "ResponseRequest.input": "string|[object]",
+    "ResponseRequest.tool_choice": "string|object",
+    "StreamedUsage.cost": "string?",
+}
 BEARER = {"type": "http", "scheme": "bearer", "description": "A tenant's key."}
 
 
 def client_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = without_aws(spec)
     told["components"]["securitySchemes"]["TenantKey"] = BEARER
+    schemas = told["components"]["schemas"]
+    for where, types in TYPES.items():
+        schema, _, name = where.partition(".")
+        schemas[schema]["properties"][name] |= typed(types)
     told["security"] = [{scheme: []} for requirement in spec["security"] for scheme in requirement]
     return told
 
@@ -33,6 +64,23 @@ def without_aws(part: Any) -> Any:
     return part
 
 
+def typed(types: str) -> dict[str, Any]:
+    """A schema of any of the types, as OpenAPI 3.0 says it."""
+    any_of = [_one(name) for name in types.removesuffix("?").split("|")]
+    one: dict[str, Any] = any_of[0] if len(any_of) == 1 else {"anyOf": any_of}
+    if not types.endswith("?"):
+        return one
+    return {"nullable": True, **({"allOf": [one]} if "$ref" in one else one)}
+
+
+def _one(name: str) -> dict[str, Any]:
+    if name.startswith("["):
+        return {"type": "array", "items": _one(name.strip("[]"))}
+    if name == "object":
+        return {"type": "object", "additionalProperties": True}
+    return {"type": name} if name.islower() else {"$ref": f"#/components/schemas/{name}"}
+
+
 class Plain(yaml.SafeDumper):
     """YAML without anchors: not every generator reads them."""
 
@@ -40,13 +88,16 @@ class Plain(yaml.SafeDumper):
         return True
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", type=Path)
-    target: Path = parser.parse_args().target
+def write(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     spec = client_spec(yaml.safe_load((ROOT / "openapi.yaml").read_text()))
     target.write_text(yaml.dump(spec, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", type=Path)
+    write(parser.parse_args().target)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ LOCK = Path("requirements.lock")
 OLDEST_PYTHON = "3.11"
 
 # Environments of their own, by the folder of their requirements.in and .lock: the oldest Python that each is for.
-ALONE = {Path("scripts/embedded"): "3.13", Path("tests/sdks"): OLDEST_PYTHON}
+ALONE = {
+    Path("scripts/clients"): OLDEST_PYTHON,
+    Path("scripts/embedded"): "3.13",
+    Path("tests/sdks"): OLDEST_PYTHON,
+}
 
 # What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
 # the same to whatever pip builds the layer.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from scripts.client_spec import TYPES, typed
 from scripts.template import ROOT
 from tests.contract.contract import METHODS, OPERATIONS, SPEC, everywhere
 
@@ -48,8 +51,44 @@ def test_it_has_every_operation_whole(spec: dict[str, Any]) -> None:
 
 
 def test_it_has_every_schema_response_and_example_whole(spec: dict[str, Any]) -> None:
-    for kind in SPEC["components"].keys() - {"securitySchemes"}:
+    for kind in SPEC["components"].keys() - {"securitySchemes", "schemas"}:
         assert spec["components"][kind] == SPEC["components"][kind]
+    told = copy.deepcopy(spec["components"]["schemas"])
+    for name in TYPES:
+        told_property, said = properties(told, name), properties(SPEC["components"]["schemas"], name)
+        for added in told_property.keys() - said.keys():
+            del told_property[added]
+    assert told == SPEC["components"]["schemas"]
+
+
+def test_it_gives_types_where_openapi_yaml_can_only_describe_them() -> None:
+    untyped = set()
+    for schema, said in SPEC["components"]["schemas"].items():
+        for name, part in said.get("properties", {}).items():
+            if not part.keys() & {"type", "$ref", "enum"} and part["description"] != "Null.":
+                untyped.add(f"{schema}.{name}")
+    assert untyped == TYPES.keys()
+
+
+def test_a_value_of_several_types_is_told_as_openapi_3_0_tells_it() -> None:
+    assert typed("string?") == {"nullable": True, "type": "string"}
+    assert typed("Usage?") == {"nullable": True, "allOf": [{"$ref": "#/components/schemas/Usage"}]}
+    strings = {"type": "array", "items": {"type": "string"}}
+    assert typed("string|[string]") == {"anyOf": [{"type": "string"}, strings]}
+
+
+def test_the_lock_of_the_typescript_client_is_hashed_and_names_no_registry() -> None:
+    packages = json.loads((ROOT / "scripts/clients/package-lock.json").read_text())["packages"]
+    assert len(packages) > 2
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert not name or package["integrity"].startswith("sha512-"), name
+
+
+def properties(schemas: dict[str, Any], name: str) -> dict[str, Any]:
+    schema, _, inner = name.partition(".")
+    found: dict[str, Any] = schemas[schema]["properties"][inner]
+    return found
 
 
 def test_a_client_sends_its_key_in_one_header_or_in_the_other(spec: dict[str, Any]) -> None:

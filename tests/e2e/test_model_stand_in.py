@@ -583,6 +583,56 @@ def test_converse_asks_for_a_tool_and_reads_its_result(clients: Clients) -> None
         clients.runtime.converse(modelId=NOVA, messages=turns)
 
 
+def test_a_model_uses_the_tool_for_what_it_is_asked_about(clients: Clients) -> None:
+    properties = {"city": {"type": "string"}, "days": {"type": "integer"}}
+    schema = {"json": {"type": "object", "properties": properties}}
+    tools = {"tools": [{"toolSpec": {"name": name, "inputSchema": schema}} for name in ("get_time", "get_weather")]}
+
+    asked = clients.converse("What is the weather in 'Köln' for 3 days?", toolConfig=tools)["output"]["message"]
+    assert asked["content"][-1]["toolUse"]["name"] == "get_weather"
+    assert asked["content"][-1]["toolUse"]["input"] == {"city": "Köln", "days": 3}
+    assert clients.converse("Tell me a joke.", toolConfig=tools)["stopReason"] == "end_turn"
+
+
+def test_claude_takes_its_own_tool_choice_in_converse_but_not_twice(clients: Clients) -> None:
+    tools = {"tools": [{"toolSpec": {"name": "joke", "inputSchema": {"json": {"type": "object"}}}}]}
+
+    def stop(kind: str, **more: Any) -> str:
+        own = {"tool_choice": {"type": kind, **more}}
+        answer = clients.converse("Hello.", CLAUDE, toolConfig=tools, additionalModelRequestFields=own)
+        return str(answer["stopReason"])
+
+    assert stop("any", disable_parallel_tool_use=True) == stop("tool", name="joke") == "tool_use"
+    assert stop("none") == stop("auto") == "end_turn"
+    tools["toolChoice"] = {"any": {}}  # type: ignore[assignment]
+    with pytest.raises(clients.runtime.exceptions.ValidationException, match="conflicts"):
+        stop("any")
+
+
+def test_an_answer_fits_the_schema_that_it_is_bound_to(clients: Clients) -> None:
+    city = {"type": "object", "properties": {"name": {"type": "string"}, "kind": {"enum": ["big", "small"]}}}
+    schema = {
+        "type": "object",
+        "properties": {"city": {"$ref": "#/$defs/City"}, "sunny": {"anyOf": [{"type": "boolean"}]}},
+    }
+    text = json.dumps({**schema, "$defs": {"City": city}})
+    form = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": text}}}}
+
+    response = clients.converse("Say 'Bonn'.", outputConfig=form)
+    events = list(clients.converse_stream("Say 'Bonn'.", outputConfig=form)["stream"])
+    body = _claude_body("Say 'Bonn'.", 500) | {"output_config": {"format": {"type": "json_schema", "schema": city}}}
+    answer, _, _ = clients.invoke(CLAUDE, body)
+
+    said = response["output"]["message"]["content"][0]["text"]
+    assert json.loads(said) == {"city": {"name": "Bonn", "kind": "big"}, "sunny": True}
+    deltas = [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
+    assert "".join(deltas) == said
+    assert json.loads(answer["content"][0]["text"]) == {"name": "Bonn", "kind": "big"}
+    form["textFormat"]["structure"] = {"jsonSchema": {"schema": "no"}}
+    with pytest.raises(clients.runtime.exceptions.ValidationException, match="must be a JSON schema"):
+        clients.converse("Say.", outputConfig=form)
+
+
 def test_converse_thinks_aloud_when_asked_to_and_counts_its_thoughts(clients: Clients) -> None:
     response = clients.converse("Think. [[reasoning=10]] [[tokens_out=30]]")
     events = list(clients.converse_stream("Think. [[reasoning=10]] [[tokens_out=30]]")["stream"])

@@ -56,6 +56,7 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
             if ("toolUse" in block or "toolResult" in block) and not tools:
                 raise invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
     config = _object(body, "inferenceConfig")
+    forced, may_use_tools = _tool_choice(model_id, body, tools)
     return Ask(
         model_id,
         prompt,
@@ -64,7 +65,8 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
         temperature=_number(config, "temperature", float, 0),
         top_p=_number(config, "topP", float, 0),
         tools=tools,
-        must_use_tool=_forced_tool(body, tools),
+        must_use_tool=forced,
+        may_use_tools=may_use_tools,
         form=_form(body),
     )
 
@@ -276,11 +278,20 @@ def _tools(body: Mapping[str, Any], prompt: Prompt) -> Iterator[Tool]:
             yield Tool(tool.get("systemTool", {}).get("name", ""))
 
 
-def _forced_tool(body: Mapping[str, Any], tools: tuple[Tool, ...]) -> str | None:
+def _tool_choice(model_id: str, body: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str | None, bool]:
+    """The tool that must be used, and whether any may be. Claude also reads its own form of it."""
     choice = _object(_object(body, "toolConfig"), "toolChoice")
+    own = _object(_object(body, "additionalModelRequestFields"), "tool_choice") if ".claude" in model_id else {}
+    if own:
+        if choice:
+            raise invalid("The additional field tool_choice conflicts with toolConfig.toolChoice. Send one of them.")
+        kind = own.get("type")
+        if kind not in ("auto", "any", "tool", "none") or not tools:
+            raise invalid("The model returned the following errors: tool_choice.type: Field required")
+        choice = {kind: own}
     if "tool" in choice:
-        return str(choice["tool"].get("name"))
-    return tools[0].name if "any" in choice and tools else None
+        return str(choice["tool"].get("name")), True
+    return (tools[0].name if "any" in choice and tools else None), "none" not in choice
 
 
 def _list(body: Mapping[str, Any], name: str) -> list[Any]:

@@ -491,6 +491,7 @@ def _read_claude(model_id: str, body: Json) -> Ask:
         tuple(tools),
         forced,
         ((body.get("output_config") or {}).get("format") or body.get("output_format") or {}).get("schema"),
+        may_use_tools=choice.get("type") != "none",
     )
 
 

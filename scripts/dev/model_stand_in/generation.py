@@ -1,6 +1,7 @@
 """What one call asks of a model, and what the model says: the middle that every wire format reads and writes."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,6 +23,9 @@ Kind = Literal["reasoning", "text", "tool"]
 Stop = Literal["end", "length", "stop_sequence", "tool"]
 _USUAL_DELTAS = 5
 _NO_LIMIT = 1 << 30
+_WORD = re.compile(r"[^\W_]+")
+_NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
+_QUOTED = re.compile(r"(?<!\w)['\"]([^'\"]+)['\"](?!\w)")
 _THINKING = "Thinking about the question. "
 
 
@@ -91,6 +95,14 @@ class Prompt:
     def text(self) -> str:
         return "\n".join(part.content for part in self.parts)
 
+    @property
+    def question(self) -> str:
+        """What the user said last; empty where it was a tool that spoke last."""
+        last = next((turn for turn in reversed(self.chat) if turn["content"]), None)
+        if last is None or last["role"] != "user":
+            return ""
+        return "\n".join(part["text"] for part in last["content"] if part["type"] == "text")
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -114,6 +126,7 @@ class Ask:
     tools: tuple[Tool, ...] = ()
     must_use_tool: str | None = None
     form: Mapping[str, Any] | None = None  # The JSON schema that the answer has to fit.
+    may_use_tools: bool = True
     chatty: bool = False  # Asked in messages, where the same model also takes a prompt.
     directives: Directives = field(default_factory=Directives)
 
@@ -211,7 +224,7 @@ class DeterministicModel:
         limit = ask.max_tokens or _NO_LIMIT
         reasoning = max(0, min(wish.reasoning, min(limit, wish.tokens_out or limit) - 1))
         tool = self._tool(ask)
-        arguments = json.dumps(_arguments(tool.schema, ask.prompt.text)) if tool else ""
+        arguments = _sample(tool.schema, ask.prompt) if tool else ""
         spent = reasoning + (count_tokens(arguments) if tool else 0)
         if spent > limit:
             tool, arguments, spent = None, "", reasoning
@@ -221,7 +234,7 @@ class DeterministicModel:
         wanted = self._text_tokens(ask, opening, spent, tool)
         text = words(opening, min(wanted, limit - spent))
         if ask.form is not None and not tool and wish.tokens_out is None:
-            formed = json.dumps(_arguments(ask.form, ask.prompt.text))
+            formed = _sample(ask.form, ask.prompt)
             wanted = count_tokens(formed)
             text = formed[: (limit - spent) * BYTES_PER_TOKEN]
         stop: Stop = "length" if wanted > limit - spent else "tool" if tool else "end"
@@ -255,8 +268,13 @@ class DeterministicModel:
 
     @staticmethod
     def _tool(ask: Ask) -> Tool | None:
-        wanted = ask.directives.tool or ask.must_use_tool
-        return next((tool for tool in ask.tools if tool.name == wanted), None) if wanted else None
+        """The tool that the prompt or the call names; else one whose subject the user asks about."""
+        if not ask.may_use_tools:
+            return None
+        if wanted := ask.directives.tool or ask.must_use_tool:
+            return next((tool for tool in ask.tools if tool.name == wanted), None)
+        asked = set(_WORD.findall(ask.prompt.question.lower()))
+        return next((tool for tool in ask.tools if _subject(tool.name) and _subject(tool.name) <= asked), None)
 
 
 def _say(deltas: list[Delta], pause: float, generation: Generation) -> Iterator[Delta]:
@@ -274,8 +292,37 @@ def _pieces(text: str, count: int | None) -> Iterator[str]:
         yield text[len(text) * index // count : len(text) * (index + 1) // count]
 
 
-def _arguments(schema: Mapping[str, Any], prompt: str) -> dict[str, Any]:
-    """The least that a schema asks for."""
-    samples: dict[str, Any] = {"integer": 1, "number": 1.5, "boolean": True, "array": [], "object": {}}
-    properties: Mapping[str, Any] = schema.get("properties", {})
-    return {name: samples.get(properties.get(name, {}).get("type"), fingerprint(prompt)) for name in properties}
+def _subject(tool: str) -> set[str]:
+    """What a tool is about by its name: `get_weather` is about the weather."""
+    return set(_WORD.findall(tool.lower())[1:])
+
+
+def _sample(schema: Mapping[str, Any], prompt: Prompt) -> str:
+    """JSON of the least that a schema asks for. It takes the question's own numbers and quoted words where it can."""
+    numbers = iter(map(int, _NUMBER.findall(prompt.question)))
+    quoted = iter(_QUOTED.findall(prompt.question))
+    defined: Mapping[str, Any] = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+
+    def sample(part: Mapping[str, Any]) -> Any:
+        part = defined.get(str(part.get("$ref", "")).rpartition("/")[2], part)
+        for choices in ("anyOf", "oneOf", "allOf"):
+            if part.get(choices):
+                return sample(part[choices][0])
+        if "const" in part or part.get("enum"):
+            return part["const"] if "const" in part else part["enum"][0]
+        match part.get("type"):
+            case "object":
+                return {name: sample(inner) for name, inner in part.get("properties", {}).items()}
+            case "array":
+                return [sample(part["items"])] * part["minItems"] if part.get("minItems") else []
+            case "integer":
+                return next(numbers, 1)
+            case "number":
+                return next(numbers, 1.5)
+            case "boolean":
+                return True
+            case "null":
+                return None
+        return next(quoted, None) or fingerprint(prompt.text)
+
+    return json.dumps(sample({"type": "object", **schema}))

@@ -50,6 +50,8 @@ class OpenAIUpstream:
             "top_p": ask.top_p,
             "stop": list(ask.stop_sequences) or None,
             "tools": [_function(tool.name, tool.schema, tool.description) for tool in ask.tools] or None,
+            "tool_choice": _choice(ask) if ask.tools else None,
+            "response_format": _form(ask.form),
             "stream_options": {"include_usage": True} if stream else None,
         }
         body.update({name: value for name, value in options.items() if value is not None})
@@ -166,6 +168,16 @@ def _content(parts: list[dict[str, Any]]) -> Any:
 
 def _function(name: str, schema: Any, description: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": description, "parameters": dict(schema)}}
+
+
+def _choice(ask: Ask) -> Any:
+    if ask.must_use_tool:
+        return {"type": "function", "function": {"name": ask.must_use_tool}}
+    return None if ask.may_use_tools else "none"
+
+
+def _form(schema: Any) -> dict[str, Any] | None:
+    return schema and {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
 
 
 def _refusal(status: int, body: bytes) -> Refusal:
