@@ -80,7 +80,8 @@ def mark(ask: Ask) -> Json:
 
 def converse_blocks(ask: Ask) -> list[Json]:
     point = {"type": "default"} if ask.cache == "5m" else {"type": "default", "ttl": ask.cache}
-    return [*([{"text": ask.prefix}, {"cachePoint": point}] if ask.cache else []), {"text": ask.text}]
+    cached: list[Json] = [{"text": ask.prefix}, {"cachePoint": point}] if ask.cache else []
+    return [*cached, {"text": ask.text}]
 
 
 def parts(ask: Ask, kind: str = "text") -> list[Json]:
@@ -214,8 +215,8 @@ def _surfaces() -> Iterator[Surface]:
     for family, said in (*_FAMILIES.items(), ("converse", {**_CONVERSES, "tiered": ""}), ("endpoint", None)):
         made = compat("/stream_model", converse=family == "converse")
         chosen: Any = {**said, "tiered": ""} if said else {"model": "endpoint"}
-        if family == "nova":  # its old surface asks by Converse
-            chosen |= {"told": ""}
+        if family == "nova":  # asked by a text alone, which marks nothing to cache
+            chosen |= {"caches": ""}
         yield Surface(f"stream_model {family}", made, **chosen, streams=True, error=_SSE_ERROR)
     for streams in (False, True):
         how = "stream" if streams else "at once"
@@ -296,7 +297,8 @@ def _cells() -> Iterator[Cell]:
         elif text:
             cases.append(("cut", [Ask(surface.model, "[[cut=0]]")]))
             if not surface.submits:
-                cases.append(("hang-up", [Ask(surface.model, f"[[delay=0.4]] {wishing(input_tokens=90_000 + number)}")]))
+                counts = "" if surface.model == "endpoint" else wishing(input_tokens=90_000 + number)
+                cases.append(("hang-up", [Ask(surface.model, f"[[delay=0.4]] {counts}")]))
         cases.append(("throttle", [Ask(surface.model, "[[throttle]]")]))
         for case, asks in cases:
             about = f"{surface.name}, {case}: "
@@ -315,6 +317,9 @@ def endpoint(model: str, number: int, case: str) -> str:
 CELLS = tuple(_cells())
 ENDPOINTS = {ask.model: ask.model for cell in CELLS for ask in cell.asks if ask.model.startswith("endpoint")}
 ROUTES = {"fast": {"model": CLAUDE, "fallbacks": [NOVA], "retries": 1}}
+ROUTED = [
+    s for s in SURFACES if s.name.startswith(("chat", "responses", "messages native", "converse", "invoke claude"))
+]
 
 
 # ------------------------------------------------------------------------------------------------------------- the play
@@ -484,9 +489,12 @@ def test_every_bucket_and_every_cent_is_the_services_own(cell: Cell, played: Pla
     assert len(lines) >= len(cell.asks)
     assert [counts(row) for row in rows] == [counts(line) for line in lines]
     assert {row["outcome"] for row in rows} == {"succeeded"}
-    assert {row["usage_source"] for row in rows} <= {"provider"}
+    estimated = cell.surface.model == "endpoint" and not cell.surface.streams
+    assert {row["usage_source"] for row in rows} == {"estimated:utf8_bytes/4" if estimated else "provider"}
     assert all(line["completed"] for line in lines)
-    assert [row["cost"] for row in rows] == [money(row["model_id"], line) for row, line in zip(rows, lines, strict=True)]
+    assert [row["cost"] for row in rows] == [
+        money(row["model_id"], line) for row, line in zip(rows, lines, strict=True)
+    ]
 
 
 def test_the_table_has_what_it_is_named_for(played: Played) -> None:
@@ -526,12 +534,12 @@ def test_what_breaks_off_costs_what_the_service_had_told(cell: Cell, played: Pla
     if any(known[name] for name in BUCKETS):
         assert (row["usage_source"], row["cost"]) == ("provider", money(row["model_id"], {**line, **known}))
     else:
-        assert (row["usage_source"], row["price_status"], row["cost"]) == ("unknown", "unknown", None)
+        assert (row["usage_source"], row["price_status"], row["cost"]) == ("unknown", "unsettled", None)
     if cell.surface.streams:
         assert answer.status == 200
         _assert_ends_with_an_error(cell.surface, answer.body)
     else:
-        assert answer.status == 424
+        assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
 
 
 def _assert_ends_with_an_error(surface: Surface, body: bytes) -> None:
@@ -562,3 +570,84 @@ def test_no_row_stays_open_and_no_call_is_without_one(played: Played) -> None:
     assert {row["outcome"] for row in played.rows} == {"succeeded", "failed", "interrupted"}
     models = [line for line in played.lines if line["operation"] != "ListFoundationModels"]
     assert len(played.rows) == len(models)
+
+
+# ------------------------------------------------------------------------------------------------ another try, in vain
+@pytest.fixture(scope="module")
+def routed(stack: LocalStack, played: Played) -> tuple[dict[str, list[Answer]], Played]:
+    """Each surface asks twice for a model that has a route: refused once it is tried again, refused twice replaced."""
+    client = Client(stack)
+
+    def play(surface: Surface) -> list[Answer]:
+        asks = [Ask("fast", f"[[throttle_times={n}:{surface.name.replace(' ', '-')}-{n}]]") for n in (1, 2)]
+        return [client.ask(surface, ask) for ask in (asks[:1] if "invoke" in surface.name else asks)]
+
+    with ThreadPoolExecutor(len(ROUTED)) as pool:
+        answers = dict(zip((s.name for s in ROUTED), pool.map(play, ROUTED), strict=True))
+    return answers, Played({}, *settled(stack))
+
+
+@pytest.mark.parametrize("name", [surface.name for surface in ROUTED])
+def test_each_try_is_a_row_that_says_what_was_asked_what_was_used_and_why(
+    name: str, routed: tuple[dict[str, list[Answer]], Played]
+) -> None:
+    answers, now = routed
+    expected = [(CLAUDE, "failed", ""), (CLAUDE, "succeeded", "retry:model_throttled")]
+    replaced = [(CLAUDE, "failed", ""), (CLAUDE, "failed", "retry:model_throttled"),
+                (NOVA, "succeeded", "fallback:model_throttled")]  # fmt: skip
+    for answer, tries in zip(answers[name], (expected, replaced), strict=False):
+        assert answer.status == 200
+        rows = sorted((r for r in now.rows if r["request_id"] == answer.request_id), key=lambda row: row["attempt"])
+        assert [(row["model_id"], row["outcome"], row["routing"]) for row in rows] == tries
+        assert {row["asked_model"] for row in rows} == {"fast"}
+        lines = [n for n in now.lines if (n["request_metadata"] or {}).get("request_id") == answer.request_id]
+        assert [line["model_id"] for line in lines] == [model for model, _, _ in tries]
+        assert [counts(row) for row in rows[-1:]] == [counts(line) for line in lines[-1:]]
+        assert [row["cost"] for row in rows] == [Decimal(0)] * (len(tries) - 1) + [money(tries[-1][0], lines[-1])]
+
+
+# ---------------------------------------------------------------------------------------------------- the time is up
+IN_TIME = 12  # seconds that a call may take; its function breaks off 5 seconds before, or after 2 silent ones
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """Calls that outlive their functions: the streams speak slowly, the others say nothing."""
+    times = {f"GATEWAY_PARAM_{name}TimeoutSeconds": str(IN_TIME) for name in ("Stream", "Invocation")}
+    environment = {"GATEWAY_PARAM_SageMakerEndpoints": json.dumps({"endpoint-late": "endpoint-late"}), **times}
+    with LocalStack(tmp_path_factory.mktemp("late"), environment=environment) as stack:
+        client = Client(stack)
+        with ThreadPoolExecutor(len(LATE)) as pool:
+            answers = dict(zip(LATE, pool.map(client.play, LATE), strict=True))
+        yield Played(answers, *settled(stack))
+
+
+def _late() -> Iterator[Cell]:
+    for surface in SURFACES:
+        if surface.streams and not surface.name.startswith("stream_model"):
+            model = surface.model.replace("endpoint", "endpoint-late")
+            yield Cell(surface, "slow", (Ask(model, f"{surface.name} [[chunks=20]] [[chunk_delay=0.8]]"),))
+            yield Cell(surface, "silent", (Ask(model, f"{surface.name} [[delay=6]]"),))
+        elif surface.name.startswith(
+            ("compat at once", "compat submitted", "invoke claude", "converse", "embeddings t")
+        ):
+            yield Cell(surface, "silent", (Ask(surface.model, f"{surface.name} [[delay=6]]"),))
+
+
+LATE = tuple(_late())
+
+
+@pytest.mark.parametrize("cell", LATE, ids=str)
+def test_when_the_time_is_up_what_was_told_is_settled_in_time(cell: Cell, late: Played) -> None:
+    rows, _ = late.of(cell)
+    (row,), (answer,) = rows, late.answers[cell]
+    assert (row["outcome"], row["error_code"]) == ("interrupted", "model_timeout")
+    assert (row["settled_at"] - row["started_at"]).total_seconds() < IN_TIME - 2
+    if cell.case == "silent":
+        assert (answer.status, row["usage_source"]) == (408, "unknown")
+        return
+    assert answer.status == 200
+    _assert_ends_with_an_error(cell.surface, answer.body)
+    assert row["usage_source"] == ("provider" if cell.surface.told else "unknown")
+    assert bool(row["input_tokens"]) == bool(cell.surface.told)
+    assert bool(row["output_tokens"]) == ("claude" in cell.surface.model or cell.surface.told == "so far")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,7 @@ class World:
     now: datetime = NOW
     open_circuits: set[str] = field(default_factory=set)
     guarded: list[str] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def attempts(self, route: Route, tenant: Tenant | None = None) -> Attempts:
         who = Caller(tenant or Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("key_1"))
@@ -83,7 +85,7 @@ class World:
         what = self.script.pop(0)
         if isinstance(what, Exception):
             raise what
-        return Opened(what)
+        return Opened(what, self.headers)
 
     @property
     def rows(self) -> list[tuple[int, str, str, str]]:
@@ -92,9 +94,8 @@ class World:
 
 
 class Opened:
-    headers: Mapping[str, str] = {}
-
-    def __init__(self, said: Sequence[Any]):
+    def __init__(self, said: Sequence[Any], headers: Mapping[str, str]):
+        self.headers = headers
         self.frames = self._read(said)
 
     def _read(self, said: Sequence[Any]) -> Iterator[Frame]:
@@ -133,6 +134,13 @@ def delta() -> Frame:
 
 def metadata(made: int = 7) -> Frame:
     return Frame("metadata", json.dumps({"usage": {"inputTokens": 5, "outputTokens": made}}).encode())
+
+
+def chunk(event: Mapping[str, Any]) -> Frame:
+    return Frame("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
+
+
+METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 7}}
 
 
 # ------------------------------------------------------------------------------------------------------------ attempts
@@ -283,6 +291,46 @@ def test_what_is_known_of_a_broken_stream_is_settled() -> None:
     assert (outcome, read) == (Outcome.INTERRUPTED, 11)
 
 
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [
+        ("ConverseStream", [Frame("messageStart", b"{}"), delta()]),
+        (
+            "InvokeModelWithResponseStream",
+            [chunk({"type": "message_start", "message": {"usage": {"input_tokens": 11}}})],
+        ),
+    ],
+)
+def test_a_connection_that_is_closed_in_good_order_amid_an_answer_is_no_end_of_it(api: str, said: list[Frame]) -> None:
+    for client_stays in (True, False):
+        world = World([said])
+        live = open_stream(calls(HAIKU, api=api), world.attempts(Route(HAIKU, (HAIKU,))), world)
+        parts = live.deliver(Plain())
+        first = next(parts)
+        rest = list(parts) if client_stays else parts.close()  # type: ignore[attr-defined]
+        assert first
+        assert not client_stays or (rest and rest[-1] == b"error model_error")
+        outcome, _, made = settled(world)
+        assert (outcome, made) == (Outcome.INTERRUPTED, 0)
+
+
+def test_a_stream_without_a_single_event_is_a_failure_with_a_status() -> None:
+    world = World([[]])
+    with pytest.raises(UpstreamError) as broke:
+        stream(world)
+    assert broke.value.status == 424
+    assert settled(world)[0] is Outcome.INTERRUPTED
+
+
+def test_the_tier_that_only_the_header_of_a_stream_echoes_is_kept() -> None:
+    for api, last in (("ConverseStream", metadata()), ("InvokeModelWithResponseStream", chunk(METRICS))):
+        world = World([[delta(), last]], headers={"x-amzn-bedrock-service-tier": "flex"})
+        live = open_stream(calls(HAIKU, api=api), world.attempts(Route(HAIKU, (HAIKU,))), world)
+        list(live.deliver(Plain()))
+        (row,) = world.ledger.rows.values()
+        assert row.usage.service_tier == "flex"
+
+
 def test_whoever_stops_reading_leaves_a_call_that_is_settled_in_full() -> None:
     world = World([[delta(), delta(), delta(), metadata(9)]])
     live = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(Route(HAIKU, (HAIKU,))), world)
@@ -322,12 +370,6 @@ def test_the_hold_of_a_stream_becomes_its_charge() -> None:
     charge = price_book().charge_record(row)
     assert charge is not None
     assert account.spent == account.committed == charge.cost > 0
-
-
-def chunk(event: Mapping[str, Any]) -> Frame:
-    import base64
-
-    return Frame("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
 
 
 @given(

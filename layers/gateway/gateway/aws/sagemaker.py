@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from botocore.eventstream import ParserError
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from urllib3.exceptions import HTTPError
 
@@ -74,17 +75,18 @@ class OpenedEndpoint:
         return self._read()
 
     def _read(self) -> Iterator[Frame]:
-        waiting = b""
+        waiting, begun = b"", False
         try:
             for event in self._body:
                 if "PayloadPart" not in event:
                     continue
+                begun = True
                 *lines, waiting = (waiting + event["PayloadPart"]["Bytes"]).split(b"\n")
                 yield from (frame for line in lines if (frame := _line(line)))
         except EventStreamError as error:
             name = str(error.response.get("Error", {}).get("Code", ""))
-            raise broke(Frame(name, b""), begun=True) from error
-        except (BotoCoreError, HTTPError, OSError) as error:
+            raise broke(Frame(name, b""), begun=begun) from error
+        except (BotoCoreError, HTTPError, OSError, ParserError) as error:
             raise cut_off(error) from error
         finally:
             self._body.close()

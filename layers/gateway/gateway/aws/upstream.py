@@ -105,7 +105,8 @@ def broke(frame: Frame, *, begun: bool) -> UpstreamError:
 
     Once the answer has begun, the model ran.
     """
-    error_type = frame.kind[:1].upper() + frame.kind[1:]
+    name = frame.kind.rpartition("#")[2]
+    error_type = name[:1].upper() + name[1:]
     refusal = _BY_TYPE.get(error_type, _FAILED)
     sentence = refusal.sentence if refusal is not _INVALID else f"{refusal.sentence}."
     return _problem(refusal, sentence, error_type, ran=begun, raw=frame.raw)
