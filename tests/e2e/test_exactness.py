@@ -2,7 +2,8 @@
 
     complete, cache write, cache read,      `succeeded`    every bucket, the tier and the money of the service's own
     geo profile, long context, tier                        ledger, to the last digit
-    the client hangs up (after 5 chunks)    `succeeded`    the same: the service is read to its end all the same
+    the client hangs up after 5 chunks,     `succeeded`    the same: the service is read to its end all the same
+    or before the first
     the connection to the service is cut,   `interrupted`  what the service had told by then, and nothing else:
     an error event in mid-stream,                            Claude's own stream   its input and cache, one token made
     the time is up                                           Titan's, Llama's      the prompt, Llama's answer so far
@@ -38,6 +39,7 @@ from scripts.costs import aggregate
 from scripts.dev.stack import LocalStack
 
 from .test_every_cent import usage_rows
+from .test_old_tenants import PNG
 
 Json = dict[str, Any]
 
@@ -163,6 +165,15 @@ BODIES: dict[str, Callable[[Ask], Json]] = {
 }  # fmt: skip
 
 
+def picture(ask: Ask) -> Json:
+    config = {"numberOfImages": 2, "width": 512, "height": 512, "quality": "premium"}
+    return {"taskType": "TEXT_IMAGE", "textToImageParams": {"text": ask.text}, "imageGenerationConfig": config}
+
+
+def diffusion(ask: Ask) -> Json:
+    return {"text_prompts": [{"text": ask.text}], "width": 1024, "height": 1024, "steps": 60}
+
+
 @dataclass(frozen=True)
 class Surface:
     """One way to call a model: how it asks, which models answer there in which cases, how it says that a stream broke.
@@ -182,6 +193,7 @@ class Surface:
     error: str = ""
     told: str = ""
     submits: bool = False
+    makes_vectors_or_images: bool = False
 
 
 _CONVERSES: Any = {"model": NOVA, "geo": NOVA_US, "long": CLAUDE_US, "tiered": NOVA, "caches": CLAUDE_US}
@@ -235,8 +247,13 @@ def _surfaces() -> Iterator[Surface]:
         for family, said in _FAMILIES.items():
             made = bedrock(operation, BODIES.get(family, BODIES["chat"]))
             yield Surface(f"{operation} {family}", made, **said, streams=streams, error=_FRAME_ERROR)
-    yield Surface("embeddings titan", embeddings, "amazon.titan-embed-text-v2:0")
-    yield Surface("embeddings cohere", embeddings, "cohere.embed-v4:0", geo="us.cohere.embed-v4:0")
+    other: Any = {"makes_vectors_or_images": True}
+    yield Surface("embeddings titan", embeddings, "amazon.titan-embed-text-v2:0", **other)
+    yield Surface("embeddings cohere", embeddings, "cohere.embed-v4:0", geo="us.cohere.embed-v4:0", **other)
+    yield Surface("invoke picture", bedrock("invoke", picture), "amazon.titan-image-generator-v1", **other)
+    yield Surface("invoke diffusion", bedrock("invoke", diffusion), "stability.stable-diffusion-xl-v1", **other)
+    shown = bedrock("invoke", lambda ask: {"inputText": ask.text, "inputImage": PNG})
+    yield Surface("invoke picture embedding", shown, "amazon.titan-embed-image-v1", **other)
 
 
 SURFACES = tuple(_surfaces())
@@ -262,7 +279,18 @@ def wishing(**counts: int) -> str:
 
 SPEAKS = "[[chunks=12]] [[chunk_delay=0.02]]"
 BROKEN = {"cut": "[[cut=3]]", "error event": "[[streamerror=3]]", "throttle event": "[[streamthrottle=3]]"}
-WHOLE = {"complete", "cache 5m", "cache 1h", "all counts", "geo profile", "long context", "flex", "priority", "hang-up"}
+WHOLE = {
+    "complete",
+    "cache 5m",
+    "cache 1h",
+    "all counts",
+    "geo profile",
+    "long context",
+    "flex",
+    "priority",
+    "hang-up",
+    "hang-up early",
+}
 
 
 def _whole(surface: Surface) -> Iterator[tuple[str, list[Ask]]]:
@@ -290,15 +318,15 @@ def _whole(surface: Surface) -> Iterator[tuple[str, list[Ask]]]:
 def _cells() -> Iterator[Cell]:
     for number, surface in enumerate(SURFACES):
         cases = list(_whole(surface))
-        text = surface.name.startswith("embeddings") is False
+        text = not surface.makes_vectors_or_images
         if surface.streams:
             cases += [(case, [Ask(surface.model, f"{SPEAKS} {wish}")]) for case, wish in BROKEN.items()]
             cases.append(("hang-up", [Ask(surface.model, SPEAKS)]))
         elif text:
             cases.append(("cut", [Ask(surface.model, "[[cut=0]]")]))
-            if not surface.submits:
-                counts = "" if surface.model == "endpoint" else wishing(input_tokens=90_000 + number)
-                cases.append(("hang-up", [Ask(surface.model, f"[[delay=0.4]] {counts}")]))
+        if text and not surface.submits:
+            counts = "" if surface.model == "endpoint" else wishing(input_tokens=90_000 + number)
+            cases.append(("hang-up early", [Ask(surface.model, f"[[delay=0.4]] {counts}")]))
         cases.append(("throttle", [Ask(surface.model, "[[throttle]]")]))
         for case, asks in cases:
             about = f"{surface.name}, {case}: "
@@ -306,7 +334,7 @@ def _cells() -> Iterator[Cell]:
                 replace(ask, text=about + ask.text, prefix=about + PREFIX, model=endpoint(ask.model, number, case))
                 for ask in asks
             ]
-            yield Cell(surface, case, tuple(named), 90_000 + number if case == "hang-up" and not surface.streams else 0)
+            yield Cell(surface, case, tuple(named), 90_000 + number if case == "hang-up early" else 0)
 
 
 def endpoint(model: str, number: int, case: str) -> str:
@@ -368,7 +396,7 @@ class Client:
         }  # fmt: skip
 
     def play(self, cell: Cell) -> list[Answer]:
-        if cell.case == "hang-up":
+        if cell.case.startswith("hang-up"):
             return [self.hang_up(cell, ask) for ask in cell.asks]
         return [self.ask(cell.surface, ask) for ask in cell.asks]
 
@@ -389,7 +417,7 @@ class Client:
 
     def hang_up(self, cell: Cell, ask: Ask) -> Answer:
         connection = self._connect(cell.surface.request(ask))
-        if not cell.surface.streams:
+        if cell.case == "hang-up early":
             time.sleep(0.2)
             connection.close()
             return Answer(0, {})
@@ -472,13 +500,27 @@ def money(model: str, line: Json) -> Decimal | None:
             tier = f"{tier}_above_{thousands}k"
             break
     units = BOOK.get((model, tier), {})
-    if any(line[name] and name not in units for name in BUCKETS):
-        return None
-    return sum((units[name][1] * line[name] for name in BUCKETS if line[name]), Decimal(0))
+    cost = Decimal(0)
+    for name, used in parts_of(line).items():
+        price = units.get(name) or units.get(name.partition(":")[0])
+        if used and price is None:
+            return None
+        cost += price[1] * used if price and used else 0
+    return cost
+
+
+def parts_of(line: Json) -> Json:
+    """What is billed of a line: who makes pictures, is paid by the picture and by nothing else."""
+    if line["images"]:
+        return {f"image:{line['image_class']}": line["images"]}
+    embeds = line["operation"] == "InvokeModel" and "embed" in line["model_id"]
+    return {name: line[name] for name in BUCKETS} | ({"input_image": line["input_images"]} if embeds else {})
 
 
 def counts(record: Json) -> Json:
-    return {name: record[name] for name in (*BUCKETS, "images", "service_tier")}
+    """What a row and a line have in common."""
+    made = {name: 0 for name in BUCKETS if record["images"]}
+    return {name: record[name] for name in (*BUCKETS, "images", "service_tier")} | made
 
 
 # ------------------------------------------------------------------------------------------------------------- the table
@@ -624,7 +666,7 @@ def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
 def _late() -> Iterator[Cell]:
     for surface in SURFACES:
-        if surface.streams and not surface.name.startswith("stream_model"):
+        if surface.streams and (surface.name == "stream_model claude" or "stream_model" not in surface.name):
             model = surface.model.replace("endpoint", "endpoint-late")
             yield Cell(surface, "slow", (Ask(model, f"{surface.name} [[chunks=20]] [[chunk_delay=0.8]]"),))
             yield Cell(surface, "silent", (Ask(model, f"{surface.name} [[delay=6]]"),))

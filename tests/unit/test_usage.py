@@ -9,6 +9,7 @@ import pytest
 
 from gateway.usage import (
     ConverseStreamUsage,
+    EndpointUsage,
     InvokeStreamUsage,
     TokenUsage,
     echoed_tier,
@@ -134,6 +135,37 @@ def test_an_answer_of_claude_is_whole_once_it_says_so() -> None:
     assert (claude.whole, llama.whole) == (False, True)  # Llama's stream says nothing of its end
     claude.read(b'{"type":"message_stop"}')
     assert claude.whole
+
+
+def test_an_answer_of_nova_is_whole_before_it_is_counted() -> None:
+    nova = InvokeStreamUsage()
+    nova.read(b'{"messageStart":{"role":"assistant"}}')
+    assert not nova.whole
+    nova.read(b'{"messageStop":{"stopReason":"end_turn"}}')
+    assert (nova.whole, nova.complete) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"usage": {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": None}}, (5, 7, 0, 0, 0)),
+        ({"details": {"input_length": 5, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+        ({"details": {"prefill": [{"id": 1}] * 5, "tokens": [{"id": 2}] * 7, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+    ],
+)
+def test_an_endpoint_is_counted_by_its_container(line: dict[str, Any], expected: tuple[int, ...]) -> None:
+    endpoint = EndpointUsage()
+    endpoint.see(line)
+    usage = endpoint.usage()
+    assert counts(usage) == expected
+    assert usage is not None
+    assert "prefill" not in usage.raw
+
+
+def test_a_container_that_counts_only_its_answer_has_counted_nothing() -> None:
+    endpoint = EndpointUsage()
+    endpoint.see({"token": {"text": "word"}, "details": {"prefill": [], "generated_tokens": 7}})
+    assert (endpoint.usage(), endpoint.said) == (None, "word")
 
 
 def test_an_estimate_is_by_bytes_since_characters_are_no_measure() -> None:

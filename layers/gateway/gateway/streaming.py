@@ -24,7 +24,7 @@ from gateway.usage import (
     TIER_HEADER,
     UNKNOWN,
     ConverseStreamUsage,
-    EndpointStreamUsage,
+    EndpointUsage,
     InvokeStreamUsage,
     Outcome,
     TokenUsage,
@@ -131,7 +131,7 @@ class Tap:
         """What a stream that has ended used. A container that counts nothing is estimated, as its row says."""
         if (counted := self.known()) is not None:
             return counted
-        if isinstance(self._counts, EndpointStreamUsage):
+        if isinstance(self._counts, EndpointUsage):
             return TokenUsage(
                 input_tokens=estimate_tokens(texts(self._call.body)),
                 output_tokens=estimate_tokens(self._counts.said),
@@ -140,10 +140,10 @@ class Tap:
         return TokenUsage(source=UNKNOWN)
 
 
-_COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | EndpointStreamUsage]] = {
+_COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | EndpointUsage]] = {
     "ConverseStream": ConverseStreamUsage,
     "InvokeModelWithResponseStream": InvokeStreamUsage,
-    "InvokeEndpointWithResponseStream": EndpointStreamUsage,
+    "InvokeEndpointWithResponseStream": EndpointUsage,
 }
 
 

@@ -171,8 +171,8 @@ def texts(value: Any) -> str:
     return ""
 
 
-class EndpointStreamUsage:
-    """The counts of an endpoint's stream: an OpenAI-style `usage`, or the `details` of a text container's last line."""
+class EndpointUsage:
+    """The counts of an endpoint: an OpenAI-style `usage`, or the `details` of a text container, in its last line."""
 
     complete = False  # an endpoint's last line is only known by the end
     whole = True
@@ -185,9 +185,11 @@ class EndpointStreamUsage:
         self.said += endpoint_delta(line)
         if isinstance(counts := line.get("usage"), Mapping):
             self._usage = from_openai(counts, json.dumps(counts))
-        elif isinstance(details := line.get("details"), Mapping) and "input_length" in details:
-            read, made = int(details["input_length"]), int(details["generated_tokens"])
-            self._usage = TokenUsage(read, made, raw=json.dumps(details))
+        elif isinstance(details := line.get("details"), Mapping):
+            prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
+            if read := details.get("input_length") or len(prompt):
+                kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
+                self._usage = TokenUsage(int(read), int(details["generated_tokens"]), raw=json.dumps(kept))
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         return self._usage
@@ -295,8 +297,8 @@ def _body_counts(body: Any) -> tuple[int, int] | None:
 # ---------------------------------------------------------------------------------------------------------- streams
 
 METRICS = "amazon-bedrock-invocationMetrics"
-# Where none of these words stands in a chunk it tells neither a count nor an end.
-_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount|message_stop")
+# Where none of these words stands in a chunk it tells no count, no start and no end.
+_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount|message_?[sS]t(?:art|op)")
 _BARE = {
     "inputTokenCount": ("prompt_token_count", "inputTextTokenCount"),
     "outputTokenCount": ("generation_token_count", "totalOutputTextTokenCount"),
@@ -347,7 +349,7 @@ class InvokeStreamUsage:
         self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
         self._metrics: Mapping[str, Any] = {}
         self._tier: Any = None
-        self._begun = self._stopped = False
+        self._begun = self._stopped = self._said_all = False
 
     @property
     def complete(self) -> bool:
@@ -357,7 +359,7 @@ class InvokeStreamUsage:
     @property
     def whole(self) -> bool:
         """Did the answer come to its end, as far as its family says that there is one to come?"""
-        return self.complete or not self._begun
+        return self.complete or self._said_all or not self._begun
 
     def read(self, chunk: bytes) -> None:
         """A chunk of the stream, as JSON text: it is parsed only where a count may stand in it."""
@@ -379,6 +381,8 @@ class InvokeStreamUsage:
             self._tier = self._started.get("service_tier") or self._tier
         elif chunk.get("type") == "message_stop":
             self._stopped = True
+        elif "messageStart" in chunk or "messageStop" in chunk:  # Nova's, whose counts come after its stop
+            self._begun, self._said_all = True, "messageStop" in chunk
         elif chunk.get("type") == "message_delta":
             self._delta = {**self._delta, **usage}
         elif "prompt_tokens" in usage or "inputTokens" in usage:
