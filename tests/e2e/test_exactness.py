@@ -279,6 +279,7 @@ def wishing(**counts: int) -> str:
 
 SPEAKS = "[[chunks=12]] [[chunk_delay=0.02]]"
 BROKEN = {"cut": "[[cut=3]]", "error event": "[[streamerror=3]]", "throttle event": "[[streamthrottle=3]]"}
+REFUSED = {"throttle", "throttle event first"}
 WHOLE = {
     "complete",
     "cache 5m",
@@ -327,6 +328,8 @@ def _cells() -> Iterator[Cell]:
         if text and not surface.submits:
             counts = "" if surface.model == "endpoint" else wishing(input_tokens=90_000 + number)
             cases.append(("hang-up early", [Ask(surface.model, f"[[delay=0.4]] {counts}")]))
+        if surface.streams and surface.model != "endpoint":
+            cases.append(("throttle event first", [Ask(surface.model, "[[streamthrottle=0]]")]))
         cases.append(("throttle", [Ask(surface.model, "[[throttle]]")]))
         for case, asks in cases:
             about = f"{surface.name}, {case}: "
@@ -598,7 +601,7 @@ def _assert_ends_with_an_error(surface: Surface, body: bytes) -> None:
     assert rest == ""
 
 
-@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.case == "throttle"], ids=str)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.case in REFUSED], ids=str)
 def test_a_throttle_before_the_first_event_is_a_429_that_costs_nothing(cell: Cell, played: Played) -> None:
     rows, lines = played.of(cell)
     (answer,) = played.answers[cell]

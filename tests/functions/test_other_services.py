@@ -265,6 +265,19 @@ def test_an_answer_is_counted_wherever_its_counts_stand(
     assert (row.usage.input_tokens, row.usage.output_tokens) == (5, 7)
 
 
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [("429 Slow", "RETRY-AFTER: 7", 7), ("503 Gone", "Retry-After: soon", 1), ("429 Slow", "x-a: b", 1), ("400 Bad", "Retry-After: 7", None)],
+)  # fmt: skip
+def test_a_client_waits_as_long_as_the_service_asks(
+    service: Callable[..., BedrockRuntime], status: str, header: str, seconds: int | None
+) -> None:
+    call = ModelCall(Catalog({}).find(HAIKU), "text", "Converse", {"messages": []})
+    with pytest.raises(UpstreamError) as refused:
+        service(answer({"message": "no"}, header, status=status)).call(call)
+    assert refused.value.retry_after == seconds
+
+
 @pytest.mark.parametrize("api", ["Converse", "ConverseStream"])
 @pytest.mark.parametrize(
     ("script", "code"),

@@ -160,7 +160,8 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> UpstreamError:
     said = said if isinstance(said, dict) else {}
     error_type = response.headers.get("x-amzn-errortype") or str(said.get("__type") or said.get("code") or "")
     error_type = error_type.partition(":")[0].rpartition("#")[2]
-    return refusal_of(error_type, str(said.get("message") or said.get("Message") or ""), response.status)
+    message = str(said.get("message") or said.get("Message") or "")
+    return refusal_of(error_type, message, response.status, response.headers.get("retry-after") or "")
 
 
 def _read_json(content: bytes) -> Any:
