@@ -33,8 +33,10 @@ HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def throttled() -> Passing:
-    return Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException", retry_after=1)
+def throttled(retry_after: int = 1) -> Passing:
+    return Passing(
+        "wait", code="model_throttled", status=429, error_type="ThrottlingException", retry_after=retry_after
+    )
 
 
 def invalid() -> UpstreamError:
@@ -176,6 +178,13 @@ def test_no_try_begins_after_the_deadline_of_its_route() -> None:
     with pytest.raises(Passing):
         answered(calls(HAIKU), world.attempts(route), world)
     assert len(world.rows) == 1  # the service asks for a second, and by then the deadline has passed
+
+
+def test_a_model_that_asks_for_a_long_pause_is_left_for_the_next() -> None:
+    world = World([throttled(60), TokenUsage(3, 4)])
+    answered(calls(HAIKU, NOVA), world.attempts(Route("fast", (HAIKU, NOVA), retries=2)), world)
+    assert world.rows == [(1, HAIKU, "failed", ""), (2, NOVA, "succeeded", "fallback:model_throttled")]
+    assert world.slept == []
 
 
 def test_a_model_whose_circuit_is_open_is_passed_over_without_a_row() -> None:
