@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -389,14 +389,14 @@ def test_the_hold_of_a_stream_becomes_its_charge() -> None:
 def test_whatever_happens_every_row_is_settled_once_and_nothing_stays_held(
     happens: list[str], retries: int, read: int
 ) -> None:
-    said = {
+    said: dict[str, Callable[[], Any]] = {
         "frames": lambda: [delta(), delta(), metadata()],
         "throttled": throttled,
         "invalid": invalid,
         "broken": broken,
         "cut": lambda: [delta(), broken()],
     }
-    world = World([said[what]() for what in happens] + [throttled()] * 20)  # type: ignore[no-untyped-call]
+    world = World([said[what]() for what in happens] + [throttled()] * 20)
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(1), hard=True))
     route = Route("fast", (HAIKU, NOVA), retries=retries, concurrency=2)
     try:
