@@ -348,9 +348,9 @@ def endpoint(model: str, number: int, case: str) -> str:
 CELLS = tuple(_cells())
 ENDPOINTS = {ask.model: ask.model for cell in CELLS for ask in cell.asks if ask.model.startswith("endpoint")}
 ROUTES = {"fast": {"model": CLAUDE, "fallbacks": [NOVA], "retries": 1}}
-ROUTED = [
-    s for s in SURFACES if s.name.startswith(("chat", "responses", "messages native", "converse", "invoke claude"))
-]
+_ROUTED = ("compat at once", "compat submitted", "stream_model claude", "chat", "responses", "messages native", "converse",
+           "invoke claude")  # fmt: skip
+ROUTED = [surface for surface in SURFACES if surface.name.startswith(_ROUTED)]
 
 
 # ------------------------------------------------------------------------------------------------------------- the play
