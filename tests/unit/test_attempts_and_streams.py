@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,8 +33,10 @@ HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def throttled() -> Passing:
-    return Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException", retry_after=1)
+def throttled(retry_after: int = 1) -> Passing:
+    return Passing(
+        "wait", code="model_throttled", status=429, error_type="ThrottlingException", retry_after=retry_after
+    )
 
 
 def invalid() -> UpstreamError:
@@ -56,6 +59,7 @@ class World:
     now: datetime = NOW
     open_circuits: set[str] = field(default_factory=set)
     guarded: list[str] = field(default_factory=list)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def attempts(self, route: Route, tenant: Tenant | None = None) -> Attempts:
         who = Caller(tenant or Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("key_1"))
@@ -83,7 +87,7 @@ class World:
         what = self.script.pop(0)
         if isinstance(what, Exception):
             raise what
-        return Opened(what)
+        return Opened(what, self.headers)
 
     @property
     def rows(self) -> list[tuple[int, str, str, str]]:
@@ -92,9 +96,8 @@ class World:
 
 
 class Opened:
-    headers: Mapping[str, str] = {}
-
-    def __init__(self, said: Sequence[Any]):
+    def __init__(self, said: Sequence[Any], headers: Mapping[str, str]):
+        self.headers = headers
         self.frames = self._read(said)
 
     def _read(self, said: Sequence[Any]) -> Iterator[Frame]:
@@ -135,6 +138,13 @@ def metadata(made: int = 7) -> Frame:
     return Frame("metadata", json.dumps({"usage": {"inputTokens": 5, "outputTokens": made}}).encode())
 
 
+def chunk(event: Mapping[str, Any]) -> Frame:
+    return Frame("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
+
+
+METRICS = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 7}}
+
+
 # ------------------------------------------------------------------------------------------------------------ attempts
 def test_what_passes_is_tried_again_and_each_try_is_a_row() -> None:
     world = World([throttled(), throttled(), TokenUsage(3, 4)])
@@ -168,6 +178,13 @@ def test_no_try_begins_after_the_deadline_of_its_route() -> None:
     with pytest.raises(Passing):
         answered(calls(HAIKU), world.attempts(route), world)
     assert len(world.rows) == 1  # the service asks for a second, and by then the deadline has passed
+
+
+def test_a_model_that_asks_for_a_long_pause_is_left_for_the_next() -> None:
+    world = World([throttled(60), TokenUsage(3, 4)])
+    answered(calls(HAIKU, NOVA), world.attempts(Route("fast", (HAIKU, NOVA), retries=2)), world)
+    assert world.rows == [(1, HAIKU, "failed", ""), (2, NOVA, "succeeded", "fallback:model_throttled")]
+    assert world.slept == []
 
 
 def test_a_model_whose_circuit_is_open_is_passed_over_without_a_row() -> None:
@@ -283,6 +300,46 @@ def test_what_is_known_of_a_broken_stream_is_settled() -> None:
     assert (outcome, read) == (Outcome.INTERRUPTED, 11)
 
 
+@pytest.mark.parametrize(
+    ("api", "said"),
+    [
+        ("ConverseStream", [Frame("messageStart", b"{}"), delta()]),
+        (
+            "InvokeModelWithResponseStream",
+            [chunk({"type": "message_start", "message": {"usage": {"input_tokens": 11}}})],
+        ),
+    ],
+)
+def test_a_connection_that_is_closed_in_good_order_amid_an_answer_is_no_end_of_it(api: str, said: list[Frame]) -> None:
+    for client_stays in (True, False):
+        world = World([said])
+        live = open_stream(calls(HAIKU, api=api), world.attempts(Route(HAIKU, (HAIKU,))), world)
+        parts = live.deliver(Plain())
+        first = next(parts)
+        rest = list(parts) if client_stays else parts.close()  # type: ignore[attr-defined]
+        assert first
+        assert not client_stays or (rest and rest[-1] == b"error model_error")
+        outcome, _, made = settled(world)
+        assert (outcome, made) == (Outcome.INTERRUPTED, 0)
+
+
+def test_a_stream_without_a_single_event_is_a_failure_with_a_status() -> None:
+    world = World([[]])
+    with pytest.raises(UpstreamError) as broke:
+        stream(world)
+    assert broke.value.status == 424
+    assert settled(world)[0] is Outcome.INTERRUPTED
+
+
+def test_the_tier_that_only_the_header_of_a_stream_echoes_is_kept() -> None:
+    for api, last in (("ConverseStream", metadata()), ("InvokeModelWithResponseStream", chunk(METRICS))):
+        world = World([[delta(), last]], headers={"x-amzn-bedrock-service-tier": "flex"})
+        live = open_stream(calls(HAIKU, api=api), world.attempts(Route(HAIKU, (HAIKU,))), world)
+        list(live.deliver(Plain()))
+        (row,) = world.ledger.rows.values()
+        assert row.usage.service_tier == "flex"
+
+
 def test_whoever_stops_reading_leaves_a_call_that_is_settled_in_full() -> None:
     world = World([[delta(), delta(), delta(), metadata(9)]])
     live = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(Route(HAIKU, (HAIKU,))), world)
@@ -324,12 +381,6 @@ def test_the_hold_of_a_stream_becomes_its_charge() -> None:
     assert account.spent == account.committed == charge.cost > 0
 
 
-def chunk(event: Mapping[str, Any]) -> Frame:
-    import base64
-
-    return Frame("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
-
-
 @given(
     st.lists(st.sampled_from(["frames", "throttled", "invalid", "broken", "cut"]), min_size=1, max_size=6),
     st.integers(0, 3),
@@ -338,14 +389,14 @@ def chunk(event: Mapping[str, Any]) -> Frame:
 def test_whatever_happens_every_row_is_settled_once_and_nothing_stays_held(
     happens: list[str], retries: int, read: int
 ) -> None:
-    said = {
+    said: dict[str, Callable[[], Any]] = {
         "frames": lambda: [delta(), delta(), metadata()],
         "throttled": throttled,
         "invalid": invalid,
         "broken": broken,
         "cut": lambda: [delta(), broken()],
     }
-    world = World([said[what]() for what in happens] + [throttled()] * 20)  # type: ignore[no-untyped-call]
+    world = World([said[what]() for what in happens] + [throttled()] * 20)
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(1), hard=True))
     route = Route("fast", (HAIKU, NOVA), retries=retries, concurrency=2)
     try:

@@ -35,6 +35,20 @@ def test_an_exception_is_told_from_an_event() -> None:
     assert (frame.kind, frame.is_error, frame.json) == ("modelStreamErrorException", True, {"message": "it broke"})
 
 
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({":message-type": "error", ":error-code": "InternalServerException", ":error-message": "no"}, "InternalServerException"),
+        ({":exception-type": "throttlingException"}, "throttlingException"),
+        ({":message-type": "exception"}, ""),
+        ({":message-type": "error", ":event-type": "chunk"}, "chunk"),
+    ],
+)  # fmt: skip
+def test_whatever_calls_itself_an_error_is_one(headers: dict[str, str], kind: str) -> None:
+    (frame,) = frames([encode(headers, b"")])
+    assert (frame.kind, frame.is_error) == (kind, True)
+
+
 @pytest.mark.parametrize("at", [0, 5, 9, 14, 40, -6, -1])
 def test_a_changed_byte_is_noticed(at: int) -> None:
     sent = bytearray(encode(EVENT, b'{"a": 1}'))

@@ -9,8 +9,10 @@ import pytest
 
 from gateway.usage import (
     ConverseStreamUsage,
+    EndpointUsage,
     InvokeStreamUsage,
     TokenUsage,
+    echoed_tier,
     estimate_tokens,
     from_converse,
     from_invoke_model,
@@ -36,6 +38,21 @@ def test_converse_input_excludes_the_cache_and_writes_are_split_by_ttl() -> None
 
 
 @pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"inputTokens": 10, "outputTokens": 5}, (10, 5, 0, 0, 0)),
+        ({"inputTokens": 10, "outputTokens": 5, "cacheReadInputTokens": None, "cacheDetails": None}, (10, 5, 0, 0, 0)),
+        ({"inputTokens": 10, "outputTokens": 5, "cacheWriteInputTokens": 30}, (10, 5, 0, 30, 0)),
+        ({"inputTokens": 10, "outputTokens": 5, "cacheDetails": [{"ttl": "1h", "inputTokens": 20}]}, (10, 5, 0, 0, 20)),
+    ],
+)
+def test_what_converse_leaves_out_is_nothing_and_no_count_is_ever_negative(
+    usage: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    assert counts(from_converse(usage, "")) == expected
+
+
+@pytest.mark.parametrize(
     ("body", "headers", "expected"),
     [
         # anthropic's Messages: the body's usage, its cache apart
@@ -46,6 +63,20 @@ def test_converse_input_excludes_the_cache_and_writes_are_split_by_ttl() -> None
         # what it wrote to the cache stands in a header only
         ({"usage": {"prompt_tokens": 150, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}}},
          {"x-amzn-bedrock-cache-write-input-token-count": "30"}, (20, 8, 100, 30, 0)),
+        ({"usage": {"prompt_tokens": 120, "completion_tokens": 8, "prompt_tokens_details": None}}, {}, (120, 8, 0, 0, 0)),
+        ({"usage": {"prompt_tokens": 150, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": None}}},
+         {"x-amzn-bedrock-cache-read-input-token-count": "100", "x-amzn-bedrock-cache-write-input-token-count": "30"}, (20, 8, 100, 30, 0)),
+        # what a usage leaves out stands in the headers
+        ({"usage": {"input_tokens": 7, "cache_read_input_tokens": None}},
+         {"x-amzn-bedrock-output-token-count": "3", "x-amzn-bedrock-cache-read-input-token-count": "100"}, (7, 3, 100, 0, 0)),
+        ({"usage": {"inputTokens": 4, "outputTokens": 2, "cacheReadInputTokenCount": None}},
+         {"x-amzn-bedrock-cache-write-input-token-count": "30"}, (4, 2, 0, 30, 0)),
+        # a usage that cannot be read is none
+        ({"usage": {"prompt_tokens": "many"}}, {"x-amzn-bedrock-input-token-count": "13"}, (13, 0, 0, 0, 0)),
+        ({"usage": {"input_tokens": 7}}, {"x-amzn-bedrock-input-token-count": "13", "x-amzn-bedrock-output-token-count": "14"}, (7, 14, 0, 0, 0)),
+        # writes by their time to live, and no sum of them
+        ({"usage": {"input_tokens": 7, "output_tokens": 3,
+                    "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30}}}, {}, (7, 3, 0, 20, 30)),
         # Nova's
         ({"usage": {"inputTokens": 4, "outputTokens": 2, "totalTokens": 6, "cacheReadInputTokenCount": 9, "cacheWriteInputTokenCount": 8}}, {}, (4, 2, 9, 8, 0)),
         # Titan's: a list of results
@@ -72,6 +103,69 @@ def test_the_echoed_service_tier_is_kept() -> None:
     usage = from_invoke_model({"prompt_token_count": 1}, {"x-amzn-bedrock-service-tier": "flex"}, "")
     assert usage is not None
     assert usage.service_tier == "flex"
+
+
+@pytest.mark.parametrize(
+    ("places", "tier"),
+    [
+        (({"type": "flex"}, None), "flex"), (("priority",), "priority"), ((None, "reserved"), "reserved"),
+        ((None, "default"), "default"), (("standard", "flex"), "flex"), (({"type": "default"},), "default"),
+        (([], 3, {"type": None}), "default"), (("auto", "standard_only"), "default"), ((), "default"),
+    ],
+)  # fmt: skip
+def test_a_tier_is_the_first_that_is_echoed_and_else_the_default(places: tuple[Any, ...], tier: str) -> None:
+    assert echoed_tier(*places) == tier
+
+
+def test_a_tier_may_be_echoed_by_a_body_a_chunk_or_a_header_alone() -> None:
+    openai = {"prompt_tokens": 1, "completion_tokens": 1}
+    in_body = from_invoke_model({"service_tier": "flex", "usage": openai}, {}, "")
+    converse, chunked = ConverseStreamUsage(), InvokeStreamUsage()
+    converse.see({"usage": {"inputTokens": 1, "outputTokens": 1}})
+    chunked.see({"choices": [], "usage": openai, "service_tier": "flex"})
+    for usage in (in_body, converse.usage("flex"), chunked.usage()):
+        assert usage is not None
+        assert usage.service_tier == "flex"
+
+
+def test_an_answer_of_claude_is_whole_once_it_says_so() -> None:
+    claude, llama = InvokeStreamUsage(), InvokeStreamUsage()
+    claude.see(STARTED)
+    llama.see({"generation": "a", "prompt_token_count": 11, "generation_token_count": 2})
+    assert (claude.whole, llama.whole) == (False, True)  # Llama's stream says nothing of its end
+    claude.read(b'{"type":"message_stop"}')
+    assert claude.whole
+
+
+def test_an_answer_of_nova_is_whole_before_it_is_counted() -> None:
+    nova = InvokeStreamUsage()
+    nova.read(b'{"messageStart":{"role":"assistant"}}')
+    assert not nova.whole
+    nova.read(b'{"messageStop":{"stopReason":"end_turn"}}')
+    assert (nova.whole, nova.complete) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ({"usage": {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": None}}, (5, 7, 0, 0, 0)),
+        ({"details": {"input_length": 5, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+        ({"details": {"prefill": [{"id": 1}] * 5, "tokens": [{"id": 2}] * 7, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+    ],
+)
+def test_an_endpoint_is_counted_by_its_container(line: dict[str, Any], expected: tuple[int, ...]) -> None:
+    endpoint = EndpointUsage()
+    endpoint.see(line)
+    usage = endpoint.usage()
+    assert counts(usage) == expected
+    assert usage is not None
+    assert "prefill" not in usage.raw
+
+
+def test_a_container_that_counts_only_its_answer_has_counted_nothing() -> None:
+    endpoint = EndpointUsage()
+    endpoint.see({"token": {"text": "word"}, "details": {"prefill": [], "generated_tokens": 7}})
+    assert (endpoint.usage(), endpoint.said) == (None, "word")
 
 
 def test_an_estimate_is_by_bytes_since_characters_are_no_measure() -> None:
@@ -119,7 +213,13 @@ STARTED: dict[str, Any] = {
           {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 20, 30)),
         # cumulative counts replace the first ones
         ([STARTED, {"type": "message_delta", "usage": {"input_tokens": 8, "output_tokens": 4}},
-          {"type": "message_delta", "usage": {"output_tokens": 9}}], (8, 9, 100, 20, 30)),
+          {"type": "message_delta", "usage": {"output_tokens": 9}}, {"type": "message_stop"}], (8, 9, 100, 20, 30)),
+        # all of it at the end, and Bedrock's count left out
+        ([{"type": "message_start", "message": {}}, {"type": "message_delta", "usage": {"input_tokens": 8, "output_tokens": 9,
+           "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3}}}, {"type": "message_stop"}], (8, 9, 0, 2, 3)),
+        # the output at the end, the input in Bedrock's count only
+        ([{"type": "message_start", "message": {}}, {"type": "message_delta", "usage": {"output_tokens": 9}},
+          {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 50, 0)),
         # what the events leave out stands in Bedrock's count
         ([{"type": "message_start", "message": {}}, {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 50, 0)),
         ([STARTED, {"type": "message_delta", "delta": {}}, {"type": "message_stop", **metrics(7, 9, **CACHE)}], (7, 9, 100, 20, 30)),
@@ -132,6 +232,10 @@ STARTED: dict[str, Any] = {
         ([{"choices": [], "usage": None},
           {"choices": [], "usage": {"prompt_tokens": 170, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}},
            **metrics(20, 8, **CACHE)}], (20, 8, 100, 50, 0)),
+        # which count on in every chunk, and whose cache stands in Bedrock's count only, in a chunk of its own
+        ([{"choices": [{"delta": {"content": "a"}}], "usage": {"prompt_tokens": 170, "completion_tokens": 1}},
+          {"choices": [], "usage": {"prompt_tokens": 170, "completion_tokens": 8, "prompt_tokens_details": None}},
+          {**metrics(20, 8, **CACHE)}], (20, 8, 100, 50, 0)),
         # Llama counts on, Titan at the end, Mistral and Cohere not at all
         ([{"generation": "a", "prompt_token_count": 11, "generation_token_count": 1},
           {"generation": "", "prompt_token_count": None, "generation_token_count": 2, **metrics(11, 2)}], (11, 2, 0, 0, 0)),

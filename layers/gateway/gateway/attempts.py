@@ -138,7 +138,8 @@ class Attempts:
                     return self._one(call, next(self._numbers), routing, make)
                 except Passing as error:
                     last = error
-                if tried == self.route.retries or isinstance(last, CircuitOpen):
+                no_more = tried == self.route.retries or (last.retry_after or 0) > LONGEST_PAUSE
+                if no_more or isinstance(last, CircuitOpen):
                     break
                 pause = self._pause(tried, last)
                 if not self._time_for_another(began, pause):

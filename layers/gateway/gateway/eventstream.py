@@ -80,7 +80,8 @@ def _frame(raw: bytes) -> Frame:
         raise BrokenFrame("headers longer than their frame")
     headers = _headers(raw, _PRELUDE.size, end)
     error = headers.get(":exception-type") or headers.get(":error-code")
-    return Frame(error or headers.get(":event-type", ""), raw[end:-4], raw, error is not None)
+    is_error = error is not None or headers.get(":message-type") in ("exception", "error")
+    return Frame(error or headers.get(":event-type", ""), raw[end:-4], raw, is_error)
 
 
 def _headers(raw: bytes, at: int, end: int) -> dict[str, str]:

@@ -21,9 +21,10 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.usage import (
+    TIER_HEADER,
     UNKNOWN,
     ConverseStreamUsage,
-    EndpointStreamUsage,
+    EndpointUsage,
     InvokeStreamUsage,
     Outcome,
     TokenUsage,
@@ -94,9 +95,11 @@ class StreamServices:
 class Tap:
     """Reads the usage out of a stream that passes by, looking into as few frames as it can."""
 
-    def __init__(self, call: ModelCall):
+    def __init__(self, call: ModelCall, headers: Mapping[str, str]):
         self._call = call
+        self._tier = headers.get(TIER_HEADER)
         self._counts = _COUNTS[call.api]()
+        self._stopped = False
 
     def see(self, frame: Frame) -> None:
         with suppress(ValueError, KeyError, TypeError, AttributeError):  # counts that cannot be read are none
@@ -105,15 +108,22 @@ class Tap:
                     self._counts.read(frame.chunk)
             elif frame.kind in ("metadata", "line"):
                 self._counts.see(frame.json)
+            elif frame.kind == "messageStop":
+                self._stopped = True
 
     @property
     def complete(self) -> bool:
         return self._counts.complete
 
+    @property
+    def whole(self) -> bool:
+        """Did the answer come to its end? A connection may also be closed in good order in the middle of one."""
+        return self._stopped or self._counts.whole
+
     def known(self) -> TokenUsage | None:
         """The counts so far; None where there are none."""
         try:
-            return self._counts.usage()
+            return self._counts.usage(self._tier)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
@@ -121,7 +131,7 @@ class Tap:
         """What a stream that has ended used. A container that counts nothing is estimated, as its row says."""
         if (counted := self.known()) is not None:
             return counted
-        if isinstance(self._counts, EndpointStreamUsage):
+        if isinstance(self._counts, EndpointUsage):
             return TokenUsage(
                 input_tokens=estimate_tokens(texts(self._call.body)),
                 output_tokens=estimate_tokens(self._counts.said),
@@ -130,10 +140,10 @@ class Tap:
         return TokenUsage(source=UNKNOWN)
 
 
-_COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | EndpointStreamUsage]] = {
+_COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | EndpointUsage]] = {
     "ConverseStream": ConverseStreamUsage,
     "InvokeModelWithResponseStream": InvokeStreamUsage,
-    "InvokeEndpointWithResponseStream": EndpointStreamUsage,
+    "InvokeEndpointWithResponseStream": EndpointUsage,
 }
 
 
@@ -144,17 +154,17 @@ class LiveStream:
     call: ModelCall
     ticket: Ticket
     opened: Opened
-    first: Frame | None
+    first: Frame
 
     def deliver(
         self, writer: StreamWriter, cost_of: Callable[[Ticket], Decimal | None] | None = None
     ) -> Iterator[bytes]:
         """The client's bytes; empty parts are left out. Reads the service's stream to its end, come what may."""
-        tap, until = Tap(self.call), self.ticket.row.lease_until - SETTLING
+        tap, until = Tap(self.call, self.opened.headers), self.ticket.row.lease_until - SETTLING
         clock = self.ticket.attempts.context.clock
         rest = self.opened.frames
         try:
-            frame = self.first
+            frame: Frame | None = self.first
             while frame is not None:
                 tap.see(frame)
                 if tap.complete:
@@ -164,11 +174,12 @@ class LiveStream:
                 if clock() > until:
                     raise out_of_time()
                 frame = next(rest, None)
-            self._settle(tap)
+            self._end(tap)
         except UpstreamError as error:
             if self.ticket.settled is None:
-                self.ticket.fail(error, tap.known())
-                yield writer.error(error)
+                said = out_of_time() if clock() > until else error
+                self.ticket.fail(said, tap.known())
+                yield writer.error(said)
                 return
         finally:
             self._see_to_its_end(tap, rest)
@@ -176,6 +187,11 @@ class LiveStream:
         usage = settled.usage if settled else TokenUsage(source=UNKNOWN)
         if part := writer.end(Metered(usage, cost_of(self.ticket) if cost_of else None)):
             yield part
+
+    def _end(self, tap: Tap) -> None:
+        if not tap.whole:
+            raise broken_off()
+        self._settle(tap)
 
     def _settle(self, tap: Tap) -> None:
         self.ticket.settle(Outcome.SUCCEEDED, tap.usage())
@@ -187,16 +203,22 @@ class LiveStream:
         try:
             for frame in rest:
                 tap.see(frame)
+            self._end(tap)
         except UpstreamError as error:
             self.ticket.fail(error, tap.known())
-        else:
-            self._settle(tap)
 
 
 def out_of_time() -> UpstreamError:
     return UpstreamError(
         "The answer takes longer than a call may. Ask for less.",
         code="model_timeout", status=408, error_type="ModelTimeoutException", ran=True,
+    )  # fmt: skip
+
+
+def broken_off() -> UpstreamError:
+    return UpstreamError(
+        "The model's answer broke off. Try again.",
+        code="model_error", status=424, error_type="ModelErrorException", ran=True,
     )  # fmt: skip
 
 
@@ -207,6 +229,8 @@ def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams
         try:
             opened = streams.open(call)
             first = next(opened.frames, None)
+            if first is None:
+                raise broken_off()
         except UpstreamError as error:
             ticket.fail(error)
             raise

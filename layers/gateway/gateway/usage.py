@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -100,8 +101,10 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 
     Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
     """
+    details = [(detail.get("ttl"), int(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
+    hour = sum(count for ttl, count in details if ttl == "1h")
     written = int(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
-    hour = sum(int(d["inputTokens"]) for d in usage.get("cacheDetails") or () if d.get("ttl") == "1h")
+    written = max(written, sum(count for _, count in details))  # where only the details were told
     return TokenUsage(
         input_tokens=int(usage["inputTokens"]),
         output_tokens=int(usage["outputTokens"]),
@@ -115,8 +118,9 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 
 def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
     """The Messages API's `usage`: input_tokens excludes the cache's; cache_creation splits writes by TTL."""
-    written = int(usage.get("cache_creation_input_tokens") or 0)
-    hour = int((usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0)
+    by_ttl = usage.get("cache_creation") or {}
+    hour, short = (int(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
+    written = max(int(usage.get("cache_creation_input_tokens") or 0), hour + short)
     return TokenUsage(
         input_tokens=int(usage["input_tokens"]),
         output_tokens=int(usage["output_tokens"]),
@@ -129,18 +133,20 @@ def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None 
 
 
 def from_openai(
-    usage: Mapping[str, Any], raw: str, service_tier: str | None = None, cache_written: int = 0
+    usage: Mapping[str, Any], raw: str, service_tier: str | None = None, cache: tuple[int, int] = (0, 0)
 ) -> TokenUsage:
     """An OpenAI-style `usage`: prompt_tokens includes what the cache gave and took, and here it does not.
 
-    The usage itself does not tell what was written to the cache; where Bedrock does beside it, that is `cache_written`.
+    The usage itself hardly tells what was written to the cache; `cache` is what Bedrock says beside it: read, written.
     """
-    cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    details = usage.get("prompt_tokens_details") or {}
+    read = int(details.get("cached_tokens") or cache[0])
+    written = int(details.get("cache_write_tokens") or cache[1])
     return TokenUsage(
-        input_tokens=max(int(usage["prompt_tokens"]) - cached - cache_written, 0),
+        input_tokens=max(int(usage["prompt_tokens"]) - read - written, 0),
         output_tokens=int(usage.get("completion_tokens") or 0),
-        cache_read_tokens=cached,
-        cache_write_5m_tokens=cache_written,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=written,
         service_tier=service_tier or "default",
         raw=raw,
     )
@@ -165,10 +171,11 @@ def texts(value: Any) -> str:
     return ""
 
 
-class EndpointStreamUsage:
-    """The counts of an endpoint's stream: an OpenAI-style `usage`, or the `details` of a text container's last line."""
+class EndpointUsage:
+    """The counts of an endpoint: an OpenAI-style `usage`, or the `details` of a text container, in its last line."""
 
     complete = False  # an endpoint's last line is only known by the end
+    whole = True
 
     def __init__(self) -> None:
         self.said = ""
@@ -178,11 +185,13 @@ class EndpointStreamUsage:
         self.said += endpoint_delta(line)
         if isinstance(counts := line.get("usage"), Mapping):
             self._usage = from_openai(counts, json.dumps(counts))
-        elif isinstance(details := line.get("details"), Mapping) and "input_length" in details:
-            read, made = int(details["input_length"]), int(details["generated_tokens"])
-            self._usage = TokenUsage(read, made, raw=json.dumps(details))
+        elif isinstance(details := line.get("details"), Mapping):
+            prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
+            if read := details.get("input_length") or len(prompt):
+                kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
+                self._usage = TokenUsage(int(read), int(details["generated_tokens"]), raw=json.dumps(kept))
 
-    def usage(self) -> TokenUsage | None:
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         return self._usage
 
 
@@ -202,36 +211,74 @@ def is_label(text: str) -> bool:
     return bool(_SAFE_LABEL.match(text))
 
 
-def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
-    """InvokeModel's counts: the body's own `usage` first, then its bare counts, then the response's headers.
-
-    None where the service gave no count at all. Sources: each provider's response body in the Bedrock user guide;
-    `x-amzn-bedrock-input-token-count` and `-output-token-count` as Bedrock sends them.
-    """
-    tier = headers.get("x-amzn-bedrock-service-tier")
-    usage = body.get("usage") if isinstance(body, Mapping) else None
-    if isinstance(usage, Mapping):
-        if "input_tokens" in usage:
-            return from_anthropic(usage, raw, tier)
-        if "inputTokens" in usage:
-            return from_converse(usage, raw, tier)
-        if "prompt_tokens" in usage:
-            return from_openai(usage, raw, tier, int(headers.get(_HEADER.format("cache-write-input")) or 0))
-    tier = tier or "default"
-    if counted := _body_counts(body):
-        return TokenUsage(input_tokens=counted[0], output_tokens=counted[1], service_tier=tier, raw=raw)
-    return _header_counts(headers, tier, raw)
+# The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`.
+_TIERS = frozenset({"priority", "flex", "reserved"})
 
 
+def echoed_tier(*places: Any) -> str:
+    """The service tier that an answer echoes, in the first place that names one: a word, or `{"type": …}`."""
+    for place in places:
+        named = place.get("type") if isinstance(place, Mapping) else place
+        if isinstance(named, str) and named in _TIERS:
+            return named
+    return "default"
+
+
+TIER_HEADER = "x-amzn-bedrock-service-tier"
 _HEADER = "x-amzn-bedrock-{}-token-count"
 
 
-def _header_counts(headers: Mapping[str, str], tier: str, raw: str) -> TokenUsage | None:
-    names = ("input", "output", "cache-read-input", "cache-write-input")
-    given = [headers.get(_HEADER.format(name)) for name in names]
-    if not any(given):
-        return None
-    read, made, cached, written = (int(count or 0) for count in given)
+def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
+    """InvokeModel's counts: the body's own `usage` first, then its bare counts, then the response's headers.
+
+    A count that a body leaves out is taken from the headers. None where the service gave no count at all. Sources: each
+    provider's response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and `-output-token-count` as
+    Bedrock sends them.
+    """
+    usage = _counted(_mapping(body, "usage"))
+    own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
+    tier = echoed_tier(headers.get(TIER_HEADER), own_tier, usage.get("service_tier"))
+    beside = {name: int(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))}
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
+        if counted := _own_counts(usage, beside, raw, tier):
+            return counted
+    if counts := _body_counts(body):
+        return TokenUsage(input_tokens=counts[0], output_tokens=counts[1], service_tier=tier, raw=raw)
+    return _bare_counts(beside, raw, tier) if beside else None
+
+
+# Bedrock's counts beside a body: a header's by its name, and how the last chunk of a stream calls the same.
+_METRIC_NAMES = {
+    "input": "inputTokenCount",
+    "output": "outputTokenCount",
+    "cache-read-input": "cacheReadInputTokenCount",
+    "cache-write-input": "cacheWriteInputTokenCount",
+}
+_CACHE = ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")
+_AS_ANTHROPIC = {
+    "input_tokens": "inputTokenCount",
+    "output_tokens": "outputTokenCount",
+    "cache_read_input_tokens": "cacheReadInputTokenCount",
+    "cache_creation_input_tokens": "cacheWriteInputTokenCount",
+}
+
+
+def _own_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, tier: str) -> TokenUsage | None:
+    """A family's own `usage`, with what it leaves out as Bedrock counts it beside. None where it has another shape."""
+    cache = {name: beside[name] for name in _CACHE if name in beside}
+    if "prompt_tokens" in usage:
+        read, written = (int(cache.get(name) or 0) for name in _CACHE)
+        return from_openai(usage, raw, tier, (read, written))
+    if "inputTokens" in usage:
+        return from_converse({**cache, **usage}, raw, tier)
+    if "input_tokens" in usage or "output_tokens" in usage:
+        left_out = {ours: beside[name] for ours, name in _AS_ANTHROPIC.items() if name in beside}
+        return from_anthropic({**left_out, **usage}, raw, tier)
+    return None
+
+
+def _bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
+    read, made, cached, written = (int(counts.get(name) or 0) for name in _METRIC_NAMES.values())
     return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
 
 
@@ -250,40 +297,40 @@ def _body_counts(body: Any) -> tuple[int, int] | None:
 # ---------------------------------------------------------------------------------------------------------- streams
 
 METRICS = "amazon-bedrock-invocationMetrics"
-# Where none of these words stands in a chunk there is no count in it.
-_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount")
+# Where none of these words stands in a chunk it tells no count, no start and no end.
+_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount|message_?[sS]t(?:art|op)")
 _BARE = {
     "inputTokenCount": ("prompt_token_count", "inputTextTokenCount"),
     "outputTokenCount": ("generation_token_count", "totalOutputTextTokenCount"),
 }
-_AS_ANTHROPIC = {
-    "input_tokens": "inputTokenCount",
-    "output_tokens": "outputTokenCount",
-    "cache_read_input_tokens": "cacheReadInputTokenCount",
-    "cache_creation_input_tokens": "cacheWriteInputTokenCount",
-}
 
 
 class ConverseStreamUsage:
-    """What a ConverseStream used: its last event, `metadata`, says so, and nothing before it does."""
+    """What a ConverseStream used: its event `metadata` says so, mostly the last one."""
 
     def __init__(self) -> None:
         self._usage: Mapping[str, Any] = {}
-        self._tier: str | None = None
+        self._tier: Any = None
 
     def see(self, metadata: Any) -> None:
         """The payload of the event `metadata`. It may be of any shape."""
-        self._usage = _mapping(metadata, "usage")
-        self._tier = _mapping(metadata, "serviceTier").get("type")
+        self._usage = _mapping(metadata, "usage") or self._usage
+        if isinstance(metadata, Mapping):
+            self._tier = metadata.get("serviceTier") or self._tier
 
     @property
     def complete(self) -> bool:
         return bool(self._usage)
 
-    def usage(self) -> TokenUsage | None:
-        """None where the service gave no count that can be read."""
+    @property
+    def whole(self) -> bool:
+        return self.complete
+
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
+        """None where the service gave no count that can be read. `service_tier` is the response's header."""
         try:
-            return from_converse(self._usage, _compact(self._usage), self._tier) if self._usage else None
+            tier = echoed_tier(self._tier, service_tier)
+            return from_converse(self._usage, _compact(self._usage), tier) if self._usage else None
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
@@ -301,11 +348,18 @@ class InvokeStreamUsage:
         self._own: Mapping[str, Any] = {}  # Nova's or OpenAI-style usage
         self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
         self._metrics: Mapping[str, Any] = {}
+        self._tier: Any = None
+        self._begun = self._stopped = self._said_all = False
 
     @property
     def complete(self) -> bool:
-        """Are the counts final?"""
-        return bool(self._metrics or self._own) or "output_tokens" in self._delta
+        """Are the counts final? Bedrock's own come last, and may add to a family's."""
+        return self._stopped or bool(self._metrics)
+
+    @property
+    def whole(self) -> bool:
+        """Did the answer come to its end, as far as its family says that there is one to come?"""
+        return self.complete or self._said_all or not self._begun
 
     def read(self, chunk: bytes) -> None:
         """A chunk of the stream, as JSON text: it is parsed only where a count may stand in it."""
@@ -320,8 +374,15 @@ class InvokeStreamUsage:
         if not isinstance(chunk, Mapping):
             return
         usage = _counted(chunk.get("usage")) or _counted(_mapping(chunk, "metadata").get("usage"))
+        self._tier = chunk.get("service_tier") or usage.get("service_tier") or self._tier
         if chunk.get("type") == "message_start":
+            self._begun = True
             self._started = _counted(_mapping(chunk, "message").get("usage"))
+            self._tier = self._started.get("service_tier") or self._tier
+        elif chunk.get("type") == "message_stop":
+            self._stopped = True
+        elif "messageStart" in chunk or "messageStop" in chunk:  # Nova's, whose counts come after its stop
+            self._begun, self._said_all = True, "messageStop" in chunk
         elif chunk.get("type") == "message_delta":
             self._delta = {**self._delta, **usage}
         elif "prompt_tokens" in usage or "inputTokens" in usage:
@@ -348,30 +409,19 @@ class InvokeStreamUsage:
         said = {"usage": own, METRICS: self._metrics}
         raw = _compact({name: counts for name, counts in said.items() if counts})
         try:
-            return self._read(raw, service_tier)
+            return self._read(raw, echoed_tier(service_tier, self._tier))
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
-    def _read(self, raw: str, tier: str | None) -> TokenUsage | None:
-        written = int(self._metrics.get("cacheWriteInputTokenCount") or 0)
+    def _read(self, raw: str, tier: str) -> TokenUsage | None:
         if self._started or self._delta:
-            left_out = {ours: self._metrics[name] for ours, name in _AS_ANTHROPIC.items() if name in self._metrics}
             # What message_start counts of the output is its first token.
-            first = {"output_tokens": left_out.get("output_tokens", self._started.get("output_tokens", 0))}
-            return from_anthropic({**left_out, **self._started, **first, **self._delta}, raw, tier)
-        if "prompt_tokens" in self._own:
-            return from_openai(self._own, raw, tier, written)
-        if "inputTokens" in self._own:
-            return from_converse(self._own, raw, tier)
+            last = self._metrics.get("outputTokenCount", self._started.get("output_tokens", 0))
+            return _own_counts({**self._started, "output_tokens": last, **self._delta}, self._metrics, raw, tier)
+        if self._own:
+            return _own_counts(self._own, self._metrics, raw, tier)
         if counts := self._bare | dict(self._metrics):
-            return TokenUsage(
-                input_tokens=int(counts.get("inputTokenCount") or 0),
-                output_tokens=int(counts.get("outputTokenCount") or 0),
-                cache_read_tokens=int(counts.get("cacheReadInputTokenCount") or 0),
-                cache_write_5m_tokens=written,
-                service_tier=tier or "default",
-                raw=raw,
-            )
+            return _bare_counts(counts, raw, tier)
         return None
 
 

@@ -65,6 +65,7 @@ class Call:
         self._ledger = ledger
         self.served = Served(exchange.request_id, operation, model_id, exchange.region)
         self._written = False
+        self._said = 0  # events of its stream
         self._started = time.monotonic()
 
     @property
@@ -124,10 +125,10 @@ class Call:
             setattr(self.served, name, tokens)
 
     def _send(self, events: Iterator[bytes], generation: Generation, directives: Directives) -> None:
-        sent, held = 0, b""
+        held = b""
         try:
             while True:
-                _break_if_asked(sent, directives)
+                _break_if_asked(self._said, directives)
                 event = next(events, b"")
                 if not event:
                     _break_if_asked(_END, directives)
@@ -138,7 +139,7 @@ class Call:
                 held = event if generation.done else b""
                 if not held:
                     self.exchange.event(event)
-                sent += 1
+                self._said += 1
         except (StreamCut, StreamBroke):
             if held:
                 self.exchange.event(held)
@@ -154,7 +155,10 @@ class Call:
         if self.served.operation.startswith("InvokeEndpoint"):
             error = "ModelStreamError"
         self.served.error_type = error
-        self._settle(generation.usage_so_far, completed=False)
+        if error == "throttlingException" and not self._said:
+            self._write(completed=False, billed=False)  # refused, though its status was sent: no model ran
+        else:
+            self._settle(generation.usage_so_far, completed=False)
         self.exchange.end(exception_event(error, _STREAM_ERRORS[error]))
 
     def _settle(self, usage: Usage, *, completed: bool) -> None:

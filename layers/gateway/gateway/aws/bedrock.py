@@ -31,7 +31,7 @@ from gateway.catalog import profile_id
 from gateway.errors import UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model
+from gateway.usage import TIER_HEADER, TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model
 
 _PATHS = {
     "Converse": "converse",
@@ -60,16 +60,19 @@ class OpenedStream:
         return self._read()
 
     def _read(self) -> Iterator[Frame]:
-        begun = False
+        begun = whole = False
         try:
             for frame in frames(self._parts()):
                 if frame.is_error:
                     raise broke(frame, begun=begun)
                 begun = True
                 yield frame
+            whole = True
         except (urllib3.exceptions.HTTPError, OSError, BrokenFrame) as error:
             raise cut_off(error) from error
         finally:
+            if not whole:
+                self._response.close()  # what is left of this answer would be read as the next one's
             self._response.release_conn()
 
     def _parts(self) -> Iterator[bytes]:
@@ -157,7 +160,8 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> UpstreamError:
     said = said if isinstance(said, dict) else {}
     error_type = response.headers.get("x-amzn-errortype") or str(said.get("__type") or said.get("code") or "")
     error_type = error_type.partition(":")[0].rpartition("#")[2]
-    return refusal_of(error_type, str(said.get("message") or said.get("Message") or ""), response.status)
+    message = str(said.get("message") or said.get("Message") or "")
+    return refusal_of(error_type, message, response.status, response.headers.get("retry-after") or "")
 
 
 def _read_json(content: bytes) -> Any:
@@ -173,9 +177,9 @@ def _usage(call: ModelCall, body: Any, headers: Mapping[str, str]) -> TokenUsage
     """The service's own counts; nothing for what it does not charge."""
     if call.api == "CountTokens":
         return TokenUsage()
-    if call.api == "Converse":
-        return measured(call, body, lambda: _converse_usage(body))
     counts = {name: text for name, text in _lowered(headers).items() if name.startswith("x-amzn-bedrock-")}
+    if call.api == "Converse":
+        return measured(call, body, lambda: _converse_usage(body, counts))
     return measured(call, body, lambda: _invoke_usage(call, body, counts))
 
 
@@ -188,9 +192,9 @@ def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) 
     return usage or _estimated(call, body)
 
 
-def _converse_usage(body: Any) -> TokenUsage:
+def _converse_usage(body: Any, headers: Mapping[str, str]) -> TokenUsage:
     usage = body.get("usage") or {}
-    return from_converse(usage, compact(usage), (body.get("serviceTier") or {}).get("type"))
+    return from_converse(usage, compact(usage), echoed_tier(body.get("serviceTier"), headers.get(TIER_HEADER)))
 
 
 def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUsage | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from botocore.eventstream import ParserError
 from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from urllib3.exceptions import HTTPError
 
@@ -18,7 +19,7 @@ from gateway.aws.upstream import broke, cut_off, refused, unreachable
 from gateway.errors import UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import TokenUsage, estimate_tokens, from_openai, texts
+from gateway.usage import EndpointUsage, TokenUsage, estimate_tokens, texts
 
 
 class SageMakerRuntime:
@@ -74,17 +75,18 @@ class OpenedEndpoint:
         return self._read()
 
     def _read(self) -> Iterator[Frame]:
-        waiting = b""
+        waiting, begun = b"", False
         try:
             for event in self._body:
                 if "PayloadPart" not in event:
                     continue
+                begun = True
                 *lines, waiting = (waiting + event["PayloadPart"]["Bytes"]).split(b"\n")
                 yield from (frame for line in lines if (frame := _line(line)))
         except EventStreamError as error:
             name = str(error.response.get("Error", {}).get("Code", ""))
-            raise broke(Frame(name, b""), begun=True) from error
-        except (BotoCoreError, HTTPError, OSError) as error:
+            raise broke(Frame(name, b""), begun=begun) from error
+        except (BotoCoreError, HTTPError, OSError, ParserError) as error:
             raise cut_off(error) from error
         finally:
             self._body.close()
@@ -104,10 +106,13 @@ def _line(line: bytes) -> Frame | None:
 
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
     """An endpoint's own `usage` where its container gives one; else an estimate, and the row says so."""
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if isinstance(usage, dict):
-        with suppress(KeyError, TypeError, ValueError):
-            return from_openai(usage, json.dumps(usage))
+    first = body[0] if isinstance(body, list) and body else body
+    if isinstance(first, dict):
+        with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
+            counts = EndpointUsage()
+            counts.see(first)
+            if usage := counts.usage():
+                return usage
     made = texts(body) if call.operation == "text" else ""
     return TokenUsage(
         input_tokens=estimate_tokens(texts(call.body)),

@@ -63,6 +63,7 @@ _BY_TYPE = {
     "ModelErrorException": _FAILED,
     "ModelError": _FAILED,
     "ModelStreamErrorException": replace(_FAILED, ran=True),
+    "ModelStreamError": replace(_FAILED, ran=True),
     "ThrottlingException": _THROTTLED,
     "Throttling": _THROTTLED,
     "ModelNotReadyException": _NOT_READY,
@@ -90,9 +91,11 @@ def refused(error: ClientError) -> UpstreamError:
     return refusal_of(str(said.get("Code", "")), str(said.get("Message", "")), status)
 
 
-def refusal_of(error_type: str, message: str, status: int) -> UpstreamError:
-    """The problem of a service's answer: its own name of the fault, its words, its status."""
+def refusal_of(error_type: str, message: str, status: int, retry_after: str = "") -> UpstreamError:
+    """The problem of a service's answer: its own name of the fault, its words, its status, how long it wants peace."""
     refusal = _BY_TYPE.get(error_type) or _BY_STATUS.get(status, _UNAVAILABLE)
+    if refusal.passes and retry_after.isdecimal():
+        return _problem(replace(refusal, retry_after=int(retry_after)), refusal.sentence, error_type)
     sentence = refusal.sentence
     if refusal is _INVALID:
         said = safe(message)
@@ -105,7 +108,8 @@ def broke(frame: Frame, *, begun: bool) -> UpstreamError:
 
     Once the answer has begun, the model ran.
     """
-    error_type = frame.kind[:1].upper() + frame.kind[1:]
+    name = frame.kind.rpartition("#")[2]
+    error_type = name[:1].upper() + name[1:]
     refusal = _BY_TYPE.get(error_type, _FAILED)
     sentence = refusal.sentence if refusal is not _INVALID else f"{refusal.sentence}."
     return _problem(refusal, sentence, error_type, ran=begun, raw=frame.raw)

@@ -190,7 +190,8 @@ class _Pipe:
     # ------------------------------------------------------------------------------------------------- the event loop
     async def take(self, seconds: float | None) -> tuple[Reply | Streamed | None, bytes, bool]:
         """What has come: the head once it is live, bytes, and whether that was all. Raises TimeoutError."""
-        await asyncio.wait_for(self._ready.wait(), seconds)
+        async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow a cancellation
+            await self._ready.wait()
         with self._changed:
             self._ready.clear()
             self._woken = False
