@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,7 @@ def _read_all(port: int, name: str, chunks: int, rate: float = 0) -> None:
 
 def memory(server: Server) -> None:
     print(f"\nStreams of {SHORT:,} and of {LONG:,} chunks: the server's peak memory, and CPU of a chunk sent at once")
+    print("  (/v1/responses tells its whole output again in its last events, so it holds that)")
     for name in FORMATS:
         _read_all(server.port, name, SHORT)
         for client, rate in (("fast", 0.0), ("slow", SLOW)):
@@ -346,6 +348,40 @@ def memory(server: Server) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- CPU of a call
+def _metered(messages: Any) -> Callable[[], float]:
+    """Reserve, call and settle in this process: the gateway without its edge."""
+    from gateway.attempts import Attempts, answered
+    from gateway.aws.account_table import AccountTable
+    from gateway.aws.bedrock import BedrockRuntime
+    from gateway.aws.circuits import Circuits
+    from gateway.aws.dynamodb import DynamoLedger
+    from gateway.catalog import Catalog
+    from gateway.invocation import Context, ModelCall
+    from gateway.metering import Meter
+    from gateway.pricing import price_book
+    from gateway.routing import Route
+    from gateway.tenants import Caller, Tenant
+    from gateway.usage import KeyId, RequestId, TenantId
+
+    caller = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))
+    model = Catalog.from_json("{}").named(MODEL, lambda _: None)
+    models, circuits, route = BedrockRuntime(60), Circuits("idempotency"), Route(MODEL, (MODEL,))
+    meter = Meter(DynamoLedger("usage"), AccountTable("budgets"), price_book, lambda _: None)
+
+    def metered() -> float:
+        before = time.process_time()
+        for _ in range(CALLS):
+            now = datetime.now(UTC)
+            context = Context(
+                RequestId(os.urandom(8).hex()), caller, "research", "us-east-1", now + timedelta(minutes=1)
+            )
+            attempts = Attempts(route, context, meter, circuits)
+            answered([ModelCall(model, "text", "Converse", {"messages": messages})], attempts, models)
+        return time.process_time() - before
+
+    return metered
+
+
 def calls(server: Server, bedrock: Any) -> None:
     messages = [{"role": "user", "content": [{"text": "What is a ledger?"}]}]
     path = f"/model/{MODEL}/converse"
@@ -368,7 +404,11 @@ def calls(server: Server, bedrock: Any) -> None:
             bedrock.converse(modelId=MODEL, messages=messages)
         return time.process_time() - before
 
-    ways = {"bare boto3 converse": bare, "gateway, converse": through_the_gateway}
+    ways = {
+        "bare boto3 converse": bare,
+        "the same call, metered": _metered(messages),
+        "gateway, converse": through_the_gateway,
+    }
     rounds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS + 1):
         for name, way in ways.items():
@@ -376,7 +416,9 @@ def calls(server: Server, bedrock: Any) -> None:
             if number:
                 rounds[name].append(spent)
     base = statistics.median(rounds["bare boto3 converse"])
-    print(f"\nCPU per warm call, the whole server: front, reserve, call, settle (median of {ROUNDS} rounds of {CALLS})")
+    print(
+        f"\nCPU per warm call: reserve, call, settle; then with the server before it (median of {ROUNDS} rounds of {CALLS})"
+    )
     for name, values in rounds.items():
         middle = statistics.median(values)
         print(f"  {name:28} {middle:6.2f} ms   x {middle / base:4.2f}")
@@ -405,10 +447,13 @@ def main() -> None:
     try:
         from tests.conftest import ENVIRONMENT
 
-        os.environ |= ENVIRONMENT
+        os.environ |= ENVIRONMENT | {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store_port}",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"http://127.0.0.1:{models_port}",
+        }
         import boto3
 
-        bedrock = boto3.client("bedrock-runtime", endpoint_url=f"http://127.0.0.1:{models_port}")
+        bedrock = boto3.client("bedrock-runtime")
         cold(int(store_port), int(models_port))
         server = Server(int(store_port), int(models_port))
         latency(server, int(models_port), bedrock)
