@@ -68,9 +68,12 @@ def limits() -> None:
 
     app = module("invoke_model")
     seen: list[tuple[str, dict[str, Any]]] = []
-    client("dynamodb").meta.events.register(
-        "provide-client-params.dynamodb.*", lambda params, model, **_: seen.append((model.name, params))
-    )
+
+    def see(request: Any, event_name: str, **_: Any) -> None:
+        seen.append((event_name.rpartition(".")[2], json.loads(request.body)))
+
+    # The first to be asked: moto, which answers, ends the round.
+    client("dynamodb").meta.events.register_first("before-send.dynamodb.*", see)
     event = json.loads((ROOT / "events/invoke_model/text.json").read_text())
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
     print("\nDynamoDB per metered call")

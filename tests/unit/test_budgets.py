@@ -145,7 +145,7 @@ def test_tokens_are_counted_by_the_minute(accounts: Accounts) -> None:
 def test_200_at_once_take_no_more_than_there_is(aws: None) -> None:
     """moto is not atomic under threads, so its writes are made one by one; their interleaving is what is tried."""
     accounts, taken, turn = AccountTable("budgets"), [], threading.Lock()
-    real = accounts._dynamodb
+    real = accounts._writes
 
     class OneByOne:
         def __getattr__(self, name: str) -> Any:
@@ -155,7 +155,7 @@ def test_200_at_once_take_no_more_than_there_is(aws: None) -> None:
 
             return call
 
-    accounts._dynamodb = OneByOne()
+    accounts._writes = OneByOne()
 
     def take(number: int) -> None:
         with suppress(GatewayError):

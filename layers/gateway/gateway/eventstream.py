@@ -13,7 +13,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -78,17 +78,25 @@ def _frame(raw: bytes) -> Frame:
     end = _PRELUDE.size + headers_length
     if end > total - 4:
         raise BrokenFrame("headers longer than their frame")
-    headers = _headers(raw, _PRELUDE.size, end)
+    kind, is_error = _kind(raw[_PRELUDE.size : end])
+    return Frame(kind, raw[end:-4], raw, is_error)
+
+
+@lru_cache(64)  # a stream has few kinds, each with the same headers each time
+def _kind(raw: bytes) -> tuple[str, bool]:
+    """What a frame's headers say that it is, and whether that is an error."""
+    headers = _headers(raw)
     error = headers.get(":exception-type") or headers.get(":error-code")
     is_error = error is not None or headers.get(":message-type") in ("exception", "error")
-    return Frame(error or headers.get(":event-type", ""), raw[end:-4], raw, is_error)
+    return error or headers.get(":event-type", ""), is_error
 
 
-def _headers(raw: bytes, at: int, end: int) -> dict[str, str]:
+def _headers(raw: bytes) -> dict[str, str]:
     """The headers that hold text; of others only the length is read."""
     found: dict[str, str] = {}
+    at = 0
     try:
-        while at < end:
+        while at < len(raw):
             length = raw[at]
             name = raw[at + 1 : at + 1 + length].decode()
             kind = raw[at + 1 + length]

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
+from gateway.aws.writes import Writes
 from gateway.budgets import TELLING, Account, AccountId, Booked, Hold, Limits, minute_of, month_of
 from gateway.errors import GatewayError
 from gateway.pricing import SCALE, ZERO
@@ -51,6 +52,7 @@ class AccountTable:
     def __init__(self, table: str):
         self.table = table
         self._dynamodb = client("dynamodb")
+        self._writes: Any = Writes()
 
     def account(self, account: AccountId) -> Account:
         found = self._dynamodb.get_item(TableName=self.table, Key=_key(account), ConsistentRead=True)
@@ -62,7 +64,7 @@ class AccountTable:
             if found is None:
                 return
             account = _account(hold.account, found)
-            if hold.name in account.holds:  # a write whose answer was lost, retried by boto3
+            if hold.name in account.holds:  # a write whose answer was lost, retried
                 return
             if not found:
                 self._open(hold.account)
@@ -76,7 +78,7 @@ class AccountTable:
     def _take(self, hold: Hold, limits: Limits) -> dict[str, Any] | None:
         """Take the room; where the account as it is forbids that, that account."""
         try:
-            self._dynamodb.update_item(**self._taking(hold, limits))
+            self._writes.update_item(**self._taking(hold, limits))
         except ClientError as error:
             if not conditional(error):
                 raise
@@ -132,14 +134,14 @@ class AccountTable:
             "expires_at": int((datetime.now(UTC) + KEPT).timestamp()),
         }
         self._conditionally(
-            self._dynamodb.put_item,
+            self._writes.put_item,
             Item=_key(account) | attributes(first),
             ConditionExpression="attribute_not_exists(pk)",
         )
 
     def _next_minute(self, account: AccountId, before: str, minute: str) -> None:
         self._conditionally(
-            self._dynamodb.update_item,
+            self._writes.update_item,
             Key=_key(account),
             UpdateExpression="SET current_minute = :minute, minute_tokens = :zero",
             ConditionExpression="current_minute = :before",
@@ -158,7 +160,7 @@ class AccountTable:
         names = {"#hold": hold.name, "#centre": _COMMITTED + hold.cost_centre, "#spent": _SPENT + hold.cost_centre}
         values = {":delta": _whole(charge - hold.amount), ":charge": _whole(charge), ":zero": 0}
         try:
-            updated = self._dynamodb.update_item(
+            updated = self._writes.update_item(
                 TableName=self.table,
                 Key=_key(hold.account),
                 UpdateExpression=(
@@ -205,7 +207,7 @@ class AccountTable:
     def _mark(self, account: AccountId, mark: str, values: dict[str, int], **condition: str) -> None:
         """Until when nobody else tells."""
         kept = {":expires_at": int((datetime.now(UTC) + KEPT).timestamp())}
-        self._dynamodb.update_item(
+        self._writes.update_item(
             TableName=self.table,
             Key=_told_key(account),
             UpdateExpression="SET #mark = :until, expires_at = if_not_exists(expires_at, :expires_at)",

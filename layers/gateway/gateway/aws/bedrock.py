@@ -7,7 +7,6 @@ as it came, streams frame by frame, and a call costs half the CPU. An SDK's retr
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,16 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.httpsession import get_cert_path
-from urllib3.util import create_urllib3_context
 
-from gateway.aws.clients import SETTLING, client
+from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
 from gateway.catalog import profile_id
@@ -96,14 +93,6 @@ class BedrockRuntime:
     def _meta(self) -> Any:
         return client("bedrock-runtime").meta
 
-    @cached_property
-    def _pool(self) -> urllib3.PoolManager:
-        options: dict[str, Any] = {}
-        if self._meta.endpoint_url.startswith("https:"):  # one context, since reading the authorities takes 20 ms
-            options["ssl_context"] = context = create_urllib3_context()
-            context.load_verify_locations(os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
-        return urllib3.PoolManager(4, maxsize=200, retries=False, **options)
-
     def call(self, call: ModelCall) -> ModelAnswer:
         response = self._send(call)
         try:
@@ -128,7 +117,8 @@ class BedrockRuntime:
         elif call.tags and call.api.startswith("Invoke"):
             headers[_METADATA] = compact(dict(call.tags))
         path = f"/model/{quote(call.model.target, safe='')}/{_PATHS[call.api]}"
-        request = AWSRequest("POST", self._meta.endpoint_url + path, headers, compact(body).encode())
+        endpoint = self._meta.endpoint_url
+        request = AWSRequest("POST", endpoint + path, headers, compact(body).encode())
         try:
             credentials = self._sessions.credentials(call.tags)
             SigV4Auth(credentials, "bedrock", self._meta.region_name).add_auth(request)
@@ -137,8 +127,8 @@ class BedrockRuntime:
         sent = request.prepare()
         timeout = urllib3.Timeout(connect=5, read=self._seconds)
         try:
-            response = self._pool.request(
-                "POST", sent.url, body=sent.body, headers=dict(sent.headers.items()), timeout=timeout,
+            response = connections(endpoint).urlopen(
+                "POST", urlsplit(sent.url).path, body=sent.body, headers=dict(sent.headers.items()), timeout=timeout,
                 preload_content=False, redirect=False,
             )  # fmt: skip
         except urllib3.exceptions.HTTPError as error:

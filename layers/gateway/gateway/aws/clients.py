@@ -1,14 +1,22 @@
-"""boto3 clients, made once per execution environment."""
+"""boto3 clients, and connections for what is sent without one, made once per execution environment."""
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool, connection_from_url
+from urllib3.util import create_urllib3_context
 
 SETTLING = 10.0  # seconds
+USER_AGENT = "model-gateway"  # boto3 makes its own anew for each request, in a sixth of the time that a request takes
 
 # Our own stores: retried, since every write to them is conditional or idempotent.
 STORES = Config(
@@ -17,6 +25,7 @@ STORES = Config(
     read_timeout=10,
     max_pool_connections=50,
     tcp_keepalive=True,
+    user_agent=USER_AGENT,
 )
 
 
@@ -31,7 +40,24 @@ def models_config(seconds: float) -> Config:
         read_timeout=max(seconds - SETTLING, 1),
         max_pool_connections=50,
         tcp_keepalive=True,
+        user_agent=USER_AGENT,
     )
+
+
+@cache
+def connections(endpoint_url: str) -> HTTPConnectionPool:
+    """Connections to one service, kept open. Nothing is retried, and no other host is followed to."""
+    secure = {"ssl_context": _trust()} if endpoint_url.startswith("https:") else {}
+    alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    return connection_from_url(endpoint_url, maxsize=200, retries=False, socket_options=alive, **secure)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """One for all connections: reading the authorities takes 20 ms."""
+    context = create_urllib3_context()
+    context.load_verify_locations(os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+    return context
 
 
 @cache

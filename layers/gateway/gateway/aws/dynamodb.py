@@ -12,6 +12,7 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
+from gateway.aws.writes import Writes
 from gateway.ledger import SHARDS, AlreadyReserved, Partition, shard_of
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
@@ -150,13 +151,14 @@ class DynamoLedger:
         self.table = table
         self._retention = timedelta(days=retention_days)
         self._dynamodb = client("dynamodb")
+        self._writes = Writes()
         self._dynamodb.meta.events.register(
             "before-parse.dynamodb.Query", _items_as_they_came, unique_id="items-as-they-came"
         )
 
     def reserve(self, record: UsageRecord) -> None:
         try:
-            self._dynamodb.put_item(
+            self._writes.put_item(
                 TableName=self.table,
                 Item=_to_row(record, self._retention),
                 ConditionExpression="attribute_not_exists(pk)",
@@ -165,13 +167,13 @@ class DynamoLedger:
         except ClientError as error:
             if not conditional(error):
                 raise
-            # A write whose answer was lost is retried by boto3, and finds its own row.
+            # A write whose answer was lost is retried, and finds its own row.
             if "Item" not in error.response or _from_row(error.response["Item"]) != record:
                 raise AlreadyReserved(record.request_id, record.attempt) from error
 
     def settle(self, settled: UsageRecord) -> bool:
         try:
-            self._dynamodb.update_item(**settlement(self.table, settled))
+            self._writes.update_item(**settlement(self.table, settled))
         except ClientError as error:
             if conditional(error):
                 return False
