@@ -7,7 +7,7 @@ from typing import Any
 from gateway.aggregation import verify_day
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake, S3Objects
-from gateway.pricing import price_book
+from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
 
 ledger = DynamoLedger(settings().usage_table)
@@ -15,7 +15,7 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    book = price_book()
+    book = current_book(max_age=0)
     verified = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, book)
     return {
         "openHours": verified.open_hours,

@@ -320,7 +320,7 @@ def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
 
 
 def _overlay_row(row: Mapping[str, str]) -> Price | Markup:
-    if any(value is None or not value.strip() for value in row.values()):
+    if not all(isinstance(value, str) and value.strip() for value in row.values()):
         raise ValueError("every column needs a value, and there are no others")
     since, usd, per = date.fromisoformat(row["effective_from"]), Decimal(row["usd"]), int(row["per"])
     if not usd.is_finite() or usd < 0 or per < 1:
