@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ledger import SHARDS, Ledger, Partition
-from gateway.pricing import INPUT_UNITS, SCALE, ZERO, Price, PriceBook, quantities
+from gateway.pricing import INPUT_UNITS, SCALE, ZERO, Price, PriceBook
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
 
 HOUR = timedelta(hours=1)
@@ -231,7 +231,7 @@ class Pricer:
         usage = record.usage
         if usage.source == UNKNOWN:
             return PricedUsage(record, None, None, UNSETTLED)
-        parts = tuple(quantities(usage))
+        parts = tuple(self._book.parts(record))
         rates = self._rates_of(record, tuple([unit for unit, _ in parts]))
         if rates is None:
             return PricedUsage(record, None, None, UNPRICED)
@@ -244,8 +244,9 @@ class Pricer:
         return PricedUsage(record, input_cost, output_cost, PRICED, rates.names)
 
     def _rates_of(self, record: UsageRecord, units: tuple[str, ...]) -> _Rates | None:
-        tier = self._book.tier(record.model_id, record.region, record.usage)
-        kind = (record.model_id, record.region, tier, record.started_at.date(), units)
+        name = self._book.priced_as(record)
+        tier = self._book.tier(name, record.region, record.usage)
+        kind = (name, record.region, tier, record.started_at.date(), units)
         try:
             return self._rates[kind]
         except KeyError:
@@ -426,6 +427,7 @@ class _Kind(NamedTuple):
     """What rows have in common that pay the same prices."""
 
     group: Group
+    name: str
     region: str
     tier: str
     on: date
@@ -452,16 +454,16 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
         elif usage.source == UNKNOWN:
             line["unsettled_invocations"] += 1
         else:
-            parts = list(quantities(usage))
-            tier = book.tier(record.model_id, record.region, usage)
-            kind = _Kind(group, record.region, tier, record.started_at.date(), tuple(unit for unit, _ in parts))
+            parts, name = list(book.parts(record)), book.priced_as(record)
+            tier = book.tier(name, record.region, usage)
+            kind = _Kind(group, name, record.region, tier, record.started_at.date(), tuple(unit for unit, _ in parts))
             rows[kind] += 1
             totals = used.setdefault(kind, [0] * len(parts))
             for place, (_, quantity) in enumerate(parts):
                 totals[place] += quantity
     for kind, totals in used.items():
         line = sums[kind.group]
-        prices = _prices(book, kind.group[2], kind.region, kind.tier, kind.on, kind.units)
+        prices = _prices(book, kind.name, kind.region, kind.tier, kind.on, kind.units)
         if prices is None:
             line["unpriced_invocations"] += rows[kind]
             continue

@@ -27,10 +27,10 @@ from urllib3.util import create_urllib3_context
 from gateway.aws.clients import SETTLING, client
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
-from gateway.catalog import profile_id
 from gateway.errors import UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
+from gateway.names import profile_id
 from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model
 
 _PATHS = {
