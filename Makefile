@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs tenants test check lint types generate lock build deploy-local bench clean
+.PHONY: help dev costs tenants prices test check lint types generate lock build deploy-local bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -19,6 +19,9 @@ costs: .venv/ready ## aggregate what was metered so far, and print the report
 
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)
+
+prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json"
+	@$(BIN)/python -m scripts.prices $(ARGS)
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
