@@ -5,8 +5,8 @@
     python -m scripts.prices check   [--since FILE] [--overlay FILE]
 
 `--offer` takes offer files of the AWS Price List, as paths or https addresses, or the answers of `aws pricing
-get-products`; both codes matter, AmazonBedrock and AmazonBedrockFoundationModels. `--litellm` takes the wheel of
-litellm, or a snapshot of it: alone it is the list that is read, beside an offer it is what the offer is checked against.
+get-products`; both codes matter, AmazonBedrock and AmazonBedrockFoundationModels. `--litellm` takes litellm's wheel, or
+a snapshot of it: alone it is the list that is read, beside an offer it is what the offer is checked against.
 
 A price that changes by more than a factor (2 either way; `--allow-factor` says another) is refused, and so is a new one
 that far from what litellm says: more often a unit was misread than a price moved. A changed price counts from
