@@ -26,5 +26,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return {
         "plan": asdict(planned),
         "partitions": [asdict(partition) for partition in planned.partitions()],
-        "days": [{"day": day, "hours": hours} for day, hours in planned.days().items()],
+        "days": [
+            {"day": day, "hours": hours, "complete": planned.completes(day)} for day, hours in planned.days().items()
+        ],
     }
