@@ -113,6 +113,17 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
     )
 
 
+OPTIMIZED = "optimized"
+
+
+def tier_of(answer: Any) -> str | None:
+    """The tier that Converse says it served a call in; optimised latency has a price of its own, as a tier has."""
+    if _mapping(answer, "performanceConfig").get("latency") == OPTIMIZED:
+        return OPTIMIZED
+    tier: str | None = _mapping(answer, "serviceTier").get("type")
+    return tier
+
+
 def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
     """The Messages API's `usage`: input_tokens excludes the cache's; cache_creation splits writes by TTL."""
     written = int(usage.get("cache_creation_input_tokens") or 0)
@@ -208,7 +219,8 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     None where the service gave no count at all. Sources: each provider's response body in the Bedrock user guide;
     `x-amzn-bedrock-input-token-count` and `-output-token-count` as Bedrock sends them.
     """
-    tier = headers.get("x-amzn-bedrock-service-tier")
+    optimized = headers.get("x-amzn-bedrock-performanceconfig-latency") == OPTIMIZED
+    tier = OPTIMIZED if optimized else headers.get("x-amzn-bedrock-service-tier")
     usage = body.get("usage") if isinstance(body, Mapping) else None
     if isinstance(usage, Mapping):
         if "input_tokens" in usage:
@@ -274,7 +286,7 @@ class ConverseStreamUsage:
     def see(self, metadata: Any) -> None:
         """The payload of the event `metadata`. It may be of any shape."""
         self._usage = _mapping(metadata, "usage")
-        self._tier = _mapping(metadata, "serviceTier").get("type")
+        self._tier = tier_of(metadata)
 
     @property
     def complete(self) -> bool:

@@ -31,7 +31,7 @@ from gateway.errors import UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.names import profile_id
-from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model
+from gateway.usage import TokenUsage, estimate_tokens, from_converse, from_invoke_model, tier_of
 
 _PATHS = {
     "Converse": "converse",
@@ -190,7 +190,7 @@ def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) 
 
 def _converse_usage(body: Any) -> TokenUsage:
     usage = body.get("usage") or {}
-    return from_converse(usage, compact(usage), (body.get("serviceTier") or {}).get("type"))
+    return from_converse(usage, compact(usage), tier_of(body))
 
 
 def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUsage | None:
