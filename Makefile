@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill tenants test check lint types generate lock build deploy-local client bench clean
+.PHONY: help dev costs backfill tenants prices test check lint types generate lock build deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -22,6 +22,9 @@ backfill: .venv/ready ## costs of a range of days again: make backfill ARGS="202
 
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)
+
+prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json"
+	@$(BIN)/python -m scripts.prices $(ARGS)
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile

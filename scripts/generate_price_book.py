@@ -28,6 +28,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -363,6 +364,15 @@ def book(rows: Iterable[Row]) -> list[Row]:
     return [unique[key] for key in sorted(unique)]
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a book in CSV, as they stand."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [
+            Row(model_id, region, tier, unit, Decimal(usd), int(per), since, source)
+            for model_id, region, tier, unit, usd, per, since, source in islice(csv.reader(lines), 1, None)
+        ]
+
+
 def as_csv(rows: Iterable[Row]) -> str:
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
@@ -378,6 +388,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--litellm-version", help="the version of a bare map, which does not say its own")
     parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map counts")
     parser.add_argument("--legacy", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, help="rows that were appended since (`scripts.prices`)")
     parser.add_argument("--out", type=Path, default=BOOK)
     given = parser.parse_args(arguments)
     try:
@@ -389,6 +400,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows += news(rows, listed) if number else listed
             if path.name != snapshot.file_name:
                 write_snapshot(snapshot)
+        if given.rows:
+            rows += read_rows(given.rows)
         priced = book(rows)
     except PriceRefusedError as refused:
         print(f"refused: {refused}", file=sys.stderr)

@@ -291,9 +291,10 @@ class Pricer:
     def rates(self, book: PriceBook, record: UsageRecord) -> tuple[list[tuple[str, int]], Rates | None]:
         """The parts of a row's usage, and what each costs by a book; None where one of them has no price."""
         parts = list(book.parts(record))
-        tier = book.tier(record.model_id, record.region, record.usage)
+        name = book.priced_as(record)
+        tier = book.tier(name, record.region, record.usage)
         units = tuple([unit for unit, _ in parts])
-        kind = (id(book), record.model_id, record.region, tier, record.started_at.date(), units)
+        kind = (id(book), name, record.region, tier, record.started_at.date(), units)
         try:
             return parts, self._rates[kind]
         except KeyError:
@@ -641,6 +642,7 @@ class _Kind(NamedTuple):
     """What rows have in common that pay the same prices."""
 
     group: Group
+    name: str  # by which they are priced
     region: str
     tier: str
     on: date
@@ -656,8 +658,9 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
 
     def add(record: UsageRecord, group: Group, view: PriceBook, listed: bool) -> None:
         parts = list(view.parts(record))
-        tier = view.tier(record.model_id, record.region, record.usage)
-        kind = _Kind(group, record.region, tier, record.started_at.date(), tuple([unit for unit, _ in parts]), listed)
+        name, on = view.priced_as(record), record.started_at.date()
+        tier = view.tier(name, record.region, record.usage)
+        kind = _Kind(group, name, record.region, tier, on, tuple([unit for unit, _ in parts]), listed)
         rows[kind] += 1
         totals = used.setdefault(kind, [0] * len(parts))
         for place, (_, quantity) in enumerate(parts):
@@ -685,7 +688,7 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
     for kind, totals in used.items():
         line = sums[kind.group]
         view = book.listed if kind.listed else book.for_tenant(kind.group[0])
-        prices = _prices(view, kind.group[2], kind.region, kind.tier, kind.on, kind.units)
+        prices = _prices(view, kind.name, kind.region, kind.tier, kind.on, kind.units)
         if prices is None:
             line["unpriced_invocations"] += 0 if kind.listed else rows[kind]
             continue

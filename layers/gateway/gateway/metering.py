@@ -67,7 +67,8 @@ class Meter:
         hold = None
         if _needs_prices(tenant):
             time = (row.lease_until - row.started_at) // timedelta(seconds=1)
-            amount = quote(self.book(), tenant, row.model_id, row.region, bound, row.started_at, time)
+            book = self.book()
+            amount = quote(book, tenant, book.priced_as(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
                 hold = hold_for(tenant, row, amount or ZERO, bound.usage)
                 self.accounts.hold(hold, Limits.of(tenant, row.cost_centre))

@@ -27,6 +27,7 @@ from decimal import Decimal
 from functools import cache, cached_property
 from importlib import resources
 
+from gateway.names import pricing_names
 from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 SCALE = 12  # decimals of money, here and in Parquet
@@ -196,8 +197,17 @@ class PriceBook:
 
     def parts(self, record: UsageRecord) -> Iterator[tuple[str, int]]:
         """The billable parts of a settled row: (unit, quantity), none of them zero."""
-        on = record.started_at.date()
-        return self._parts(record.model_id, record.region, record.usage, _seconds(record), on)
+        name, on = self.priced_as(record), record.started_at.date()
+        return self._parts(name, record.region, record.usage, _seconds(record), on)
+
+    def priced_as(self, record: UsageRecord) -> str:
+        """The name by which a row is priced (`gateway.names`)."""
+        if record.model_used == record.model_id:
+            return record.model_id
+        for name, if_overlaid in pricing_names(record.model_id, record.model_used):
+            if not if_overlaid or (name, record.region) in self._overlay:
+                return name
+        return record.model_id
 
     def _parts(
         self, model_id: str, region: str, usage: TokenUsage, seconds: int, on: date
@@ -259,7 +269,8 @@ class PriceBook:
         if record.is_open or record.usage.source == UNKNOWN:
             return None
         book = self.for_tenant(record.tenant_id)
-        return book.charge(record.model_id, record.region, record.usage, record.started_at, _seconds(record))
+        name = book.priced_as(record)
+        return book.charge(name, record.region, record.usage, record.started_at, _seconds(record))
 
 
 class _MarkedUp(PriceBook):
