@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
+from gateway.aws.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsLake
 from gateway.aws.lake import ParquetLake
 from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.ledger import Partition
@@ -19,11 +21,15 @@ TABLES = {
     "usage": ("UsageGlueTable", USAGE),
     "costs": ("CostsGlueTable", COSTS),
     "quarantine": ("QuarantineGlueTable", QUARANTINE),
+    "reconciliation": ("ReconciliationGlueTable", RECONCILIATION),
+    "anomalies": ("AnomaliesGlueTable", ANOMALIES),
+    "forecasts": ("ForecastsGlueTable", FORECASTS),
 }
 GLUE_TYPES = {
     pa.string(): "string",
     pa.int32(): "int",
     pa.int64(): "bigint",
+    pa.bool_(): "boolean",
     pa.timestamp("ms", tz="UTC"): "timestamp",
     pa.decimal128(38, 12): "decimal(38,12)",
 }
@@ -64,13 +70,19 @@ def written(name: str) -> str:
             raise NotImplementedError
 
         def put(self, key: str, content: bytes, replaces: str | None) -> bool:
-            raise NotImplementedError
+            return True
 
-    lake = ParquetLake(Keys())
+    lake, findings = ParquetLake(Keys()), FindingsLake(Keys())
     if name == "usage":
         lake.replace_usage(Partition("2026-11-24T07", 3), PriceBook([]).version, list)
     elif name == "quarantine":
         lake.replace_quarantine(Partition("2026-11-24T07", 3), [])
+    elif name == "reconciliation":
+        findings.replace_reconciliation("2026-11-24", [], datetime(2026, 11, 25, tzinfo=UTC))
+    elif name == "anomalies":
+        findings.replace_anomalies(date(2026, 11, 24), [])
+    elif name == "forecasts":
+        findings.replace_forecasts(date(2026, 11, 24), [])
     else:
         lake.replace_costs("2026-11-24", list)
     return keys[0]

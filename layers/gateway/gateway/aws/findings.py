@@ -121,8 +121,8 @@ def _metered(content: bytes) -> Iterator[Metered]:
     listed = "list_cost" if "list_cost" in file.schema_arrow.names else "cost"
     table = file.read(columns=[*_ALIKE, "started_at", "settled_at", *UNITS, listed])
     days = {
-        "started_on": pc.strftime(table["started_at"], format="%Y-%m-%d"),
-        "settled_on": pc.fill_null(pc.strftime(table["settled_at"], format="%Y-%m-%d"), ""),
+        "started_on": _day(table["started_at"]),
+        "settled_on": pc.fill_null(_day(table["settled_at"]), ""),
     }
     for name, column in days.items():
         table = table.append_column(name, column)
@@ -145,6 +145,11 @@ def _metered(content: bytes) -> Iterator[Metered]:
             largest={unit: row[f"{unit}_max"] for unit in UNITS},
             list_cost=row[f"{listed}_sum"],
         )
+
+
+def _day(moments: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The day (UTC) of each moment, without a look into any database of time zones."""
+    return moments.cast(pa.timestamp("ms")).cast(pa.date32()).cast(pa.string())
 
 
 _SOME = pc.ScalarAggregateOptions(min_count=1)
