@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from gateway.aggregation import CostLine
 from gateway.budgets import AccountId
-from gateway.pricing import SCALE, ZERO
+from gateway.pricing import SCALE, ZERO, money
 from gateway.tenants import Tenant
 from gateway.usage import TenantId
 
@@ -70,9 +70,9 @@ class CostAnomaly:
         return f"anomaly {self.day.isoformat()}"
 
     def detail(self) -> dict[str, Any]:
-        money = {"cost_usd": self.cost, "usual_usd": self.usual, "score": self.score}
+        sums = {"cost_usd": self.cost, "usual_usd": self.usual, "score": self.score}
         who = {"tenant_id": self.tenant_id, "day": self.day.isoformat()}
-        return who | {name: f"{value:f}" for name, value in money.items()}
+        return who | {name: money(value) for name, value in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class BudgetForecast:
 
     def detail(self) -> dict[str, Any]:
         made = self.forecast
-        money = {
+        sums = {
             "budget_usd": self.budget,
             "month_to_date_usd": made.month_to_date,
             "expected_usd": made.expected,
@@ -123,7 +123,7 @@ class BudgetForecast:
             "high_usd": made.high,
         }
         who = {"tenant_id": made.tenant_id, "cost_centre": made.cost_centre, "month": made.month}
-        return who | {"as_of": made.as_of.isoformat()} | {name: f"{value:f}" for name, value in money.items()}
+        return who | {"as_of": made.as_of.isoformat()} | {name: money(value) for name, value in sums.items()}
 
 
 class Judged(NamedTuple):
@@ -187,10 +187,14 @@ def compared(day: date, spent: Spending) -> list[Decimal]:
 
 def modified_z(cost: Decimal, past: Sequence[Decimal]) -> float:
     """How far a cost is from the others' median, in units of their usual distance from it."""
-    logs = [math.log(value + CENT) for value in past]
+    logs = [_log(value) for value in past]
     middle = median(logs)
     spread = max(median(abs(log - middle) for log in logs), LEAST_SPREAD)
-    return 0.6745 * (math.log(cost + CENT) - middle) / spread
+    return 0.6745 * (_log(cost) - middle) / spread
+
+
+def _log(cost: Decimal) -> float:
+    return math.log(max(cost, ZERO) + CENT)
 
 
 # --------------------------------------------------------------------------------------------------------- forecasts

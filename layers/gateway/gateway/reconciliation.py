@@ -28,7 +28,7 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from gateway.aggregation import OPEN, UNPRICED, UNSETTLED
-from gateway.pricing import SCALE, ZERO, PriceBook
+from gateway.pricing import SCALE, ZERO, PriceBook, money
 from gateway.usage import UNKNOWN, Outcome
 from gateway.usage_types import Kind, billed_model, billed_tier, kind_of, units_per
 
@@ -520,5 +520,5 @@ def summary(findings: Sequence[Finding]) -> dict[str, Any]:
         "lines": len(findings),
         "aboveTolerance": sum(finding.above_tolerance for finding in findings),
         "unmapped": sum(not finding.mapped and finding.source == CUR for finding in findings),
-        "differenceUsd": {reason: f"{amount:f}" for reason, amount in usd.items() if amount},
+        "differenceUsd": {reason: money(amount) for reason, amount in usd.items() if amount},
     }
