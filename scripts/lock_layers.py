@@ -1,4 +1,5 @@
-"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship, and the embedded AWS's lock.
+"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship, and the locks of environments
+of their own: the embedded AWS's and the FOCUS validator's.
 
 `python -m scripts.lock_layers` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
 none: it proves that pyproject.toml, the lock and the requirements that are built from say the same.
@@ -23,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 LOCK = Path("requirements.lock")
 OLDEST_PYTHON = "3.11"
 EMBEDDED = (Path("scripts/embedded/requirements.in"), Path("scripts/embedded/requirements.lock"))
+FOCUS = (Path("scripts/focus/requirements.in"), Path("scripts/focus/requirements.lock"))
+FOCUS_OVERRIDES = Path("scripts/focus/overrides.in")
 
 # What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
 # the same to whatever pip builds the layer.
@@ -132,10 +135,10 @@ def lock_faults(source: Path, asked: Iterable[str], lock: Path) -> Iterator[str]
 
 def faults() -> Iterator[str]:
     """What is not as the locks say, one sentence each."""
-    source, lock = EMBEDDED
     yield from lock_faults(Path("pyproject.toml"), (text for group in declared().values() for text in group), LOCK)
-    asked = [line for line in (ROOT / source).read_text().splitlines() if line and not line.startswith("#")]
-    yield from lock_faults(source, asked, lock)
+    for source, lock in (EMBEDDED, FOCUS):
+        asked = [line for line in (ROOT / source).read_text().splitlines() if line and not line.startswith("#")]
+        yield from lock_faults(source, asked, lock)
     locked = list(pins((ROOT / LOCK).read_text()))
     try:
         for path, names in shipped().items():
@@ -155,7 +158,9 @@ def main() -> int:
         upgrade = ["--upgrade"] if arguments.upgrade else []
         everyone = ["--universal", "--python-version", OLDEST_PYTHON]
         compile_lock(Path("pyproject.toml"), LOCK, *everyone, "--all-extras", *upgrade)
-        compile_lock(*EMBEDDED, "--universal", "--python-version", LAMBDA["python_version"], *upgrade)
+        own = ["--universal", "--python-version", LAMBDA["python_version"], *upgrade]
+        compile_lock(*EMBEDDED, *own)
+        compile_lock(*FOCUS, *own, "--override", str(FOCUS_OVERRIDES))
         locked = list(pins((ROOT / LOCK).read_text()))
         try:
             made = {path: part_of_lock(names, locked) for path, names in shipped().items()}
