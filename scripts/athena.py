@@ -31,7 +31,7 @@ TRINO_OF_DUCKDB = {
     "DATE": "date", "TIMESTAMP": "timestamp(3)", "DECIMAL(38,12)": "decimal(38,12)",
 }  # fmt: skip
 
-# ------------------------------------------------------------------------------------------------------------ what is there
+# -------------------------------------------------------------------------------------------------------- what is there
 
 
 @cache
@@ -78,12 +78,12 @@ def question(text: str) -> str:
     return text.partition("\n")[0].removeprefix("--").strip()
 
 
-def parse(text: str) -> exp.Expression:
+def parse(text: str) -> exp.Expr:
     return sqlglot.parse_one(text, read="athena")
 
 
-# ------------------------------------------------------------------------------------------------------------- what to refuse
-REFUSED: dict[type[exp.Expression], str] = {
+# ------------------------------------------------------------------------------------------------------- what to refuse
+REFUSED: dict[type[exp.Expr], str] = {
     exp.Star: "a column that is added to a table changes what it means: name the columns",
     exp.Avg: "avg of a decimal is a decimal in Athena and a double in DuckDB: divide two sums as doubles",
     exp.AtTimeZone: "moments here are UTC and have no zone",
@@ -144,7 +144,7 @@ def faults(text: str, schema: Mapping[str, Columns]) -> Iterator[str]:
         yield from _types(typed)
 
 
-def _arithmetic(tree: exp.Expression) -> Iterator[str]:
+def _arithmetic(tree: exp.Expr) -> Iterator[str]:
     for division in tree.find_all(exp.Div):
         if not any(_is_double(side) for side in (division.this, division.expression)):
             yield f"{division.sql('athena')}: of two whole numbers Athena keeps the whole part; cast to double"
@@ -155,20 +155,20 @@ def _arithmetic(tree: exp.Expression) -> Iterator[str]:
             yield f"{difference.sql('athena')}: DuckDB counts boundaries, Athena whole units; ask for milliseconds"
     for part in tree.find_all(exp.Substring):
         start = part.args.get("start")
-        if not _is_number(start) or start.name.startswith(("0", "-")):
+        if not _is_number(start) or part.text("start").startswith("-"):
             yield f"{part.sql('athena')}: characters are counted from 1"
 
 
-def _is_double(side: exp.Expression) -> bool:
+def _is_double(side: exp.Expr) -> bool:
     """Is there a cast to double, or a literal of that type, without looking below another division?"""
     return any(cast.to.is_type("double") for cast in side.find_all(exp.Cast))
 
 
-def _is_number(value: exp.Expression | None) -> bool:
+def _is_number(value: exp.Expr | None) -> bool:
     return isinstance(value, exp.Literal) and not value.is_string and float(value.name) != 0
 
 
-def _aliases(tree: exp.Expression) -> Iterator[str]:
+def _aliases(tree: exp.Expr) -> Iterator[str]:
     """Athena knows a column's new name in ORDER BY only."""
     for select in tree.find_all(exp.Select):
         renamed = {
@@ -186,7 +186,7 @@ def _aliases(tree: exp.Expression) -> Iterator[str]:
                 yield f"HAVING {column.name}: Athena does not know this name there; repeat what it stands for"
 
 
-def _types(tree: exp.Expression) -> Iterator[str]:
+def _types(tree: exp.Expr) -> Iterator[str]:
     for pair in tree.find_all(*COMPARED, exp.Between, exp.In):
         others = [pair.args[name] for name in ("expression", "low", "high") if pair.args.get(name)] + pair.expressions
         for one, other in ((_kind(pair.this), _kind(value)) for value in others):
@@ -198,12 +198,12 @@ def _types(tree: exp.Expression) -> Iterator[str]:
                 yield f"{joined.sql('athena')}: Athena joins text with text only"
 
 
-def _kind(value: exp.Expression) -> str | None:
+def _kind(value: exp.Expr) -> str | None:
     kind = value.type.this if value.type else None
     return next((name for name, types in KINDS.items() if kind in types), None)
 
 
-# --------------------------------------------------------------------------------------------------------------- the engine
+# ----------------------------------------------------------------------------------------------------------- the engine
 def to_duckdb(text: str, today: date | None = None) -> str:
     """A statement in DuckDB's words. `today` stands for `current_date`: a statement has no other clock."""
     tree = parse(text)
@@ -212,7 +212,7 @@ def to_duckdb(text: str, today: date | None = None) -> str:
     return tree.sql("duckdb", comments=False)
 
 
-def _day(day: date) -> exp.Expression:
+def _day(day: date) -> exp.Expr:
     return exp.cast(exp.Literal.string(day.isoformat()), "date")
 
 
@@ -236,8 +236,8 @@ def _source(folder: Path | None, name: str, columns: Columns) -> str:
         "{" + ", ".join(f"'{key}': varchar" for key in ("dt", "hour", "month", "tenant") if key in columns) + "}"
     )
     hive = f", hive_partitioning = true, hive_types = {partitions}" if partitions != "{}" else ""
-    files = f"read_parquet('{_quoted(folder / name)}/**/*.parquet', union_by_name = true{hive})"
-    there = {row[0] for row in duckdb.sql(f"DESCRIBE SELECT * FROM {files}").fetchall()}
+    files = f"read_parquet('{quoted(folder / name)}/**/*.parquet', union_by_name = true{hive})"
+    there = {row[0] for row in duckdb.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}
     # A file that was written before a column was added has none of it: Athena reads nulls.
     read = ", ".join(
         f'CAST("{column}" AS {kind}) AS "{column}"' if column in there else f'CAST(NULL AS {kind}) AS "{column}"'
@@ -246,7 +246,7 @@ def _source(folder: Path | None, name: str, columns: Columns) -> str:
     return f"SELECT {read} FROM {files}"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from gateway.aggregation import OPEN, ORIGINAL, PRICED, RESTATEMENT, UNPRICED, UNSETTLED, CostLine, PricedUsage
 from gateway.aws.parquet import costs_file, usage_file
@@ -56,6 +57,7 @@ LISTED = [
     _price(SMALL, "flex", "output_tokens", "8", 1_000_000),
     _price(BIG, "default", "input_tokens", "0.015", 1_000),
     _price(BIG, "default", "output_tokens", "0.075", 1_000),
+    _price(BIG, "default", "cache_read_tokens", "0.0015", 1_000),
     _price(BIG, "flex", "input_tokens", "0.0075", 1_000),
     _price(BIG, "flex", "output_tokens", "0.0375", 1_000),
     _price(PAINTER, "default", "input_tokens", "0.000000000001", 1),
@@ -147,8 +149,8 @@ def _row(dice: random.Random, number: int, day: date) -> Row:
     started = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(milliseconds=dice.randint(0, 86_000_000))
     took = timedelta(milliseconds=dice.choice([1, 999, 1000, 1001, 61_234]))
     record = UsageRecord(
-        RequestId(f"r{number:05d}"), 1, TenantId(tenant), dice.choice(["a", "b"]), KeyId("k"), "invokeModel", ModelId(model),
-        model, REGION, started, started + timedelta(minutes=15), Outcome.SUCCEEDED, started + took,
+        RequestId(f"r{number:05d}"), 1, TenantId(tenant), dice.choice(["a", "b"]), KeyId("k"), "invokeModel",
+        ModelId(model), model, REGION, started, started + timedelta(minutes=15), Outcome.SUCCEEDED, started + took,
     )  # fmt: skip
     match dice.randint(0, 29):
         case 0:
@@ -190,6 +192,8 @@ def _usage(dice: random.Random, model: str) -> TokenUsage:
     if model == SMALL and dice.random() < 0.4:
         return replace(plain, cache_read_tokens=dice.randint(0, 50_000), cache_write_5m_tokens=dice.randint(0, 9_000),
                        cache_write_1h_tokens=dice.randint(0, 900))  # fmt: skip
+    if model == BIG and dice.random() < 0.3:
+        return replace(plain, cache_read_tokens=dice.randint(1, 50_000))
     return replace(plain, service_tier=dice.choice(["default", "default", "flex"]) if model == SMALL else "default")
 
 
@@ -210,15 +214,15 @@ def costs(rows: Iterable[Row]) -> list[tuple[str, CostLine]]:
         n for n, (day, line) in enumerate(lines) if day[:7] == "2026-10" and not line.restated_at and line.cost
     )
     day, line = lines[wrong]
-    assert line.cost is not None and line.input_cost is not None and line.output_cost is not None
-    too_much = round(line.cost / 10, 12)
+    too_much = round((line.cost or ZERO) / 10, 12)
     right = CostLine(
         *line.group, input_cost=-too_much, output_cost=ZERO, cost=-too_much, list_cost=-too_much,
         line_kind=RESTATEMENT, restated_at=datetime(2026, 11, 3, 0, 10, tzinfo=UTC),
     )  # fmt: skip
-    assert line.list_cost is not None
-    lines[wrong] = day, replace(line, input_cost=line.input_cost + too_much, cost=line.cost + too_much,
-                                list_cost=line.list_cost + too_much)  # fmt: skip
+    before: dict[str, Any] = {
+        name: (getattr(line, name) or ZERO) + too_much for name in ("input_cost", "cost", "list_cost")
+    }
+    lines[wrong] = day, replace(line, **before)
     return [*lines, (day, right)]
 
 

@@ -128,6 +128,10 @@ SELECT
   CAST(charged_each AS decimal(38, 12)) AS ContractedUnitPrice,
   CAST(list_each AS decimal(38, 12)) AS ListUnitPrice,
   CASE WHEN quantity IS NOT NULL THEN 'Standard' END AS PricingCategory,
+  'USD' AS PricingCurrency,
+  CAST(charged_each AS decimal(38, 12)) AS PricingCurrencyContractedUnitPrice,
+  CAST(cost AS decimal(38, 12)) AS PricingCurrencyEffectiveCost,
+  CAST(list_each AS decimal(38, 12)) AS PricingCurrencyListUnitPrice,
   CAST(quantity AS decimal(38, 12)) AS PricingQuantity,
   CASE
     WHEN unit LIKE '%tokens' THEN 'Tokens'
@@ -140,10 +144,19 @@ SELECT
     WHEN unit LIKE '%image%' THEN 'Images'
     WHEN unit = 'second' THEN 'Seconds'
   END AS ConsumedUnit,
+  -- The gateway knows no commitments; rules about other columns ask for these.
+  CAST(NULL AS varchar) AS CommitmentDiscountCategory,
+  CAST(NULL AS varchar) AS CommitmentDiscountId,
+  CAST(NULL AS varchar) AS CommitmentDiscountName,
+  CAST(NULL AS decimal(38, 12)) AS CommitmentDiscountQuantity,
+  CAST(NULL AS varchar) AS CommitmentDiscountStatus,
+  CAST(NULL AS varchar) AS CommitmentDiscountType,
+  CAST(NULL AS varchar) AS CommitmentDiscountUnit,
   'Model gateway' AS ProviderName,
   'Model gateway' AS PublisherName,
   'Model gateway' AS InvoiceIssuerName,
-  CAST(NULL AS varchar) AS InvoiceId,
+  -- The statement of the tenant's month, whose folder has this name.
+  'month=' || billed_in || '/tenant=' || tenant_id AS InvoiceId,
   'AI and Machine Learning' AS ServiceCategory,
   'Generative AI' AS ServiceSubcategory,
   'Model gateway' AS ServiceName,
