@@ -16,8 +16,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.aggregation import OPEN, ORIGINAL, PRICED, RESTATEMENT, UNPRICED, UNSETTLED, CostLine, PricedUsage
-from gateway.aws.parquet import costs_file, usage_file
+from gateway.aggregation import (
+    OPEN,
+    ORIGINAL,
+    PRICED,
+    RESTATEMENT,
+    UNPRICED,
+    UNSETTLED,
+    CostLine,
+    DayCosts,
+    PricedUsage,
+)
+from gateway.aws.parquet import costs_file, usage_parts, usage_table
 from gateway.aws.prices_table import KEY, prices_file
 from gateway.pricing import Markup, Price, PriceBook
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
@@ -264,10 +274,13 @@ def write(folder: Path, rows: list[Row]) -> list[tuple[str, CostLine]]:
     for row in rows:
         files[f"usage/dt={row.day}/hour={row.record.hour[11:]}/part-00.parquet"].append(row)
     for key, members in files.items():
-        _put(folder / key, usage_file(map(_priced, members), BOOK.version)[1])
+        _put(folder / key, b"".join(usage_parts([usage_table([*map(_priced, members)], BOOK.version)])))
     lines = costs(rows)
     for day in {day for day, _ in lines}:
-        _put(folder / f"costs/dt={day}/part-0.parquet", costs_file(line for of, line in lines if of == day)[1])
+        _put(
+            folder / f"costs/dt={day}/part-0.parquet",
+            costs_file(DayCosts(tuple(line for of, line in lines if of == day), closed=True)),
+        )
     _put(folder / KEY, prices_file(BOOK))
     return lines
 

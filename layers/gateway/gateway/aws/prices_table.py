@@ -50,4 +50,4 @@ def write_prices(objects: Objects, book: PriceBook) -> bool:
     there = objects.list(KEY).get(KEY)
     if there and there.strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest():
         return False
-    return objects.put(KEY, content, there)
+    return objects.put(KEY, [content], there)
