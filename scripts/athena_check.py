@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -348,10 +348,13 @@ ASKED = {
 
 
 # ------------------------------------------------------------------------------------------------------------ the check
-def differences(folder: Path) -> Iterator[str]:
-    """Writes a lake into a folder, and says what of Athena's statements does not answer as it should."""
+def differences(folder: Path, instead: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Writes a lake into a folder, and says what of Athena's statements does not answer as it should.
+
+    `instead` has other texts by the names of statements.
+    """
     yield from generated.wrong()
-    statements = {name: ASKED.get(name, f"SELECT * FROM {name}") for name in views()} | queries()
+    statements = {name: ASKED.get(name, f"SELECT * FROM {name}") for name in views()} | queries() | dict(instead or {})
     yield from (f"{name} answers nothing that was worked out" for name in statements.keys() - WORKED_OUT.keys())
     made_up = made_up_rows()
     known = Known(made_up, write(folder, made_up))
