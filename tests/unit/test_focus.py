@@ -45,11 +45,11 @@ def test_each_billing_period_sums_to_its_costs(
         sums[0] += line.cost or ZERO
         sums[1] += line.list_cost or ZERO
     found: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
-    for line in exported:
-        day = line["ChargePeriodStart"][:10]
-        group = line["BillingPeriodStart"][:7], day, line["SubAccountId"], line["x_CostCentre"], line["x_ModelId"]
-        found[group][0] += Decimal(line["BilledCost"])
-        found[group][1] += Decimal(line["ListCost"])
+    for said in exported:
+        day = said["ChargePeriodStart"][:10]
+        group = said["BillingPeriodStart"][:7], day, said["SubAccountId"], said["x_CostCentre"], said["x_ModelId"]
+        found[group][0] += Decimal(said["BilledCost"])
+        found[group][1] += Decimal(said["ListCost"])
     assert {group: sums for group, sums in expected.items() if any(sums)} == {
         group: sums for group, sums in found.items() if any(sums)
     }
@@ -86,7 +86,7 @@ def test_parquet_says_the_same_as_csv_with_types(
 ) -> None:
     out = lake[0] / "focus.parquet"
     assert export(lake[0], out) == len(exported)
-    summed = duckdb.sql(f"SELECT sum(BilledCost), max(ChargePeriodEnd) FROM '{out}'").fetchall()[0]
+    summed = duckdb.execute(f"SELECT sum(BilledCost), max(ChargePeriodEnd) FROM '{out}'").fetchall()[0]
     assert summed[0] == sum(Decimal(line["BilledCost"]) for line in exported)
     assert f"{summed[1]:%Y-%m-%dT%H:%M:%SZ}" == max(line["ChargePeriodEnd"] for line in exported)
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
 
 
 # -------------------------------------------------------------------------------------------------------- the validator
-def said(*failed: str, total: int | None = None) -> str:
+def printed(*failed: str, total: int | None = None) -> str:
     lines = [f"- {rule}: violations=2; wrong\n  MustSatisfy: it" for rule in failed]
     return "\n".join(
         [
@@ -118,14 +118,14 @@ def said(*failed: str, total: int | None = None) -> str:
 
 
 def test_a_rule_that_fails_is_a_fault_unless_it_is_allowed() -> None:
-    assert list(faults(said(*ALLOWED))) == []
-    assert list(faults(said(*ALLOWED, "BilledCost-C-003-M"))) == ["BilledCost-C-003-M: violations=2; wrong"]
+    assert list(faults(printed(*ALLOWED))) == []
+    assert list(faults(printed(*ALLOWED, "BilledCost-C-003-M"))) == ["BilledCost-C-003-M: violations=2; wrong"]
 
 
 def test_an_allowance_that_is_not_needed_is_a_fault() -> None:
-    assert [fault.partition(" ")[0] for fault in faults(said())] == sorted(ALLOWED)
+    assert [fault.partition(" ")[0] for fault in faults(printed())] == sorted(ALLOWED)
 
 
 def test_a_validator_without_a_result_is_a_fault() -> None:
     assert "no result" in next(faults("Traceback (most recent call last)"))
-    assert "cannot be read" in next(faults(said(*ALLOWED, total=7)))
+    assert "cannot be read" in next(faults(printed(*ALLOWED, total=7)))
