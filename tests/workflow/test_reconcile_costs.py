@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import yaml
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 
-from gateway.aggregation import CostLine, PricedUsage, Pricer
+from gateway.aggregation import CostLine, DayCosts, Pricer
 from gateway.aws.cur import Bill, BillUnreadable
 from gateway.aws.lake import ParquetLake, S3Objects
 from gateway.aws.tenant_table import TenantTable
@@ -32,6 +33,7 @@ from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.tenants import Budget, Tenant
 from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from tests.rows import item, page
 from tests.workflow.bill import ACCOUNT, export, line
 from tests.workflow.machine import load
 
@@ -87,12 +89,12 @@ def row(name: str, at: datetime, outcome: Outcome, model: str = NOVA, seconds: f
 
 def keep(*rows: UsageRecord) -> None:
     """Write rows into the lake as the aggregation does."""
-    lake, pricer = ParquetLake(S3Objects("lake")), Pricer(price_book())
-    by_hour: dict[str, list[PricedUsage]] = defaultdict(list)
+    lake, partitions = ParquetLake(S3Objects("lake")), defaultdict[Partition, list[Any]](list)
     for record in rows:
-        by_hour[record.hour].append(pricer.price(record))
-    for hour, priced in by_hour.items():
-        lake.replace_usage(Partition(hour, 0), "v1", priced.copy)
+        partitions[Partition.of(record)].append(item(record))
+    for partition, items in partitions.items():
+        content = page(sorted(items, key=lambda row: str(row["sk"]["S"])))
+        lake.replace_usage(partition, Pricer(price_book()), [content].copy, DAY + timedelta(days=9))
 
 
 def read(table: str, day: str) -> list[dict[str, Any]]:
@@ -323,7 +325,11 @@ def spend(costs: dict[date, str]) -> None:
     lake = ParquetLake(S3Objects("lake"))
     for day, cost in costs.items():
         line = CostLine("acme", "research", NOVA, invocations=1, cost=Decimal(cost), list_cost=Decimal(cost))
-        lake.replace_costs(day.isoformat(), [line].copy)
+        lake.replace_costs(day.isoformat(), partial(made, DayCosts((line,))))
+
+
+def made(costs: DayCosts, _held: DayCosts | None) -> DayCosts:
+    return costs
 
 
 def listen() -> Callable[[], list[dict[str, Any]]]:

@@ -9,7 +9,6 @@ an export needs those of NEEDED, and tells more with those of HELPFUL (`INCLUDE_
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.aws.clients import client
+from gateway.aws.lake import S3Objects
 from gateway.pricing import SCALE
 from gateway.reconciliation import BillLine
 
@@ -34,7 +33,6 @@ HELPFUL = (
 )  # fmt: skip
 EDITION = "(Amazon Bedrock Edition)"  # how the marketplace calls models that Bedrock serves
 _NAMES = ("product_name", "servicename")
-_READ_AHEAD = 1 << 20
 _LEAST = Decimal(1).scaleb(-SCALE)
 
 
@@ -47,33 +45,32 @@ class Bill:
 
     def __init__(self, uri: str, accounts: Iterable[str]):
         parts = urlsplit(uri)
-        self._bucket, self._accounts = parts.netloc, frozenset(accounts)
+        self._objects, self._accounts = S3Objects(parts.netloc), frozenset(accounts)
         path = parts.path.strip("/").removesuffix("/data").removesuffix("data")
         self._prefix = f"{path}/data/" if path else "data/"
-        self._s3 = client("s3")
 
     def lines(self, day: str) -> list[BillLine]:
         """The lines for Bedrock of a day (UTC), alike ones summed. Raises BillUnreadable where its month has none."""
         sums: dict[tuple[str, ...], BillLine] = {}
-        for key, size in self._files(day[:7]):
-            for line in self._rows(key, size, day):
+        for key in self._files(day[:7]):
+            for line in self._rows(key, day):
                 before = sums.get(line[:6])
                 sums[line[:6]] = line if before is None else _together(before, line)
         return [line for _, line in sorted(sums.items())]
 
-    def _files(self, month: str) -> list[tuple[str, int]]:
+    def _files(self, month: str) -> list[str]:
         prefix = f"{self._prefix}BILLING_PERIOD={month}/"
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        found = [(entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", ())]
-        files = [(key, size) for key, size in found if key.endswith(".parquet")]
+        files = [key for key in self._objects.list(prefix) if key.endswith(".parquet")]
         if not files:
             raise BillUnreadable(f"the export has no Parquet file for {month}: check CurUri, and that the export runs")
-        versions = {key.removeprefix(prefix).rpartition("/")[0] for key, _ in files}
-        newest = max(versions)
-        return [(key, size) for key, size in files if key.removeprefix(prefix).rpartition("/")[0] == newest]
+        newest = max(key.rpartition("/")[0] for key in files)
+        return [key for key in files if key.rpartition("/")[0] == newest]
 
-    def _rows(self, key: str, size: int, day: str) -> Iterator[BillLine]:
-        file = pq.ParquetFile(pa.PythonFile(io.BufferedReader(_Object(self._s3, self._bucket, key, size), _READ_AHEAD)))
+    def _rows(self, key: str, day: str) -> Iterator[BillLine]:
+        with self._objects.open(key) as content:
+            yield from self._lines_in(pq.ParquetFile(content), day)
+
+    def _lines_in(self, file: pq.ParquetFile, day: str) -> Iterator[BillLine]:
         has = set(file.schema_arrow.names)
         if lacking := [name for name in NEEDED if name not in has]:
             raise BillUnreadable(f"the export lacks the columns {', '.join(lacking)}: add them to its query")
@@ -134,33 +131,3 @@ def _has_net(has: set[str]) -> bool:
 def _exact(amount: float | None) -> Decimal:
     """The number that AWS wrote: the shortest that this double stands for."""
     return Decimal(str(amount)).quantize(_LEAST) if amount else Decimal(0)
-
-
-class _Object(io.RawIOBase):
-    """An object of S3 as a file: what is read is what is fetched."""
-
-    def __init__(self, s3: Any, bucket: str, key: str, size: int):
-        self._s3, self._bucket, self._key, self._size, self._at = s3, bucket, key, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        last = min(self._at + len(buffer), self._size) - 1
-        if last < self._at:
-            return 0
-        wanted = f"bytes={self._at}-{last}"
-        content = self._s3.get_object(Bucket=self._bucket, Key=self._key, Range=wanted)["Body"].read()
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)

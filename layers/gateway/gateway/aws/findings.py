@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,7 +74,8 @@ class FindingsLake:
         """The usage files of these days, alike rows summed; a kind may come in several."""
         for day in days:
             for key in self._objects.list(f"usage/dt={day}/"):
-                yield from _metered(self._objects.get(key))
+                with self._objects.open(key) as file:
+                    yield from _metered(file)
 
     def costs(self, days: Iterable[date]) -> Iterator[tuple[date, CostLine]]:
         for day in days:
@@ -106,7 +107,7 @@ class FindingsLake:
         pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         for _ in range(ATTEMPTS):
-            if self._objects.put(key, content, self._objects.list(key).get(key)):
+            if self._objects.put(key, [content], self._objects.list(key).get(key)):
                 return
         raise Overtaken(key)
 
@@ -116,8 +117,8 @@ def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
     return asdict(finding) | reasons | {"difference": finding.difference, "reconciled_at": at}
 
 
-def _metered(content: bytes) -> Iterator[Metered]:
-    file = pq.ParquetFile(pa.BufferReader(content))
+def _metered(content: BinaryIO) -> Iterator[Metered]:
+    file = pq.ParquetFile(content)
     listed = "list_cost" if "list_cost" in file.schema_arrow.names else "cost"
     table = file.read(columns=[*_ALIKE, "started_at", "settled_at", *UNITS, listed])
     days = {
