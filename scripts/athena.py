@@ -229,12 +229,11 @@ def open_lake(folder: Path | None) -> duckdb.DuckDBPyConnection:
 
 def _source(folder: Path | None, name: str, columns: Columns) -> str:
     types = {column: DUCKDB_OF_TRINO.get(kind, kind) for column, kind in columns.items()}
-    if folder is None or not any((folder / name).rglob("*.parquet")):
+    example = next((folder / name).rglob("*.parquet"), None) if folder else None
+    if folder is None or example is None:
         nothing = ", ".join(f'CAST(NULL AS {kind}) AS "{column}"' for column, kind in types.items())
         return f"SELECT {nothing} WHERE false"
-    partitions = (
-        "{" + ", ".join(f"'{key}': varchar" for key in ("dt", "hour", "month", "tenant") if key in columns) + "}"
-    )
+    partitions = "{" + ", ".join(f"'{key}': varchar" for key in columns if f"/{key}=" in str(example)) + "}"
     hive = f", hive_partitioning = true, hive_types = {partitions}" if partitions != "{}" else ""
     files = f"read_parquet('{quoted(folder / name)}/**/*.parquet', union_by_name = true{hive})"
     there = {row[0] for row in duckdb.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}

@@ -18,10 +18,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.aggregation import PRICED, RESTATEMENT, UNPRICED, CostLine
+from gateway.reconciliation import REASONS
 from gateway.usage import Outcome
 from scripts import views as generated
 from scripts.athena import open_lake, queries, rows, views
-from scripts.synthetic_lake import BOOK, LISTED, REGION, TODAY, ZERO, Row, newest, write
+from scripts.synthetic_lake import (
+    BOOK,
+    FINDINGS,
+    FORECASTS,
+    LISTED,
+    REGION,
+    STRANGE_DAYS,
+    TODAY,
+    ZERO,
+    Row,
+    newest,
+    write,
+)
 from scripts.synthetic_lake import rows as made_up_rows
 
 Answer = Iterable[tuple[Any, ...]]
@@ -327,6 +340,28 @@ def failed_or_unsettled(known: Known) -> Answer:
             yield (*group, *counts, len(members), total(row.cost for row in members))
 
 
+def disagreement(_known: Known) -> Answer:
+    for day, findings in FINDINGS.items():
+        billed = [finding for finding in findings if finding.measure == "usd"]
+        for (model, principal), members in grouped(
+            billed, lambda finding: (finding.model_id, finding.principal)
+        ).items():
+            money = [sum((getattr(line, name) for line in members), ZERO) for name in ("ledger", "aws", "difference")]
+            reasons = [sum((line.reasons[name] for line in members), ZERO) for name in REASONS]
+            off, unmapped = sum(line.above_tolerance for line in members), sum(not line.mapped for line in members)
+            yield (day, model, principal, *money, *reasons, off, unmapped)
+
+
+def month_forecast(_known: Known) -> Answer:
+    for on in (date(2026, 10, 31), date(2026, 11, 23)):
+        for made in FORECASTS[on]:
+            days = [found for found in STRANGE_DAYS if (found.tenant_id, found.day.month) == (made.tenant_id, on.month)]
+            yield (
+                made.month, on.isoformat(), made.tenant_id, made.cost_centre, made.month_to_date, made.expected,
+                made.low, made.high, made.budget, made.is_above_budget, None if made.cost_centre else len(days),
+            )  # fmt: skip
+
+
 WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
     answer.__name__: answer
     for answer in (
@@ -334,6 +369,7 @@ WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
         price_periods, usage_by_price, savings, what_if, focus, bill_of_last_month, chargeback_of_last_month,
         spent_this_month, last_thirty_days, top_ten_models, unpriced_last_month, restated_lately,
         saved_by_tier_or_cache, last_month_on_another_model, failed_or_unsettled,
+        disagreement, month_forecast,
     )
 }  # fmt: skip
 # What is asked of a view, where that is not all of it.

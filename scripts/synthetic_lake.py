@@ -27,9 +27,12 @@ from gateway.aggregation import (
     DayCosts,
     PricedUsage,
 )
+from gateway.anomalies import CostAnomaly, Forecast
+from gateway.aws.findings import anomalies_file, forecasts_file, reconciliation_file
 from gateway.aws.parquet import costs_file, usage_parts, usage_table
 from gateway.aws.prices_table import KEY, prices_file
 from gateway.pricing import Markup, Price, PriceBook
+from gateway.reconciliation import REASONS, Finding
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 TODAY = date(2026, 11, 24)
@@ -268,6 +271,52 @@ def _line(group: tuple[str, str, str, str], found: datetime | None, rows: list[R
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------------------------------------------ what the nights found
+RECONCILED_AT = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
+
+
+def _finding(model: str, principal: str, ledger: str, aws: str, off: bool = False, **reasons: str) -> Finding:
+    said = {name: Decimal(reasons.get(name, "0")) for name in REASONS}
+    sums = Decimal(ledger), Decimal(aws)
+    return Finding(
+        "cur", "usd", model, REGION, "default", "input_tokens", "T", principal, bool(model), *sums, *sums, said, off
+    )
+
+
+FINDINGS = {
+    "2026-11-19": [
+        _finding(SMALL, "gateway", "3", "2.9", discount="-0.1"),
+        _finding(SMALL, "gateway", "1.5", "1.75", True, late="0.05", unexplained="0.2"),
+        _finding(SMALL, "arn:aws:iam::123456789012:user/alice", "0", "7", out_of_band="7"),
+        replace(_finding(SMALL, "gateway", "10", "12", unexplained="2"), source="cloudwatch", measure="count"),
+    ],
+    "2026-11-20": [_finding("", "gateway", "0", "0.004", unexplained="0.004")],
+}
+STRANGE_DAYS = [
+    CostAnomaly(TenantId("acme"), date(2026, 11, 3), Decimal(90), Decimal(10), Decimal("4.2"), 8),
+    CostAnomaly(TenantId("acme"), date(2026, 11, 9), Decimal(1), Decimal(10), Decimal("-3.9"), 8),
+]
+
+
+def _forecast(on: str, tenant: str, centre: str, spent: str, budget: str | None) -> Forecast:
+    to_date = Decimal(spent)
+    ends = (to_date, to_date * 2, to_date, to_date * 3)
+    return Forecast(
+        TenantId(tenant), centre, date.fromisoformat(on), on[:7], *ends, 56, None if budget is None else Decimal(budget)
+    )
+
+
+FORECASTS = {
+    date(2026, 10, 31): [_forecast("2026-10-31", "acme", "", "300", None)],
+    date(2026, 11, 22): [_forecast("2026-11-22", "acme", "", "200", "450")],
+    date(2026, 11, 23): [
+        _forecast("2026-11-23", "acme", "", "230", "450"),
+        _forecast("2026-11-23", "acme", "research", "230", None),
+        _forecast("2026-11-23", "bank", "", "9", None),
+    ],
+}
+
+
 def write(folder: Path, rows: list[Row]) -> list[tuple[str, CostLine]]:
     """Write the lake, and return the lines of its costs."""
     files: dict[str, list[Row]] = defaultdict(list)
@@ -282,6 +331,12 @@ def write(folder: Path, rows: list[Row]) -> list[tuple[str, CostLine]]:
             costs_file(DayCosts(tuple(line for of, line in lines if of == day), closed=True)),
         )
     _put(folder / KEY, prices_file(BOOK))
+    for day, findings in FINDINGS.items():
+        _put(folder / f"reconciliation/dt={day}/part-0.parquet", reconciliation_file(findings, RECONCILED_AT))
+    for on, forecasts in FORECASTS.items():
+        _put(folder / f"forecasts/dt={on.isoformat()}/part-0.parquet", forecasts_file(forecasts))
+    for strange in STRANGE_DAYS:
+        _put(folder / f"anomalies/dt={strange.day.isoformat()}/part-0.parquet", anomalies_file([strange]))
     return lines
 
 

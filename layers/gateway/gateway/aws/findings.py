@@ -9,7 +9,7 @@ A file is written whole, in place of the one before. A day without findings has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, BinaryIO
@@ -83,33 +83,39 @@ class FindingsLake:
                 yield day, line
 
     def replace_reconciliation(self, day: str, findings: Sequence[Finding], at: datetime) -> None:
-        self._replace("reconciliation", day, RECONCILIATION, [_finding(finding, at) for finding in findings])
+        self._replace("reconciliation", day, reconciliation_file(findings, at))
 
     def replace_anomalies(self, day: date, anomalies: Sequence[CostAnomaly]) -> None:
-        rows = [
-            {
-                "tenant_id": found.tenant_id,
-                "cost": found.cost,
-                "usual_cost": found.usual,
-                "score": found.score,
-                "compared_days": found.compared_days,
-            }
-            for found in anomalies
-        ]
-        self._replace("anomalies", day.isoformat(), ANOMALIES, rows)
+        self._replace("anomalies", day.isoformat(), anomalies_file(anomalies))
 
     def replace_forecasts(self, day: date, forecasts: Sequence[Forecast]) -> None:
-        rows = [asdict(forecast) | {"above_budget": forecast.is_above_budget} for forecast in forecasts]
-        self._replace("forecasts", day.isoformat(), FORECASTS, rows)
+        self._replace("forecasts", day.isoformat(), forecasts_file(forecasts))
 
-    def _replace(self, table: str, day: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> None:
-        key, sink = f"{table}/dt={day}/part-0.parquet", pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
-        content = sink.getvalue().to_pybytes()
+    def _replace(self, table: str, day: str, content: bytes) -> None:
+        key = f"{table}/dt={day}/part-0.parquet"
         for _ in range(ATTEMPTS):
             if self._objects.put(key, [content], self._objects.list(key).get(key)):
                 return
         raise Overtaken(key)
+
+
+def reconciliation_file(findings: Sequence[Finding], at: datetime) -> bytes:
+    return _file(RECONCILIATION, [_finding(finding, at) for finding in findings])
+
+
+def anomalies_file(anomalies: Sequence[CostAnomaly]) -> bytes:
+    return _file(ANOMALIES, [asdict(found) | {"usual_cost": found.usual} for found in anomalies])
+
+
+def forecasts_file(forecasts: Sequence[Forecast]) -> bytes:
+    return _file(FORECASTS, [asdict(made) | {"above_budget": made.is_above_budget} for made in forecasts])
+
+
+def _file(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
