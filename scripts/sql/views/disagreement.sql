@@ -1,4 +1,4 @@
--- Where do the ledger and AWS's bill differ on a day, by model and principal, and for which reasons, in USD?
+-- How far are the ledger and AWS's bill apart on a day, by model and principal, and for which reasons, in USD?
 SELECT
   dt,
   model_id,

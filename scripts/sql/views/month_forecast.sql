@@ -1,4 +1,4 @@
--- Where does each tenant's and cost centre's month end, by its newest forecast, and how many days of it were strange?
+-- What will each tenant and cost centre have spent at the month's end, by the newest forecast, and how many days were strange?
 WITH newest AS (
   SELECT month, max(dt) AS dt
   FROM forecasts
