@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import RECONCILIATION_OFF, UNPRICED_USAGE
+from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, RECONCILIATION_OFF, UNPRICED_USAGE
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -123,7 +123,13 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
 
 def test_an_alarm_watches_a_metric_that_the_code_counts_and_tells_the_topic() -> None:
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
-    assert {alarm["MetricName"] for alarm in alarms.values()} == {METRIC, UNPRICED_USAGE, RECONCILIATION_OFF}
+    assert {alarm["MetricName"] for alarm in alarms.values()} == {
+        METRIC,
+        UNPRICED_USAGE,
+        QUARANTINED_ROWS,
+        AGGREGATION_LAG,
+        RECONCILIATION_OFF,
+    }
     for alarm in alarms.values():
         common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
         assert alarm["Namespace"] == common["POWERTOOLS_METRICS_NAMESPACE"]
@@ -149,6 +155,19 @@ def test_the_gateways_roles_are_those_of_every_function_that_may_call_a_model() 
     }
     known = str(FUNCTIONS["ReconcileDayFunction"].environment["GATEWAY_ROLES"])
     assert {name for name in FUNCTIONS if f"'{name}Role'" in known} == callers
+
+
+def test_a_run_of_the_costs_that_fails_tells_the_topic_which_period_it_was() -> None:
+    rule = TEMPLATE["Resources"]["FailedAggregations"]["Properties"]
+    assert rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": "AggregateCosts"}],
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+    }
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Ref": "AlarmTopic"}
+    assert target["InputPath"] == "$.detail"  # its input and its cause, which say the period
+    policy = TEMPLATE["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert "events.amazonaws.com" in {statement["Principal"]["Service"] for statement in policy}
 
 
 def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:
