@@ -18,7 +18,6 @@ from gateway.usage import (
     from_invoke_model,
     image_class,
     is_label,
-    tier_of,
 )
 
 
@@ -279,8 +278,8 @@ def test_a_call_that_was_served_with_optimised_latency_is_in_a_tier_of_its_own()
     assert streamed is not None
     assert invoked is not None
     assert streamed.service_tier == invoked.service_tier == "optimized"
-    assert tier_of({"performanceConfig": {"latency": "standard"}, "serviceTier": {"type": "flex"}}) == "flex"
-    assert tier_of({}) is None
+    assert echoed_tier({"latency": "standard"}, {"type": "flex"}) == "flex"
+    assert echoed_tier(None, {}) == "default"
 
 
 def test_an_invoke_stream_keeps_what_the_provider_said_and_the_tier_of_its_header() -> None:

@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.aggregation import Plan, commit, lag
+from gateway.aws.lake import S3Objects
 from gateway.aws.periods import DynamoPeriods
+from gateway.aws.price_overlay import current_book
+from gateway.aws.prices_table import write_prices
 from gateway.settings import settings
 from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
+lake = S3Objects(settings().lake_bucket)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -23,6 +27,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     quarantined = sum(verified["quarantinedRows"] for verified in event["verified"])
     mended = [key for closed in event["closed"] for key in closed["mended"]]
     lost = [key for closed in event["closed"] for key in closed["lost"]]
+    write_prices(lake, current_book(max_age=0))
     watermark = commit(done, open_hours, periods, unpriced)
     if unpriced:
         count(UNPRICED_USAGE)
