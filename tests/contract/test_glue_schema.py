@@ -10,12 +10,16 @@ import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
 from gateway.aws.lake import ParquetLake
-from gateway.aws.parquet import COSTS, USAGE
+from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.ledger import Partition
 from gateway.pricing import PriceBook
 
 TEMPLATE = load(str(Path(__file__).parents[2] / "template.yaml"))
-TABLES = {"usage": ("UsageGlueTable", USAGE), "costs": ("CostsGlueTable", COSTS)}
+TABLES = {
+    "usage": ("UsageGlueTable", USAGE),
+    "costs": ("CostsGlueTable", COSTS),
+    "quarantine": ("QuarantineGlueTable", QUARANTINE),
+}
 GLUE_TYPES = {
     pa.string(): "string",
     pa.int32(): "int",
@@ -65,6 +69,8 @@ def written(name: str) -> str:
     lake = ParquetLake(Keys())
     if name == "usage":
         lake.replace_usage(Partition("2026-11-24T07", 3), PriceBook([]).version, list)
+    elif name == "quarantine":
+        lake.replace_quarantine(Partition("2026-11-24T07", 3), [])
     else:
         lake.replace_costs("2026-11-24", list)
     return keys[0]

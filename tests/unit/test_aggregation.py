@@ -407,7 +407,10 @@ def test_costs_are_by_tenant_cost_centre_and_model(house: House) -> None:
         "input_cost": Decimal("0.0045"),
         "output_cost": Decimal("0.0000151"),
         "cost": Decimal("0.0045151"),
+        "list_cost": Decimal("0.0045151"),
         "price_version": "",
+        "line_kind": "original",
+        "restated_at": None,
     }
 
 

@@ -35,6 +35,9 @@ UNPRICED = "unpriced"  # used, but the book has no price for a part of it
 UNSETTLED = "unsettled"  # nobody knows what it used
 OPEN = "open"  # may still settle
 
+ORIGINAL = "original"
+RESTATEMENT = "restatement"  # a difference that was found after its day was closed
+
 RowKey = tuple[str, int]
 Group = tuple[str, str, str]
 
@@ -196,11 +199,15 @@ def commit(
 
 # ------------------------------------------------------------------------------------------------------------- pricing
 class PricedUsage(NamedTuple):
-    """A ledger row with what it costs, in units of 10^-12 USD; None where nobody can say."""
+    """A ledger row with what it costs, in units of 10^-12 USD; None where nobody can say.
+
+    `list_cost` is what it costs at the public prices; the other costs are what its tenant is charged.
+    """
 
     record: UsageRecord
     input_cost: int | None
     output_cost: int | None
+    list_cost: int | None
     price_status: str
     price_rows: str = ""  # the names of the prices used, separated by a space
 
@@ -209,6 +216,15 @@ class PricedUsage(NamedTuple):
         if self.input_cost is None or self.output_cost is None:
             return None
         return self.input_cost + self.output_cost
+
+
+class Quarantined(NamedTuple):
+    """What could not be read: where it lies, why, and what it is, as text."""
+
+    pk: str
+    sk: str
+    reason: str
+    item: str
 
 
 class _Rates(NamedTuple):
@@ -225,23 +241,23 @@ class Pricer:
 
     def price(self, record: UsageRecord) -> PricedUsage:
         if record.outcome is Outcome.FAILED:
-            return PricedUsage(record, 0, 0, PRICED)
+            return PricedUsage(record, 0, 0, 0, PRICED)
         if record.outcome is Outcome.OPEN:
-            return PricedUsage(record, None, None, OPEN)
+            return PricedUsage(record, None, None, None, OPEN)
         usage = record.usage
         if usage.source == UNKNOWN:
-            return PricedUsage(record, None, None, UNSETTLED)
+            return PricedUsage(record, None, None, None, UNSETTLED)
         parts = tuple(quantities(usage))
         rates = self._rates_of(record, tuple([unit for unit, _ in parts]))
         if rates is None:
-            return PricedUsage(record, None, None, UNPRICED)
+            return PricedUsage(record, None, None, None, UNPRICED)
         input_cost = output_cost = 0
         for (_, quantity), (each, is_input) in zip(parts, rates.each, strict=True):
             if is_input:
                 input_cost += each * quantity
             else:
                 output_cost += each * quantity
-        return PricedUsage(record, input_cost, output_cost, PRICED, rates.names)
+        return PricedUsage(record, input_cost, output_cost, input_cost + output_cost, PRICED, rates.names)
 
     def _rates_of(self, record: UsageRecord, units: tuple[str, ...]) -> _Rates | None:
         tier = self._book.tier(record.model_id, record.region, record.usage)
@@ -304,7 +320,10 @@ class CostLine:
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
     cost: Decimal | None = None
+    list_cost: Decimal | None = None
     price_version: str = field(default="", compare=False)
+    line_kind: str = field(default=ORIGINAL, compare=False)
+    restated_at: datetime | None = field(default=None, compare=False)
 
     @property
     def group(self) -> Group:
@@ -336,6 +355,9 @@ class Lake(Protocol):
 
     def replace_usage(self, partition: Partition, version: str, rows: Callable[[], Iterable[PricedUsage]]) -> int:
         """Write the usage file of a partition, if there is any row, and return how many there are."""
+
+    def replace_quarantine(self, partition: Partition, rows: Sequence[Quarantined]) -> None:
+        """Write what could not be read of a partition; nothing where there is nothing and was nothing."""
 
     def replace_costs(self, day: str, lines: Callable[[], Iterable[CostLine]]) -> int:
         """Write the costs of a day, if there are any, and return how many lines there are."""
@@ -472,9 +494,9 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
 
 
 def _charge(line: dict[str, Any], name: str = "cost", usd: Decimal = ZERO) -> None:
-    """Add to one side of a cost and to the cost; with it all three are known, if only to be 0."""
+    """Add to one side of a cost and to the cost; with it all of them are known, if only to be 0."""
     for known in MONEY:
-        line[known] = line.get(known, ZERO) + (usd if known in (name, "cost") else ZERO)
+        line[known] = line.get(known, ZERO) + (usd if known in (name, "cost", "list_cost") else ZERO)
 
 
 def _compare(

@@ -77,6 +77,11 @@ class Settings:
         return self.environment.get("MODEL_ROUTES") or "{}"
 
     @property
+    def price_overlay(self) -> str:
+        """Where the private price overlay lies, `s3://bucket/key`; empty where there is none."""
+        return self.environment.get("PRICE_OVERLAY") or ""
+
+    @property
     def tenant_role_arn(self) -> str:
         """The role whose sessions carry a tenant's tags; empty where calls are made with the function's own."""
         return self.environment.get("TENANT_ROLE_ARN") or ""

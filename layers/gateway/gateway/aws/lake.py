@@ -1,19 +1,20 @@
 """The lake: Parquet files in S3, one for each partition of usage and one for each day of costs.
 
     usage/dt=2026-11-24/hour=01/part-07.parquet      one row per attempt, priced
-    costs/dt=2026-11-24/part-0.parquet               one row per tenant, cost centre and model
+    costs/dt=2026-11-24/part-0.parquet               one row per tenant, cost centre and model, and what restates it
+    quarantine/dt=2026-11-24/hour=01/part-07.parquet what could not be read
 
 A key says what is in it, so that doing a period again overwrites what it wrote before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from botocore.exceptions import ClientError
 
-from gateway.aggregation import CostLine, PricedUsage, RowKey
+from gateway.aggregation import CostLine, PricedUsage, Quarantined, RowKey
 from gateway.aws import parquet
 from gateway.aws.clients import client
 from gateway.ledger import Partition
@@ -76,6 +77,11 @@ class ParquetLake:
         key = f"{_hour(partition.hour)}part-{partition.shard:02d}.parquet"
         return self._replace(key, lambda: parquet.usage_file(rows(), version))
 
+    def replace_quarantine(self, partition: Partition, rows: Sequence[Quarantined]) -> None:
+        key = f"quarantine/{_dt_hour(partition.hour)}part-{partition.shard:02d}.parquet"
+        if rows or key in self._objects.list(key):
+            self._replace(key, lambda: (1, parquet.quarantine_file(rows)))
+
     def replace_costs(self, day: str, lines: Callable[[], Iterable[CostLine]]) -> int:
         return self._replace(f"costs/dt={day}/part-0.parquet", lambda: parquet.costs_file(lines()))
 
@@ -109,4 +115,8 @@ class ParquetLake:
 
 
 def _hour(hour: str) -> str:
-    return f"usage/dt={hour[:10]}/hour={hour[11:]}/"
+    return f"usage/{_dt_hour(hour)}"
+
+
+def _dt_hour(hour: str) -> str:
+    return f"dt={hour[:10]}/hour={hour[11:]}/"

@@ -15,7 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.aggregation import COUNTS, MONEY, OPEN, TOKENS, UNPRICED, UNSETTLED, CostLine, PricedUsage, RowKey
+from gateway.aggregation import (
+    COUNTS,
+    MONEY,
+    OPEN,
+    TOKENS,
+    UNPRICED,
+    UNSETTLED,
+    CostLine,
+    PricedUsage,
+    Quarantined,
+    RowKey,
+)
 from gateway.pricing import SCALE
 from gateway.usage import Outcome
 
@@ -59,6 +70,7 @@ USAGE = pa.schema(
         ("provider_usage", pa.string()),
         ("asked_model", pa.string()),
         ("routing", pa.string()),
+        ("list_cost", _MONEY),
     ]
 )
 
@@ -71,8 +83,13 @@ COSTS = pa.schema(
         *((name, pa.int64()) for name in COUNTS),
         *((name, _MONEY) for name in MONEY),
         ("price_version", pa.string()),
+        ("line_kind", pa.string()),
+        ("restated_at", _MOMENT),
     ]
 )
+
+# What could not be priced, since it could not be read: the ledger's row as it is, and why.
+QUARANTINE = pa.schema([("pk", pa.string()), ("sk", pa.string()), ("reason", pa.string()), ("item", pa.string())])
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
@@ -108,6 +125,7 @@ def _usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
         "input_cost": _money([row.input_cost for row in rows]),
         "output_cost": _money([row.output_cost for row in rows]),
         "cost": _money([row.cost for row in rows]),
+        "list_cost": _money([row.list_cost for row in rows]),
         "price_status": [row.price_status for row in rows],
         "price_rows": [row.price_rows for row in rows],
         "price_version": pa.repeat(version, len(rows)),
@@ -119,6 +137,12 @@ def _money(units: Sequence[int | None]) -> pa.Array:
     """Whole numbers of 10^-12 USD as money: the same 16 bytes, read with the point 12 places further left."""
     whole = pa.array(units, _WHOLE)
     return pa.Array.from_buffers(_MONEY, len(whole), whole.buffers())
+
+
+def quarantine_file(rows: Sequence[Quarantined]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def costs_file(lines: Iterable[CostLine]) -> tuple[int, bytes]:
@@ -165,4 +189,8 @@ def usage_keys(content: bytes, *, only_open: bool) -> Iterator[RowKey]:
 
 
 def _read(content: bytes, columns: Sequence[str]) -> pa.Table:
-    return pq.read_table(pa.BufferReader(content), columns=list(columns))
+    table = pq.read_table(pa.BufferReader(content), columns=list(columns))
+    if "list_cost" in columns and "list_cost" not in table.column_names:
+        # Written before there was anything but the list's prices.
+        return table.append_column("list_cost", table["cost"])
+    return table
