@@ -98,7 +98,7 @@ def close_month(
     for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, page_lines):
         place = folder(month, tenant)
         if place + MANIFEST in there:
-            manifests[tenant] = files.read(place + MANIFEST)
+            *_, manifests[tenant] = sealed(month, tenant, None, files, StatementDiffers)
         else:
             statement = Statement.of(tenant, month, closes, lines)
             manifests[tenant] = _write(statement, chain.tenants.get(tenant), files)

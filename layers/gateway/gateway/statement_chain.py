@@ -308,18 +308,18 @@ def _must_say_the_same(where: str, said: Mapping[str, Any], made: Mapping[str, A
 
 
 def sealed(
-    month: str, tenant: str, sha: str, files: Files, error: Callable[[str, str], StatementError]
+    month: str, tenant: str, sha: str | None, files: Files, error: Callable[[str, str], StatementError]
 ) -> tuple[bytes, bytes, bytes]:
-    """A tenant's files, which are those that the manifests have the hashes of."""
+    """A tenant's files (CSV, page, manifest), which are those that the manifests have the hashes of."""
     place = folder(month, tenant)
     manifest = files.read(place + MANIFEST)
-    if digest(manifest) != sha:
+    if sha and digest(manifest) != sha:
         raise error(place + MANIFEST, f"its hash is not the one that {folder(month)}{MANIFEST} has")
-    said = parsed(manifest, place + MANIFEST)["files"]
+    said = parsed(manifest, place + MANIFEST).get("files", {})
     contents = []
     for name in (CSV, PAGE):
         contents.append(files.read(place + name))
-        if _file(contents[-1]) != said[name]:
+        if _file(contents[-1]) != said.get(name):
             raise error(place + name, "its hash is not the one that its manifest has")
     return contents[0], contents[1], manifest
 

@@ -1,6 +1,7 @@
 """A statement as a page made for printing: one file, nothing from elsewhere, equal statements give equal bytes.
 
-Amounts have as many decimals as they need, up to six, and all the same number, so that columns line up and add up.
+Amounts have as many decimals as they need, up to six (fewer where they are large), and all the same number, so that
+columns line up and add up.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from gateway.aggregation import MONEY, CostLine
 from gateway.pricing import ZERO
 from gateway.statements import DatedLine, Statement, days_of
 
-MOST_DECIMALS = 6
+# The most decimals that are shown, by what the largest amount is below.
+MOST_DECIMALS = {Decimal(10_000): 6, Decimal(1_000_000): 4, Decimal("Infinity"): 2}
+_WORDS = {2: "two", 4: "four", 6: "six"}
 # What is not in the total, and why.
 NOTES = {
-    "unpriced_invocations": "have no price in the price book yet. Once they have, a later statement restates them.",
-    "unsettled_invocations": "ended without a word of what they used. They are not charged.",
-    "open_invocations": "had not ended when their day was closed. Once they have, a later statement restates them.",
+    "unpriced_invocations": "without a price in the price book yet. A later statement restates them when there is.",
+    "unsettled_invocations": "ended without a word of what was used, and not charged.",
+    "open_invocations": "still open when the day was closed. A later statement restates what they used.",
 }
 
 STYLE = Path(__file__).with_name("statement.css")
@@ -129,7 +132,7 @@ def _table(title: str, what: str, groups: Mapping[str, CostLine], whole: CostLin
         return ""
     order = sorted(groups.items(), key=lambda item: (-(item[1].cost or ZERO), item[0]))
     rows = [_cells(name, line, whole, shown) for name, line in order]
-    heads = (what, "Calls", "Input tokens", "Output tokens", "Input", "Output", "Cost", "Share")
+    heads = (what, "Calls", "Input tokens", "Output tokens", "Input cost", "Output cost", "Cost", "Share")
     foot = _cells("Total", whole, whole, shown)
     return f"<section>\n<h2>{title}</h2>\n{_rows(heads, rows, foot)}</section>\n"
 
@@ -159,7 +162,10 @@ def _quantities(statement: Statement) -> str:
     groups = {name: line for name, line in statement.by_model.items() if any(of(line) for of in used.values())}
     if not used:
         return ""
-    rows = [[escape(name), *(count(of(line)) for of in used.values())] for name, line in groups.items()]
+    nothing = '<span class="sub">&ndash;</span>'
+    rows = [
+        [escape(n), *(count(of(line)) if of(line) else nothing for of in used.values())] for n, line in groups.items()
+    ]
     foot = ["Total", *(count(of(statement.usage)) for of in used.values())]
     heads = ("Model", *used)
     return (
@@ -219,7 +225,7 @@ def _notes(statement: Statement) -> str:
 
 
 def _foot(statement: Statement, shown: _Amounts, csv_sha256: str) -> str:
-    rounded = "Amounts are rounded to six decimals here. " if shown.rounded else ""
+    rounded = f"Amounts are rounded to {_WORDS[shown.decimals]} decimals here. " if shown.rounded else ""
     versions = ", ".join(f"<code>{escape(version)}</code>" for version in statement.price_versions) or "none"
     closed = f"The books of {month_name(statement.month)} closed on {_date(statement.closes_at.date().isoformat())}"
     return (
@@ -239,9 +245,12 @@ class _Amounts(NamedTuple):
     @classmethod
     def of(cls, statement: Statement) -> _Amounts:
         lines = [dated.line for dated in statement.lines]
-        found = (amount for line in lines for name in MONEY if (amount := getattr(line, name)) is not None)
-        needed = max((_decimals(amount) for amount in found), default=2)
-        return cls(min(max(needed, 2), MOST_DECIMALS), needed > MOST_DECIMALS)
+        found = [amount for line in lines for name in MONEY if (amount := getattr(line, name)) is not None]
+        needed = max((2, *map(_decimals, found)))
+        sums = (statement.usage.cost, statement.usage.list_cost, statement.restatements.cost)
+        largest = max(abs(amount or ZERO) for amount in sums)
+        most = next(decimals for below, decimals in MOST_DECIMALS.items() if largest < below)
+        return cls(min(needed, most), needed > most)
 
     def text(self, amount: Decimal, *, signed: bool = False) -> str:
         shown = f"{amount:+,.{self.decimals}f}" if signed else f"{amount:,.{self.decimals}f}"
@@ -250,7 +259,7 @@ class _Amounts(NamedTuple):
     def html(self, amount: Decimal | None, *, signed: bool = False) -> str:
         """With what is less than a cent set back, so that the eye finds the dollars."""
         if amount is None:
-            return "unknown"
+            return '<span class="sub">unknown</span>'
         shown = self.text(amount, signed=signed)
         cents = shown.index(".") + 3
         return f'{shown[:cents]}<span class="sub">{shown[cents:]}</span>' if shown[cents:] else shown
@@ -262,7 +271,7 @@ def _decimals(amount: Decimal) -> int:
 
 
 def count(number: int, *, signed: bool = False) -> str:
-    return (f"{number:+,}" if signed else f"{number:,}").replace("-", "\u2212")
+    return (f"{number:+,}" if signed and number else f"{number:,}").replace("-", "\u2212")
 
 
 def _scale(most: Decimal) -> tuple[Decimal, Decimal]:
