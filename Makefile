@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs tenants test check lint types generate lock build deploy-local bench clean
+.PHONY: help dev costs statements tenants test check lint types generate lock build deploy-local bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -16,6 +16,9 @@ dev: .venv/ready ## serve the whole gateway on this machine
 
 costs: .venv/ready ## aggregate what was metered so far, and print the report
 	@$(BIN)/python -m scripts.costs
+
+statements: .venv/ready ## a tenant's month, and its proof: make statements ARGS="verify s3://bucket"
+	@$(BIN)/python -m scripts.report $(ARGS)
 
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)

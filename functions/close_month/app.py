@@ -6,7 +6,7 @@ next run tries again. With `month` it closes just this one, or proves it where i
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.lake import S3Objects
@@ -23,4 +23,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     at = datetime.fromisoformat(event["scheduledTime"])
     costs, files, delay = CostFiles(objects), StatementFiles(objects), settings().statement_delay_days
     months = [event["month"]] if event.get("month") else months_due(at, costs, files, delay)
-    return {"months": [close_month(month, at, periods, costs, files, delay) for month in months]}
+    retention = timedelta(days=settings().usage_retention_days)
+    return {"months": [close_month(month, at, periods, costs, files, delay, retention=retention) for month in months]}

@@ -11,13 +11,13 @@ from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
 from gateway.http.asgi import Asgi, Route
 from gateway.invocation import ModelServices
 from gateway.metering import Meter
-from gateway.pricing import price_book
 from gateway.routing import Routes
 from gateway.settings import settings
 from gateway.streaming import StreamServices
@@ -34,7 +34,7 @@ serving = Serving(
     Catalog.from_json(settings().sagemaker_endpoints),
     ModelServices(services),
     StreamServices(services),
-    Meter(ledger, AccountTable(settings().budgets_table), price_book, warn),
+    Meter(ledger, AccountTable(settings().budgets_table), current_book, warn),
     Circuits(settings().idempotency_table),
     settings().region,
     settings().allow_unlisted_models,

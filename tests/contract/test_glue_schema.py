@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
+from gateway.aggregation import DayCosts, Pricer
 from gateway.aws.lake import ParquetLake
 from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.ledger import Partition
 from gateway.pricing import PriceBook
+from tests.rows import page
 
 TEMPLATE = load(str(Path(__file__).parents[2] / "template.yaml"))
 TABLES = {
@@ -60,17 +65,17 @@ def written(name: str) -> str:
             keys.append(prefix)
             return {}
 
-        def get(self, key: str) -> bytes:
+        def open(self, key: str) -> BinaryIO:
             raise NotImplementedError
 
-        def put(self, key: str, content: bytes, replaces: str | None) -> bool:
-            raise NotImplementedError
+        def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
+            keys.append(key)
+            return True
 
     lake = ParquetLake(Keys())
-    if name == "usage":
-        lake.replace_usage(Partition("2026-11-24T07", 3), PriceBook([]).version, list)
-    elif name == "quarantine":
-        lake.replace_quarantine(Partition("2026-11-24T07", 3), [])
+    if name == "costs":
+        lake.replace_costs("2026-11-24", lambda held: DayCosts(closed=True))
     else:
-        lake.replace_costs("2026-11-24", list)
-    return keys[0]
+        unread = page([{"pk": {"S": "2026-11-24T07#03"}, "sk": {"S": "a#0001"}}])
+        lake.replace_usage(Partition("2026-11-24T07", 3), Pricer(PriceBook([])), lambda: [unread], datetime.now(UTC))
+    return next(key for key in keys if key.startswith(f"{name}/"))

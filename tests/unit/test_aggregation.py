@@ -7,12 +7,12 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,15 +21,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aggregation import (
+    GRACE,
     MAX_HOURS,
     PRICED,
     UNPRICED,
     UNSETTLED,
+    Closed,
     CostLine,
     CostsDoNotMatch,
     PeriodRefused,
     Plan,
     Pricer,
+    Verified,
     close_day,
     commit,
     hour_of,
@@ -41,13 +44,16 @@ from gateway.aggregation import (
 )
 from gateway.aws import parquet
 from gateway.aws.lake import Overtaken, ParquetLake
-from gateway.ledger import SHARDS, InMemoryLedger, Partition, sweep
+from gateway.aws.usage_columns import PricedPages
+from gateway.ledger import SHARDS, Partition, sweep
 from gateway.pricing import Price, PriceBook, price_book
 from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from tests.rows import PagedLedger, item, page
 
 LAYER = Path(__file__).parents[2] / "layers/gateway"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = "2026-11-24"
+RETENTION = timedelta(days=400)
 SONNET, PAINTER, UNHEARD_OF = "maker.sonnet", "maker.painter", "maker.unheard-of"
 
 
@@ -105,6 +111,7 @@ class Files:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         self.before_put: Callable[[str], None] = lambda key: None
+        self.put_keys: list[str] = []
 
     def list(self, prefix: str) -> dict[str, str]:
         return {key: self.etag(key) for key in sorted(self.content) if key.startswith(prefix)}
@@ -115,11 +122,16 @@ class Files:
     def get(self, key: str) -> bytes:
         return self.content[key]
 
-    def put(self, key: str, content: bytes, replaces: str | None) -> bool:
+    def open(self, key: str) -> BinaryIO:
+        return io.BytesIO(self.content[key])
+
+    def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
+        content = b"".join(parts)
         self.before_put(key)
         if (self.etag(key) if key in self.content else None) != replaces:
             return False
         self.content[key] = content
+        self.put_keys.append(key)
         return True
 
     def table(self, prefix: str) -> pa.Table:
@@ -161,8 +173,10 @@ class House:
     """Ledger, lake and periods, and the state machine's story told in Python; `step` may break it anywhere."""
 
     def __init__(self) -> None:
-        self.ledger, self.files, self.periods = InMemoryLedger(), Files(), MemoryPeriods()
+        self.ledger, self.files, self.periods = PagedLedger(), Files(), MemoryPeriods()
         self.lake, self.book = ParquetLake(self.files), BOOK
+        self.quarantined = 0
+        self.closed: list[Closed] = []
 
     def add(self, *records: UsageRecord) -> None:
         for record in records:
@@ -174,19 +188,31 @@ class House:
         planned = plan(self.periods, scheduled, book_version=self.book.version, **wanted)
         for partition in planned.partitions():
             step()
-            price_usage(partition, self.ledger, self.lake, self.book)
+            price_usage(partition, self.ledger, self.lake, self.book, scheduled + GRACE)
+        self.closed = []
         for day in planned.days():
             step()
-            close_day(day, self.lake)
+            self.closed.append(self.close(day, planned.completes(day), scheduled))
         open_hours, unpriced = [], dict[str, str]()
+        self.quarantined = 0
         for day, hours in planned.days().items():
             step()
-            verified = verify_day(day, hours, planned.closed_until, self.ledger, self.lake, self.book)
+            verified = verify_day(
+                day, hours, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE
+            )
+            self.quarantined += verified.quarantined
             open_hours += verified.open_hours
             unpriced |= dict.fromkeys(verified.unpriced_hours, self.book.version)
         step()
         commit(planned, open_hours, self.periods, unpriced)
         return planned, open_hours
+
+    def close(self, day: str, complete: bool, scheduled: datetime) -> Closed:
+        return close_day(day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION)
+
+    def verify(self, *hours: str) -> Verified:
+        until = max(hours)
+        return verify_day(DAY, hours, until, self.ledger, self.lake, self.book, at(100))
 
     def costs(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.files.table("costs/").to_pylist()
@@ -435,18 +461,29 @@ def test_rows_are_sorted_by_tenant_and_start(house: House) -> None:
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:
     house.run(at(1.2))
-    assert house.files.content == {}
+    assert list(house.files.content) == ["costs/dt=2026-11-23/part-0.parquet"]  # it says that the day is closed
+    assert house.files.table("costs/").num_rows == 0
     assert house.periods.mark == "2026-11-24T00"
 
 
-def test_many_rows_are_written_in_row_groups(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_written_in_row_groups_that_a_query_can_skip(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parquet, "BATCH", 7)
-    rows = [Pricer(BOOK).price(settled(row(f"r{n:03}"), input_tokens=n)) for n in range(20)]
-    count, content = parquet.usage_file(iter(rows), "v")
-    assert count == 20
-    assert pq.ParquetFile(io.BytesIO(content)).num_row_groups == 3
-    assert pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0).column(0).compression == "ZSTD"
-    assert sum(pq.read_table(io.BytesIO(content))["input_tokens"].to_pylist()) == 190
+    monkeypatch.setattr(parquet, "PART", 1)
+    pages = [page(item(settled(row(f"r{n:03}"), input_tokens=n)) for n in some) for some in (range(9), range(9, 20))]
+    priced = PricedPages(Partition("2026-11-24T00", 0), Pricer(BOOK), at(1))
+    parts = list(parquet.usage_parts(map(priced.table, pages)))
+    assert (priced.rows, len(parts) > 2) == (20, True)
+    file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
+    assert [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] == [7, 7, 6]
+    assert sum(file.read()["input_tokens"].to_pylist()) == 190
+    for column in map(file.metadata.row_group(0).column, range(len(parquet.USAGE))):
+        assert column.compression == "ZSTD"
+        if column.path_in_schema in {"tenant_id", "started_at", "model_id", "cost", "input_tokens"}:
+            assert column.statistics.has_min_max
+        assert column.has_offset_index
+    assert file.metadata.row_group(0).sorting_columns[0].column_index == parquet.USAGE.names.index("tenant_id")
 
 
 def test_sums_are_exact_where_floats_are_not(house: House) -> None:
@@ -550,10 +587,10 @@ def tampered(content: bytes, column: str, change: Callable[[Any], Any]) -> bytes
 def test_one_changed_number_is_found(house: House, prefix: str, column: str, change: Callable[[Any], Any]) -> None:
     house.add(*(settled(row(f"r{n}"), input_tokens=n, output_tokens=n) for n in range(20)))
     house.run(at(1.2))
-    key = next(iter(house.files.list(prefix)))
+    key = next(iter(house.files.list(f"{prefix}dt={DAY}")))
     house.files.content[key] = tampered(house.files.content[key], column, change)
     with pytest.raises(CostsDoNotMatch, match=DAY) as raised:
-        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+        house.verify("2026-11-24T00")
     assert column in {"tenant_id", "model_id"} or column in str(raised.value)
 
 
@@ -563,7 +600,7 @@ def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
     kept = dict(house.files.content)
 
     def verify() -> list[str]:
-        return verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK).open_hours
+        return house.verify("2026-11-24T00").open_hours
 
     assert verify() == ["2026-11-24T00"]
     for key in house.files.list("usage/"):
@@ -584,7 +621,7 @@ def test_a_difference_says_where_and_how_much(house: House) -> None:
     house.run(at(1.2))
     house.ledger.rows[(RequestId("a"), 1)] = settled(row("a"), input_tokens=1001)
     with pytest.raises(CostsDoNotMatch) as raised:
-        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+        house.verify("2026-11-24T00")
     assert str(raised.value).startswith(
         "costs of 2026-11-24T00 do not match: input_tokens of acme/research/maker.sonnet is 1001 in ledger and 1000 in usage; "
         "input_cost of acme/research/maker.sonnet is 0.003003 in ledger and 0.003000000000 in usage"
@@ -599,10 +636,10 @@ def test_a_run_never_overwrites_what_a_later_one_wrote(house: House) -> None:
     def the_other_run_is_quicker(_key: str) -> None:
         house.files.before_put = lambda key: None
         house.ledger.settle(settled(row("a"), input_tokens=1000))
-        price_usage(partition, house.ledger, house.lake, BOOK)
+        price_usage(partition, house.ledger, house.lake, BOOK, at(100))
 
     house.files.before_put = the_other_run_is_quicker
-    price_usage(partition, house.ledger, house.lake, BOOK)
+    price_usage(partition, house.ledger, house.lake, BOOK, at(100))
     assert house.usage()["a"]["outcome"] == "succeeded"
 
 
@@ -615,7 +652,7 @@ def test_a_file_that_others_keep_writing_is_left_for_a_retry(house: House) -> No
 
     house.files.before_put = somebody_else_wrote
     with pytest.raises(Overtaken, match="part-"):
-        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK)
+        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK, at(100))
 
 
 # ------------------------------------------------------------------------------------------------------ for any history
@@ -694,7 +731,7 @@ def test_the_lake_is_the_ledger_whatever_happens(
     charges = [BOOK.charge_record(record) for record in ledger]
     owed = sum((charge.cost for charge in charges if charge), Decimal(0))
     if not ledger:
-        assert house.files.content == {}
+        assert house.files.list("usage/") == {}
         return
     found = house.usage()
     assert sorted(found) == sorted(record.request_id for record in ledger)
@@ -731,10 +768,11 @@ def test_parquet_is_written_without_numpy_and_pandas() -> None:
     story = (
         "import sys\n"
         "sys.modules['numpy'] = sys.modules['pandas'] = None\n"
-        "from gateway.aws import parquet\n"
+        "from gateway.aws import lake, parquet\n"
         "from gateway.aggregation import CostLine\n"
-        "count, content = parquet.costs_file([CostLine('t', 'c', 'm')])\n"
-        "print(list(parquet.costs_lines(content)) == [CostLine('t', 'c', 'm')])\n"
+        "from gateway.aggregation import DayCosts\n"
+        "costs = DayCosts((CostLine('t', 'c', 'm'),), True)\n"
+        "print(parquet.day_costs(parquet.costs_file(costs)) == costs)\n"
     )
     done = subprocess.run([sys.executable, "-c", story], cwd=LAYER, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"

@@ -60,6 +60,7 @@ class Lake:
         self.there: dict[str, bytes] = {}
         self.breath = 10**9
         self.most_held = 0
+        self.open_days: set[str] = set()
         self.put(*lines)
 
     def put(self, *lines: DatedLine) -> None:
@@ -78,6 +79,9 @@ class Lake:
         ]
         self.most_held = max(self.most_held, len(found))
         return iter(found)
+
+    def is_closed(self, day: str) -> bool:
+        return day not in self.open_days
 
     def names(self, prefix: str) -> list[str]:
         return sorted(name for name in self.there if name.startswith(prefix))
@@ -267,6 +271,14 @@ def test_a_month_is_closed_only_when_all_of_it_is_known() -> None:
         with pytest.raises(MonthNotComplete, match=reason):
             lake.close("2026-10", **wrong)  # type: ignore[arg-type]
     assert lake.there == {}
+
+
+def test_a_day_that_may_still_be_written_anew_keeps_its_month_open_as_long_as_the_ledger_has_its_rows() -> None:
+    lake = Lake(line("2026-10-01"))
+    lake.open_days.add("2026-10-01")
+    with pytest.raises(MonthNotComplete, match="2026-10-01 is not closed"):
+        lake.close("2026-10")
+    lake.close("2026-10", datetime(2027, 12, 1, tzinfo=UTC))
 
 
 def test_months_are_closed_in_order() -> None:

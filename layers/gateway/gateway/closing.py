@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aggregation import RESTATEMENT, Periods
@@ -82,6 +82,7 @@ def close_month(
     files: Files,
     delay_days: int,
     page_lines: int = PAGE_LINES,
+    retention: timedelta = timedelta(days=400),
 ) -> dict[str, Any]:
     """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
 
@@ -91,7 +92,7 @@ def close_month(
     if (name := folder(month) + MANIFEST) in files.names(folder(month)):
         _prove(month, chain, costs, files, delay_days, page_lines)
         return {"month": month, "tenants": len(json.loads(files.read(name))["tenants"]), "closed": False}
-    _must_be_complete(month, at, periods, costs, chain, delay_days)
+    _must_be_complete(month, at, periods, costs, chain, delay_days, retention)
     closes = closes_at(month, delay_days)
     there = set(files.names(folder(month)))
     manifests: dict[str, bytes] = {}
@@ -107,7 +108,15 @@ def close_month(
     return {"month": month, "tenants": len(manifests), "closed": True}
 
 
-def _must_be_complete(month: str, at: datetime, periods: Periods, costs: Costs, chain: Chain, delay_days: int) -> None:
+def _must_be_complete(
+    month: str,
+    at: datetime,
+    periods: Periods,
+    costs: Costs,
+    chain: Chain,
+    delay_days: int,
+    retention: timedelta,
+) -> None:
     """Every hour is aggregated and verified (the watermark moves after both), and no hour has to be done again."""
     if at < (closes := closes_at(month, delay_days)):
         raise MonthNotComplete(month, f"its books close at {moment(closes)}")
@@ -116,6 +125,10 @@ def _must_be_complete(month: str, at: datetime, periods: Periods, costs: Costs, 
         raise MonthNotComplete(month, f"its costs are complete up to {watermark or 'no hour'} only")
     if again := [hour for hour in periods.dirty() if hour[:10] in set(days)]:
         raise MonthNotComplete(month, f"{len(again)} hours are to be aggregated again, the first is {again[0]}")
+    # A day that is not closed may be written anew, unless the ledger has dropped its rows by now.
+    kept = (at - retention).date().isoformat()
+    if anew := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
+        raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate its hours again, with all 24 done")
     if chain.last and month_after(chain.last.month) != month:
         raise MonthNotComplete(month, f"close {month_after(chain.last.month)} first")
     if not chain.last and (earlier := [day for day in costs.days() if month_of(day) < month]):

@@ -43,10 +43,11 @@ IMAGE_CLASSES = tuple(
 UNITS = frozenset(
     {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
 )
+UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
 MARKUP = "markup"
 EVERYONE = "*"
 LONG_CONTEXTS = ((272_000, "_above_272k"), (200_000, "_above_200k"), (128_000, "_above_128k"), (100_000, "_above_100k"))
-_TIER = re.compile(r"(default|batch|flex|priority|optimized|reserved)(_above_(100|128|200|272)k)?")
+_TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(_above_(100|128|200|272)k)?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
@@ -130,7 +131,7 @@ class PriceBook:
     def __init__(self, prices: Iterable[Price], overlay: Iterable[Price] = (), markups: Iterable[Markup] = ()):
         self._prices = _by_place(prices)
         self._overlay = _by_place(overlay)
-        self._timed = {place for place, tiers in self._overlay.items() if any("second" in u for u in tiers.values())}
+        self._billed: dict[tuple[str, str], str] = {}
         self._markups = tuple(markups)
         self._targets = {markup.target for markup in self._markups}
         self._listed: PriceBook | None = None
@@ -201,12 +202,30 @@ class PriceBook:
     def _parts(
         self, model_id: str, region: str, usage: TokenUsage, seconds: int, on: date
     ) -> Iterator[tuple[str, int]]:
-        """A model priced by the second is paid by the time of its call; of its tokens, only those with a price."""
-        tier = self.tier(model_id, region, usage)
-        if (model_id, region) not in self._timed or self.price(model_id, region, tier, "second", on) is None:
-            return quantities(usage)
-        priced = [part for part in quantities(usage) if self.price(model_id, region, tier, part[0], on)]
-        return iter([*priced, *([("second", seconds)] if seconds else [])])
+        """As the model is billed: by what was counted, by the time of the call, or in something nobody counted.
+
+        A model priced by the second is paid by the time of its call, and by those tokens only that have a price.
+        """
+        parts = quantities(usage)
+        place = (model_id, region)
+        if place not in self._billed:
+            self._billed[place] = self._billing(place)
+        if (billing := self._billed[place]) == "second":
+            tier = self.tier(model_id, region, usage)
+            if self.price(model_id, region, tier, "second", on):
+                priced = [part for part in parts if self.price(model_id, region, tier, part[0], on)]
+                return iter([*priced, *([("second", seconds)] if seconds else [])])
+        elif billing == UNCOUNTED and not usage.input_images:
+            # Its output alone would bill a call whose video or speech came in free.
+            return iter([*parts, (UNCOUNTED, 1)])
+        return parts
+
+    def _billing(self, place: tuple[str, str]) -> str:
+        units: set[str] = set()
+        for places in (self._overlay, self._prices):
+            units.update(*places.get(place, {}).values())
+        heard = not units.isdisjoint({"input_video_second", "input_audio_second"}) and "input_tokens" not in units
+        return "second" if "second" in units else UNCOUNTED if heard or "input_audio_tokens" in units else ""
 
     def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime, seconds: int = 0) -> Charge | None:
         """What the usage costs in USD, or None where any part of it has no price on that day."""
@@ -250,7 +269,7 @@ class _MarkedUp(PriceBook):
         super().__init__(())
         self._book = book
         self._markups = tuple(markups)
-        self._prices, self._overlay, self._timed = book._prices, book._overlay, book._timed
+        self._prices, self._overlay = book._prices, book._overlay
 
     @property
     def listed(self) -> PriceBook:
@@ -287,19 +306,28 @@ def _seconds(record: UsageRecord) -> int:
 
 def read_prices(lines: Iterable[str]) -> Iterator[Price]:
     """Rows of the public list in CSV. Raises ValueError, with the line, on a price that is not exact, or is none."""
-    for number, row in enumerate(csv.DictReader(lines), start=2):
-        price = Price(
-            row["model_id"], row["region"], row["tier"], row["unit"], Decimal(row["usd"]), int(row["per"]),
-            date.fromisoformat(row["effective_from"]), row["source"],
-        )  # fmt: skip
-        each = price.of(1)
-        if each < 0 or each != round(each, SCALE):
-            raise ValueError(
-                f"price book line {number}: {row['usd']} per {row['per']} is not exact to {SCALE} decimals"
-            )
-        if not each:
-            raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
-        yield price
+    table = csv.reader(lines)
+    if tuple(next(table, ())) != COLUMNS:
+        raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
+    # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
+    known: dict[tuple[str, str], tuple[Decimal, int]] = {}
+    days: dict[str, date] = {}
+    for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
+        if (usd, per) not in known:
+            known[usd, per] = _public(usd, per, number)
+        if since not in days:
+            days[since] = date.fromisoformat(since)
+        yield Price(model_id, region, tier, unit, *known[usd, per], days[since], source)
+
+
+def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
+    amount, units = Decimal(usd), int(per)
+    each = amount / units
+    if each < 0 or each != round(each, SCALE):
+        raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
+    if not each:
+        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
+    return amount, units
 
 
 def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
@@ -320,7 +348,7 @@ def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
 
 
 def _overlay_row(row: Mapping[str, str]) -> Price | Markup:
-    if any(value is None or not value.strip() for value in row.values()):
+    if not all(isinstance(value, str) and value.strip() for value in row.values()):
         raise ValueError("every column needs a value, and there are no others")
     since, usd, per = date.fromisoformat(row["effective_from"]), Decimal(row["usd"]), int(row["per"])
     if not usd.is_finite() or usd < 0 or per < 1:

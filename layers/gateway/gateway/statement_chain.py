@@ -57,6 +57,9 @@ class Costs(Protocol):
     def lines(self, day: str, first: str = "", last: str | None = None) -> Iterator[CostLine]:
         """The lines of all tenants from `first` to `last`."""
 
+    def is_closed(self, day: str) -> bool:
+        """Is every later change of it a line of its own?"""
+
 
 class Files(Protocol):
     """Where statements lie. Implemented by `gateway.aws.statement_files`."""

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gateway.aggregation import ORIGINAL, CostLine
 from gateway.aws.lake import Objects
-from gateway.aws.parquet import COSTS
+from gateway.aws.parquet import CLOSED, COSTS
 
 _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 
@@ -34,10 +35,20 @@ class CostFiles:
         return counts
 
     def lines(self, day: str, first: str = "", last: str | None = None) -> Iterator[CostLine]:
-        wanted = [("tenant_id", ">=", first), *([("tenant_id", "<=", last)] if last is not None else [])]
         for key in self._files().get(day, ()):
-            for batch in self._read(key, _COLUMNS, wanted).to_batches(10_000):
+            table = self._read(key, _COLUMNS)
+            table = table.filter(pc.greater_equal(table["tenant_id"], first))
+            if last is not None:
+                table = table.filter(pc.less_equal(table["tenant_id"], last))
+            for batch in table.to_batches(10_000):
                 yield from (CostLine(**row) for row in batch.to_pylist())
+
+    def is_closed(self, day: str) -> bool:
+        return all(self._is_closed(key) for key in self._files().get(day, ()))
+
+    def _is_closed(self, key: str) -> bool:
+        with pq.ParquetFile(self._objects.open(key)) as file:
+            return bool((file.schema_arrow.metadata or {}).get(CLOSED) == b"True")
 
     def _files(self) -> dict[str, list[str]]:
         """Listed once: a day that gets its first costs while a month is being closed is of no closed month."""
@@ -47,14 +58,15 @@ class CostFiles:
                 self._keys.setdefault(key.split("/")[1].removeprefix("dt="), []).append(key)
         return self._keys
 
-    def _read(self, key: str, columns: list[str], wanted: list[tuple[str, str, str]] | None = None) -> pa.Table:
-        file = pa.BufferReader(self._objects.get(key))
-        table = pq.read_table(file, columns=columns, filters=wanted)
-        # Files from before days were restated say nothing of kinds, nor of list prices apart from the charge.
-        if "line_kind" in columns and "line_kind" not in table.column_names:
-            table = table.append_column("line_kind", pa.repeat(ORIGINAL, len(table)))
-        if "list_cost" in columns and "list_cost" not in table.column_names:
-            table = table.append_column("list_cost", table["cost"])
+    def _read(self, key: str, columns: list[str]) -> pa.Table:
+        with pq.ParquetFile(self._objects.open(key)) as file:
+            there = file.schema_arrow.names
+            table = file.read([name for name in columns if name in there])
+            # Files from before days were restated say nothing of kinds, nor of list prices apart from the charge.
+            if "line_kind" in columns and "line_kind" not in there:
+                table = table.append_column("line_kind", pa.repeat(ORIGINAL, len(table)))
+            if "list_cost" in columns and "list_cost" not in there:
+                table = table.append_column("list_cost", table["cost"])
         return table
 
 
@@ -68,7 +80,7 @@ class StatementFiles:
         return list(self._objects.list(prefix))
 
     def read(self, name: str) -> bytes:
-        return self._objects.get(name)
+        return self._objects.open(name).read()
 
     def add(self, name: str, content: bytes) -> bool:
-        return self._objects.put(name, content, None)
+        return self._objects.put(name, [content], None)
