@@ -29,6 +29,7 @@ from gateway.aws.lake import Objects, S3Objects
 from gateway.aws.parquet import costs_lines
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.closing import PAGE_LINES, lines_by_tenant
+from gateway.pricing import ZERO
 from gateway.statement_chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
 from gateway.statement_page import to_html
 from gateway.statements import Statement, StatementError, closes_at, days_of, from_csv, to_csv
@@ -158,10 +159,11 @@ def statement_text(statement: Statement, *, closed: bool) -> str:
         parts += [*_day([dated.line for dated in statement.used]), ""]
     for day in sorted({dated.day for dated in statement.restated}):
         parts += [f"restates {day}", *_day([dated.line for dated in statement.restated if dated.day == day]), ""]
-    names = ("usage", "restatements", "total")
-    amounts = _money([getattr(statement, name).cost for name in names])
+    parts_of = {"usage": statement.used, "restatements": statement.restated, "total": statement.lines}
+    costs = [getattr(statement, name).cost if lines else ZERO for name, lines in parts_of.items()]
+    amounts = _money(costs)
     width = max(map(len, amounts))
-    parts += [f"{name:<12}  {amount:>{width}} USD" for name, amount in zip(names, amounts, strict=True)]
+    parts += [f"{name:<12}  {amount:>{width}} USD" for name, amount in zip(parts_of, amounts, strict=True)]
     return "\n".join([*parts, f"priced with   {', '.join(statement.price_versions) or 'no price'}", ""])
 
 

@@ -67,7 +67,7 @@ def _head(statement: Statement) -> str:
 def _summary(statement: Statement, shown: _Amounts) -> str:
     usage, total = statement.usage, statement.total
     rows = [
-        ("", f"Usage of {month_name(statement.month)}", usage.cost),
+        ("", f"Usage of {month_name(statement.month)}", usage.cost if statement.used else ZERO),
         ("", "Restatements of earlier months", statement.restatements.cost if statement.restated else ZERO),
         ("total", "Total", total.cost),
     ]
