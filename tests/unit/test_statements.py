@@ -236,9 +236,11 @@ def test_large_amounts_are_shown_without_fractions_of_cents() -> None:
 
 
 @pytest.mark.parametrize("cost", ["0", "0.000000000002", "0.07", "99", "100", "101", "-3", "123456789.1"])
-def test_the_plot_has_a_bar_within_its_frame_for_each_day_with_a_cost(cost: str) -> None:
-    html = page(used("2026-10-01", cost), used("2026-10-31", "0"))
-    assert html.count("<rect") == (Decimal(cost) != 0)
+@pytest.mark.parametrize("other", ["0", "0.000000000002", "-1000", "7"])
+def test_the_plot_has_a_bar_within_its_frame_for_each_day_with_a_cost(cost: str, other: str) -> None:
+    html = page(used("2026-10-01", cost), used("2026-10-31", other))
+    assert html.count("<rect") == (Decimal(cost) != 0) + (Decimal(other) != 0)
+    assert 2 <= html.count("<path") <= 8
     for part in html.split('<rect x="')[1:]:
         x, y, width, height = _numbers(part)
         assert 0 <= x <= x + width <= 680

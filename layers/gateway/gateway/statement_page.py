@@ -89,10 +89,10 @@ def _summary(statement: Statement, shown: _Amounts) -> str:
 def _plot(statement: Statement, shown: _Amounts) -> str:
     """A bar for each day. All coordinates are decimals of two places, worked out without floats."""
     costs = {day: line.cost or ZERO for day, line in statement.by_day.items()}
-    step, top = _scale(max(costs.values()))
-    bottom = min(ZERO, *costs.values())
+    most, least = max(ZERO, *costs.values()), min(ZERO, *costs.values())
+    step = _step(most - least)
+    top, floor = _whole(most / step) * step or step * (not least), -_whole(-least / step) * step
     width, height, left, base = Decimal(680), Decimal(128), Decimal(46), Decimal(18)
-    floor = -(-bottom / step).quantize(Decimal(1), ROUND_CEILING) * step if bottom else ZERO
 
     def y(amount: Decimal) -> Decimal:
         return 6 + (height - base - 6) * (top - amount) / (top - floor)
@@ -274,13 +274,14 @@ def count(number: int, *, signed: bool = False) -> str:
     return (f"{number:+,}" if signed and number else f"{number:,}").replace("-", "\u2212")
 
 
-def _scale(most: Decimal) -> tuple[Decimal, Decimal]:
-    """The step between lines, of 1, 2 or 5, and the topmost line, with three to five lines in all."""
-    if most <= 0:
-        return Decimal(1), Decimal(1)
-    unit = Decimal(1).scaleb(most.adjusted() - 1)
-    step = next(unit * times for times in (1, 2, 5, 10, 20, 50) if unit * times * 4 >= most)
-    return step, (most / step).quantize(Decimal(1), ROUND_CEILING) * step
+def _step(span: Decimal) -> Decimal:
+    """The distance between lines, of 1, 2 or 5, so that there are four to six of them."""
+    unit = Decimal(1).scaleb(span.adjusted() - 1) if span else Decimal(1)
+    return next(unit * times for times in (1, 2, 5, 10, 20, 50) if unit * times * 4 >= span)
+
+
+def _whole(number: Decimal) -> Decimal:
+    return number.to_integral_value(ROUND_CEILING)
 
 
 def _tick(amount: Decimal, step: Decimal) -> str:
