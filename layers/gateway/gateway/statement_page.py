@@ -22,9 +22,9 @@ MOST_DECIMALS = {Decimal(10_000): 6, Decimal(1_000_000): 4, Decimal("Infinity"):
 _WORDS = {2: "two", 4: "four", 6: "six"}
 # What is not in the total, and why.
 NOTES = {
-    "unpriced_invocations": "without a price in the price book yet. A later statement restates them when there is.",
-    "unsettled_invocations": "ended without a word of what was used, and not charged.",
-    "open_invocations": "still open when the day was closed. A later statement restates what they used.",
+    "unpriced_invocations": "no price in the price book yet; a later statement restates them once there is one.",
+    "unsettled_invocations": "nobody knows what was used, so it is not charged.",
+    "open_invocations": "still open when the day was closed; a later statement restates what was used.",
 }
 
 STYLE = Path(__file__).with_name("statement.css")
@@ -217,7 +217,7 @@ def _rows(
 def _notes(statement: Statement) -> str:
     """What the total does not hold."""
     said = [
-        f"<p><b>{count(number)} {'call' if number == 1 else 'calls'}</b> {text}</p>\n"
+        f"<p><b>{count(number)} {'call' if number == 1 else 'calls'}</b>: {text}</p>\n"
         for name, text in NOTES.items()
         if (number := getattr(statement.total, name)) > 0
     ]
@@ -275,9 +275,9 @@ def count(number: int, *, signed: bool = False) -> str:
 
 
 def _step(span: Decimal) -> Decimal:
-    """The distance between lines, of 1, 2 or 5, so that there are four to six of them."""
+    """The distance between lines, of 1, 2 or 5, so that there are three to seven of them."""
     unit = Decimal(1).scaleb(span.adjusted() - 1) if span else Decimal(1)
-    return next(unit * times for times in (1, 2, 5, 10, 20, 50) if unit * times * 4 >= span)
+    return next(unit * times for times in (1, 2, 5, 10, 20, 50) if unit * times * 5 >= span)
 
 
 def _whole(number: Decimal) -> Decimal:
