@@ -1,8 +1,8 @@
 """Closing a month: the statement of every tenant, written once, when all that belongs in it is known and verified.
 
-A run that was cut off is gone on with by the next: what is there stays. A run takes about 30 microseconds of CPU for a
-line of the costs and three writes for a tenant, and holds a page of lines: a Lambda's 15 minutes do for some thousands of
-tenants and ten million lines a month. All lines that restate earlier months are held at once.
+A run that was cut off is gone on with by the next: what is there stays. It takes about 30 microseconds of CPU a line of
+the costs and three writes a tenant, and holds a page of lines (and all that restate earlier months): the 15 minutes of
+a Lambda do for some thousands of tenants and ten million lines a month.
 """
 
 from __future__ import annotations
