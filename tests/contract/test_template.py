@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import UNPRICED_USAGE
+from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -128,7 +128,12 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
 def test_an_alarm_watches_a_metric_that_the_code_counts_or_a_queue_of_what_failed_and_tells_the_topic() -> None:
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
     own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
-    assert {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == own} == {METRIC, UNPRICED_USAGE}
+    assert {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == own} == {
+        METRIC,
+        UNPRICED_USAGE,
+        QUARANTINED_ROWS,
+        AGGREGATION_LAG,
+    }
     watched = {
         alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: alarm["MetricName"]
         for alarm in alarms.values()
@@ -138,6 +143,19 @@ def test_an_alarm_watches_a_metric_that_the_code_counts_or_a_queue_of_what_faile
     for alarm in alarms.values():
         assert alarm["Namespace"] in {own, "AWS/SQS"}
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_a_run_of_the_costs_that_fails_tells_the_topic_which_period_it_was() -> None:
+    rule = TEMPLATE["Resources"]["FailedAggregations"]["Properties"]
+    assert rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": "AggregateCosts"}],
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+    }
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Ref": "AlarmTopic"}
+    assert target["InputPath"] == "$.detail"  # its input and its cause, which say the period
+    policy = TEMPLATE["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert "events.amazonaws.com" in {statement["Principal"]["Service"] for statement in policy}
 
 
 def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:

@@ -119,6 +119,7 @@ def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
                 use_dictionary=_REPEATED,
                 sorting_columns=pq.SortingColumn.from_ordering(USAGE, _ORDER),
                 write_page_index=True,
+                write_page_checksum=True,
             )
         writer.write_table(batch.sort_by(_ORDER), row_group_size=BATCH)
         yield from sink.take(PART)
@@ -194,8 +195,8 @@ def quarantine_file(rows: Sequence[Quarantined]) -> bytes:
     return _file(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE))
 
 
-def quarantined_keys(content: pa.NativeFile) -> Iterator[tuple[str, str]]:
-    table = pq.read_table(content, columns=["pk", "sk"])
+def quarantined_keys(content: BinaryIO) -> Iterator[tuple[str, str]]:
+    table = _open(content).read(columns=["pk", "sk"])
     return zip(table["pk"].to_pylist(), table["sk"].to_pylist(), strict=True)
 
 
@@ -211,16 +212,14 @@ def costs_file(costs: DayCosts) -> bytes:
 
 def _file(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
 def day_costs(content: bytes) -> DayCosts:
     """The costs of a day, as `costs_file` wrote them."""
-    table = _columns(
-        pq.ParquetFile(pa.BufferReader(content)).read(), [name for name in COSTS.names if name != "team_id"]
-    )
+    table = _columns(_open(pa.BufferReader(content)).read(), [name for name in COSTS.names if name != "team_id"])
     closed = (table.schema.metadata or {}).get(CLOSED) == b"True"
     return DayCosts(tuple(CostLine(**row) for row in table.to_pylist()), closed)
 
@@ -259,10 +258,15 @@ def usage_keys(content: Readable, *, only_open: bool) -> Iterator[RowKey]:
 
 
 def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]:
-    with pq.ParquetFile(pa.BufferReader(content) if isinstance(content, bytes) else content) as file:
+    with _open(pa.BufferReader(content) if isinstance(content, bytes) else content) as file:
         for place in range(file.num_row_groups):
             there = [name for name in columns if name in file.schema_arrow.names]
             yield _columns(file.read_row_group(place, columns=there), columns)
+
+
+def _open(content: Any) -> pq.ParquetFile:
+    """A changed byte is found by its page's checksum, where it would be another number."""
+    return pq.ParquetFile(content, page_checksum_verification=True)
 
 
 def _columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
