@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill tenants prices test check lint types generate lock athena-check focus-check build deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices test check lint types generate lock athena-check focus-check build deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -19,6 +19,9 @@ costs: .venv/ready ## aggregate what was metered so far, and print the report
 
 backfill: .venv/ready ## costs of a range of days again: make backfill ARGS="2026-10-01 2026-10-31"
 	@$(BIN)/python -m scripts.backfill $(ARGS)
+
+statements: .venv/ready ## a tenant's month, and its proof: make statements ARGS="verify s3://bucket"
+	@$(BIN)/python -m scripts.report $(ARGS)
 
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)

@@ -119,20 +119,32 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
     assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
     for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
         assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+    kept = {"Fn::GetAtt": ["CloseMonthDeadLetterQueue", "Arn"]}
+    close_month = FUNCTIONS["CloseMonthFunction"]
+    assert close_month.properties["DeadLetterQueue"]["TargetArn"] == kept  # what failed
+    assert [event["DeadLetterConfig"]["Arn"] for event in close_month.events("ScheduleV2")] == [
+        kept
+    ]  # what never began
 
 
-def test_an_alarm_watches_a_metric_that_the_code_counts_and_tells_the_topic() -> None:
+def test_an_alarm_watches_a_metric_that_the_code_counts_or_a_queue_of_what_failed_and_tells_the_topic() -> None:
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
-    assert {alarm["MetricName"] for alarm in alarms.values()} == {
+    own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+    assert {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == own} == {
         METRIC,
         UNPRICED_USAGE,
         QUARANTINED_ROWS,
         AGGREGATION_LAG,
         RECONCILIATION_OFF,
     }
+    watched = {
+        alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: alarm["MetricName"]
+        for alarm in alarms.values()
+        if alarm["Namespace"] == "AWS/SQS"
+    }
+    assert watched == {"CloseMonthDeadLetterQueue": "ApproximateNumberOfMessagesVisible"}
     for alarm in alarms.values():
-        common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-        assert alarm["Namespace"] == common["POWERTOOLS_METRICS_NAMESPACE"]
+        assert alarm["Namespace"] in {own, "AWS/SQS"}
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
 
 
