@@ -9,6 +9,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_m
 
 # A call was made whose model has no price, or an hour was closed with such calls. template.yaml has an alarm on it.
 UNPRICED_USAGE = "UnpricedUsage"
+# Seconds since the oldest call began that is neither settled nor swept.
+OLDEST_OPEN_ROW_AGE = "OldestOpenRowAge"
 
 
 @cache
@@ -18,7 +20,12 @@ def logger() -> Logger:
 
 def count(metric: str) -> None:
     """Add one to a CloudWatch metric, by a log line in the embedded metric format."""
-    with single_metric(name=metric, unit=MetricUnit.Count, value=1) as one:
+    measure(metric, 1, MetricUnit.Count)
+
+
+def measure(metric: str, value: float, unit: MetricUnit = MetricUnit.NoUnit) -> None:
+    """Write a value of a CloudWatch metric."""
+    with single_metric(name=metric, unit=unit, value=value) as one:
         one.add_dimension("service", "model-gateway")
 
 
