@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import UNPRICED_USAGE
+from gateway.telemetry import OLDEST_OPEN_ROW_AGE, UNPRICED_USAGE
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -119,13 +119,15 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
         assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
 
 
-def test_an_alarm_watches_a_metric_that_the_code_counts_and_tells_the_topic() -> None:
-    alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
-    assert {alarm["MetricName"] for alarm in alarms.values()} == {METRIC, UNPRICED_USAGE}
-    for alarm in alarms.values():
-        common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-        assert alarm["Namespace"] == common["POWERTOOLS_METRICS_NAMESPACE"]
+def test_an_alarm_watches_a_metric_that_the_code_counts_or_aws_does_and_tells_the_topic() -> None:
+    own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+    alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm").values()
+    counted = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == own}
+    assert counted == {METRIC, UNPRICED_USAGE, OLDEST_OPEN_ROW_AGE}
+    for alarm in alarms:
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+        assert alarm["AlarmDescription"].endswith(".")
+        assert alarm.get("Namespace") == own or str(alarm.get("Namespace", "AWS/Lambda")).startswith("AWS/")
 
 
 def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:
