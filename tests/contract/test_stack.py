@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections import Counter
 from typing import Any
 
@@ -109,6 +110,25 @@ def test_two_units_of_an_account_share_no_name() -> None:
     other = physical("unit-b", **PRIVATE, KmsKeyArn=KEY, RateLimit="5")
     assert len(one) > 20
     assert not one & other
+
+
+def test_the_units_of_samconfig_are_stacks_of_their_own_that_say_what_the_template_takes() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    default = config["default"]["deploy"]["parameters"]
+    units = {name: said["deploy"]["parameters"] for name, said in config.items() if name.startswith("unit-")}
+    assert (
+        len({unit["stack_name"] for unit in units.values()} | {config["default"]["global"]["parameters"]["stack_name"]})
+        == 3
+    )
+    deployed = []
+    for unit in units.values():
+        assert {name: unit[name] for name in default.keys() - {"s3_prefix"}} == {
+            name: said for name, said in default.items() if name != "s3_prefix"
+        }
+        parameters = dict(said.split("=", 1) for said in unit["parameter_overrides"])
+        assert parameters.keys() <= TEMPLATE["Parameters"].keys()
+        deployed.append(physical(unit["stack_name"], **parameters))
+    assert not deployed[0] & deployed[1]
 
 
 def test_the_alarms_and_rules_of_a_unit_are_deaf_to_the_others() -> None:
