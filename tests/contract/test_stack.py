@@ -402,6 +402,64 @@ def test_a_call_is_late_only_after_it_could_have_ended() -> None:
     assert declared["AlarmPendingSeconds"]["MinValue"] >= longest
 
 
+# ---------------------------------------------------------------------------------------------------------- releases
+API_FUNCTIONS = sorted(
+    {re.findall(r"\$\{(\w+)\.Arn\}", operation.uri)[0] for operation in OPERATIONS} | {"AuthorizeTenantFunction"}
+)
+
+
+@pytest.mark.parametrize("function", API_FUNCTIONS)
+def test_a_function_of_the_api_may_be_called_as_deployed_and_as_released(function: str) -> None:
+    """By every route that leads to it; else the route answers 500 under one value of LiveAlias."""
+    permissions = of_kind(stack(), "AWS::Lambda::Permission").values()
+    routes = [o for o in OPERATIONS if f"${{{function}.Arn}}" in o.uri]
+    needed = [re.sub(r"\{\w+\}", "any", f"v1/{o.method.upper()}{o.path}") for o in routes] or ["authorizers/x"]
+    for called in (f"model-gateway/{function}.Arn", f"model-gateway/{function}Aliaslive"):
+        sources = [p["SourceArn"] for p in permissions if p["FunctionName"] == called]
+        patterns = [re.escape(source.split("/Api/")[1]).replace(r"\*", ".*") for source in sources]
+        assert not [arn for arn in needed if not any(re.fullmatch(pattern, arn) for pattern in patterns)], called
+        assert not [p for p in patterns if not any(re.fullmatch(p, arn) for arn in needed)], called
+
+
+def version_of(function: str, **parameters: str) -> str:
+    alias: str = stack(**parameters)[f"{function}Aliaslive"]["Properties"]["FunctionVersion"]
+    return alias
+
+
+@pytest.mark.parametrize("function", API_FUNCTIONS)
+def test_a_release_is_published_with_its_name_and_only_then(function: str) -> None:
+    assert version_of(function) == version_of(function, ModelRoutes='{"fast": {"model": "m"}}', KeyCacheSeconds="0")
+    assert version_of(function, Release="a1b2c3d") != version_of(function)
+    # What was not changed could not be published again.
+    said = stack(Release="a1b2c3d")[function]["Properties"]["Description"]
+    assert said.endswith("a1b2c3d")
+
+
+def test_a_gradual_deployment_moves_every_function_of_the_api_and_errors_bring_the_old_release_back() -> None:
+    assert not [name for name, resource in plain()["Resources"].items() if "UpdatePolicy" in resource]
+    for how in TEMPLATE["Parameters"]["Deployment"]["AllowedValues"]:
+        assert TEMPLATE["Mappings"]["Deployments"][how]["Gradual"] == (how != "AllAtOnce")
+    document = plain(Deployment="Canary10Percent5Minutes")["Resources"]
+    groups = of_kind(document, "AWS::CodeDeploy::DeploymentGroup").values()
+    for function in API_FUNCTIONS:
+        assert "CodeDeployLambdaAliasUpdate" in document[f"{function}Aliaslive"]["UpdatePolicy"]
+    assert len(groups) == len(API_FUNCTIONS)
+    for group in groups:
+        assert "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"])
+        watched = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
+        assert watched == ["ApiErrorsAlarm", "RequestErrorsAlarm"]
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+
+
+def test_snapshots_are_taken_where_asked_and_not_of_what_streams() -> None:
+    taken = {
+        name
+        for name, function in of_kind(stack(SnapStart="PublishedVersions"), "AWS::Lambda::Function").items()
+        if function.get("SnapStart") == {"ApplyOn": "PublishedVersions"}
+    }
+    assert taken == {"AuthorizeTenantFunction", "ListModelsFunction", "InvokeModelFunction", "ReportUsageFunction"}
+
+
 @pytest.mark.parametrize(
     ("function", "parameter"),
     [
