@@ -1,7 +1,7 @@
 """template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
 
-A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one. Alarms over
-the sum of several metrics are left out: it has those over one.
+A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one. Alarms
+over the sum of several metrics are left out: it has those over one.
 
 Nothing else may differ, or what is proven here would not be about template.yaml.
 """

@@ -1,7 +1,8 @@
 """Runs ministack until standard input ends: whoever started it is gone then. Runs in .venv-embedded, not in .venv.
 
-Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; what comes
-over loopback counts as TLS, which policies ask for and it does not speak; and a layer is unpacked once instead of at every cold start, since 16 of them begin when the state machine maps.
+Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; what
+comes over loopback counts as TLS, which policies ask for and it does not speak; and a layer is unpacked once instead of
+at every cold start, since 16 of them begin when the state machine maps.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def physical(unit: str, **parameters: str) -> set[str]:
 
 
 def test_two_units_of_an_account_share_no_name() -> None:
-    one = physical("unit-a", EnableWaf="true", PayloadLogging="on")
+    one = physical("unit-a", EnableWaf="true", PayloadLogging="on", CorsOrigin="https://a.example")
     other = physical("unit-b", **PRIVATE, KmsKeyArn=KEY, RateLimit="5")
     assert len(one) > 20
     assert not one & other
@@ -342,6 +342,22 @@ def test_payloads_are_kept_only_where_asked_and_by_bedrock_alone() -> None:
     command = outputs("model-gateway", PayloadLogging="on")["PayloadLoggingCommand"]["Value"]
     assert "model-gateway/PayloadLogsBucket" in command
     json.loads(command[command.index("{") : command.rindex("}") + 1])
+
+
+def test_a_browser_may_call_where_its_page_is_named_and_nowhere_else() -> None:
+    def edge(**parameters: str) -> set[str]:
+        return {r["Type"] for r in stack(**parameters).values() if r["Type"].startswith("AWS::CloudFront::")}
+
+    page = {"CorsOrigin": "https://chat.example.com"}
+    assert edge() == edge(**page, **PRIVATE) == set()
+    resources = stack(**page)
+    assert "value: 'https://chat.example.com'" in resources["Preflight"]["Properties"]["FunctionCode"]
+    policy = resources["CorsHeaders"]["Properties"]["ResponseHeadersPolicyConfig"]["CorsConfig"]
+    assert policy["AccessControlAllowOrigins"] == {"Items": ["https://chat.example.com"]}
+    assert policy["AccessControlAllowCredentials"] is False
+    pattern = TEMPLATE["Parameters"]["CorsOrigin"]["AllowedPattern"]
+    for origin in ("*", "https://a.example/'; x", "https://a.example/path", "null"):
+        assert not re.fullmatch(pattern, origin)  # it stands in a script
 
 
 # ------------------------------------------------------------------------------------------------------------ operations
