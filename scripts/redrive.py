@@ -1,9 +1,10 @@
 """Does again what failed in a deployed gateway: `make redrive ARGS="…"`, or `python -m scripts.redrive`.
 
-    list          what lies in the dead-letter queues, and whether the newest run of the costs failed
-    jobs          moves submitted calls back into their queue, to be run again
-    aggregation   makes the starts of the cost aggregation that the scheduler could not make
-    failed        runs the cost aggregation again, for the moment of the newest run that failed
+    list            what lies in the dead-letter queues, and whether the newest run of the costs failed
+    jobs            moves submitted calls back into their queue, to be run again
+    aggregation     makes the starts of the cost aggregation that the scheduler could not make
+    reconciliation  those of the reconciliation
+    failed          runs the cost aggregation again, for the moment of the newest run that failed
 
 All of it may be done twice: a call settles once, and a run of the costs covers every hour that is not closed.
 """
@@ -19,7 +20,11 @@ from typing import Any
 
 import boto3
 
-DEAD_LETTERS = {"jobs": "JobsDeadLetterQueue", "aggregation": "AggregationDeadLetterQueue"}
+DEAD_LETTERS = {
+    "jobs": "JobsDeadLetterQueue",
+    "aggregation": "AggregationDeadLetterQueue",
+    "reconciliation": "ReconciliationDeadLetterQueue",
+}
 STATE_MACHINE = "AggregateCosts"
 
 
@@ -67,8 +72,8 @@ class Gateway:
         )
         return max(failed, key=lambda run: run["startDate"], default=None)
 
-    def start(self, said: str) -> str:
-        machine = self.resource(STATE_MACHINE)
+    def start(self, said: str, state_machine: str = STATE_MACHINE) -> str:
+        machine = self.resource(state_machine)
         arn: str = self.stepfunctions.start_execution(stateMachineArn=machine, input=said)["executionArn"]
         return arn
 
@@ -90,11 +95,19 @@ def jobs(gateway: Gateway) -> Iterator[str]:
 
 
 def aggregation(gateway: Gateway) -> Iterator[str]:
+    return starts(gateway, "aggregation", STATE_MACHINE)
+
+
+def reconciliation(gateway: Gateway) -> Iterator[str]:
+    return starts(gateway, "reconciliation", "ReconcileCosts")
+
+
+def starts(gateway: Gateway, what: str, state_machine: str) -> Iterator[str]:
     """SQS moves only what came from a queue of its own; a message of the scheduler is the input of the run."""
-    url, _, _ = gateway.dead_letters("aggregation")
+    url, _, _ = gateway.dead_letters(what)
     made = 0
     for message in gateway.messages(url):
-        yield f"started {gateway.start(message['Body'])}"
+        yield f"started {gateway.start(message['Body'], state_machine)}"
         gateway.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         made += 1
     yield f"{made} starts made"
@@ -111,7 +124,7 @@ def failed(gateway: Gateway) -> Iterator[str]:
 
 
 COMMANDS: dict[str, Callable[[Gateway], Iterator[str]]] = {
-    "list": show, "jobs": jobs, "aggregation": aggregation, "failed": failed,
+    "list": show, "jobs": jobs, "aggregation": aggregation, "reconciliation": reconciliation, "failed": failed,
 }  # fmt: skip
 
 

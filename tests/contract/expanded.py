@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from unittest import mock
+from uuid import NAMESPACE_URL, uuid5
 
 import boto3
 from samtranslator.parser.parser import Parser
@@ -48,7 +49,7 @@ class _Stack(Template):
         if name == "AWS::StackName":
             return self._name
         if name == "AWS::StackId":
-            return f"arn:aws:cloudformation:{REGION}:123456789012:stack/{self._name}/{abs(hash(self._name)):08x}-4057"
+            return f"arn:aws:cloudformation:{REGION}:123456789012:stack/{self._name}/{uuid5(NAMESPACE_URL, self._name)}"
         if name in self.resources and name not in self.parameters:
             return f"{self._name}/{name}"
         return super().ref(name)

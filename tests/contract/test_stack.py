@@ -88,6 +88,9 @@ def test_the_default_has_no_network_of_its_own_no_firewall_and_no_key() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------- units
+WITHIN_ANOTHER = {"AWS::Glue::Table", "AWS::Lambda::Alias", "AWS::Athena::NamedQuery"}
+
+
 def physical(unit: str, **parameters: str) -> set[str]:
     resources = stack(unit, **parameters)
     found = set()
@@ -96,8 +99,8 @@ def physical(unit: str, **parameters: str) -> set[str]:
         for place in (properties, properties.get("DatabaseInput", {})):
             for name in ("LogGroupName", "FunctionName", "TableName", "BucketName", "QueueName", "TopicName", "RoleName",
                          "DashboardName", "AlarmName", "StateMachineName", "Name", "GroupName", "PolicyName"):  # fmt: skip
-                # Tables of Glue lie within their database, as aliases lie within their function.
-                if name in place and resource["Type"] not in {"AWS::Glue::Table", "AWS::Lambda::Alias"}:
+                # Within another that is named: tables in their database, aliases in their function, queries in their workgroup.
+                if name in place and resource["Type"] not in WITHIN_ANOTHER:
                     found.add(f"{resource['Type']} {place[name]}")
         assert "PolicyName" not in properties, logical_id
     found |= {f"export {said['Export']['Name']}" for said in outputs(unit, **parameters).values() if "Export" in said}
@@ -493,5 +496,5 @@ def test_everything_is_traced() -> None:
     resources = stack()
     assert resources["ApiStage"]["Properties"]["TracingEnabled"] is True
     assert {f["TracingConfig"]["Mode"] for f in of_kind(resources, "AWS::Lambda::Function").values()} == {"Active"}
-    (machine,) = of_kind(resources, "AWS::StepFunctions::StateMachine").values()
-    assert machine["TracingConfiguration"] == {"Enabled": True}
+    machines = of_kind(resources, "AWS::StepFunctions::StateMachine").values()
+    assert [machine["TracingConfiguration"] for machine in machines] == [{"Enabled": True}] * len(machines)

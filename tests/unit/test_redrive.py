@@ -20,6 +20,7 @@ TEMPLATE = {
     "Resources": {
         "JobsDeadLetterQueue": {"Type": "AWS::SQS::Queue"},
         "AggregationDeadLetterQueue": {"Type": "AWS::SQS::Queue"},
+        "ReconciliationDeadLetterQueue": {"Type": "AWS::SQS::Queue"},
         "AggregateCosts": {
             "Type": "AWS::StepFunctions::StateMachine",
             "Properties": {"DefinitionString": json.dumps(MACHINE), "RoleArn": "arn:aws:iam::123456789012:role/costs"},

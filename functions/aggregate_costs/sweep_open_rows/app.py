@@ -16,11 +16,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Hold, sweep_holds, sweep_thresholds
 from gateway.ledger import sweep
 from gateway.metering import charge_for
-from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.telemetry import OLDEST_OPEN_ROW_AGE, measure
 from gateway.usage import UsageRecord
@@ -41,4 +41,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
 
 
 def charged(hold: Hold, record: UsageRecord) -> Decimal:
-    return charge_for(price_book(), hold, record)
+    return charge_for(current_book(), hold, record)

@@ -11,6 +11,12 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_m
 UNPRICED_USAGE = "UnpricedUsage"
 # Seconds since the oldest call began that is neither settled nor swept.
 OLDEST_OPEN_ROW_AGE = "OldestOpenRowAge"
+# A day's ledger and AWS's own record differ by more than the tolerance, for no reason that is known. Alarmed as well.
+RECONCILIATION_OFF = "ReconciliationOff"
+# Rows of the ledger that could not be read, or make no sense, and files of the lake that were lost.
+QUARANTINED_ROWS = "QuarantinedRows"
+# Hours between the newest that is in the costs and now.
+AGGREGATION_LAG = "AggregationLagHours"
 
 
 @cache
@@ -18,9 +24,9 @@ def logger() -> Logger:
     return Logger()
 
 
-def count(metric: str) -> None:
-    """Add one to a CloudWatch metric, by a log line in the embedded metric format."""
-    measure(metric, 1, MetricUnit.Count)
+def count(metric: str, value: int = 1) -> None:
+    """Add to a CloudWatch metric, by a log line in the embedded metric format."""
+    measure(metric, value, MetricUnit.Count)
 
 
 def measure(metric: str, value: float, unit: MetricUnit = MetricUnit.NoUnit) -> None:
