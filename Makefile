@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill tenants redrive test check lint types generate lock build deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test check lint types generate lock athena-check focus-check build deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -20,10 +20,17 @@ costs: .venv/ready ## aggregate what was metered so far, and print the report
 backfill: .venv/ready ## costs of a range of days again: make backfill ARGS="2026-10-01 2026-10-31"
 	@$(BIN)/python -m scripts.backfill $(ARGS)
 
+statements: .venv/ready ## a tenant's month, and its proof: make statements ARGS="verify s3://bucket"
+	@$(BIN)/python -m scripts.report $(ARGS)
+
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)
 
-.PHONY: help dev costs backfill tenants redrive test check lint types generate lock build deploy-local client bench clean
+prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json"
+	@$(BIN)/python -m scripts.prices $(ARGS)
+
+redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive ARGS="list --stack model-gateway"
+	@$(BIN)/python -m scripts.redrive $(ARGS)
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile

@@ -119,13 +119,26 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
     assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
     for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
         assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+    kept = {"Fn::GetAtt": ["CloseMonthDeadLetterQueue", "Arn"]}
+    close_month = FUNCTIONS["CloseMonthFunction"]
+    assert close_month.properties["DeadLetterQueue"]["TargetArn"] == kept  # what failed
+    assert [event["DeadLetterConfig"]["Arn"] for event in close_month.events("ScheduleV2")] == [
+        kept
+    ]  # what never began
 
 
 def test_an_alarm_watches_a_metric_that_the_code_counts_or_aws_does_and_tells_the_topic() -> None:
     own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm").values()
     counted = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == own}
-    assert counted == {METRIC, UNPRICED_USAGE, OLDEST_OPEN_ROW_AGE, QUARANTINED_ROWS, AGGREGATION_LAG, RECONCILIATION_OFF}
+    assert counted == {
+        METRIC,
+        UNPRICED_USAGE,
+        OLDEST_OPEN_ROW_AGE,
+        QUARANTINED_ROWS,
+        AGGREGATION_LAG,
+        RECONCILIATION_OFF,
+    }
     for alarm in alarms:
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
         assert alarm["AlarmDescription"].endswith(".")

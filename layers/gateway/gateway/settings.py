@@ -123,6 +123,11 @@ class Settings:
         return int(self.environment.get("USAGE_RETENTION_DAYS") or 400)
 
     @property
+    def statement_delay_days(self) -> int:
+        """Days after a month's end at which its books close."""
+        return int(self.environment.get("STATEMENT_DELAY_DAYS") or 3)
+
+    @property
     def key_cache_seconds(self) -> float:
         """How long a revoked key may still work."""
         return float(self.environment.get("KEY_CACHE_SECONDS") or 5)

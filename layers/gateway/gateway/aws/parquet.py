@@ -94,7 +94,7 @@ COSTS = pa.schema(
 QUARANTINE = pa.schema([("pk", pa.string()), ("sk", pa.string()), ("reason", pa.string()), ("item", pa.string())])
 
 Readable = bytes | BinaryIO
-_CLOSED = b"closed"
+CLOSED = b"closed"
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
@@ -207,7 +207,7 @@ def no_usage() -> bytes:
 
 def costs_file(costs: DayCosts) -> bytes:
     rows = [asdict(line) | {"team_id": line.cost_centre} for line in costs.lines]
-    return _file(pa.Table.from_pylist(rows, COSTS.with_metadata({_CLOSED: str(costs.closed)})))
+    return _file(pa.Table.from_pylist(rows, COSTS.with_metadata({CLOSED: str(costs.closed)})))
 
 
 def _file(table: pa.Table) -> bytes:
@@ -220,7 +220,7 @@ def _file(table: pa.Table) -> bytes:
 def day_costs(content: bytes) -> DayCosts:
     """The costs of a day, as `costs_file` wrote them."""
     table = _columns(_open(pa.BufferReader(content)).read(), [name for name in COSTS.names if name != "team_id"])
-    closed = (table.schema.metadata or {}).get(_CLOSED) == b"True"
+    closed = (table.schema.metadata or {}).get(CLOSED) == b"True"
     return DayCosts(tuple(CostLine(**row) for row in table.to_pylist()), closed)
 
 
