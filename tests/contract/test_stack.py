@@ -6,11 +6,12 @@ import json
 import re
 import tomllib
 from collections import Counter
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
 
-from scripts.template import ROOT
+from scripts.template import ROOT, load, of_type
 from tests.contract.contract import OPERATIONS, SPEC, TEMPLATE
 from tests.contract.expanded import of_kind, outputs, plain, stack
 
@@ -307,6 +308,21 @@ def test_whatever_is_kept_is_kept_with_the_customers_key() -> None:
         assert {name: keys_of(r) for name, r in resources.items() if keys_of(r) not in (KEY, "nothing is kept")} == {}
     without = stack(PayloadLogging="on")
     assert {name: keys_of(r) for name, r in without.items() if keys_of(r) not in (None, "nothing is kept")} == {}
+
+
+def test_the_key_that_its_template_makes_may_be_used_by_whatever_keeps_something() -> None:
+    (key,) = of_type(load(ROOT / "templates/key.yaml"), "AWS::KMS::Key").values()
+    said = {statement["Sid"]: statement for statement in key["KeyPolicy"]["Statement"]}
+    arns = said["Logs"]["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    patterns = [arn["Fn::Sub"].split(":log-group:")[1].replace("${GatewayStack}", "model-gateway") for arn in arns]
+    for parameters in ({"EnableWaf": "true"}, PRIVATE):
+        for group in of_kind(stack(**parameters), "AWS::Logs::LogGroup").values():
+            assert any(fnmatch(group["LogGroupName"], pattern) for pattern in patterns), group["LogGroupName"]
+    through = {
+        via["Fn::Sub"].partition(".")[0]
+        for via in said["ThroughTheServicesThatKeep"]["Condition"]["StringEquals"]["kms:ViaService"]
+    }
+    assert through == {"dynamodb", "s3", "sqs", "sns", "lambda"}
 
 
 def test_what_money_rests_on_outlives_the_stack_and_can_be_put_back() -> None:
