@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices test check lint types generate lock athena-check focus-check build deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test check lint types generate lock athena-check focus-check build deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -29,13 +29,16 @@ tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/ten
 prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json"
 	@$(BIN)/python -m scripts.prices $(ARGS)
 
+redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive ARGS="list --stack model-gateway"
+	@$(BIN)/python -m scripts.redrive $(ARGS)
+
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: lint types contract ## all that CI checks beside the tests
 
 lint: .venv/ready ## style, imports, template
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml templates/tenant.yaml
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml templates/*.yaml
 
 types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "POWERTOOLS_TRACE_DISABLED": "1",
     "POWERTOOLS_SERVICE_NAME": "model-gateway",
     "POWERTOOLS_METRICS_NAMESPACE": "ModelGateway",
+    "GATEWAY_ARN": "arn:aws:cloudformation:us-east-1:123456789012:stack/gateway/1b4db7eb",
     "USAGE_TABLE": "usage",
     "RESULTS_TABLE": "results",
     "TENANTS_TABLE": "tenants",

@@ -6,6 +6,8 @@ Only what CloudFormation would do to the resources that run locally is done here
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import json
 import os
 import re
@@ -414,6 +416,7 @@ class Template:
             "Fn::Or": lambda given: any(self._truth(part) for part in given),
             "Fn::FindInMap": self._find_in_map,
             "Fn::Base64": self.resolve,
+            "Fn::Cidr": self._cidr,
             "Fn::GetAZs": lambda _: [f"{self.region}{zone}" for zone in "abc"],
             "Fn::ImportValue": lambda given: f"imported-{self.resolve(given)}",
             "Fn::Transform": lambda given: {"Fn::Transform": given},
@@ -446,6 +449,12 @@ class Template:
             if len(argument) > 3:
                 return self.resolve(argument[3]["DefaultValue"])
             raise TemplateError(f"the mapping {mapping} has no {first}.{second}") from None
+
+    def _cidr(self, argument: list[Any]) -> list[str]:
+        block, count, bits = (self.resolve(part) for part in argument)
+        network = ipaddress.ip_network(block)
+        parts = network.subnets(new_prefix=network.max_prefixlen - int(bits))
+        return [str(part) for part in itertools.islice(parts, int(count))]
 
     def _sub(self, argument: Any) -> str:
         text, own = (argument, {}) if isinstance(argument, str) else (argument[0], self.resolve(argument[1]))

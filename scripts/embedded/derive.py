@@ -1,6 +1,7 @@
 """template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
 
-A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one.
+A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one. What
+it does not know is left out: alarms over the sum of several metrics, and the saved queries of Athena.
 
 Nothing else may differ, or what is proven here would not be about template.yaml.
 """
@@ -34,6 +35,11 @@ def derive(source: Path, target: Path) -> None:
     common = template["Globals"]["Function"]
     common["Architectures"] = [architecture]
     common["Environment"]["Variables"] |= {variable: {"Ref": MODELS} for variable in ENDPOINTS}
+    template["Resources"] = {
+        name: it
+        for name, it in template["Resources"].items()
+        if it["Type"] != "AWS::Athena::NamedQuery" and "Metrics" not in it.get("Properties", {})
+    }
     for name, resource in template["Resources"].items():
         said = resource.get("Properties", {})
         if resource["Type"] == LAYER:

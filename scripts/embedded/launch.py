@@ -1,7 +1,8 @@
 """Runs ministack until standard input ends: whoever started it is gone then. Runs in .venv-embedded, not in .venv.
 
-Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; and a
-layer is unpacked once instead of at every cold start, since 16 of them begin when the state machine maps.
+Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; what
+comes over loopback counts as TLS, which policies ask for and it does not speak; and a layer is unpacked once instead of
+at every cold start, since 16 of them begin when the state machine maps.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ministack import app
-from ministack.core import lambda_runtime
+from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import apigateway_v1, lambda_svc
 from ministack.services.cloudformation import changesets, handlers, stacks
 
@@ -85,6 +86,15 @@ def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[
     return evaluated
 
 
+def with_tls(resolve: Callable[..., Any]) -> Callable[..., Any]:
+    """The same conditions of policies, for a caller that has come by TLS."""
+
+    def resolved(key: str, context: Any) -> Any:
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    return resolved
+
+
 class UnpackedOnce(zipfile.ZipFile):
     """A zip file whose content is kept, and linked to from every place that it is unpacked to."""
 
@@ -120,6 +130,7 @@ if __name__ == "__main__":
     threading.Thread(target=exit_at_end_of_input, daemon=True).start()
     lambda_svc._execute_function_warm = naming_errors(lambda_svc._execute_function_warm)
     apigateway_v1._invoke_authorizer_lambda = keeping_usage_plan_key(apigateway_v1._invoke_authorizer_lambda)
+    iam_evaluator._resolve_condition_key = with_tls(iam_evaluator._resolve_condition_key)
     apigateway_v1._api_key_from_request = lambda _headers: usage_plan_key.get()
     for module in (changesets, handlers, stacks):
         module._evaluate_conditions = joining_in_conditions(module._evaluate_conditions)

@@ -11,9 +11,11 @@ import pytest
 from scripts.template import of_type
 from tests.contract.contract import FUNCTIONS, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
 
-INVOKE = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${%s.Arn}/invocations"
+INVOKE = (
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${%s.Arn}${LiveAlias}/invocations"
+)
 STREAM = (
-    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2021-11-15/functions/${%s.Arn}"
+    "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2021-11-15/functions/${%s.Arn}${LiveAlias}"
     "/response-streaming-invocations"
 )
 BY_ROUTE = {
@@ -26,7 +28,7 @@ each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 
 @each_operation
 def test_an_operation_leads_to_a_function_of_the_template(operation: Operation) -> None:
-    (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}/", operation.uri)
+    (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}\$\{LiveAlias\}/", operation.uri)
     assert name in FUNCTIONS
     assert operation.uri == (STREAM if operation.streams else INVOKE) % name
     integration = operation.said["x-amazon-apigateway-integration"]
@@ -90,7 +92,7 @@ def test_a_function_either_streams_on_every_route_or_on_none() -> None:
     """Lambda has one mode for a function: a buffered integration to a streaming one answers 502."""
     by_function: dict[str, set[bool]] = {}
     for operation in OPERATIONS:
-        (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}/", operation.uri)
+        (name,) = re.findall(r"/functions/\$\{(\w+)\.Arn\}\$\{LiveAlias\}/", operation.uri)
         by_function.setdefault(name, set()).add(operation.streams)
     assert all(kinds == {FUNCTIONS[name].serves_http} for name, kinds in by_function.items())
 
@@ -100,6 +102,10 @@ def test_the_authorizer_of_the_spec_is_a_function_that_may_be_called() -> None:
         if authorizer := scheme.get("x-amazon-apigateway-authorizer"):
             uri = authorizer["authorizerUri"]["Fn::Sub"]
             (name,) = [name for name in FUNCTIONS if uri == INVOKE % name]
-            (permission,) = of_type(TEMPLATE, "AWS::Lambda::Permission").values()
-            assert permission["FunctionName"] == {"Fn::GetAtt": [name, "Arn"]}
-            assert permission["SourceArn"]["Fn::Sub"].endswith("${Api}/authorizers/*")
+            permissions = of_type(TEMPLATE, "AWS::Lambda::Permission").values()
+            assert [
+                p["FunctionName"] for p in permissions if p["SourceArn"]["Fn::Sub"].endswith("${Api}/authorizers/*")
+            ] == [
+                {"Fn::GetAtt": [name, "Arn"]},
+                {"Ref": f"{name}.Alias"},
+            ]

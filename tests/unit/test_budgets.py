@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -441,7 +442,9 @@ def test_what_is_told_is_an_event_on_the_default_bus(aws: None) -> None:
     warn(Crossing(TenantId("acme"), "", "2026-11", 80, Decimal(10), Decimal("8.5")))
     warn(Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1")))
     found = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    told = {body["detail-type"]: body["detail"] for body in (json.loads(message["Body"]) for message in found)}
+    bodies = [json.loads(message["Body"]) for message in found]
+    told = {body["detail-type"]: body["detail"] for body in bodies}
+    assert [body["resources"] for body in bodies] == [[os.environ["GATEWAY_ARN"]]] * 2  # which gateway it was
     assert told["Budget threshold passed"]["threshold_percent"] == 80
     assert told["Budget threshold passed"]["spent_usd"] == "8.5"
     assert told["Unpriced usage parked"]["model_id"] == "m"

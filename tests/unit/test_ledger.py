@@ -105,11 +105,15 @@ def test_the_sweep_settles_what_nobody_can_settle_any_more(ledger: Ledger) -> No
         ledger.reserve(row)
     ledger.settle(done.settle(Outcome.SUCCEEDED, USAGE, START))
     now = START + timedelta(minutes=11)
+    assert ledger.oldest_open() == START
     assert sweep(ledger, now) == 1
+    assert ledger.oldest_open() == running.started_at
     assert sweep(ledger, now) == 0
     (swept,) = ledger.read(Partition.of(abandoned))
     assert (swept.outcome, swept.usage.source, swept.settled_at) == (Outcome.UNSETTLED, "unknown", now)
     assert not ledger.settle(abandoned.settle(Outcome.SUCCEEDED, USAGE, now))
+    ledger.settle(running.settle(Outcome.SUCCEEDED, USAGE, now))
+    assert ledger.oldest_open() is None
 
 
 # ------------------------------------------------------------------------------------------------------------- jobs

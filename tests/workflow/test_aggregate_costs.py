@@ -103,6 +103,20 @@ def test_a_row_that_nobody_settles_is_swept_and_shown(workflow: Workflow) -> Non
     assert found["settled_at"].year < 2099
 
 
+def test_the_sweep_tells_how_long_the_oldest_call_is_open(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = workflow.handlers["SweepOpenRows"]
+    sweep({}, None)
+    assert '"OldestOpenRowAge":[0.0]' in capsys.readouterr().out
+    now = datetime.now(UTC)
+    running = replace(row("runs"), started_at=now - timedelta(minutes=10), lease_until=now + timedelta(minutes=5))
+    workflow.ledger.reserve(running)
+    sweep({}, None)
+    (line,) = [json.loads(said) for said in capsys.readouterr().out.splitlines() if "OldestOpenRowAge" in said]
+    assert 600 <= line["OldestOpenRowAge"][0] < 660
+
+
 def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:

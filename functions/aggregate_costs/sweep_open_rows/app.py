@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
@@ -20,6 +22,7 @@ from gateway.budgets import Hold, sweep_holds, sweep_thresholds
 from gateway.ledger import sweep
 from gateway.metering import charge_for
 from gateway.settings import settings
+from gateway.telemetry import OLDEST_OPEN_ROW_AGE, measure
 from gateway.usage import UsageRecord
 
 ledger = DynamoLedger(settings().usage_table)
@@ -31,6 +34,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     now = datetime.now(UTC)
     leases_ended_by = datetime.fromisoformat(event["asOf"]) if event.get("asOf") else now
     swept = sweep(ledger, now, leases_ended_by)
+    oldest = ledger.oldest_open()
+    measure(OLDEST_OPEN_ROW_AGE, (now - oldest).total_seconds() if oldest else 0, MetricUnit.Seconds)
     released = sweep_holds(accounts, ledger, charged, now, leases_ended_by)
     return {"swept": swept, "released": released, "told": sweep_thresholds(accounts, tenants.tenant, warn, now)}
 

@@ -72,6 +72,9 @@ class Ledger(Protocol):
     def expired(self, now: datetime) -> Iterator[UsageRecord]:
         """Open rows whose lease has ended."""
 
+    def oldest_open(self) -> datetime | None:
+        """When the oldest call began that is still open; of calls that began about then, by which lease ends first."""
+
 
 class InMemoryLedger:
     """The ledger as a dict: what tests and the rules above are read by."""
@@ -108,6 +111,9 @@ class InMemoryLedger:
 
     def expired(self, now: datetime) -> Iterator[UsageRecord]:
         return (r for r in list(self.rows.values()) if r.is_open and r.lease_until < now)
+
+    def oldest_open(self) -> datetime | None:
+        return min((r.started_at for r in self.rows.values() if r.is_open), default=None)
 
 
 def sweep(ledger: Ledger, now: datetime, leases_ended_by: datetime | None = None) -> int:

@@ -31,6 +31,11 @@ class Settings:
         return self._need("AWS_REGION")
 
     @property
+    def gateway_arn(self) -> str:
+        """Which gateway of the account this is: its stack. Events name it, as all of them go to one bus."""
+        return self.environment.get("GATEWAY_ARN") or ""
+
+    @property
     def usage_table(self) -> str:
         return self._need("USAGE_TABLE")
 

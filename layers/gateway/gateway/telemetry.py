@@ -9,6 +9,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_m
 
 # A call was made whose model has no price, or an hour was closed with such calls. template.yaml has an alarm on it.
 UNPRICED_USAGE = "UnpricedUsage"
+# Seconds since the oldest call began that is neither settled nor swept.
+OLDEST_OPEN_ROW_AGE = "OldestOpenRowAge"
 # A day's ledger and AWS's own record differ by more than the tolerance, for no reason that is known. Alarmed as well.
 RECONCILIATION_OFF = "ReconciliationOff"
 # Rows of the ledger that could not be read, or make no sense, and files of the lake that were lost.

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from gateway.aws.clients import client
 from gateway.budgets import Crossing
 from gateway.metering import Parked
+from gateway.settings import settings
 from gateway.telemetry import logger
 
 SOURCE = "model-gateway"
@@ -53,7 +54,7 @@ def announce(notice: Notice) -> None:
 def _put(kind: str, detail: dict[str, Any]) -> None:
     said = {"event": kind} | detail
     logger().warning("told", extra=said)
-    entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail)}
+    entry = {"Source": SOURCE, "DetailType": kind, "Detail": json.dumps(detail), "Resources": [settings().gateway_arn]}
     try:
         refused = client("events").put_events(Entries=[entry])["FailedEntryCount"]
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from gateway.aws.clients import client
+from gateway.settings import settings
 from gateway.telemetry import count, logger
 from gateway.tenants import Key
 
@@ -19,7 +20,8 @@ def alarm(decoy: Key, source_ip: str) -> None:
     logger().warning("decoy_key_used", extra=detail)
     count(METRIC)
     try:
-        entry = {"Source": SOURCE, "DetailType": DECOY_USED, "Detail": json.dumps(detail)}
+        told = {"Detail": json.dumps(detail), "Resources": [settings().gateway_arn]}
+        entry = {"Source": SOURCE, "DetailType": DECOY_USED} | told
         client("events").put_events(Entries=[entry])
     except Exception as error:
         logger().error("decoy_event_lost", extra={"error_type": type(error).__name__, "key_id": decoy.key_id})

@@ -337,6 +337,24 @@ class DynamoLedger:
                 except UnreadableRow:  # it goes into quarantine with its hour
                     continue
 
+    def oldest_open(self) -> datetime | None:
+        began = [started_at for shard in range(SHARDS) if (started_at := self._first_open(shard)) is not None]
+        return min(began, default=None)
+
+    def _first_open(self, shard: int) -> datetime | None:
+        """When the call of a shard began whose lease ends first."""
+        keys = self._query(
+            IndexName="open_rows",
+            KeyConditionExpression="open_shard = :shard",
+            ExpressionAttributeValues=attributes({":shard": f"open#{shard:02d}"}),
+            Limit=10,
+        )
+        for key in keys:  # the index may lag behind: a row of it can be settled
+            found = self._dynamodb.get_item(TableName=self.table, Key={"pk": key["pk"], "sk": key["sk"]})
+            if "Item" in found and (record := _from_row(found["Item"])).is_open:
+                return record.started_at
+        return None
+
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
         pages: Iterable[Any] = self._dynamodb.get_paginator("query").paginate(TableName=self.table, **request)
         for page in pages:
