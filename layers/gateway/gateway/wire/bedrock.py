@@ -14,7 +14,7 @@ from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.eventstream import CONTENT_TYPE, Frame, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
-from gateway.wire.compat import number, stability_class, titan_class
+from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
 
 Json = dict[str, Any]
 
@@ -28,7 +28,6 @@ _OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
     (re.compile(r"openai\."), (("max_completion_tokens",), ("max_tokens",))),
 )
 _ANSWERS = ("n", "num_generations", "numResults")
-_IMAGES = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
 # What a client may say beside the body, and the service says beside its answer.
 _TOLD = "x-amzn-bedrock-"
 _METADATA = "x-amzn-bedrock-request-metadata"
@@ -63,7 +62,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
     told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
     told |= {name: headers[name] for name in ("accept",) if name in headers}
     api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
-    if _IMAGES.match(base):
+    if IMAGE_MODELS.match(base):
         stability = base.startswith("stability.")
         config = body.get("imageGenerationConfig")
         asked = body.get("samples") if stability else config.get("numberOfImages") if isinstance(config, dict) else 1

@@ -28,6 +28,7 @@ Json = dict[str, Any]
 
 DEFAULT_MAX_TOKENS = 1024
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
+IMAGE_MODELS = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,14 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
         raise BadRequest("parameters must be an object.", code="invalid_parameters")
     if model.service is Service.SAGEMAKER:
         return _sagemaker(model, request, parameters)
+    # What a call may cost, and how it is counted, goes by its kind: no model is called as one of another kind.
     if request.operation == "image":
+        if not IMAGE_MODELS.match(model.base):
+            raise BadRequest("This model makes no images. Send the header type: text.", code="invalid_type")
         return _images(model, request, parameters)
     if request.operation != "text":
+        if "embed" not in model.base:
+            raise BadRequest("This model makes no embeddings. Send the header type: text.", code="invalid_type")
         return _embeddings(model, request, parameters)
     if request.messages_api:
         return _converse(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
