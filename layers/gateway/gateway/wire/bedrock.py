@@ -53,7 +53,9 @@ _STATUSES = {"InternalServerException": 500, "ModelNotReadyException": 429, "Ser
 def read_converse(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     """A Converse request as a call. Raises BadRequest."""
     api = "ConverseStream" if streaming else "Converse"
-    return ModelCall(_bedrock(model), "text", api, _object(body), output_path=("inferenceConfig", "maxTokens"))
+    if not isinstance(_object(body).get("requestMetadata") or {}, dict):
+        raise BadRequest("requestMetadata must be an object.", code="invalid_body")
+    return ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens"))
 
 
 def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
