@@ -18,7 +18,7 @@ from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_cla
 
 Json = dict[str, Any]
 
-# Where a family's body says how many tokens the answer may have; the first that fits an id. Others say `max_tokens`.
+# Where a family's body says how many tokens the answer may have; the first that fits an id. Others: as OpenAI.
 _OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
     (re.compile(r"anthropic\."), (("max_tokens",), ("max_tokens_to_sample",))),
     (re.compile(r"amazon\.nova"), (("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"))),
@@ -27,7 +27,6 @@ _OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
     (re.compile(r"meta\."), (("max_gen_len",),)),
     (re.compile(r"openai\."), (("max_completion_tokens",), ("max_tokens",))),
 )
-_ANSWERS = ("n", "num_generations", "numResults")
 # What a client may say beside the body, and the service says beside its answer.
 _TOLD = "x-amzn-bedrock-"
 _METADATA = "x-amzn-bedrock-request-metadata"
@@ -78,8 +77,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
         return ModelCall(
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )
-    answers = max(number(next((body[name] for name in _ANSWERS if name in body), 1), 1), 1)
-    return ModelCall(model, "text", api, body, output_path=output_path(base, body), answers=answers, headers=told)
+    return ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told)
 
 
 def read_count_tokens(model: Model, body: Any) -> ModelCall:
@@ -88,7 +86,7 @@ def read_count_tokens(model: Model, body: Any) -> ModelCall:
 
 def output_path(base: str, body: Json) -> tuple[str, ...]:
     """Where a body of this family says, or would say, how many tokens the answer may have."""
-    paths = next((paths for ids, paths in _OUTPUT if ids.match(base)), (("max_tokens",),))
+    paths = next((paths for ids, paths in _OUTPUT if ids.match(base)), (("max_tokens",), ("max_completion_tokens",)))
     return next((path for path in paths if _has(body, path)), paths[0])
 
 
@@ -97,7 +95,7 @@ def _has(body: Any, path: tuple[str, ...]) -> bool:
         if not isinstance(body, Mapping) or name not in body:
             return False
         body = body[name]
-    return True
+    return body is not None
 
 
 def _object(body: Any) -> Json:
