@@ -25,7 +25,7 @@ from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
 from gateway.catalog import profile_id
-from gateway.errors import UpstreamError
+from gateway.errors import Passing, UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage import TIER_HEADER, TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model
@@ -237,6 +237,8 @@ class BedrockCatalog:
         if profile_arn not in self._behind:
             try:
                 profile = self._ask(self._bedrock.get_inference_profile, inferenceProfileIdentifier=profile_arn)
+            except Passing:
+                raise  # what cannot be asked now has a price all the same
             except UpstreamError:
                 return None
             models = [str(model["modelArn"]) for model in profile.get("models") or ()]
