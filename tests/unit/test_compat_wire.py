@@ -187,3 +187,18 @@ def test_a_model_of_one_kind_is_not_called_as_another(model_id: str, body: dict[
     with pytest.raises(BadRequest) as refused:
         made(model_id, body, operation=operation)
     assert refused.value.code == "invalid_type"
+
+
+def test_a_profile_of_one_model_is_not_called_at_the_price_of_another() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-20250514-v1:0"
+    assert CATALOG.find("anthropic.claude-opus-4-20250514-v1:0", arn).target == arn
+    with pytest.raises(BadRequest) as refused:
+        CATALOG.find("amazon.nova-micro-v1:0", arn)
+    assert refused.value.code == "invalid_model_arn"
+
+
+@pytest.mark.parametrize(("asked", "images"), [("5", 5), (5.0, 5), (float("nan"), 1), (True, 1), (None, 1)])
+def test_images_are_counted_however_their_number_is_written(asked: Any, images: int) -> None:
+    sent = {"textToImageParams": {"text": "a"}, "imageGenerationConfig": {"numberOfImages": asked}}
+    (call,) = made("amazon.titan-image-generator-v1", sent, operation="image")
+    assert call.images == images

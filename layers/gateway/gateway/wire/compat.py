@@ -12,12 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 from gateway.attempts import permitted
 from gateway.catalog import Catalog, Model, Service
 from gateway.errors import BadRequest, GatewayError
+from gateway.estimates import count_of
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.routing import Route
 from gateway.tenants import Tenant
@@ -337,7 +337,8 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
 
 def number(value: Any, default: int) -> int:
     """A number of a request, rounded up; what is none counts as the default and is the model's to refuse."""
-    return ceil(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+    count = None if isinstance(value, bool) else count_of(value)
+    return default if count is None else count
 
 
 def stability_class(body: Json) -> str:
