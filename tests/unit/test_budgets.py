@@ -653,3 +653,12 @@ def test_an_endpoints_answer_is_held_for() -> None:
     assert call.bound.usage.output_tokens == 0
     chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
     assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500
+
+
+def test_a_maximum_beyond_all_measure_is_refused_by_the_budget(aws: None) -> None:
+    call = called({"messages": SAID, "inferenceConfig": {"maxTokens": 10**40}})
+    meter = Meter(InMemoryLedger(), AccountTable("budgets"), lambda: TIERED, lambda _: None)
+    context = Context(RequestId("r1"), Caller(HARD, KeyId("k")), "research", "us-east-1", NOW, lambda: NOW)
+    with pytest.raises(GatewayError) as refused:
+        answered([call], attempts(context, meter), Scripted(iter([])))
+    assert refused.value.code == "budget_exceeded"

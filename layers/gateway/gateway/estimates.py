@@ -21,6 +21,7 @@ PICTURE_TOKENS = 6_000  # the largest picture that a model reads: Claude counts 
 PAGE_BYTES = 1_000  # no page of a document takes less
 CONTEXT_TOKENS = 1_000_000  # no model reads more at once
 _PICTURES = ("iVBORw", "/9j/", "R0lGOD", "UklGR")  # PNG, JPEG, GIF and WebP begin so in base64
+_ANY = 10**12  # more tokens than any model makes, and no more than an account can add up
 TURN_TOKENS = 64  # what a message, a role or a tool's wrapping adds
 TOOL_TOKENS = 1_000  # the system prompt that tools bring along
 _MARKS_CACHE = frozenset({"cachePoint", "cache_control"})
@@ -94,7 +95,7 @@ def count_of(value: Any) -> int | None:
         number = value if isinstance(value, int | float) else float(value)
     except (TypeError, ValueError):
         return None
-    return ceil(number) if isinstance(value, int) or isfinite(number) else None
+    return min(ceil(number), _ANY) if isinstance(value, int) or isfinite(number) else None
 
 
 def _most_said(body: Any, names: frozenset[str]) -> int | None:
