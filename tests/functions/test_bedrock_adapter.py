@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -285,3 +286,11 @@ def test_a_profile_that_cannot_be_asked_for_now_is_no_model_without_a_price(
     monkeypatch.setattr(catalog._bedrock, "get_inference_profile", throttled)
     with pytest.raises(Passing):
         catalog.behind("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc")
+
+
+def test_a_late_try_is_given_up_while_its_row_can_be_settled(aws: None, models: ModelStandIn) -> None:
+    """A retry begins late, and the function ends when it would have ended anyway."""
+    call = replace(converse("[[delay=4]]"), until=datetime.now(UTC) + timedelta(seconds=11))
+    with pytest.raises(UpstreamError) as refused:
+        BedrockRuntime(900).call(call)
+    assert (refused.value.code, refused.value.ran) == ("model_timeout", True)

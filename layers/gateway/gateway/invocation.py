@@ -38,7 +38,8 @@ class ModelCall:
     `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON, where bytes are
     base64 text; `headers` go beside it. `image_class` and `input_images` are the parts of its price that only the
     request tells. `output_path` says where in the body the maximum of tokens stands, empty where the model makes none
-    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill.
+    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill;
+    after `until` nobody is left to settle it.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class ModelCall:
     images: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    until: datetime | None = None
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -146,7 +148,7 @@ class Context:
 def governed(call: ModelCall, context: Context) -> ModelCall:
     """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
     tenant = context.caller.tenant
-    allowed = replace(within(call, tenant), tags=context.tags)
+    allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
     if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
         return allowed
     guardrail = tenant.guardrail

@@ -125,7 +125,7 @@ class BedrockRuntime:
         except (BotoCoreError, ClientError) as error:
             raise (refused(error) if isinstance(error, ClientError) else unreachable(error)) from error
         sent = request.prepare()
-        timeout = urllib3.Timeout(connect=5, read=self._seconds)
+        timeout = urllib3.Timeout(connect=5, read=self._patience(call))
         try:
             response = connections(endpoint).urlopen(
                 "POST", urlsplit(sent.url).path, body=sent.body, headers=dict(sent.headers.items()), timeout=timeout,
@@ -136,6 +136,13 @@ class BedrockRuntime:
         if response.status != 200:
             raise _refusal(response)
         return response
+
+    def _patience(self, call: ModelCall) -> float:
+        """Seconds of silence after which a call is given up, so that its row can still be settled."""
+        if call.until is None:
+            return self._seconds
+        left = (call.until - datetime.now(UTC)).total_seconds()
+        return max(min(self._seconds, left - SETTLING), 1)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
