@@ -44,7 +44,7 @@ class AnthropicRoutes:
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
-        model = self._serving.ask(request, read.model, charged=False).models[0]
+        model = _readable(self._serving.ask(request, read.model, charged=False).models[0])
         body = {"input": read.input(model.provider == NATIVE, model.provider)}
         answer = self._serving.models.call(ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))
@@ -54,11 +54,17 @@ class AnthropicRoutes:
             api = "InvokeModelWithResponseStream" if read.stream else "InvokeModel"
             tier = {"x-amzn-bedrock-service-tier": read.service_tier} if read.service_tier else {}
             return ModelCall(model, "text", api, read.native, output_path=("max_tokens",), headers=tier)
-        if not model.base:
-            raise BadRequest("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
+        _readable(model)
         api = "ConverseStream" if read.stream else "Converse"
         body = anthropic.converse_body(read, model.provider)
         return ModelCall(model, "text", api, body, output_path=CONVERSE_OUTPUT)
+
+
+def _readable(model: Model) -> Model:
+    """A model whose family is known. Raises BadRequest, for an endpoint as well: to ask it anything is to run it."""
+    if not model.base:
+        raise BadRequest("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
+    return model
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

@@ -58,8 +58,10 @@ class BedrockRoutes:
 
     # ------------------------------------------------------------------------------------------------------------------
     def _invocation(self, request: Request, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:
-        asked = self._serving.ask(request, request.parameters["modelId"])
+        asked = self._serving.ask(request, request.parameters["modelId"], None)
         calls = [bedrock.read_invoke(m, request.json, request.headers, streaming=streaming) for m in asked.models]
+        if calls[0].operation.startswith("embeddings"):
+            calls = calls[:1]  # vectors of two models do not compare
         for operation in {call.operation for call in calls}:
             request.caller.tenant.must_allow_operation(operation)
         return asked, calls

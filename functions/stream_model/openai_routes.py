@@ -79,7 +79,7 @@ class OpenAIRoutes:
 
         if len(read.calls) == 1:
             return self._serving.reply(asked, read.calls, lambda _, answer: write([answer]))
-        return write(self._serving.answers(asked, read.calls))
+        return self._serving.reply_all(asked, read.calls, write)
 
     def list_models(self, request: Request) -> Reply:
         return Reply(openai_common.model_list(self._names(request), 0))

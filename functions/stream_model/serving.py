@@ -38,23 +38,32 @@ class Asked:
 
 
 Write = Callable[[ModelCall, ModelAnswer], Reply]
+WriteAll = Callable[[Sequence[ModelAnswer]], Reply]
+# What a client says of its call beside the body.
+_TOLD = ("x-amzn-bedrock-", "anthropic-beta", "accept")
 
 
 @dataclass(frozen=True)
 class _Written:
-    """A call as a whole request, whose answer is kept as it was sent."""
+    """The calls of a whole request, whose answer is kept as it was sent."""
 
-    call: ModelCall
-    write: Write
-
-    @property
-    def calls(self) -> tuple[ModelCall, ...]:
-        return (self.call,)
+    calls: tuple[ModelCall, ...]
+    write: WriteAll
 
     def answer(self, answers: Sequence[ModelAnswer]) -> Any:
-        reply = self.write(self.call, answers[0])
+        try:
+            reply = self.write(answers)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            # A problem ends together with the rows of its calls; any other error would leave them to be swept.
+            raise GatewayError(
+                "The model's answer has not the expected shape.", code="upstream_unreadable", status=502
+            ) from error
         text = reply.body.decode() if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":"))
         return {"text": text, "headers": dict(reply.headers), "content_type": reply.content_type}
+
+
+def _first(call: ModelCall, write: Write) -> WriteAll:
+    return lambda answers: write(call, answers[0])
 
 
 def _kept(body: Any) -> Reply:
@@ -81,9 +90,10 @@ class Serving:
         return BedrockCatalog()
 
     # ------------------------------------------------------------------------------------------------ who asks for what
-    def ask(self, request: Request, name: Any, operation: str = "text", *, charged: bool = True) -> Asked:
+    def ask(self, request: Request, name: Any, operation: str | None = "text", *, charged: bool = True) -> Asked:
         """Raises GatewayError for a model that there is not, or that the caller may not use.
 
+        Where the model makes the operation, whoever knows that (None here) asks the tenant's record for it.
         What is not charged is charged to no cost centre, so it does not matter which one the request names.
         """
         if not isinstance(name, str) or not name:
@@ -111,21 +121,27 @@ class Serving:
     def reply(self, asked: Asked, calls: Sequence[ModelCall], write: Write) -> Reply:
         """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key."""
         if (key := asked.request.headers.get("idempotency-key")) is not None:
-            return self._once(key, asked, calls, write)
+            return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
         began = self.clock()
         call, answer = answered(calls, asked.attempts, self.models)
         timed(call.model.id, None, self.clock() - began, answer.usage.output_tokens)
         return write(call, answer)
 
-    def _once(self, key: str, asked: Asked, calls: Sequence[ModelCall], write: Write) -> Reply:
+    def reply_all(self, asked: Asked, calls: Sequence[ModelCall], write: WriteAll) -> Reply:
+        """The same for an answer that is made of several calls of one model, each settled before the next."""
+        if (key := asked.request.headers.get("idempotency-key")) is not None:
+            return self._once(key, asked, [_Written(tuple(calls), write)])
+        return write([answered([call], asked.attempts, self.models)[1] for call in calls])
+
+    def _once(self, key: str, asked: Asked, requests: Sequence[_Written]) -> Reply:
         request, context = asked.request, asked.attempts.context
         said = {"path": request.path, "body": request.json, "team_id": request.headers.get("team_id") or ""}
+        said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
         entry = entry_of(context.caller.tenant, key, said, context.request_id, context.lease_until)
         once = Once(self.entries, entry, context.caller.tenant)
         if earlier := once.begin(context.clock(), lambda _: None):
             replayed = _kept(earlier.body)
             return replace(replayed, headers={**replayed.headers, "idempotent-replayed": "true"})
-        requests = [_Written(call, write) for call in calls]
         job = once.job(most_tries(requests, asked.route), context.clock())
         try:
             ended = complete(job, requests, asked.attempts, self.models, once)
@@ -135,10 +151,6 @@ class Serving:
         if ended.error:
             raise ended.error
         return _kept(ended.body)
-
-    def answers(self, asked: Asked, calls: Sequence[ModelCall]) -> list[ModelAnswer]:
-        """The answers of several calls of one model, each settled before the next."""
-        return [answered([call], asked.attempts, self.models)[1] for call in calls]
 
     def stream(
         self,

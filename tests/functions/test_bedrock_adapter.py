@@ -7,23 +7,27 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from gateway.attempts import CircuitOpen
 from gateway.aws import clients
 from gateway.aws.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.sessions import Sessions
+from gateway.aws.upstream import broke
 from gateway.catalog import Catalog
 from gateway.errors import Passing, UpstreamError
-from gateway.eventstream import encode
+from gateway.eventstream import encode, frames
 from gateway.invocation import ModelCall
 from gateway.names import profile_id
 from gateway.routing import Circuit
+from gateway.wire.bedrock import event_stream_error
 from scripts.dev.model_stand_in import ModelStandIn
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -262,3 +266,32 @@ def test_a_profile_is_priced_by_the_geography_it_covers(arns: list[str], region:
 def test_every_name_that_bedrock_takes_leads_to_a_price(name: str, model_id: str, own: bool) -> None:
     model = Catalog({}).named(name, lambda _: f"us.{HAIKU}")
     assert (model.id, model.target, model.own_arn) == (model_id, name, own)
+
+
+@pytest.mark.parametrize("told", ["arn:aws:bedrock:us-east-1:123456789012:provisioned-model/x", "account 123456789012"])
+def test_an_error_frame_that_names_an_account_does_not_go_on_as_it_came(told: str) -> None:
+    headers = {":exception-type": "throttlingException", ":message-type": "exception"}
+    raw = encode(headers, json.dumps({"message": f"Too many requests for {told}"}).encode())
+    (frame,) = frames([raw])
+    assert b"123456789012" not in event_stream_error(broke(frame, begun=True))
+
+
+def test_a_profile_that_cannot_be_asked_for_now_is_no_model_without_a_price(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = BedrockCatalog()
+
+    def throttled(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 429}}, "x")
+
+    monkeypatch.setattr(catalog._bedrock, "get_inference_profile", throttled)
+    with pytest.raises(Passing):
+        catalog.behind("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc")
+
+
+def test_a_late_try_is_given_up_while_its_row_can_be_settled(aws: None, models: ModelStandIn) -> None:
+    """A retry begins late, and the function ends when it would have ended anyway."""
+    call = replace(converse("[[delay=4]]"), until=datetime.now(UTC) + timedelta(seconds=11))
+    with pytest.raises(UpstreamError) as refused:
+        BedrockRuntime(900).call(call)
+    assert (refused.value.code, refused.value.ran) == ("model_timeout", True)

@@ -116,3 +116,58 @@ def test_a_key_is_never_ignored(app: Any, models: ModelStandIn, record: dict[str
         status, body, _ = ask(app, "/v1/chat/completions", CALLS["/v1/chat/completions"], record, idempotency_key="k")
         assert (status, json.loads(body)["code"]) == (400, "idempotency_not_enabled")
     assert models.ledger.after() == []
+
+
+def test_counting_tokens_never_runs_an_endpoint(app: Any, models: ModelStandIn) -> None:
+    """Counting is free and has no row: what would run a model is no counting."""
+    status, body, _ = ask(app, "/v1/messages/count_tokens", {"model": "our-llama", "messages": SAID})
+    assert (status, json.loads(body)["code"]) == (400, "invalid_model_id")
+    assert models.ledger.after() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        ("/v1/messages", {"anthropic_beta": "output-128k-2025-02-19"}),
+        (f"/model/{HAIKU}/invoke", {"x_amzn_bedrock_trace": "ENABLED"}),
+        (f"/model/{HAIKU}/invoke", {"x_amzn_bedrock_guardrailidentifier": "gr1"}),
+    ],
+)
+def test_a_header_that_changes_the_answer_makes_another_request(
+    app: Any, models: ModelStandIn, path: str, header: dict[str, str]
+) -> None:
+    key = str(uuid.uuid4())
+    assert ask(app, path, CALLS[path], KEEPS, idempotency_key=key)[0] == 200
+    status, body, _ = ask(app, path, CALLS[path], KEEPS, idempotency_key=key, **header)
+    assert (status, json.loads(body)["code"]) == (409, "idempotency_key_reused")
+
+
+def test_a_repeat_of_many_embeddings_is_charged_once(app: Any, models: ModelStandIn) -> None:
+    body, key = CALLS["/v1/embeddings"] | {"input": ["one", "two", "three"]}, str(uuid.uuid4())
+    first = ask(app, "/v1/embeddings", body, KEEPS, idempotency_key=key)
+    again = ask(app, "/v1/embeddings", body, KEEPS, idempotency_key=key)
+    assert (first[0], again[0], again[2].get("idempotent-replayed")) == (200, 200, "true")
+    assert first[1] == again[1]
+    assert len(models.ledger.after()) == len(rows()) == 3
+
+
+def test_tags_that_are_no_object_are_refused_before_anything_is_reserved(app: Any, models: ModelStandIn) -> None:
+    path = f"/model/{HAIKU}/converse"
+    status, body, _ = ask(app, path, CALLS[path] | {"requestMetadata": ["tenant_id"]})
+    assert (status, json.loads(body)["code"]) == (400, "invalid_body")
+    assert rows() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "operation"),
+    [
+        ("amazon.titan-embed-text-v2:0", {"inputText": "hi"}, "embeddings"),
+        ("amazon.titan-image-generator-v2:0", {"taskType": "TEXT_IMAGE", "textToImageParams": {"text": "a"}}, "image"),
+    ],
+)
+def test_whoever_may_make_only_these_calls_may_make_them_by_invoke(
+    app: Any, models: ModelStandIn, model: str, body: Any, operation: str
+) -> None:
+    path = f"/model/{model}/invoke"
+    assert ask(app, path, body, {"allowed_operations": [operation]})[0] == 200
+    assert ask(app, path, body, {"allowed_operations": ["text"]})[0] == 403

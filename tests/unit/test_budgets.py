@@ -38,15 +38,18 @@ from gateway.budgets import (
     sweep_thresholds,
     tell,
 )
-from gateway.catalog import Model, Service
+from gateway.catalog import Catalog, Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
-from gateway.invocation import Context, ModelAnswer, ModelCall
+from gateway.invocation import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall, within
 from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter, Parked, charge_for, quote
 from gateway.pricing import PriceBook, read_prices
 from gateway.routing import Route
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
-from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage
+from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage, estimate_tokens
+from gateway.wire.bedrock import read_converse, read_invoke
+from gateway.wire.compat import CompatRequest, translate
+from gateway.wire.openai_endpoint import read_endpoint_chat
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 ACME = AccountId(TenantId("acme"), "2026-11")
@@ -490,3 +493,175 @@ def test_forbidden_is_what_a_blocked_model_says() -> None:
     )
     with pytest.raises(Forbidden):
         quote(BOOK, tenant, "unheard-of", "us-east-1", call.bound, NOW)
+
+
+# ----------------------------------------------------------------------------------------------- what a call is held for
+TIERED = PriceBook(
+    read_prices(
+        [
+            "model_id,region,tier,unit,usd,per,effective_from,source",
+            *(
+                f"amazon.nova-lite-v1:0,us-east-1,{tier},{unit},{usd},1000000,2026-01-01,x"
+                for tier, times in (("default", 1), ("priority", 2), ("flex", 0.5), ("default_above_200k", 3))
+                for unit, usd in (("input_tokens", 1 * times), ("output_tokens", 10 * times))
+            ),
+            "openai.gpt-6-sol,us-east-1,default,input_tokens,2,1000000,2026-01-01,x",
+            "openai.gpt-6-sol,us-east-1,default,output_tokens,10,1000000,2026-01-01,x",
+            "openai.gpt-6-sol,us-east-1,default,cache_write_5m_tokens,2.5,1000000,2026-01-01,x",
+        ]
+    )
+)
+NOVA, HARD = "amazon.nova-lite-v1:0", Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(1000), hard=True))
+
+
+def held_for(call: ModelCall, usage: TokenUsage, tenant: Tenant = HARD) -> tuple[Decimal, Decimal]:
+    """What is held for a call as it is made, and what a usage of its model costs."""
+    allowed = within(call, tenant)
+    amount = quote(TIERED, tenant, call.model.id, "us-east-1", allowed.bound, NOW)
+    charge = TIERED.charge(call.model.id, "us-east-1", usage, NOW)
+    assert amount is not None
+    assert charge is not None
+    return amount, charge.cost
+
+
+def called(body: Any, model_id: str = NOVA, headers: dict[str, str] | None = None, invoke: bool = False) -> ModelCall:
+    model = Catalog({}).find(model_id)
+    if invoke:
+        return read_invoke(model, body, headers or {}, streaming=False)
+    return read_converse(model, body, streaming=False)
+
+
+SAID = [{"role": "user", "content": [{"text": "hi"}]}]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        called({"messages": SAID, "inferenceConfig": {"maxTokens": 100}, "serviceTier": {"type": "priority"}}),
+        called({"messages": SAID, "inferenceConfig": {"maxTokens": 100}, "service_tier": "priority"}, invoke=True),
+        called(
+            {"messages": SAID, "inferenceConfig": {"maxTokens": 100}},
+            NOVA,
+            {"x-amzn-bedrock-service-tier": "priority"},
+            invoke=True,
+        ),
+    ],
+)
+def test_a_dearer_tier_is_held_for_at_its_own_price(call: ModelCall) -> None:
+    held, cost = held_for(call, TokenUsage(1, call.max_output_tokens or 0, service_tier="priority"))
+    assert held >= cost
+
+
+def test_a_cheaper_tier_is_held_for_at_the_default_since_the_service_may_not_grant_it() -> None:
+    call = called({"messages": SAID, "inferenceConfig": {"maxTokens": 100}, "serviceTier": {"type": "flex"}})
+    held, cost = held_for(call, TokenUsage(1, 100))
+    assert held >= cost
+
+
+def test_a_family_that_writes_to_its_cache_unasked_is_held_for_it() -> None:
+    call = called(
+        {"messages": [{"role": "user", "content": "x" * 9000}], "max_tokens": 1}, "openai.gpt-6-sol", invoke=True
+    )
+    held, cost = held_for(call, TokenUsage(output_tokens=1, cache_write_5m_tokens=9000))
+    assert held >= cost
+
+
+@pytest.mark.parametrize(
+    ("body", "made", "invoke"),
+    [
+        ({"max_tokens": 1, "max_completion_tokens": 50_000}, 50_000, True),
+        ({"max_completion_tokens": 50_000}, 50_000, True),
+        ({"max_completion_tokens": None, "max_tokens": 50_000}, 50_000, True),
+        ({"max_tokens": 1, "max_completion_tokens": "50000"}, 50_000, True),
+        ({"max_tokens": 1, "max_completion_tokens": 5e4}, 50_000, True),
+        ({"max_tokens": 100, "n": 5}, 500, True),
+        ({"max_tokens": 100, "n": 1, "num_generations": 5}, 500, True),
+        ({"max_tokens": 100, "n": "5"}, 500, True),
+        ({"inferenceConfig": {"maxTokens": 1}, "additionalModelRequestFields": {"max_tokens": 50_000}}, 50_000, False),
+        ({"additionalModelRequestFields": {"inferenceConfig": {"maxTokens": 50_000}}}, 50_000, False),
+        ({"inferenceConfig": {"maxTokens": 100}, "additionalModelRequestFields": {"n": 5}}, 500, False),
+        ({"inferenceConfig": {"maxTokens": 100},
+          "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 20_000}}}, 20_000, False),
+    ],
+)  # fmt: skip
+def test_whatever_a_body_lets_the_model_make_is_held_for(body: Any, made: int, invoke: bool) -> None:
+    call = called({"messages": SAID, **body}, "openai.gpt-6-sol", invoke=invoke)
+    held, cost = held_for(call, TokenUsage(1, made))
+    assert held >= cost
+
+
+@pytest.mark.parametrize("name", ["max_completion_tokens", "max_tokens"])
+def test_a_tenants_own_maximum_holds_wherever_a_body_says_more(name: str) -> None:
+    tenant = Tenant(TenantId("acme"), "Acme", (), max_output_tokens=100)
+    call = called(
+        {"messages": SAID, "max_tokens": 5, "max_completion_tokens": 5} | {name: 101}, "qwen.qwen3", invoke=True
+    )
+    with pytest.raises(GatewayError) as refused:
+        within(call, tenant)
+    assert refused.value.code == "max_tokens_not_allowed"
+
+
+PNG = "iVBORw0KGgo"
+
+
+@pytest.mark.parametrize(
+    ("content", "least"),
+    [
+        ([{"video": {"format": "mp4", "source": {"s3Location": {"uri": "s3://b/long.mp4"}}}}], 250_000),
+        ([{"document": {"format": "pdf", "name": "d", "source": {"s3Location": {"uri": "s3://b/d.pdf"}}}}], 250_000),
+        ([{"toolUse": {"toolUseId": "1", "name": "t", "input": {"bytes": PNG + "word " * 50_000}}}], 50_000),
+        ([{"toolUse": {"toolUseId": "1", "name": "t",
+                       "input": {"source": {"type": "base64", "data": PNG + "word " * 50_000}}}}], 50_000),
+        ([{"toolResult": {"toolUseId": "1", "content": [{"json": {"bytes": PNG + "word " * 50_000}}]}}], 50_000),
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64," + PNG}}], 4_784),
+    ],
+)  # fmt: skip
+def test_no_content_is_read_for_more_than_it_is_held_for(content: Any, least: int) -> None:
+    assert called({"messages": [{"role": "user", "content": content}]}).bound.usage.input_tokens >= least
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"image": {"format": "png", "source": {"bytes": PNG + "A" * 3_000_000}}},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG + "A" * 3_000_000}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + PNG + "A" * 3_000_000}},
+    ],
+)
+def test_a_picture_is_held_for_by_its_size_on_screen(content: Any) -> None:
+    assert called({"messages": [{"role": "user", "content": [content]}]}).bound.usage.input_tokens < 10_000
+
+
+def test_text_beside_a_picture_to_embed_is_held_for() -> None:
+    body = {"inputText": "word " * 100, "inputImage": "A" * 100_000}
+    usage = called(body, "amazon.titan-embed-image-v1", invoke=True).bound.usage
+    assert 500 <= usage.input_tokens < 1_000
+    assert usage.input_images == 1
+
+
+def test_half_a_character_can_be_counted() -> None:
+    assert called({"messages": [{"role": "user", "content": [{"text": "\ud83d"}]}]}).bound.usage.input_tokens > 0
+    assert estimate_tokens("ab\ud83d") == 2
+
+
+def test_an_endpoints_answer_is_held_for() -> None:
+    """A container makes as much as its body says; who makes no text makes nothing."""
+    endpoints = Catalog({"ours": "endpoint"})
+    asked = {"inputs": "hi", "parameters": {"max_new_tokens": 9000}}
+    (call,) = translate(CompatRequest(asked, "ours"), endpoints).calls
+    assert call.bound.usage.output_tokens == 9000
+    (call,) = translate(CompatRequest({"inputs": "hi"}, "ours"), endpoints).calls
+    assert call.bound.usage.output_tokens == DEFAULT_MAX_OUTPUT
+    (call,) = translate(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
+    assert call.bound.usage.output_tokens == 0
+    chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
+    assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500
+
+
+def test_a_maximum_beyond_all_measure_is_refused_by_the_budget(aws: None) -> None:
+    call = called({"messages": SAID, "inferenceConfig": {"maxTokens": 10**40}})
+    meter = Meter(InMemoryLedger(), AccountTable("budgets"), lambda: TIERED, lambda _: None)
+    context = Context(RequestId("r1"), Caller(HARD, KeyId("k")), "research", "us-east-1", NOW, lambda: NOW)
+    with pytest.raises(GatewayError) as refused:
+        answered([call], attempts(context, meter), Scripted(iter([])))
+    assert refused.value.code == "budget_exceeded"

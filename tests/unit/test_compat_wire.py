@@ -162,3 +162,43 @@ def test_a_header_is_true_in_any_case(text: str | None, expected: bool) -> None:
 def test_what_no_model_could_take_is_refused_before_a_row_is_made(body: dict[str, Any], more: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         made("amazon.titan-embed-text-v1", body, **more)
+
+
+CLAUDE_BODY = {
+    "anthropic_version": "bedrock-2023-05-31",
+    "max_tokens": 64_000,
+    "messages": [{"role": "user", "content": "hi"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "body", "operation"),
+    [
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"parameters": CLAUDE_BODY}, "image"),
+        ("anthropic.claude-3-haiku-20240307-v1:0", CLAUDE_BODY, "image"),
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"inputs": CLAUDE_BODY}, "embeddings"),
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"inputs": CLAUDE_BODY}, "embeddings-image"),
+        ("amazon.nova-canvas-v1:0", {"inputs": {"taskType": "TEXT_IMAGE"}}, "embeddings"),
+        ("amazon.titan-embed-text-v2:0", {"parameters": {"inputText": "a"}}, "image"),
+    ],
+)
+def test_a_model_of_one_kind_is_not_called_as_another(model_id: str, body: dict[str, Any], operation: str) -> None:
+    """An image has no tokens to pay, and a vector no answer to hold for: text must not pass as either."""
+    with pytest.raises(BadRequest) as refused:
+        made(model_id, body, operation=operation)
+    assert refused.value.code == "invalid_type"
+
+
+def test_a_profile_of_one_model_is_not_called_at_the_price_of_another() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-20250514-v1:0"
+    assert CATALOG.find("anthropic.claude-opus-4-20250514-v1:0", arn).target == arn
+    with pytest.raises(BadRequest) as refused:
+        CATALOG.find("amazon.nova-micro-v1:0", arn)
+    assert refused.value.code == "invalid_model_arn"
+
+
+@pytest.mark.parametrize(("asked", "images"), [("5", 5), (5.0, 5), (float("nan"), 1), (True, 1), (None, 1)])
+def test_images_are_counted_however_their_number_is_written(asked: Any, images: int) -> None:
+    sent = {"textToImageParams": {"text": "a"}, "imageGenerationConfig": {"numberOfImages": asked}}
+    (call,) = made("amazon.titan-image-generator-v1", sent, operation="image")
+    assert call.images == images

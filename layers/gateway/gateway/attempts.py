@@ -276,14 +276,15 @@ class JobBusy(Exception):
 
 # ---------------------------------------------------------------------------------------------------------- permission
 def permitted(
-    route: Route, tenant: Tenant, operation: str, find: Callable[[str], Model], *, by_default: bool
+    route: Route, tenant: Tenant, operation: str | None, find: Callable[[str], Model], *, by_default: bool
 ) -> tuple[Model, ...]:
     """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
 
     A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone. A fallback
     that is not allowed is left out.
     """
-    tenant.must_allow_operation(operation)
+    if operation is not None:
+        tenant.must_allow_operation(operation)
     models = [_permitted(route, tenant, find(route.models[0]), by_default=by_default)]
     for name in route.models[1:]:
         with suppress(GatewayError):

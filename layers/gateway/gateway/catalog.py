@@ -69,6 +69,9 @@ class Catalog:
                 "model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id"
             )
         _, base = split_profile(model_id)
+        if (profile := id_in(model_arn or "")) and split_profile(profile)[1] != base:
+            # The call would run one model at the price of another.
+            raise BadRequest("model_arn is a profile of another model than model_id.", code="invalid_model_arn")
         provider = base.partition(".")[0]
         return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base, own_arn=bool(model_arn))
 

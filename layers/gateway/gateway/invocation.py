@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, NotFound
-from gateway.estimates import input_bound, marks_cache
+from gateway.estimates import count_of, input_bound, marks_cache, output_bound, output_said, tier_said
 from gateway.jobs import Jobs, JobState
 from gateway.ledger import Ledger
 from gateway.metering import Bound
@@ -23,6 +23,8 @@ Clock = Callable[[], datetime]
 KEPT_WITHIN = timedelta(seconds=5)
 # What a call of a tenant with a hard limit is given where it names no maximum: without one there is nothing to hold.
 DEFAULT_MAX_OUTPUT = 4096
+# Families that write to the prompt cache only where a request marks what; others may do so by themselves.
+_CACHE_WHEN_ASKED = frozenset({"anthropic", "amazon"})
 
 
 def utc_now() -> datetime:
@@ -36,7 +38,8 @@ class ModelCall:
     `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON, where bytes are
     base64 text; `headers` go beside it. `image_class` and `input_images` are the parts of its price that only the
     request tells. `output_path` says where in the body the maximum of tokens stands, empty where the model makes none
-    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill.
+    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill;
+    after `until` nobody is left to settle it.
     """
 
     model: Model
@@ -51,14 +54,22 @@ class ModelCall:
     images: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    until: datetime | None = None
 
     @property
     def max_output_tokens(self) -> int | None:
-        """The most tokens that one answer may have, where the request says so."""
+        """The most tokens that one answer may have, where the request says so in any way that a model may read."""
+        named = (self.named_maximum, output_said(self.body))
+        return max((count for count in named if count is not None), default=None)
+
+    @property
+    def named_maximum(self) -> int | None:
+        """The maximum in the place where this model reads it for certain."""
         place: Any = self.body
         for name in self.output_path:
             place = place.get(name) if isinstance(place, Mapping) else None
-        return place if isinstance(place, int) and self.output_path else None
+        count = count_of(place) if self.output_path else None
+        return None if count is None or count < 0 else count
 
     def with_max_output(self, tokens: int) -> ModelCall:
         def put(place: Any, path: tuple[str, ...]) -> Any:
@@ -72,10 +83,12 @@ class ModelCall:
         """The most that the call can use."""
         if self.images:
             return Bound(TokenUsage(images=self.images, image_class=self.image_class))
-        most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else max(self.max_output_tokens, 0)
-        made = most * self.answers if self.output_path else 0
-        read = input_bound(self.body) if not self.input_images else 0
-        return Bound(TokenUsage(read, made, input_images=self.input_images), marks_cache(self.body))
+        most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
+        made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
+        # Of a picture to embed only the text beside it has tokens.
+        read = input_bound(self.body.get("inputText") or "" if self.input_images else self.body)
+        usage = TokenUsage(read, made, input_images=self.input_images, service_tier=tier_said(self.body, self.headers))
+        return Bound(usage, self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body))
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ class Context:
 def governed(call: ModelCall, context: Context) -> ModelCall:
     """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
     tenant = context.caller.tenant
-    allowed = replace(within(call, tenant), tags=context.tags)
+    allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
     if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
         return allowed
     guardrail = tenant.guardrail
@@ -158,16 +171,14 @@ _GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
 def within(call: ModelCall, tenant: Tenant) -> ModelCall:
     """The call as the tenant's record lets it be made. Raises Forbidden where it names more tokens than allowed."""
     asked, most = call.max_output_tokens, tenant.max_output_tokens
-    if not call.output_path:
+    if call.operation != "text":
         return call
-    if asked is None:
-        hard = any(budget.hard for budget in (tenant.budget, *tenant.cost_centre_budgets.values()) if budget)
-        if most is None and not hard:
-            return call
-        return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
-    if most is not None and asked > most:
+    if most is not None and asked is not None and asked > most:
         raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
-    return call
+    hard = any(budget.hard for budget in (tenant.budget, *tenant.cost_centre_budgets.values()) if budget)
+    if call.named_maximum is not None or not call.output_path or (most is None and not hard):
+        return call
+    return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
 
 
 def poll(

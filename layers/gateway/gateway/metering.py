@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -134,9 +134,15 @@ def quote(
     amount = most(book, model_id, region, bound.usage, cached=bound.cached, at=at, seconds=seconds)
     if amount is None and tenant.unpriced is Unpriced.BLOCK:
         raise Forbidden("This model has no price yet, and your tenant may not use it without.", code="model_unpriced")
-    if amount is None and tenant.unpriced is Unpriced.PARK:
+    # A tier without a price may turn out to be the default one, which has.
+    if amount is None and (tenant.unpriced is Unpriced.PARK or _priced_by_default(book, model_id, region, bound, at)):
         return dearest(book, region, bound.usage, at)
     return amount
+
+
+def _priced_by_default(book: PriceBook, model_id: str, region: str, bound: Bound, at: datetime) -> bool:
+    usage = replace(bound.usage, service_tier="default")
+    return most(book, model_id, region, usage, cached=bound.cached, at=at) is not None
 
 
 def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsage) -> Hold:

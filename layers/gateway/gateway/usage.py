@@ -157,7 +157,7 @@ def estimate_tokens(text: str) -> int:
 
     Only ever used together with `source="estimated:…"`: an estimate is never shown as a count.
     """
-    return -(-len(text.encode()) // 4)
+    return -(-len(text.encode(errors="surrogatepass")) // 4)  # a model may cut a character in two
 
 
 def texts(value: Any) -> str:

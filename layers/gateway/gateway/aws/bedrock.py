@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
-from gateway.errors import UpstreamError
+from gateway.errors import Passing, UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.names import profile_id
@@ -125,7 +125,7 @@ class BedrockRuntime:
         except (BotoCoreError, ClientError) as error:
             raise (refused(error) if isinstance(error, ClientError) else unreachable(error)) from error
         sent = request.prepare()
-        timeout = urllib3.Timeout(connect=5, read=self._seconds)
+        timeout = urllib3.Timeout(connect=5, read=self._patience(call))
         try:
             response = connections(endpoint).urlopen(
                 "POST", urlsplit(sent.url).path, body=sent.body, headers=dict(sent.headers.items()), timeout=timeout,
@@ -136,6 +136,13 @@ class BedrockRuntime:
         if response.status != 200:
             raise _refusal(response)
         return response
+
+    def _patience(self, call: ModelCall) -> float:
+        """Seconds of silence after which a call is given up, so that its row can still be settled."""
+        if call.until is None:
+            return self._seconds
+        left = (call.until - datetime.now(UTC)).total_seconds()
+        return max(min(self._seconds, left - SETTLING), 1)
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
@@ -238,6 +245,8 @@ class BedrockCatalog:
         if profile_arn not in self._behind:
             try:
                 profile = self._ask(self._bedrock.get_inference_profile, inferenceProfileIdentifier=profile_arn)
+            except Passing:
+                raise  # what cannot be asked now has a price all the same
             except UpstreamError:
                 return None
             models = [str(model["modelArn"]) for model in profile.get("models") or ()]

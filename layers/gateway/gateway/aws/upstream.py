@@ -112,7 +112,10 @@ def broke(frame: Frame, *, begun: bool) -> UpstreamError:
     error_type = name[:1].upper() + name[1:]
     refusal = _BY_TYPE.get(error_type, _FAILED)
     sentence = refusal.sentence if refusal is not _INVALID else f"{refusal.sentence}."
-    return _problem(refusal, sentence, error_type, ran=begun, raw=frame.raw)
+    said = frame.payload.decode(errors="replace")
+    # The frame goes on to the client as it came, unless it names what is nobody's business there.
+    raw = b"" if _ARNS.search(said) or _ACCOUNTS.search(said) else frame.raw
+    return _problem(refusal, sentence, error_type, ran=begun, raw=raw)
 
 
 def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = False, raw: bytes = b"") -> UpstreamError:

@@ -14,11 +14,11 @@ from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.eventstream import CONTENT_TYPE, Frame, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
-from gateway.wire.compat import number, stability_class, titan_class
+from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
 
 Json = dict[str, Any]
 
-# Where a family's body says how many tokens the answer may have; the first that fits an id. Others say `max_tokens`.
+# Where a family's body says how many tokens the answer may have; the first that fits an id. Others: as OpenAI.
 _OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
     (re.compile(r"anthropic\."), (("max_tokens",), ("max_tokens_to_sample",))),
     (re.compile(r"amazon\.nova"), (("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"))),
@@ -27,8 +27,6 @@ _OUTPUT: tuple[tuple[re.Pattern[str], tuple[tuple[str, ...], ...]], ...] = (
     (re.compile(r"meta\."), (("max_gen_len",),)),
     (re.compile(r"openai\."), (("max_completion_tokens",), ("max_tokens",))),
 )
-_ANSWERS = ("n", "num_generations", "numResults")
-_IMAGES = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
 # What a client may say beside the body, and the service says beside its answer.
 _TOLD = "x-amzn-bedrock-"
 _METADATA = "x-amzn-bedrock-request-metadata"
@@ -54,7 +52,9 @@ _STATUSES = {"InternalServerException": 500, "ModelNotReadyException": 429, "Ser
 def read_converse(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     """A Converse request as a call. Raises BadRequest."""
     api = "ConverseStream" if streaming else "Converse"
-    return ModelCall(_bedrock(model), "text", api, _object(body), output_path=("inferenceConfig", "maxTokens"))
+    if not isinstance(_object(body).get("requestMetadata") or {}, dict):
+        raise BadRequest("requestMetadata must be an object.", code="invalid_body")
+    return ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens"))
 
 
 def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
@@ -63,7 +63,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
     told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
     told |= {name: headers[name] for name in ("accept",) if name in headers}
     api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
-    if _IMAGES.match(base):
+    if IMAGE_MODELS.match(base):
         stability = base.startswith("stability.")
         config = body.get("imageGenerationConfig")
         asked = body.get("samples") if stability else config.get("numberOfImages") if isinstance(config, dict) else 1
@@ -77,8 +77,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
         return ModelCall(
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )
-    answers = max(number(next((body[name] for name in _ANSWERS if name in body), 1), 1), 1)
-    return ModelCall(model, "text", api, body, output_path=output_path(base, body), answers=answers, headers=told)
+    return ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told)
 
 
 def read_count_tokens(model: Model, body: Any) -> ModelCall:
@@ -87,7 +86,7 @@ def read_count_tokens(model: Model, body: Any) -> ModelCall:
 
 def output_path(base: str, body: Json) -> tuple[str, ...]:
     """Where a body of this family says, or would say, how many tokens the answer may have."""
-    paths = next((paths for ids, paths in _OUTPUT if ids.match(base)), (("max_tokens",),))
+    paths = next((paths for ids, paths in _OUTPUT if ids.match(base)), (("max_tokens",), ("max_completion_tokens",)))
     return next((path for path in paths if _has(body, path)), paths[0])
 
 
@@ -96,7 +95,7 @@ def _has(body: Any, path: tuple[str, ...]) -> bool:
         if not isinstance(body, Mapping) or name not in body:
             return False
         body = body[name]
-    return True
+    return body is not None
 
 
 def _object(body: Any) -> Json:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 from gateway.attempts import permitted
 from gateway.catalog import Catalog, Model, Service
 from gateway.errors import BadRequest, GatewayError
+from gateway.estimates import count_of
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.routing import Route
 from gateway.tenants import Tenant
@@ -28,6 +28,7 @@ Json = dict[str, Any]
 
 DEFAULT_MAX_TOKENS = 1024
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
+IMAGE_MODELS = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,14 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
         raise BadRequest("parameters must be an object.", code="invalid_parameters")
     if model.service is Service.SAGEMAKER:
         return _sagemaker(model, request, parameters)
+    # What a call may cost, and how it is counted, goes by its kind: no model is called as one of another kind.
     if request.operation == "image":
+        if not IMAGE_MODELS.match(model.base):
+            raise BadRequest("This model makes no images. Send the header type: text.", code="invalid_type")
         return _images(model, request, parameters)
     if request.operation != "text":
+        if "embed" not in model.base:
+            raise BadRequest("This model makes no embeddings. Send the header type: text.", code="invalid_type")
         return _embeddings(model, request, parameters)
     if request.messages_api:
         return _converse(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
@@ -331,7 +337,8 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
 
 def number(value: Any, default: int) -> int:
     """A number of a request, rounded up; what is none counts as the default and is the model's to refuse."""
-    return ceil(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+    count = None if isinstance(value, bool) else count_of(value)
+    return default if count is None else count
 
 
 def stability_class(body: Json) -> str:

@@ -17,12 +17,13 @@ from gateway.wire.openai_common import error_json
 def read_endpoint_chat(body: dict[str, Any], model: Model) -> ModelCall:
     """The request as the container reads it. A stream is asked to count, whether or not the client wants to see it."""
     given = {name: value for name, value in body.items() if name != "model"}
+    place = ("max_completion_tokens",) if given.get("max_completion_tokens") is not None else ("max_tokens",)
     if not given.get("stream"):
-        return ModelCall(model, "text", "InvokeEndpoint", given, output_path=("max_tokens",))
+        return ModelCall(model, "text", "InvokeEndpoint", given, output_path=place)
     options = given.get("stream_options")
     counted = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     given["stream_options"] = counted
-    return ModelCall(model, "text", "InvokeEndpointWithResponseStream", given, output_path=("max_tokens",))
+    return ModelCall(model, "text", "InvokeEndpointWithResponseStream", given, output_path=place)
 
 
 class EndpointChatStream:
