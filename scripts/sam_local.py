@@ -134,6 +134,8 @@ def derive_template(source: Path, spec: Json, target: Path, environment: Mapping
         variables = {key: value for key, value in resolved[name].environment.items() if key not in OF_THE_ADAPTER}
         if resolved[name].serves_http:
             said["Layers"] = [layer for layer in said.get("Layers", ()) if is_own(layer, template)]
+            # On 8080 listens the runtime's emulator.
+            variables |= {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/web_adapter", "AWS_LWA_PORT": "8090"}
         elif name in authorizers | behind:
             variables["LOCAL_HANDLER"] = said.get("Handler", shared["Handler"])
             said["Handler"] = "local_edge.authorizer" if name in authorizers else "local_edge.handler"
