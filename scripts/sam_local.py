@@ -1,6 +1,6 @@
-"""template.yaml and openapi.yaml as `sam local` can serve them: `python -m scripts.sam_local build`, part of `make build`.
+"""template.yaml and openapi.yaml as `sam local` can serve them: `python -m scripts.sam_local build|serve`.
 
-    build   writes .aws-sam/local/template.yaml and builds it; samconfig.toml points `sam local` at what was built
+    build   part of `make build`: writes .aws-sam/local/template.yaml and builds it; samconfig.toml points there
     serve   the embedded AWS, the models' stand-in and the queue's worker for the containers: `make sam-local`
 
 Same functions, same layers, same spec. What differs, and why:
@@ -20,17 +20,22 @@ import copy
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scripts import sam
 from scripts.dev.routes import named_function
+from scripts.dev.stack import LocalStack, StackError
 from scripts.dev.template import Template, load_yaml
 from scripts.embedded.derive import ENDPOINTS, adapt
+from scripts.events import job_table, seed
 from scripts.template import FUNCTION, LAYER, ROOT, load
 
 WORK = ROOT / ".aws-sam/local"
@@ -69,8 +74,8 @@ def derive_spec(spec: Json) -> Json:
     derived["components"]["securitySchemes"] = {name: schemes[name] for name in sorted(asked)}
     for holder in (derived, *operations(derived)):
         if "security" in holder:
-            requirements = [{name: [] for name in requirement if name in asked} for requirement in holder["security"]]
-            holder["security"] = [requirement for requirement in requirements if requirement]
+            kept: list[Json] = [{name: [] for name in said if name in asked} for said in holder["security"]]
+            holder["security"] = [requirement for requirement in kept if requirement]
     for operation in operations(derived):
         integration = operation.get(INTEGRATION, {})
         if "uri" in integration:
@@ -116,7 +121,7 @@ def derive_template(source: Path, spec: Json, target: Path, environment: Mapping
     adapt(template, source, target)
     own: Json = {
         "AWS_ENDPOINT_URL": f"http://{HOST}:{AWS_PORT}",
-        **{name: f"http://{HOST}:{MODELS_PORT}" for name in ENDPOINTS},
+        **dict.fromkeys(ENDPOINTS, f"http://{HOST}:{MODELS_PORT}"),
         "AWS_CONFIG_FILE": "/opt/aws_config",
         "LOCAL_HEADERS": " ".join(underscored(spec)),
         "LOCAL_UNAUTHORIZED": spec[RESPONSES]["UNAUTHORIZED"]["responseTemplates"]["application/json"],
@@ -169,7 +174,7 @@ def build() -> int:
 
 # ------------------------------------------------------------------------------------------------- what they talk to
 def bridge() -> str:
-    """Where containers reach this machine: the address of Docker's bridge; Docker Desktop reaches this machine's own."""
+    """Where containers reach this machine: the address of Docker's bridge; with Docker Desktop the machine's own."""
     if sys.platform != "linux":
         return "127.0.0.1"
     with socket.socket() as probe:
@@ -190,12 +195,35 @@ def backing() -> dict[str, str]:
     }
 
 
-def serve() -> None:
-    """Become the local stack without an API."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    command = [sys.executable, "-m", "scripts.dev", "--no-api", "--data", str(DATA)]
-    print(f"  then: sam local start-api, and call it with a key of {DATA.relative_to(ROOT) / 'tenants.json'}", flush=True)
-    os.execve(sys.executable, command, environment | backing())
+@contextmanager
+def backing_stack(data: Path, **environment: str) -> Iterator[LocalStack]:
+    """A local stack without an API, with what the events of events/ speak of."""
+    with LocalStack(data, port=None, environment=backing() | environment) as stack:
+        os.environ |= {"AWS_ENDPOINT_URL": stack.aws_endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        tables, buckets = stack.info["tables"], stack.info["buckets"]
+        queue = stack.info["queues"]["JobsQueue"]
+        jobs = job_table(tables["ResultsTable"], tables["UsageTable"], queue, buckets["PayloadsBucket"])
+        seed(tables["TenantsTable"], jobs)
+        yield stack
+
+
+def serve() -> int:
+    """Keep it until a signal."""
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        with backing_stack(DATA) as stack:
+            print(f"ready: an AWS at {stack.aws_endpoint}, models at {stack.model_stand_in_url}")
+            print("  now, elsewhere: sam local start-api  (or .venv/bin/python -m scripts.sam local start-api)")
+            key = stack.tenants[0]["key"]
+            print(f"  then: curl -s -H 'x-api-key: {key}' http://127.0.0.1:3000/list_foundation_models", flush=True)
+            over.wait()
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def main() -> int:
@@ -203,10 +231,10 @@ def main() -> int:
         case ["build"]:
             return build()
         case ["serve"]:
-            serve()
+            return serve()
         case _:
             print("usage: python -m scripts.sam_local build|serve", file=sys.stderr)
-    return 2
+            return 2
 
 
 if __name__ == "__main__":

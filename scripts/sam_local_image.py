@@ -22,8 +22,8 @@ IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
 DERIVED = f"{REPOSITORY}:3.13-rapid-{ARCHITECTURE}"
 SUITE = "trixie"  # the release of Debian whose Python is Lambda's
 PACKAGES = (
-    "base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip", "libc-bin",
-    "libpython3.13-stdlib", "libstdc++6", "python3.13-minimal", "sed", "tar", "zlib1g",
+    "base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip",
+    "libc-bin", "libpython3.13-stdlib", "libstdc++6", "python3.13-minimal", "sed", "tar", "zlib1g",
 )  # fmt: skip
 WHEELS = {"x86_64": "manylinux2014_x86_64", "arm64": "manylinux2014_aarch64"}
 
@@ -65,10 +65,14 @@ def ready(work: Path) -> str:
 def make(work: Path) -> None:
     """Build the stand-in. Raises NoImage."""
     if not shutil.which("mmdebstrap"):
-        raise NoImage(f"{IMAGE} cannot be pulled, and without mmdebstrap (apt install mmdebstrap) no stand-in can be made")
+        raise NoImage(
+            f"{IMAGE} cannot be pulled, and without mmdebstrap (apt install mmdebstrap) no stand-in can be made"
+        )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    run("mmdebstrap", "--quiet", "--variant=extract", "--include=" + ",".join(PACKAGES), SUITE, str(work / "rootfs.tar"))
+    run(
+        "mmdebstrap", "--quiet", "--variant=extract", "--include=" + ",".join(PACKAGES), SUITE, str(work / "rootfs.tar")
+    )
     wheels = ["--only-binary=:all:", "--platform", WHEELS[ARCHITECTURE], "--python-version", "3.13"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work / "runtime")]
     run(*pip, *wheels, "awslambdaric", "boto3")
@@ -87,4 +91,6 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 def run(*command: str, **environment: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     if done.returncode:
-        raise NoImage(f"{command[0]} failed, so there is no stand-in for {IMAGE}:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise NoImage(
+            f"{command[0]} failed, so there is no stand-in for {IMAGE}:\n{(done.stdout + done.stderr)[-2000:]}"
+        )

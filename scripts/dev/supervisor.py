@@ -97,18 +97,18 @@ class Supervisor:
         before = _read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
         dismiss(self.data)  # of a stack that was killed while calls were under way
-        host = self._user.get("GATEWAY_DEV_HOST") or _HOST
+        address = self._user.get("GATEWAY_DEV_HOST") or _HOST
         aws_port = _chosen(self._user, "GATEWAY_DEV_AWS_PORT") or _free_port(before.get("aws_port"))
         models_port = _chosen(self._user, "GATEWAY_DEV_MODELS_PORT")
-        aws_url = f"http://{host}:{aws_port}"
+        aws_url = f"http://{address}:{aws_port}"
         embedded = self._spawn(
-            "embedded-aws", life, "scripts.dev.embedded_aws", "--host", host, "--port", str(aws_port),
+            "embedded-aws", life, "scripts.dev.embedded_aws", "--host", address, "--port", str(aws_port),
             "--data", str(self.data), "--control", self._control.url, "--exit-with-parent",
         )  # fmt: skip
         stand_in, ledger = None, self.data / "model-stand-in.jsonl"
         if not all(self._user.get(name) for name in _MODEL_ENDPOINTS):
             stand_in = self._spawn(
-                "model-stand-in", life, "scripts.dev.model_stand_in", "--host", host, "--port", str(models_port),
+                "model-stand-in", life, "scripts.dev.model_stand_in", "--host", address, "--port", str(models_port),
                 "--ledger", str(ledger), "--exit-with-parent",
             )  # fmt: skip
         os.close(life)

@@ -1,4 +1,4 @@
-"""The Lambda Web Adapter's stand-in under SAM CLI: starts a function's server, and asks it for each event. Never deployed.
+"""The Lambda Web Adapter's stand-in under SAM CLI: starts a function's server, asks it for each event. Never deployed.
 
 What the server streams is answered as one piece: SAM CLI and the runtime's emulator in its images cannot stream.
 """
@@ -36,7 +36,7 @@ def main() -> None:
         event = json.loads(said.read())
         request_id = said.headers["Lambda-Runtime-Aws-Request-Id"]
         try:
-            way, answer = "response", answered(event, said.headers)
+            way, answer = "response", answered(event, dict(said.headers))
         except Exception as error:  # the runtime's emulator wants to hear of every event
             way, answer = "error", {"errorType": type(error).__name__, "errorMessage": str(error)}
         runtime.request("POST", f"{INVOCATIONS}/{request_id}/{way}", json.dumps(answer).encode())

@@ -72,4 +72,3 @@ def authorizer(event: Event, context: Any) -> Any:
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{api}/{stage}/*"}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     return {"principalId": "nobody", "policyDocument": policy, "context": {REFUSED: json.dumps(True)}}
-
