@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs tenants test check lint types generate lock build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices test check lint types generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -17,8 +17,17 @@ dev: .venv/ready ## serve the whole gateway on this machine
 costs: .venv/ready ## aggregate what was metered so far, and print the report
 	@$(BIN)/python -m scripts.costs
 
+backfill: .venv/ready ## costs of a range of days again: make backfill ARGS="2026-10-01 2026-10-31"
+	@$(BIN)/python -m scripts.backfill $(ARGS)
+
+statements: .venv/ready ## a tenant's month, and its proof: make statements ARGS="verify s3://bucket"
+	@$(BIN)/python -m scripts.report $(ARGS)
+
 tenants: .venv/ready ## tenants and keys: make tenants ARGS="plan -f scripts/tenants.example.yaml --local"
 	@$(BIN)/python -m scripts.tenants $(ARGS)
+
+prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json"
+	@$(BIN)/python -m scripts.prices $(ARGS)
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
@@ -31,11 +40,11 @@ lint: .venv/ready ## style, imports, template
 types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
 
-contract: .venv/ready ## what is generated is what openapi.yaml says
-	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.lock_layers --check
+contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
 
-generate: .venv/ready ## schemas from openapi.yaml
-	$(BIN)/python -m scripts.generate_schemas
+generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql
+	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views
 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers
@@ -49,6 +58,12 @@ sam-local: .venv/ready ## the AWS and the models behind `sam local start-api` an
 sam-local-check: .venv/ready ## every route and every event through `sam local`, where a Docker engine runs
 	@$(BIN)/python -m scripts.sam_local_check
 
+athena-check: .venv/ready ## run every view and query on a lake whose numbers are known
+	$(BIN)/python -m scripts.athena_check
+
+focus-check: .venv/ready ## validate the FOCUS 1.2 export with the specification's own validator
+	$(BIN)/python -m scripts.focus check
+
 deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
 	$(BIN)/python -m scripts.deploy_local
 
@@ -59,4 +74,4 @@ bench: .venv/ready ## figures as ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
 clean: ## remove what builds and runs leave behind
-	rm -rf .venv .venv-clients .venv-embedded .venv-sdks .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .dev .aws-sam build .pytest_cache .mypy_cache .ruff_cache .hypothesis

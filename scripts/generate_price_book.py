@@ -1,20 +1,21 @@
 """Makes the price book, `layers/gateway/gateway/price_book.csv`, from facts that somebody else stated.
 
     python -m scripts.generate_price_book --legacy scripts/price_facts/legacy-2024.json \
-        --litellm-map scripts/price_facts/litellm-bedrock-1.109.1.json
+        --litellm-map scripts/price_facts/litellm-bedrock-1.109.1.json scripts/price_facts/litellm-bedrock-1.110.2.json
 
-A snapshot from `scripts/price_facts/` is enough, so the committed book can be made again offline. A new litellm (its
+The snapshots in `scripts/price_facts/` are enough, so the committed book can be made again offline. A new litellm (its
 wheel, or the bare map with `--litellm-version`) first leaves its own snapshot there; give it a later
-`--effective-from` and name the old snapshot beside it, so that a day already billed keeps its price.
+`--effective-from` and name it after the old ones, so that a day already billed keeps its price. Prices by AWS's own
+list are appended to the book by `scripts.prices`.
 
 No price is guessed. Left out, so that a call is listed as unpriced rather than billed wrongly:
 - ids nobody can name to bedrock-runtime: `bedrock_mantle/…` (another endpoint with ids of its own),
   `claude_platform/…`, ids without a provider or with `@`, guardrails, SageMaker examples;
 - provisioned throughput (`…-month-commitment/…`, USD per second): a commitment is not the price of a call;
-- prices of 0 (litellm writes 0 for "not applicable"), web-search fees, and the `_ultrafast` fields (six times the
-  price; nothing says that it is Bedrock's latency-optimised tier);
-- seconds of audio and video, and with them every model whose input is billed in nothing else, and realtime speech;
+- prices of 0 (litellm writes 0 for "not applicable") and web-search fees;
 - an image model in a region where some size and quality would have no price.
+What the gateway does not count yet is in the book all the same, in its own unit (seconds of video and audio heard,
+tokens of speech): a call of such a model is listed as unpriced until it is counted (`gateway.pricing`).
 """
 
 import argparse
@@ -27,8 +28,11 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from gateway.pricing import IMAGE_CLASSES, UNITS
 
 FACTS = Path("scripts/price_facts")
 BOOK = Path("layers/gateway/gateway/price_book.csv")
@@ -41,21 +45,33 @@ UN_REGIONAL = " un-regional list price"
 # An un-regional price is the price of these.
 HOME_REGIONS = ("us-east-1", "us-west-2")
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
-# Where a request may name an inference profile, by the profile's prefix.
+# Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere.
 GEOGRAPHIES = {
-    "global": SIX_REGIONS,
-    "us": ("us-east-1", "us-west-2"),
+    "global": (
+        *SIX_REGIONS, "us-east-2", "us-west-1", "ca-central-1", "sa-east-1", "eu-west-2", "eu-west-3", "eu-north-1",
+        "eu-south-1", "eu-south-2", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1",
+        "ap-southeast-4",
+    ),
+    "us": ("us-east-1", "us-east-2", "us-west-2"),
     "eu": ("eu-west-1", "eu-central-1"),
     "apac": ("ap-northeast-1", "ap-southeast-2"),
     "jp": ("ap-northeast-1",),
     "au": ("ap-southeast-2",),
     "in": ("ap-south-1", "ap-south-2"),
     "us-gov": ("us-gov-east-1", "us-gov-west-1"),
-}
+}  # fmt: skip
+# Anthropic's models cost the same in each region of a geography; those of others may not, so they stay with the few.
+WIDE_GEOGRAPHIES = GEOGRAPHIES | {
+    "us": ("us-east-1", "us-east-2", "us-west-1", "us-west-2"),
+    "eu": ("eu-west-1", "eu-central-1", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2"),
+    "apac": (
+        "ap-northeast-1", "ap-southeast-2", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+        "ap-southeast-1", "ap-southeast-4",
+    ),
+    "jp": ("ap-northeast-1", "ap-northeast-3"),
+    "au": ("ap-southeast-2", "ap-southeast-4"),
+}  # fmt: skip
 
-IMAGE_CLASSES = tuple(
-    f"image:{size}:{quality}" for size in ("512x512", "larger") for quality in ("standard", "premium")
-)
 TOKEN_UNITS = {
     "input_cost_per_token": "input_tokens",
     "output_cost_per_token": "output_tokens",
@@ -63,16 +79,24 @@ TOKEN_UNITS = {
     "cache_creation_input_token_cost": "cache_write_5m_tokens",
     "cache_creation_input_token_cost_above_1hr": "cache_write_1h_tokens",
 }
-PIECE_UNITS = {"output_cost_per_image": "image", "input_cost_per_image": "input_image", "input_cost_per_query": "query"}
-UNITS = frozenset({*TOKEN_UNITS.values(), *PIECE_UNITS.values(), *IMAGE_CLASSES})
-TIERS = {None: "default", "batches": "batch", "flex": "flex", "priority": "priority"}
+PIECE_UNITS = {
+    "output_cost_per_image": "image",
+    "input_cost_per_image": "input_image",
+    "input_cost_per_query": "query",
+    "input_cost_per_video_per_second": "input_video_second",
+    "input_cost_per_audio_per_second": "input_audio_second",
+}
+# A picture or speech that costs what text costs is counted with it, and has no row.
+SPOKEN_UNITS = {
+    "input_cost_per_audio_token": "input_audio_tokens",
+    "output_cost_per_audio_token": "output_audio_tokens",
+}
+TIERS = {
+    None: "default", "batches": "batch", "flex": "flex", "priority": "priority", "ultrafast": "ultrafast",
+}  # fmt: skip
 
-TOKEN_FIELD = re.compile(rf"({'|'.join(TOKEN_UNITS)})(?:_above_(\d+k)_tokens)?(?:_(batches|flex|priority))?")
-FIELD_LEFT_OUT = re.compile(
-    r".*_ultrafast|search_context_cost_per_query|(?:input_)?cost_per_second|input_cost_per_(?:audio|video)_per_second"
-    r"|input_cost_per_(?:audio|image)_token|output_cost_per_audio_token"
-)
-SPOKEN_OR_SEEN = {"input_cost_per_image_token", "input_cost_per_audio_token"}
+TOKEN_FIELD = re.compile(rf"({'|'.join(TOKEN_UNITS)})(?:_above_(\d+k)_tokens)?(?:_(batches|flex|priority|ultrafast))?")
+FIELD_LEFT_OUT = re.compile(r"search_context_cost_per_query|(?:input_)?cost_per_second|input_cost_per_image_token")
 KEY = re.compile(
     r"(?:(?P<size>\w+-x-\w+)/(?P<steps>50|max)-steps/)?"
     r"(?:bedrock/|bedrock_converse/)?(?:(?P<region>[a-z]{2}(?:-[a-z]+)+-\d)/|invoke/|converse/)?"
@@ -168,19 +192,19 @@ def read_snapshot(path: Path, version: str | None, effective_from: str) -> Snaps
 def trimmed(key: str, entry: Mapping[str, Any]) -> Fact:
     """The prices of `entry` that the book can hold, and their source; empty where the entry is left out."""
     prices: Fact = {}
-    if not KEY.fullmatch(key) or entry.get("mode") == "realtime":
+    if not KEY.fullmatch(key):
         return prices
     for field, price in entry.items():
         if TOKEN_FIELD.fullmatch(field) or field in PIECE_UNITS:
             if price:
                 prices[field] = price
+        elif field in SPOKEN_UNITS:
+            if price and price != entry.get(field.replace("audio_", "")):
+                prices[field] = price
         elif "cost" in field and not FIELD_LEFT_OUT.fullmatch(field):
             raise PriceRefusedError(f"unknown unit {field}: {key}")
-        elif field in SPOKEN_OR_SEEN and price != entry["input_cost_per_token"]:
+        elif field == "input_cost_per_image_token" and price != entry["input_cost_per_token"]:
             raise PriceRefusedError(f"{field} is not the price of a token of text: {key}")
-    # Its output alone would bill a call whose video came in free.
-    if "input_cost_per_video_per_second" in entry and not any(field.startswith("input_") for field in prices):
-        return {}
     return {**prices, "source": entry["source"]} if prices and "source" in entry else prices
 
 
@@ -242,6 +266,8 @@ def prices_of(key: str, parts: re.Match[str], fact: Fact) -> Iterator[tuple[str,
             kind, above, tier = token.groups()
             name = TIERS[tier] + (f"_above_{above}" if above else "")
             yield name, TOKEN_UNITS[kind], exact(Decimal(repr(price)) * 10**6, 10**6, what), 10**6
+        elif field in SPOKEN_UNITS:
+            yield "default", SPOKEN_UNITS[field], exact(Decimal(repr(price)) * 10**6, 10**6, what), 10**6
         elif field in PIECE_UNITS:
             unit = PIECE_UNITS[field]
             if parts["size"]:
@@ -259,7 +285,7 @@ def places(model: str, providers: set[str]) -> tuple[str, ...]:
     first, second = model.split(".")[:2]
     if first not in GEOGRAPHIES and second in providers:
         raise PriceRefusedError(f"unknown geography {first}: {model}")
-    return GEOGRAPHIES.get(first, SIX_REGIONS)
+    return (WIDE_GEOGRAPHIES if second == "anthropic" else GEOGRAPHIES).get(first, SIX_REGIONS)
 
 
 def legacy_rows(regions: Mapping[str, Any]) -> Iterator[Row]:
@@ -295,6 +321,23 @@ def regional_first(legacy: list[Row], listed: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
+def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
+    """What a newer snapshot says that the older ones do not.
+
+    A price that was not known replaces none, so it counts from the first day: usage that had none gets one.
+    """
+    latest: dict[tuple[str, ...], Row] = {}
+    for row in known:
+        if row.key[:4] not in latest or latest[row.key[:4]].effective_from <= row.effective_from:
+            latest[row.key[:4]] = row
+    for row in listed:
+        before = latest.get(row.key[:4])
+        if before is None:
+            yield row._replace(effective_from=LITELLM_FROM)
+        elif before.usd * row.per != row.usd * before.per:
+            yield row
+
+
 def book(rows: Iterable[Row]) -> list[Row]:
     """The sorted book, refused where two rows would answer one question or one row none that the gateway asks."""
     unique: dict[tuple[str, str, str, str, str], Row] = {}
@@ -321,6 +364,15 @@ def book(rows: Iterable[Row]) -> list[Row]:
     return [unique[key] for key in sorted(unique)]
 
 
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a book in CSV, as they stand."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [
+            Row(model_id, region, tier, unit, Decimal(usd), int(per), since, source)
+            for model_id, region, tier, unit, usd, per, since, source in islice(csv.reader(lines), 1, None)
+        ]
+
+
 def as_csv(rows: Iterable[Row]) -> str:
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
@@ -336,16 +388,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--litellm-version", help="the version of a bare map, which does not say its own")
     parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map counts")
     parser.add_argument("--legacy", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, help="rows that were appended since (`scripts.prices`)")
     parser.add_argument("--out", type=Path, default=BOOK)
     given = parser.parse_args(arguments)
     try:
         legacy = list(legacy_rows(json.loads(given.legacy.read_text(encoding="utf-8"))))
         rows = list(legacy)
-        for path in given.litellm_map:
+        for number, path in enumerate(given.litellm_map):
             snapshot = read_snapshot(path, given.litellm_version, given.effective_from)
-            rows += regional_first(legacy, litellm_rows(snapshot))
+            listed = regional_first(legacy, litellm_rows(snapshot))
+            rows += news(rows, listed) if number else listed
             if path.name != snapshot.file_name:
                 write_snapshot(snapshot)
+        if given.rows:
+            rows += read_rows(given.rows)
         priced = book(rows)
     except PriceRefusedError as refused:
         print(f"refused: {refused}", file=sys.stderr)

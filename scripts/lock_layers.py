@@ -27,8 +27,10 @@ OLDEST_PYTHON = "3.11"
 ALONE = {
     Path("scripts/clients"): OLDEST_PYTHON,
     Path("scripts/embedded"): "3.13",
+    Path("scripts/focus"): "3.13",
     Path("tests/sdks"): OLDEST_PYTHON,
 }
+OVERRIDES = "overrides.in"  # beside them, where a dependency asks for more than it needs
 
 # What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
 # the same to whatever pip builds the layer.
@@ -164,6 +166,8 @@ def main() -> int:
         compile_lock(Path("pyproject.toml"), LOCK, *everyone, "--all-extras", *upgrade)
         for folder, oldest in ALONE.items():
             options = ["--universal", "--python-version", oldest, *upgrade]
+            if (ROOT / folder / OVERRIDES).exists():
+                options += ["--override", str(folder / OVERRIDES)]
             compile_lock(folder / "requirements.in", folder / "requirements.lock", *options)
         locked = list(pins((ROOT / LOCK).read_text()))
         try:

@@ -1,22 +1,40 @@
-"""Prints what a lake says was used and what it cost, day by day, as finance reads it.
+"""Prints what a lake says was used and what it cost, as finance reads it.
 
-    python -m scripts.report <folder of the lake>
+    python -m scripts.report <lake>                                           day by day
+    python -m scripts.report statement <lake> --month 2026-10 [--tenant acme] [--out FOLDER]
+    python -m scripts.report verify <lake>                                    is every closed month what it was?
 
-A cost centre is called team_id here. Money is exact: every decimal that is there is shown.
+A lake is a folder or s3://bucket (days: a folder). A cost centre is called team_id here. Money is exact: every decimal
+that is there is shown. A month that is not closed yet is shown as what its statement would be by now; `--out` writes
+its files. `verify` checks each file's hash, each link and each sum against the lines of the costs, and names the first
+that does not hold.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.aggregation import CostLine
+from gateway.aws.lake import Objects, S3Objects
 from gateway.aws.parquet import costs_lines
+from gateway.aws.statement_files import CostFiles, StatementFiles
+from gateway.closing import PAGE_LINES, lines_by_tenant
+from gateway.pricing import ZERO
+from gateway.statement_chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
+from gateway.statement_page import to_html
+from gateway.statements import Statement, StatementError, closes_at, days_of, from_csv, to_csv
 
+DELAY_DAYS = 3
 COLUMNS = ("team_id", "model_id", "input_tokens", "output_tokens", "invocations", "input_cost", "output_cost")
 NOTES = {
     "failed_invocations": "failed: they used nothing and cost nothing",
@@ -88,7 +106,120 @@ def _decimals(amount: Decimal) -> int:
     return -exponent if isinstance(exponent, int) and exponent < 0 else 0
 
 
+# ---------------------------------------------------------------------------------------------------------- statements
+class FolderObjects:
+    """A bucket's files in a folder."""
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    def list(self, prefix: str) -> dict[str, str]:
+        files = sorted(file for file in self._root.rglob("*") if file.is_file())
+        keys = {file.relative_to(self._root).as_posix(): file for file in files}
+        return {key: sha256(file.read_bytes()).hexdigest() for key, file in keys.items() if key.startswith(prefix)}
+
+    def open(self, key: str) -> BinaryIO:
+        return (self._root / key).open("rb")
+
+    def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
+        file = self._root / key
+        if (sha256(file.read_bytes()).hexdigest() if file.exists() else None) != replaces:
+            return False
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"".join(parts))
+        return True
+
+
+def objects_of(lake: str) -> Objects:
+    if lake.startswith("s3://"):
+        return S3Objects(lake.removeprefix("s3://").strip("/"))
+    found = sorted(Path(lake).glob("**/costs"))
+    return FolderObjects(found[0].parent if found else Path(lake))
+
+
+def statements_of(month: str, objects: Objects, delay_days: int = DELAY_DAYS) -> Iterator[tuple[Statement, bool]]:
+    """The statement of each tenant, and whether it is closed or what it would be by now."""
+    costs, files = CostFiles(objects), StatementFiles(objects)
+    if month in closed_months(files):
+        said = json.loads(files.read(folder(month) + MANIFEST))
+        closed = datetime.fromisoformat(said["closes_at"])
+        for tenant in said["tenants"]:
+            yield Statement.of(tenant, month, closed, from_csv(files.read(folder(month, tenant) + CSV))), True
+        return
+    chain = Chain.read(files, before=month)
+    for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, PAGE_LINES):
+        yield Statement.of(tenant, month, closes_at(month, delay_days), lines), False
+
+
+def statement_text(statement: Statement, *, closed: bool) -> str:
+    """A statement for a terminal."""
+    state = "closed" if closed else "not closed yet"
+    parts = [f"{statement.tenant_id}, {statement.month}: {state}", ""]
+    if statement.used:
+        parts += [*_day([dated.line for dated in statement.used]), ""]
+    for day in sorted({dated.day for dated in statement.restated}):
+        parts += [f"restates {day}", *_day([dated.line for dated in statement.restated if dated.day == day]), ""]
+    parts_of = {"usage": statement.used, "restatements": statement.restated, "total": statement.lines}
+    costs = [getattr(statement, name).cost if lines else ZERO for name, lines in parts_of.items()]
+    amounts = _money(costs)
+    width = max(map(len, amounts))
+    parts += [f"{name:<12}  {amount:>{width}} USD" for name, amount in zip(parts_of, amounts, strict=True)]
+    return "\n".join([*parts, f"priced with   {', '.join(statement.price_versions) or 'no price'}", ""])
+
+
+def write_statement(statement: Statement, out: Path) -> None:
+    csv = to_csv(statement)
+    place = out / f"month={statement.month}" / f"tenant={statement.tenant_id}"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / CSV).write_bytes(csv)
+    (place / PAGE).write_bytes(to_html(statement, digest(csv)))
+
+
+def verified_text(objects: Objects) -> str:
+    """What holds of a lake's statements. Raises ChainBroken."""
+    found = verify(CostFiles(objects), StatementFiles(objects))
+    if not found.months:
+        return "No month is closed yet.\n"
+    waiting = f"\n{found.waiting} restatements of closed months wait for the next statement." if found.waiting else ""
+    return (
+        f"{found.months[0]} to {found.months[-1]}: {found.statements} statements with {found.lines} lines. "
+        f"Every hash, link and sum holds, and every line is a line of the costs.{waiting}\n"
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] not in {"statement", "verify"}:
+        if len(arguments) != 1 or arguments[0].startswith("-"):
+            sys.exit(__doc__)
+        print(report(costs_in(Path(arguments[0]))), end="")
+        return
+    parser = argparse.ArgumentParser(prog="python -m scripts.report")
+    commands = parser.add_subparsers(dest="command", required=True)
+    of_month = commands.add_parser("statement")
+    of_month.add_argument("lake")
+    of_month.add_argument("--month", required=True)
+    of_month.add_argument("--tenant")
+    of_month.add_argument("--out", type=Path)
+    of_month.add_argument("--delay-days", type=int, default=DELAY_DAYS)
+    commands.add_parser("verify").add_argument("lake")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "verify":
+            print(verified_text(objects_of(chosen.lake)), end="")
+        else:
+            days_of(chosen.month)
+            shown = 0
+            for statement, closed in statements_of(chosen.month, objects_of(chosen.lake), chosen.delay_days):
+                if chosen.tenant in (None, statement.tenant_id):
+                    shown += 1
+                    print(statement_text(statement, closed=closed))
+                    if chosen.out:
+                        write_statement(statement, chosen.out)
+            if not shown:
+                print(f"Nothing was metered in {chosen.month}.")
+    except StatementError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    print(report(costs_in(Path(sys.argv[1]))), end="")
+    main(sys.argv[1:])

@@ -17,13 +17,13 @@ from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
+from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
 from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState
 from gateway.metering import Meter
-from gateway.pricing import price_book
 from gateway.routing import Routes
 from gateway.settings import seconds_left, settings
 from gateway.telemetry import logger
@@ -37,7 +37,7 @@ models = ModelServices(
     {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
 )
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
-meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
+meter = Meter(ledger, AccountTable(settings().budgets_table), current_book, warn)
 circuits = Circuits(settings().idempotency_table)
 jobs = JobTable(
     settings().results_table,

@@ -18,6 +18,7 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
+from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
@@ -28,7 +29,6 @@ from gateway.idempotency import Once, entry_of
 from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
-from gateway.pricing import price_book
 from gateway.routing import Routes
 from gateway.settings import seconds_left, settings
 from gateway.usage import RequestId
@@ -45,7 +45,7 @@ models = ModelServices(
     {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
 )
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
-meter = Meter(ledger, AccountTable(settings().budgets_table), price_book, warn)
+meter = Meter(ledger, AccountTable(settings().budgets_table), current_book, warn)
 payloads = Payloads(settings().payloads_bucket)
 jobs = JobTable(
     settings().results_table,

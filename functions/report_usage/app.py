@@ -9,11 +9,12 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.price_overlay import current_book
 from gateway.budgets import BudgetState, month_of, next_month, states
 from gateway.catalog import Catalog
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
-from gateway.pricing import money, price_book
+from gateway.pricing import money
 from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
 from gateway.routing import Routes
@@ -33,7 +34,7 @@ def report_usage() -> Response[str]:
     group_by = str(asked.group_by or "model")
     start, end = span(asked.start, asked.end, datetime.now(UTC))
     tenant_id = caller(app).tenant_id
-    total, lines = add_up(ledger.of_tenant(tenant_id, start, end), group_by, price_book())
+    total, lines = add_up(ledger.of_tenant(tenant_id, start, end), group_by, current_book())
     report = {
         "tenant_id": tenant_id,
         "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
@@ -64,7 +65,7 @@ def quote_invocation() -> Response[str]:
     tenant, by_default = who.tenant, settings().allow_unlisted_models
     translation, *_ = translations(request, route, catalog, tenant, by_default=by_default)
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
-    quote = quoted(translation.calls, tenant, cost_centre, settings().region, price_book(), accounts, now)
+    quote = quoted(translation.calls, tenant, cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))
 
 

@@ -13,13 +13,13 @@ from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.payloads import Payloads
+from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
 from gateway.http.asgi import Asgi, Route
 from gateway.invocation import ModelServices
 from gateway.metering import Meter
-from gateway.pricing import price_book
 from gateway.routing import Routes
 from gateway.settings import settings
 from gateway.streaming import StreamServices
@@ -34,7 +34,7 @@ serving = Serving(
     Catalog.from_json(settings().sagemaker_endpoints),
     ModelServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
-    Meter(ledger, AccountTable(settings().budgets_table), price_book, warn),
+    Meter(ledger, AccountTable(settings().budgets_table), current_book, warn),
     Circuits(settings().idempotency_table),
     IdempotencyTable(settings().idempotency_table, settings().usage_table, Payloads(settings().payloads_bucket)),
     settings().region,

@@ -84,6 +84,7 @@ def _say_ready(supervisor: Supervisor) -> None:
     print(line, flush=True)
     if supervisor.tls_url and supervisor.tenants:
         print("  boto3, over TLS:")
+        print(f"    export AWS_DEFAULT_REGION={supervisor.region}")
         print(f"    export AWS_CA_BUNDLE={supervisor.ca}")
         print(f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={supervisor.tls_url}")
         print(f"    export AWS_BEARER_TOKEN_BEDROCK={supervisor.tenants[0]['key']}", flush=True)

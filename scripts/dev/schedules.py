@@ -43,7 +43,8 @@ class Schedules:
         for logical_id, machine in machines.items():
             for source in machine.events:
                 if source.kind in _KINDS:
-                    logger.warning("%s: not run on its schedule here; `make costs` runs it", logical_id)
+                    other_way = "; `make costs` runs it" if logical_id == "AggregateCosts" else ""
+                    logger.warning("%s: not run on its schedule here%s", logical_id, other_way)
 
     def stop(self) -> None:
         self._stopped.set()

@@ -82,6 +82,7 @@ class Supervisor:
         self.broken = threading.Event()  # a process that everything needs has died
         self.url: str | None = None
         self.tls_url: str | None = None
+        self.region = ""
         self.ca: Path | None = None
         self.tenants: list[dict[str, Any]] = []
 
@@ -180,6 +181,7 @@ class Supervisor:
             if self._tls is not None:
                 self._tls.start(gateway.answer)
         self._start_background(template, functions, aws_url)
+        self.region = template.region
         shown = {"url": self.url, "region": template.region, "admin": vars(operator), "tenants": self.tenants}
         self._write(tenants_file, shown, 0o600)
         self._write(

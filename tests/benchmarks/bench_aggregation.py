@@ -1,34 +1,48 @@
-"""How fast the ledger becomes Parquet, in rows per CPU second, beside the floor of the same run: only reading the rows.
+"""How much CPU a row of the ledger takes on its way to Parquet, beside the floor of the same run and the old algorithm.
 
-    PYTHONPATH=layers/gateway python -m tests.benchmarks.bench_aggregation [rows]
+    PYTHONPATH=layers/gateway:. python -m tests.benchmarks.bench_aggregation [sizes] [rows of the old algorithm]
 
-The rows are pages of DynamoDB's own JSON, as its HTTP API answers them; there is no network in it. Read the ratios.
+    floor         the bytes are read and parsed, and nothing is done with them
+    aggregation   they are read, checked, priced, sorted and written as the usage file of a partition
+    before        what the predecessor did: a row at a time, the price file read again for each day, all rows in memory
+
+`1000000,5000000` takes some minutes. Each figure is that of a process of its own with one thread, so that its peak of
+memory is its own. The rows are pages of DynamoDB's JSON as its HTTP API answers them, in a file; there is no network in
+it. Read the ratios.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-import os
+import math
 import resource
+import subprocess
 import sys
+import tempfile
 import time
-from collections import deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from statistics import median
+from decimal import Decimal
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from botocore.awsrequest import AWSResponse
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from gateway.aggregation import Pricer, price_by_kind
+from gateway.aggregation import Pricer, Quarantined, price_by_kind
 from gateway.aws import dynamodb, parquet
+from gateway.aws.usage_columns import PricedPages
 from gateway.ledger import Partition
 from gateway.pricing import price_book
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from tests.rows import item, page
 
 PAGE = 1_000  # rows of a page: it ends at 1 MB
-DISTINCT_PAGES = 20
+DISTINCT_PAGES = 50
+PARTITION = Partition("2026-11-24T01", 0)
 START = datetime(2026, 11, 24, 1, tzinfo=UTC)
 MODELS = (
     "anthropic.claude-3-sonnet-20240229-v1:0",
@@ -36,12 +50,15 @@ MODELS = (
     "amazon.titan-embed-text-v1",
     "maker.unheard-of",
 )
+SIZES = "200000,600000"
+MEMORY = 512  # MB, for any size
+CPU = 2.0  # times the floor
+GROWTH = 1.05  # exponent of the CPU over the rows
 
 
-def row(n: int) -> dict[str, Any]:
-    """A settled row as it lies in the table."""
+def record(n: int) -> UsageRecord:
     started = START + timedelta(milliseconds=n % 3_600_000)
-    record = UsageRecord(
+    open_row = UsageRecord(
         request_id=RequestId(f"0198f1f0-0000-7000-8000-{n:012d}"),
         attempt=1,
         tenant_id=TenantId(f"tenant-{n % 17}"),
@@ -56,94 +73,151 @@ def row(n: int) -> dict[str, Any]:
     )
     tokens = {"inputTokens": 100 + n % 4000, "outputTokens": 1 + n % 900, "totalTokens": 101 + n % 4900}
     usage = TokenUsage(input_tokens=tokens["inputTokens"], output_tokens=tokens["outputTokens"], raw=json.dumps(tokens))
-    settled = record.settle(Outcome.SUCCEEDED, usage, started + timedelta(seconds=2))
-    update = dynamodb.settlement("usage", settled)
-    values, names = update["ExpressionAttributeValues"], update["ExpressionAttributeNames"]
-    item = dynamodb._to_row(record, timedelta(days=400))
-    del item["open_shard"]
-    return item | {names[f"#{name[1:]}"]: value for name, value in values.items() if f"#{name[1:]}" in names}
+    return open_row.settle(Outcome.SUCCEEDED, usage, started + timedelta(seconds=2))
 
 
-class Body:
-    """An HTTP body that is there already."""
+def write_pages(folder: Path) -> None:
+    for number in range(DISTINCT_PAGES):
+        rows = (item(record(number * PAGE + n)) for n in range(PAGE))
+        (folder / f"{number:03}.json").write_bytes(page(rows))
 
-    def __init__(self, content: bytes):
-        self._content = content
 
-    def stream(self, **_: Any) -> Iterator[bytes]:
-        yield self._content
+def pages(folder: Path, rows: int) -> Iterator[bytes]:
+    for number in range(rows // PAGE):
+        yield (folder / f"{number % DISTINCT_PAGES:03}.json").read_bytes()
+
+
+def floor(folder: Path, rows: int) -> None:
+    for body in pages(folder, rows):
+        json.loads(body)
+
+
+def aggregation(folder: Path, rows: int) -> None:
+    priced = PricedPages(PARTITION, Pricer(price_book()), START + timedelta(hours=2))
+    with (folder / f"usage-{rows}.parquet").open("wb") as file:
+        for part in parquet.usage_parts(map(priced.table, pages(folder, rows))):
+            file.write(part)
+    assert (priced.rows, priced.quarantined) == (rows, [])
+
+
+def row_by_row(folder: Path, rows: int) -> None:
+    """The way of pages that hold something unusual."""
+    priced = PricedPages(PARTITION, Pricer(price_book()), START + timedelta(hours=2))
+    with (folder / "row-by-row.parquet").open("wb") as file:
+        for part in parquet.usage_parts(map(priced._slow, pages(folder, rows))):
+            file.write(part)
+
+
+def verify(folder: Path, rows: int) -> None:
+    """The second way, which proves the first."""
+
+    def records() -> Iterator[UsageRecord]:
+        for body in pages(folder, rows):
+            for row in dynamodb.items(body):
+                found = dynamodb.inspect(row, PARTITION, START + timedelta(hours=2))
+                assert not isinstance(found, Quarantined)
+                yield found
+
+    price_by_kind(records(), price_book())
+
+
+def close(folder: Path, rows: int) -> None:
+    """From the usage file to the lines of a day."""
+    with (folder / f"usage-{rows}.parquet").open("rb") as file:
+        list(parquet.usage_lines(file))
+
+
+def before(folder: Path, rows: int) -> None:
+    """Every row as a dict in one list; a function applied to each for each column."""
+    held = [
+        {name: next(iter(value.values())) for name, value in row.items()}
+        for body in pages(folder, rows)
+        for row in json.loads(body)["Items"]
+    ]
+    by_day: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in held:
+        by_day[row["started_at"][:10]].append(row)
+    for day_rows in by_day.values():
+        with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8") as file:
+            prices = {(price["model_id"], price["region"], price["unit"]): price for price in csv.DictReader(file)}
+
+        def price_of(row: dict[str, Any], unit: str, prices: dict[Any, dict[str, str]] = prices) -> Decimal:
+            price = prices.get((row["model_id"], row["region"], unit))
+            return Decimal(price["usd"]) / int(price["per"]) if price else Decimal(0)
+
+        for side in ("input", "output"):
+            for row in day_rows:
+                row[f"{side}_cost"] = price_of(row, f"{side}_tokens") * int(row.get(f"{side}_tokens", 0))
+        for row in day_rows:
+            row["cost"] = row["input_cost"] + row["output_cost"]
+        names = sorted({name for row in day_rows for name in row if not name.endswith("cost")})
+        table = {name: pa.array([row.get(name) for row in day_rows], pa.string()) for name in names}
+        table |= {
+            name: pa.array([round(row[name], 12) for row in day_rows], pa.decimal128(38, 12))
+            for name in ("input_cost", "output_cost", "cost")
+        }
+        pq.write_table(pa.table(table), folder / "before.parquet", compression="snappy")
+
+
+WAYS: dict[str, Callable[[Path, int], None]] = {
+    way.__name__: way for way in (floor, aggregation, row_by_row, verify, close, before)
+}
+
+
+def measure(way: str, folder: Path, rows: int) -> tuple[float, float]:
+    """CPU seconds of it, and the peak of memory in MB of a process that does nothing else."""
+    command = [sys.executable, "-m", __spec__.name, "--only", way, str(folder), str(rows)]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(told["cpu"]), float(told["peak"])
+
+
+def only(way: str, folder: Path, rows: int) -> None:
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    price_book()
+    begun = time.process_time()
+    WAYS[way](folder, rows)
+    cpu = time.process_time() - begun
+    print(json.dumps({"cpu": cpu, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    os.environ |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
-    os.environ |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
-    bodies = [
-        json.dumps({"Items": [row(page * PAGE + n) for n in range(PAGE)], "Count": PAGE}).encode()
-        for page in range(DISTINCT_PAGES)
-    ]
-    book = price_book()
-
-    def items() -> Iterator[dict[str, Any]]:
-        for page in range(count // PAGE):
-            yield from json.loads(bodies[page % DISTINCT_PAGES])["Items"]
-
-    def records() -> Iterator[UsageRecord]:
-        return map(dynamodb._from_row, items())
-
-    def by_the_adapter() -> Iterator[UsageRecord]:
-        """A tenth of the rows as the ledger's adapter reads them: everything of boto3 but the socket."""
-        pages = iter(range(count // PAGE // 10, 0, -1))
-
-        def answer(**_: Any) -> AWSResponse:
-            left = next(pages)
-            more = b', "LastEvaluatedKey": {"pk": {"S": "a"}, "sk": {"S": "%d"}}}' % left if left > 1 else b"}"
-            return AWSResponse("http://localhost", 200, {}, Body(bodies[left % DISTINCT_PAGES][:-1] + more))
-
-        ledger = dynamodb.DynamoLedger("usage")
-        ledger._dynamodb.meta.events.register("before-send.dynamodb.Query", answer, unique_id="bench")
-        yield from ledger.read(Partition("2026-11-24T01", 0))
-        ledger._dynamodb.meta.events.unregister("before-send.dynamodb.Query", unique_id="bench")
-
-    held = list(islice(records(), min(count, PAGE * DISTINCT_PAGES)))
-    file = parquet.usage_file(map(Pricer(book).price, held), book.version)[1]
-
-    def again(times: int, work: Callable[[], object]) -> None:
-        for _ in range(times):
-            work()
-
-    times = max(1, count // len(held))
-    measured: dict[str, tuple[int, Callable[[], object]]] = {
-        "floor: parse JSON": (count, lambda: deque(items(), maxlen=0)),
-        "floor: parse JSON into records": (count, lambda: deque(records(), maxlen=0)),
-        "parse, price, write": (count, lambda: parquet.usage_file(map(Pricer(book).price, records()), book.version)),
-        "parse, price a second way (verify)": (count, lambda: price_by_kind(records(), book)),
-        "price and write alone": (
-            times * len(held),
-            lambda: again(times, lambda: parquet.usage_file(map(Pricer(book).price, held), book.version)),
-        ),
-        "price alone": (
-            times * len(held),
-            lambda: again(times, lambda: deque(map(Pricer(book).price, held), maxlen=0)),
-        ),
-        "close a day from Parquet": (times * len(held), lambda: again(times, lambda: list(parquet.usage_lines(file)))),
-        "the adapter, from HTTP to records": (count // 10, lambda: deque(by_the_adapter(), maxlen=0)),
-    }
-    spent: dict[str, list[float]] = {name: [] for name in measured}
-    for _ in range(3):  # interleaved, so that a noisy neighbour disturbs all alike
-        for name, (_rows, work) in measured.items():
-            begun = time.process_time()
-            work()
-            spent[name].append(time.process_time() - begun)
-    floor = median(spent["floor: parse JSON into records"]) / count
-    print(f"{'':40}{'rows/CPU s':>12}{'µs/row':>9}{'x floor':>9}")
-    for name, (rows, _work) in measured.items():
-        each = median(spent[name]) / rows
-        print(f"{name:40}{1 / each:12,.0f}{each * 1e6:9.2f}{each / floor:9.2f}")
+    sizes = [int(size) // PAGE * PAGE for size in (sys.argv[1] if len(sys.argv) > 1 else SIZES).split(",")]
+    old = int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
+    plan = [(way, rows) for rows in sizes for way in ("floor", "aggregation")]
+    plan += [("verify", sizes[0]), ("close", sizes[0]), ("row_by_row", old), ("before", old), ("floor", old)]
+    spent: dict[tuple[str, int], float] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_pages(folder)
+        peaks: dict[tuple[str, int], float] = {}
+        for _ in range(3 if max(sizes) <= 1_000_000 else 2):  # interleaved: a noisy neighbour disturbs all alike
+            for key in plan:
+                cpu, peak = measure(key[0], folder, key[1])
+                spent[key] = min(cpu, spent.get(key, cpu))
+                peaks[key] = max(peak, peaks.get(key, peak))
+        width = (folder / f"usage-{sizes[0]}.parquet").stat().st_size / sizes[0]
+    print(f"{'':14}{'rows':>12}{'CPU s':>9}{'us/row':>9}{'x floor':>9}{'peak MB':>9}")
+    for way, rows in sorted(spent, key=lambda key: (list(WAYS).index(key[0]), key[1])):
+        cpu = spent[way, rows]
+        ratio = cpu / rows / (spent["floor", rows] / rows)
+        print(f"{way:14}{rows:12,}{cpu:9.2f}{cpu / rows * 1e6:9.2f}{ratio:9.2f}{peaks[way, rows]:9.0f}")
+    small, large = sizes[0], sizes[-1]
+    ratio = max(spent["aggregation", rows] / spent["floor", rows] for rows in sizes)
+    growth = math.log(spent["aggregation", large] / spent["aggregation", small]) / math.log(large / small)
+    held = [peaks["aggregation", rows] for rows in (small, large)]
     print(
-        f"{len(file) / len(held):.0f} bytes of Parquet a row; peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+        f"{width:.0f} bytes of Parquet a row; {spent['before', old] / old / (spent['aggregation', small] / small):.0f} times less CPU than before"
     )
+    for what, found, limit in (
+        ("x floor", ratio, CPU), ("growth exponent", growth, GROWTH), ("peak MB", max(held), MEMORY),
+        (f"peak of {large:,} over {small:,} rows", held[1] / held[0], 1.1),
+    ):  # fmt: skip
+        print(f"{what:40}{found:9.2f} <= {limit:6.2f}  {'yes' if found <= limit else 'NO'}")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--only"]:
+        only(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
+    else:
+        main()

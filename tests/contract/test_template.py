@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import UNPRICED_USAGE
+from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, RECONCILIATION_OFF, UNPRICED_USAGE
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -19,7 +19,9 @@ TEXT = (ROOT / "template.yaml").read_text()
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
 READ_BY_THE_ADAPTER = {"AWS_LAMBDA_EXEC_WRAPPER", "AWS_LWA_INVOKE_MODE", "AWS_LWA_PORT", "AWS_LWA_READINESS_CHECK_PATH"}
 # Actions that name no resource; each stands with its reason as a comment in the template.
-WITHOUT_RESOURCE = {"bedrock:ListFoundationModels", "bedrock:ListInferenceProfiles"}
+WITHOUT_RESOURCE = {
+    "bedrock:ListFoundationModels", "bedrock:ListInferenceProfiles", "cloudwatch:ListMetrics", "cloudwatch:GetMetricData",
+}  # fmt: skip
 
 
 @each_function
@@ -117,15 +119,67 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
     assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
     for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
         assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+    kept = {"Fn::GetAtt": ["CloseMonthDeadLetterQueue", "Arn"]}
+    close_month = FUNCTIONS["CloseMonthFunction"]
+    assert close_month.properties["DeadLetterQueue"]["TargetArn"] == kept  # what failed
+    assert [event["DeadLetterConfig"]["Arn"] for event in close_month.events("ScheduleV2")] == [
+        kept
+    ]  # what never began
 
 
-def test_an_alarm_watches_a_metric_that_the_code_counts_and_tells_the_topic() -> None:
+def test_an_alarm_watches_a_metric_that_the_code_counts_or_a_queue_of_what_failed_and_tells_the_topic() -> None:
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm")
-    assert {alarm["MetricName"] for alarm in alarms.values()} == {METRIC, UNPRICED_USAGE}
+    own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+    assert {alarm["MetricName"] for alarm in alarms.values() if alarm["Namespace"] == own} == {
+        METRIC,
+        UNPRICED_USAGE,
+        QUARANTINED_ROWS,
+        AGGREGATION_LAG,
+        RECONCILIATION_OFF,
+    }
+    watched = {
+        alarm["Dimensions"][0]["Value"]["Fn::GetAtt"][0]: alarm["MetricName"]
+        for alarm in alarms.values()
+        if alarm["Namespace"] == "AWS/SQS"
+    }
+    assert watched == {"CloseMonthDeadLetterQueue": "ApproximateNumberOfMessagesVisible"}
     for alarm in alarms.values():
-        common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
-        assert alarm["Namespace"] == common["POWERTOOLS_METRICS_NAMESPACE"]
+        assert alarm["Namespace"] in {own, "AWS/SQS"}
         assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+
+
+def test_a_run_that_fails_tells_the_topic_and_the_topic_lets_it() -> None:
+    rule = of_type(TEMPLATE, "AWS::Events::Rule")["ReconciliationFailures"]
+    assert rule["EventPattern"]["detail"] == {
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+        "stateMachineArn": [{"Ref": "ReconcileCosts"}],
+    }
+    assert [target["Arn"] for target in rule["Targets"]] == [{"Ref": "AlarmTopic"}]
+    statements = of_type(TEMPLATE, "AWS::SNS::TopicPolicy")["AlarmTopicPolicy"]["PolicyDocument"]["Statement"]
+    assert "ReconciliationFailures" in str([said for said in statements if "events.amazonaws.com" in str(said)])
+
+
+def test_the_gateways_roles_are_those_of_every_function_that_may_call_a_model() -> None:
+    callers = {
+        logical_id
+        for logical_id, function in FUNCTIONS.items()
+        if any("bedrock:InvokeModel" in str(statement["Action"]) for statement in function.statements)
+    }
+    known = str(FUNCTIONS["ReconcileDayFunction"].environment["GATEWAY_ROLES"])
+    assert {name for name in FUNCTIONS if f"'{name}Role'" in known} == callers
+
+
+def test_a_run_of_the_costs_that_fails_tells_the_topic_which_period_it_was() -> None:
+    rule = TEMPLATE["Resources"]["FailedAggregations"]["Properties"]
+    assert rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": "AggregateCosts"}],
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+    }
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Ref": "AlarmTopic"}
+    assert target["InputPath"] == "$.detail"  # its input and its cause, which say the period
+    policy = TEMPLATE["Resources"]["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert "events.amazonaws.com" in {statement["Principal"]["Service"] for statement in policy}
 
 
 def test_a_job_is_shown_again_only_when_its_worker_has_ended() -> None:

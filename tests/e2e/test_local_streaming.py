@@ -428,13 +428,14 @@ def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Pat
         text=True,
     )
     assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(5)]
+    said = [process.stdout.readline() for _ in range(6)]
     assert said[0], process.communicate(timeout=20)[1]
     info, tenants = (json.loads((tmp_path / name).read_text()) for name in ("stack.json", "tenants.json"))
     process.communicate(timeout=20)
     assert process.returncode == 0
     assert said[0].startswith(f"ready {info['url']}  try: curl ")
     assert [line.strip() for line in said[2:]] == [
+        f"export AWS_DEFAULT_REGION={info['region']}",
         f"export AWS_CA_BUNDLE={tmp_path}/tls/ca.pem",
         f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={info['tls_url']}",
         f"export AWS_BEARER_TOKEN_BEDROCK={tenants['tenants'][0]['key']}",

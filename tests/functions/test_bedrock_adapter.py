@@ -18,10 +18,11 @@ from gateway.aws import clients
 from gateway.aws.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Catalog, profile_id
+from gateway.catalog import Catalog
 from gateway.errors import Passing, UpstreamError
 from gateway.eventstream import encode
 from gateway.invocation import ModelCall
+from gateway.names import profile_id
 from gateway.routing import Circuit
 from scripts.dev.model_stand_in import ModelStandIn
 

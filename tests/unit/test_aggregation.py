@@ -7,12 +7,13 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,15 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aggregation import (
+    GRACE,
     MAX_HOURS,
     PRICED,
     UNPRICED,
     UNSETTLED,
+    Closed,
     CostLine,
     CostsDoNotMatch,
     PeriodRefused,
     Plan,
     Pricer,
+    Verified,
     close_day,
     commit,
     hour_of,
@@ -41,13 +45,16 @@ from gateway.aggregation import (
 )
 from gateway.aws import parquet
 from gateway.aws.lake import Overtaken, ParquetLake
-from gateway.ledger import SHARDS, InMemoryLedger, Partition, sweep
-from gateway.pricing import Price, PriceBook, price_book
+from gateway.aws.usage_columns import PricedPages
+from gateway.ledger import SHARDS, Partition, sweep
+from gateway.pricing import Markup, Price, PriceBook, price_book
 from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from tests.rows import PagedLedger, item, page
 
 LAYER = Path(__file__).parents[2] / "layers/gateway"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = "2026-11-24"
+RETENTION = timedelta(days=400)
 SONNET, PAINTER, UNHEARD_OF = "maker.sonnet", "maker.painter", "maker.unheard-of"
 
 
@@ -105,6 +112,7 @@ class Files:
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         self.before_put: Callable[[str], None] = lambda key: None
+        self.put_keys: list[str] = []
 
     def list(self, prefix: str) -> dict[str, str]:
         return {key: self.etag(key) for key in sorted(self.content) if key.startswith(prefix)}
@@ -115,11 +123,16 @@ class Files:
     def get(self, key: str) -> bytes:
         return self.content[key]
 
-    def put(self, key: str, content: bytes, replaces: str | None) -> bool:
+    def open(self, key: str) -> BinaryIO:
+        return io.BytesIO(self.content[key])
+
+    def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
+        content = b"".join(parts)
         self.before_put(key)
         if (self.etag(key) if key in self.content else None) != replaces:
             return False
         self.content[key] = content
+        self.put_keys.append(key)
         return True
 
     def table(self, prefix: str) -> pa.Table:
@@ -161,8 +174,10 @@ class House:
     """Ledger, lake and periods, and the state machine's story told in Python; `step` may break it anywhere."""
 
     def __init__(self) -> None:
-        self.ledger, self.files, self.periods = InMemoryLedger(), Files(), MemoryPeriods()
+        self.ledger, self.files, self.periods = PagedLedger(), Files(), MemoryPeriods()
         self.lake, self.book = ParquetLake(self.files), BOOK
+        self.quarantined = 0
+        self.closed: list[Closed] = []
 
     def add(self, *records: UsageRecord) -> None:
         for record in records:
@@ -174,19 +189,31 @@ class House:
         planned = plan(self.periods, scheduled, book_version=self.book.version, **wanted)
         for partition in planned.partitions():
             step()
-            price_usage(partition, self.ledger, self.lake, self.book)
+            price_usage(partition, self.ledger, self.lake, self.book, scheduled + GRACE)
+        self.closed = []
         for day in planned.days():
             step()
-            close_day(day, self.lake)
+            self.closed.append(self.close(day, planned.completes(day), scheduled))
         open_hours, unpriced = [], dict[str, str]()
+        self.quarantined = 0
         for day, hours in planned.days().items():
             step()
-            verified = verify_day(day, hours, planned.closed_until, self.ledger, self.lake, self.book)
+            verified = verify_day(
+                day, hours, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE
+            )
+            self.quarantined += verified.quarantined
             open_hours += verified.open_hours
             unpriced |= dict.fromkeys(verified.unpriced_hours, self.book.version)
         step()
         commit(planned, open_hours, self.periods, unpriced)
         return planned, open_hours
+
+    def close(self, day: str, complete: bool, scheduled: datetime) -> Closed:
+        return close_day(day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION)
+
+    def verify(self, *hours: str) -> Verified:
+        until = max(hours)
+        return verify_day(DAY, hours, until, self.ledger, self.lake, self.book, at(100))
 
     def costs(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.files.table("costs/").to_pylist()
@@ -407,7 +434,10 @@ def test_costs_are_by_tenant_cost_centre_and_model(house: House) -> None:
         "input_cost": Decimal("0.0045"),
         "output_cost": Decimal("0.0000151"),
         "cost": Decimal("0.0045151"),
+        "list_cost": Decimal("0.0045151"),
         "price_version": "",
+        "line_kind": "original",
+        "restated_at": None,
     }
 
 
@@ -432,18 +462,30 @@ def test_rows_are_sorted_by_tenant_and_start(house: House) -> None:
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:
     house.run(at(1.2))
-    assert house.files.content == {}
+    # These say that the days are closed.
+    assert list(house.files.content) == ["costs/dt=2026-11-22/part-0.parquet", "costs/dt=2026-11-23/part-0.parquet"]
+    assert house.files.table("costs/").num_rows == 0
     assert house.periods.mark == "2026-11-24T00"
 
 
-def test_many_rows_are_written_in_row_groups(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_written_in_row_groups_that_a_query_can_skip(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parquet, "BATCH", 7)
-    rows = [Pricer(BOOK).price(settled(row(f"r{n:03}"), input_tokens=n)) for n in range(20)]
-    count, content = parquet.usage_file(iter(rows), "v")
-    assert count == 20
-    assert pq.ParquetFile(io.BytesIO(content)).num_row_groups == 3
-    assert pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0).column(0).compression == "ZSTD"
-    assert sum(pq.read_table(io.BytesIO(content))["input_tokens"].to_pylist()) == 190
+    monkeypatch.setattr(parquet, "PART", 1)
+    pages = [page(item(settled(row(f"r{n:03}"), input_tokens=n)) for n in some) for some in (range(9), range(9, 20))]
+    priced = PricedPages(Partition("2026-11-24T00", 0), Pricer(BOOK), at(1))
+    parts = list(parquet.usage_parts(map(priced.table, pages)))
+    assert (priced.rows, len(parts) > 2) == (20, True)
+    file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
+    assert [file.metadata.row_group(place).num_rows for place in range(file.num_row_groups)] == [7, 7, 6]
+    assert sum(file.read()["input_tokens"].to_pylist()) == 190
+    for column in map(file.metadata.row_group(0).column, range(len(parquet.USAGE))):
+        assert column.compression == "ZSTD"
+        if column.path_in_schema in {"tenant_id", "started_at", "model_id", "cost", "input_tokens"}:
+            assert column.statistics.has_min_max
+        assert column.has_offset_index
+    assert file.metadata.row_group(0).sorting_columns[0].column_index == parquet.USAGE.names.index("tenant_id")
 
 
 def test_sums_are_exact_where_floats_are_not(house: House) -> None:
@@ -547,10 +589,10 @@ def tampered(content: bytes, column: str, change: Callable[[Any], Any]) -> bytes
 def test_one_changed_number_is_found(house: House, prefix: str, column: str, change: Callable[[Any], Any]) -> None:
     house.add(*(settled(row(f"r{n}"), input_tokens=n, output_tokens=n) for n in range(20)))
     house.run(at(1.2))
-    key = next(iter(house.files.list(prefix)))
+    key = next(iter(house.files.list(f"{prefix}dt={DAY}")))
     house.files.content[key] = tampered(house.files.content[key], column, change)
     with pytest.raises(CostsDoNotMatch, match=DAY) as raised:
-        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+        house.verify("2026-11-24T00")
     assert column in {"tenant_id", "model_id"} or column in str(raised.value)
 
 
@@ -560,7 +602,7 @@ def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
     kept = dict(house.files.content)
 
     def verify() -> list[str]:
-        return verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK).open_hours
+        return house.verify("2026-11-24T00").open_hours
 
     assert verify() == ["2026-11-24T00"]
     for key in house.files.list("usage/"):
@@ -581,7 +623,7 @@ def test_a_difference_says_where_and_how_much(house: House) -> None:
     house.run(at(1.2))
     house.ledger.rows[(RequestId("a"), 1)] = settled(row("a"), input_tokens=1001)
     with pytest.raises(CostsDoNotMatch) as raised:
-        verify_day(DAY, ["2026-11-24T00"], "2026-11-24T00", house.ledger, house.lake, BOOK)
+        house.verify("2026-11-24T00")
     assert str(raised.value).startswith(
         "costs of 2026-11-24T00 do not match: input_tokens of acme/research/maker.sonnet is 1001 in ledger and 1000 in usage; "
         "input_cost of acme/research/maker.sonnet is 0.003003 in ledger and 0.003000000000 in usage"
@@ -596,10 +638,10 @@ def test_a_run_never_overwrites_what_a_later_one_wrote(house: House) -> None:
     def the_other_run_is_quicker(_key: str) -> None:
         house.files.before_put = lambda key: None
         house.ledger.settle(settled(row("a"), input_tokens=1000))
-        price_usage(partition, house.ledger, house.lake, BOOK)
+        price_usage(partition, house.ledger, house.lake, BOOK, at(100))
 
     house.files.before_put = the_other_run_is_quicker
-    price_usage(partition, house.ledger, house.lake, BOOK)
+    price_usage(partition, house.ledger, house.lake, BOOK, at(100))
     assert house.usage()["a"]["outcome"] == "succeeded"
 
 
@@ -612,7 +654,275 @@ def test_a_file_that_others_keep_writing_is_left_for_a_retry(house: House) -> No
 
     house.files.before_put = somebody_else_wrote
     with pytest.raises(Overtaken, match="part-"):
-        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK)
+        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK, at(100))
+
+
+# -------------------------------------------------------------------------------------------- restated, line by line
+def lines_of(house: House) -> list[tuple[str, datetime | None, str, int, Decimal | None]]:
+    return [
+        (line["line_kind"], line["restated_at"], line["model_id"], line["input_tokens"], line["cost"])
+        for line in house.costs()
+    ]
+
+
+def test_a_late_row_of_a_closed_day_is_a_line_of_its_own(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a", 1), input_tokens=1000), row("late", 2), settled(row("b", model=PAINTER), images=1))
+    house.run(at(24.2))
+    closed = house.costs()
+    house.ledger.settle(settled(row("late", 2), input_tokens=500))
+    house.run(at(25.2))
+    assert house.costs()[: len(closed)] == closed
+    (restated,) = house.costs()[len(closed) :]
+    assert restated | {"price_version": ""} == {
+        **dict.fromkeys(parquet.COSTS.names, 0),
+        "tenant_id": "acme",
+        "cost_centre": "research",
+        "team_id": "research",
+        "model_id": SONNET,
+        "invocations": 1,
+        "open_invocations": -1,
+        "input_tokens": 500,
+        "input_cost": Decimal("0.0015"),
+        "output_cost": Decimal(0),
+        "cost": Decimal("0.0015"),
+        "list_cost": Decimal("0.0015"),
+        "price_version": "",
+        "line_kind": "restatement",
+        "restated_at": at(25.2),
+    }
+
+
+def test_a_day_that_is_not_over_is_written_anew(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1000), row("late"))
+    house.run(at(22.2))
+    house.ledger.settle(settled(row("late"), input_tokens=500))
+    house.run(at(23.2))
+    assert lines_of(house) == [("original", None, SONNET, 1500, Decimal("0.0045"))]
+
+
+def test_a_new_price_for_a_closed_day_is_a_line_and_the_sum_is_what_is_true(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1000), settled(row("b", model=UNHEARD_OF), input_tokens=10))
+    house.run(at(24.2))
+    dearer = replace(price(SONNET, "input_tokens", "4"), effective_from=date(2024, 1, 2))
+    house.book = PriceBook([*BOOK.prices(), dearer, price(UNHEARD_OF, "input_tokens", "2")])
+    house.run(at(25.2), hours=hours_between(at(0), at(23)))
+    assert lines_of(house) == [
+        ("original", None, SONNET, 1000, Decimal("0.003")),
+        ("original", None, UNHEARD_OF, 10, None),
+        ("restatement", at(25.2), SONNET, 0, Decimal("0.001")),
+        ("restatement", at(25.2), UNHEARD_OF, 0, Decimal("0.00002")),
+    ]
+    assert [line["unpriced_invocations"] for line in house.costs()] == [0, 1, 0, -1]
+    house.book = BOOK  # the price was a mistake: what was priced is not any more
+    house.run(at(26.2), hours=hours_between(at(0), at(23)))
+    assert lines_of(house)[4:] == [
+        ("restatement", at(26.2), SONNET, 0, Decimal("-0.001")),
+        ("restatement", at(26.2), UNHEARD_OF, 0, Decimal("-0.00002")),
+    ]
+
+
+def test_runs_that_find_nothing_new_leave_the_costs_of_a_closed_day_alone(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", n % 24), input_tokens=n) for n in range(50)))
+    house.run(at(24.2))
+    before, house.files.put_keys = dict(house.files.content), []
+    for scheduled in (at(24.2), at(30)):
+        house.run(scheduled, hours=hours_between(at(0), at(23)))
+    house.run(at(31), hours=[hour_of(at(5))])
+    assert house.files.content == before
+    assert not [key for key in house.files.put_keys if key.startswith("costs/")]
+
+
+def test_a_day_is_closed_by_the_run_that_ends_its_last_hour_and_has_done_all_others() -> None:
+    whole = tuple(hours_between(at(0), at(23)))
+    assert Plan(whole, "2026-11-24T23", "").completes(DAY)
+    assert Plan(whole[-1:], "2026-11-24T23", "2026-11-24T22").completes(DAY)
+    assert Plan(whole[3:4], "2026-11-25T10", "2026-11-25T09").completes(DAY)
+    assert not Plan(whole[-1:], "2026-11-24T23", "").completes(DAY)
+    assert not Plan(whole[:-1], "2026-11-24T22", "").completes(DAY)
+    assert not Plan(whole, "2026-11-24T22", "2026-11-23T23").completes(DAY)
+    assert not Plan(whole[1:], "2026-11-24T23", "2026-11-23T23").completes(DAY)
+
+
+def test_usage_that_comes_to_a_day_that_was_closed_empty_is_a_restatement(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.run(at(24.2))
+    house.add(settled(row("a"), input_tokens=1000))
+    house.run(at(30), hours=[hour_of(at(0))])
+    assert lines_of(house) == [("restatement", at(30), SONNET, 1000, Decimal("0.003"))]
+
+
+def test_markups_are_charged_and_the_list_stands_beside_them(house: House) -> None:
+    house.book = BOOK.with_overlay(
+        [
+            Markup("tenant:zeta", Decimal("1.1"), date(2024, 1, 1), "test"),
+            replace(price(UNHEARD_OF, "second", "0.5", per=1), note="+overlay"),
+        ]
+    )
+    house.add(
+        settled(row("a"), input_tokens=1000),
+        settled(row("b", tenant="zeta"), input_tokens=1000),
+        settled(row("c", tenant="zeta", model=UNHEARD_OF), input_tokens=9),
+        settled(row("d", tenant="zeta", model="maker.other"), input_tokens=9),
+    )
+    house.run(at(1.2))
+    found = {name: (r["cost"], r["list_cost"]) for name, r in house.usage().items()}
+    assert found == {
+        "a": (Decimal("0.003"), Decimal("0.003")),
+        "b": (Decimal("0.0033"), Decimal("0.003")),
+        "c": (Decimal("1.1"), None),  # two seconds
+        "d": (None, None),
+    }
+    assert sum(line["list_cost"] or 0 for line in house.costs()) == Decimal("0.006")
+
+
+# --------------------------------------------------------------------------------------------------- what is not usable
+NEGATIVE: dict[str, Any] = {"N": "-1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"outcome": {"S": "exploded"}}, "outcome is 'exploded'"),
+        ({"outcome": None}, "outcome is missing"),
+        ({"tenant_id": None}, "tenant_id is missing"),
+        ({"attempt": None}, "attempt is missing"),
+        ({"input_tokens": {"N": "-1"}}, "input_tokens is -1"),
+        ({"cache_write_1h_tokens": {"N": "-7"}}, "cache_write_1h_tokens is -7"),
+        ({"output_tokens": {"N": "1.5"}}, "output_tokens is 1.5"),
+        ({"output_tokens": {"N": str(2**63)}}, f"output_tokens is {2**63}"),
+        ({"output_tokens": {"S": "5"}}, "output_tokens is no number"),
+        ({"output_tokens": {"NULL": True}}, "output_tokens is no number"),
+        ({"model_id": {"N": "5"}}, "model_id is no text"),
+        ({"raw": {"M": {}}}, "raw is no text"),
+        ({"started_at": {"S": "2026-11-23T23:30:00.000000Z"}}, "started_at is not in the hour 2026-11-24T00"),
+        ({"started_at": {"S": "2027-11-24T00:30:00.000000Z"}}, "started_at is in the future"),
+        ({"started_at": {"S": "2026-11-24T00:30:00"}}, "a moment is none"),
+        ({"lease_until": {"S": "soon"}}, "a moment is none"),
+        ({"settled_at": {"S": "2026-11-24T00:29:58.000000Z"}}, "settled_at is before started_at"),
+        ({"attempt": {"N": "2"}}, "its key is that of another attempt"),
+        ({"attempt": {"N": "0"}, "sk": {"S": "broken#0000"}}, "attempt is 0"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_put_into_quarantine_and_the_rest_is_right(
+    house: House, changes: dict[str, Any], reason: str
+) -> None:
+    house.add(*(settled(row(f"r{n}"), input_tokens=1000) for n in range(20)))
+    broken = house.ledger.break_row(settled(row("broken"), input_tokens=1000, output_tokens=1), **changes)
+    house.run(at(1.2))
+    assert (house.quarantined, len(house.usage())) == (1, 20)
+    assert house.costs()[0]["cost"] == Decimal("0.06")
+    (found,) = house.files.table("quarantine/").to_pylist()
+    assert (found["pk"], found["sk"], found["reason"]) == (broken["pk"]["S"], broken["sk"]["S"], reason)
+    assert json.loads(found["item"]) == broken
+
+
+def test_a_row_that_was_corrected_leaves_the_quarantine(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.ledger.break_row(settled(row("broken"), input_tokens=1000), input_tokens={"N": "-1000"})
+    house.run(at(24.2))
+    assert (house.quarantined, house.files.list("usage/")) == (1, {})
+    house.ledger.broken[0][1]["input_tokens"] = {"N": "1000"}
+    house.ledger.mend_rows()
+    house.run(at(25.2), hours=["2026-11-24T00"])
+    assert house.quarantined == 0
+    assert house.files.table("quarantine/").num_rows == 0
+    assert lines_of(house) == [("restatement", at(25.2), SONNET, 1000, Decimal("0.003"))]
+
+
+def test_a_row_that_breaks_later_is_taken_out_of_its_file(house: House) -> None:
+    house.add(settled(row("a"), input_tokens=1000))
+    house.run(at(1.2))
+    house.ledger.break_row(settled(row("a"), input_tokens=1000), model_id=None)
+    house.run(at(2.2), hours=["2026-11-24T00"])
+    assert (house.quarantined, house.files.table("usage/").num_rows, house.costs()) == (1, 0, [])
+
+
+def test_a_row_that_breaks_while_it_is_open_stops_nothing(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(row("a"), settled(row("b"), input_tokens=1000))
+    house.run(at(1.2))
+    house.ledger.break_row(row("a"), model_id=None)
+    house.run(at(2.2))
+    assert (house.quarantined, house.periods.marked) == (1, set())
+    assert [line["cost"] for line in house.costs()] == [Decimal("0.003")]
+
+
+def test_a_quarantine_that_is_not_that_of_the_ledger_fails_the_proof(house: House) -> None:
+    house.ledger.break_row(settled(row("broken"), input_tokens=1), input_tokens=NEGATIVE)
+    house.run(at(1.2))
+    (key,) = house.files.list("quarantine/")
+    for content in (house.files.content.pop(key), parquet.quarantine_file([])):
+        with pytest.raises(CostsDoNotMatch, match="broken#0001 of 2026-11-24T00#.. is in quarantine or should be"):
+            house.verify("2026-11-24T00")
+        house.files.content[key] = content if content == parquet.quarantine_file([]) else parquet.quarantine_file([])
+
+
+def test_a_file_that_cannot_be_read_is_made_again_from_the_ledger(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", n / 10), input_tokens=1000) for n in range(20)))
+    house.run(at(2.2))
+    before = dict(house.files.content)
+    corrupt = list(house.files.list("usage/dt=2026-11-24/hour=00/"))[:2]
+    house.files.content[corrupt[0]] = before[corrupt[0]][:-20]
+    house.files.content[corrupt[1]] = b"PAR1" + bytes(1000) + before[corrupt[1]][-50:]
+    house.run(at(3.2))
+    assert house.closed[0].mended == corrupt
+    assert house.closed[0].lost == []
+    assert {key: house.files.content[key] for key in before} == before
+
+
+@pytest.mark.parametrize("column", ["tenant_id", "model_id", "input_tokens", "cost", "price_status"])
+def test_one_changed_bit_inside_of_a_file_is_found_before_anything_is_summed(house: House, column: str) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}"), input_tokens=n) for n in range(500)))
+    house.run(at(1.2))
+    before = dict(house.files.content)
+    key = next(iter(house.files.list("usage/")))
+    content = bytearray(before[key])
+    chunk = pq.ParquetFile(io.BytesIO(before[key])).metadata.row_group(0).column(parquet.USAGE.names.index(column))
+    content[(chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 5] ^= 1
+    house.files.content[key] = bytes(content)
+    house.run(at(2.2))
+    assert house.closed[0].mended == [key]
+    assert {key: house.files.content[key] for key in before} == before
+
+
+def test_a_file_that_is_lost_with_its_rows_leaves_the_costs_as_they_are_and_is_told(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", n % 24), input_tokens=1000) for n in range(96)))
+    house.run(at(24.2))
+    costs = house.costs()
+    key = next(iter(house.files.list("usage/dt=2026-11-24/hour=02/")))
+    house.files.content[key] = b"PAR1 nothing PAR1"
+    late = start_of("2026-11-24T03") + RETENTION  # the rows of hour 2 may be gone by now
+    for record in [r for r in house.ledger.rows.values() if r.hour <= "2026-11-24T02"]:
+        del house.ledger.rows[(record.request_id, record.attempt)]
+    for lost in ([key], []):
+        house.run(late, hours=["2026-11-25T04"])
+        house.closed = [house.close(DAY, True, late)]
+        assert (house.closed[0].lost, house.closed[0].mended) == (lost, [])
+        assert house.costs()[: len(costs)] == costs
+        house.verify("2026-11-24T05")
+    assert house.files.content[f"corrupt/{key}"] == b"PAR1 nothing PAR1"
+    assert pq.read_table(io.BytesIO(house.files.content[key])).num_rows == 0
+    (found,) = house.files.table("quarantine/").to_pylist()
+    assert (found["pk"], found["reason"]) == (key, "a file that cannot be read, of rows that the ledger does not keep")
+
+
+def test_costs_that_cannot_be_read_are_made_again_from_the_usage(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1000))
+    house.run(at(24.2))
+    key = f"costs/dt={DAY}/part-0.parquet"
+    before, house.files.content[key] = house.files.content[key], b"nothing"
+    house.run(at(25.2), hours=["2026-11-24T05"])
+    assert house.closed[0].mended == [key]
+    assert house.files.content[key] == before
+    assert house.files.content[f"corrupt/{key}"] == b"nothing"
 
 
 # ------------------------------------------------------------------------------------------------------ for any history
@@ -650,26 +960,66 @@ class Crash(Exception):
     """The process died."""
 
 
+BOOKS = [
+    BOOK,
+    PriceBook([*BOOK.prices(), price(UNHEARD_OF, "input_tokens", "2"), price(UNHEARD_OF, "output_tokens", "0.7")]),
+    PriceBook([replace(p, usd=p.usd * 3) for p in BOOK.prices() if p.unit != "cache_read_tokens"]),
+    BOOK.with_overlay(
+        [
+            Markup("tenant:zeta", Decimal("1.2345678901"), date(2024, 1, 1), "test"),
+            Markup("*", Decimal("0.9"), date(2026, 11, 24), "test"),
+            replace(price(PAINTER, "second", "0.000300000001", per=1), note="+overlay"),
+        ]
+    ),
+]
+
+
 @settings(max_examples=25, deadline=None)
-@given(st.lists(rows(), max_size=25), st.lists(st.integers(0, 60), max_size=2), st.booleans())
+@given(
+    st.lists(rows(), max_size=25),
+    st.lists(st.integers(0, 60), max_size=2),
+    st.booleans(),
+    st.lists(st.sampled_from(range(len(BOOKS))), min_size=4, max_size=4),
+    st.sets(st.integers(0, 24), max_size=2),
+    st.integers(1, 9),
+)
 def test_the_lake_is_the_ledger_whatever_happens(
-    history: list[tuple[UsageRecord, Outcome, TokenUsage, int]], crashes: list[int], current: bool
+    history: list[tuple[UsageRecord, Outcome, TokenUsage, int]],
+    crashes: list[int],
+    current: bool,
+    books: list[int],
+    odd: set[int],
+    rows_of_a_page: int,
 ) -> None:
-    """Rows settle at any step, runs die at any step and are done again: in the end every cent is there, once."""
+    """Rows settle at any step, come twice, or make no sense; prices change; runs die at any step and are done again.
+
+    In the end every cent is there, once, and what was closed has only been added to.
+    """
     house = House()
+    house.ledger.rows_of_a_page = rows_of_a_page
     house.periods.mark = hour_of(at(21))
     clock = 0
+    broken = {record.request_id for place, (record, *_) in enumerate(history) if place in odd}
 
     def live(now: datetime) -> None:
         nonlocal clock
         clock += 1
         for record, outcome, usage, when in history:
-            if record.started_at <= now and (record.request_id, 1) not in house.ledger.rows:
+            if record.started_at > now or record.request_id in broken:
+                continue
+            if (record.request_id, 1) not in house.ledger.rows:
                 house.ledger.reserve(record)
-            if record.started_at <= now and when <= clock:
+                house.ledger.reserve(record)
+            if when <= clock:
                 house.ledger.settle(record.settle(outcome, usage, record.started_at + timedelta(seconds=1)))
+                house.ledger.settle(record.settle(Outcome.FAILED, TokenUsage(), now))
 
-    for now in (at(23.2), at(24.2), at(25.2)):
+    for record, _, usage, _ in history:
+        if record.request_id in broken:
+            house.ledger.break_row(record.settle(Outcome.SUCCEEDED, usage, record.started_at), output_tokens=NEGATIVE)
+    closed: list[dict[str, Any]] = []
+    for now, book in zip((at(23.2), at(24.2), at(25.2)), books, strict=False):
+        house.book = BOOKS[book]
         for crash in [*crashes, None]:
             left = iter(range(crash)) if crash is not None else None
 
@@ -683,25 +1033,74 @@ def test_the_lake_is_the_ledger_whatever_happens(
                 house.run(now, step, include_current_hour=current)
             except Crash:
                 continue
+        if now == at(24.2):
+            closed = [line for line in house.costs() if line["line_kind"] == "original"]
     sweep(house.ledger, at(48))
-    house.run(at(26.2))
+    house.book = BOOKS[books[-1]]
+    house.run(at(26.2), hours=[hour_of(at(hour)) for hour in (22, 23, 24)])
+    house.run(at(26.3))
     assert house.periods.marked == set()
 
     ledger = list(house.ledger.rows.values())
-    charges = [BOOK.charge_record(record) for record in ledger]
+    charges = [house.book.charge_record(record) for record in ledger]
+    listed = [house.book.listed.charge_record(record) for record in ledger]
     owed = sum((charge.cost for charge in charges if charge), Decimal(0))
+    at_list = sum((charge.cost for charge in listed if charge), Decimal(0))
+    assert (
+        sorted(row["sk"] for row in house.files.table("quarantine/").to_pylist())
+        == sorted(f"{name}#0001" for name in broken)
+        if broken
+        else not house.files.list("quarantine/")
+    )
+    assert [line for line in house.costs() if line in closed] == closed
     if not ledger:
-        assert house.files.content == {}
+        assert house.files.list("usage/") == {}
         return
-    found = house.usage()
+    found, costs = house.usage(), house.costs()
     assert sorted(found) == sorted(record.request_id for record in ledger)
-    assert sum((r["cost"] for r in found.values() if r["cost"] is not None), Decimal(0)) == owed
-    assert sum((line["cost"] for line in house.costs() if line["cost"] is not None), Decimal(0)) == owed
-    assert sum(line["input_tokens"] for line in house.costs()) == sum(r.usage.input_tokens for r in ledger)
+    for name, sum_of_ledger in (("cost", owed), ("list_cost", at_list)):
+        assert sum((r[name] for r in found.values() if r[name] is not None), Decimal(0)) == sum_of_ledger
+        assert sum((line[name] for line in costs if line[name] is not None), Decimal(0)) == sum_of_ledger
+    assert sum(line["input_tokens"] for line in costs) == sum(r.usage.input_tokens for r in ledger)
+    assert sum(line["unpriced_invocations"] for line in costs) == sum(
+        r["price_status"] == UNPRICED for r in found.values()
+    )
     # And it has settled: once more, by hand, gives the same bytes.
     before = dict(house.files.content)
-    house.run(at(26.2), hours=[hour_of(at(hour)) for hour in (22, 23, 24)])
+    house.run(at(26.3), hours=[hour_of(at(hour)) for hour in (22, 23, 24)])
     assert house.files.content == before
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(rows(), max_size=30), st.sampled_from(BOOKS), st.randoms(), st.integers(1, 12))
+def test_a_page_read_as_columns_is_the_same_as_row_by_row_in_whatever_order(
+    history: list[tuple[UsageRecord, Outcome, TokenUsage, int]], book: PriceBook, random: Random, size: int
+) -> None:
+    partition = Partition(hour_of(at(22)), 0)
+    records = [
+        replace(record, started_at=at(22) + timedelta(microseconds=when * 8_999_999)).settle(outcome, usage, at(23))
+        for record, outcome, usage, when in history
+    ]
+
+    def priced(one_by_one: bool) -> pa.Table:
+        pages = PricedPages(partition, Pricer(book), at(30))
+        way = pages._slow if one_by_one else pages._quick
+        shuffled = random.sample(records, len(records))
+        tables = [way(page(map(item, shuffled[n : n + size]))) for n in range(0, len(shuffled), size)]
+        return pa.concat_tables([parquet.USAGE.empty_table(), *tables]).sort_by("request_id")
+
+    columns, rows_ = priced(one_by_one=False), priced(one_by_one=True)
+    assert columns.to_pylist() == rows_.to_pylist()
+    assert columns.schema == rows_.schema
+    for found, record in zip(columns.to_pylist(), sorted(records, key=lambda r: r.request_id), strict=True):
+        charge, listed = book.charge_record(record), book.listed.charge_record(record)
+        assert (found["cost"], found["list_cost"]) == (charge and charge.cost, listed and listed.cost)
+
+
+def test_costs_that_64_bits_cannot_hold_are_exact() -> None:
+    record = settled(row("a"), input_tokens=10**15)
+    pages = PricedPages(Partition("2026-11-24T00", 0), Pricer(BOOK), at(1))
+    assert pages.table(page([item(record)]))["cost"].to_pylist() == [Decimal(6_000_000_000)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -728,10 +1127,11 @@ def test_parquet_is_written_without_numpy_and_pandas() -> None:
     story = (
         "import sys\n"
         "sys.modules['numpy'] = sys.modules['pandas'] = None\n"
-        "from gateway.aws import parquet\n"
+        "from gateway.aws import lake, parquet\n"
         "from gateway.aggregation import CostLine\n"
-        "count, content = parquet.costs_file([CostLine('t', 'c', 'm')])\n"
-        "print(list(parquet.costs_lines(content)) == [CostLine('t', 'c', 'm')])\n"
+        "from gateway.aggregation import DayCosts\n"
+        "costs = DayCosts((CostLine('t', 'c', 'm'),), True)\n"
+        "print(parquet.day_costs(parquet.costs_file(costs)) == costs)\n"
     )
     done = subprocess.run([sys.executable, "-c", story], cwd=LAYER, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"

@@ -267,6 +267,21 @@ def test_an_invoke_stream_that_breaks_off_is_counted_as_far_as_it_came() -> None
     assert (counts(llama.usage()), llama.complete) == ((11, 2, 0, 0, 0), False)
 
 
+def test_a_call_that_was_served_with_optimised_latency_is_in_a_tier_of_its_own() -> None:
+    """Bedrock may serve it as any other where its quota is spent, and says which it did."""
+    stream = ConverseStreamUsage()
+    counted = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+    stream.see({"usage": counted, "performanceConfig": {"latency": "optimized"}})
+    streamed = stream.usage()
+    headers = {"x-amzn-bedrock-performanceconfig-latency": "optimized"}
+    invoked = from_invoke_model({"usage": counted}, headers, "{}")
+    assert streamed is not None
+    assert invoked is not None
+    assert streamed.service_tier == invoked.service_tier == "optimized"
+    assert echoed_tier({"latency": "standard"}, {"type": "flex"}) == "flex"
+    assert echoed_tier(None, {}) == "default"
+
+
 def test_an_invoke_stream_keeps_what_the_provider_said_and_the_tier_of_its_header() -> None:
     stream = InvokeStreamUsage()
     stream.see(STARTED)

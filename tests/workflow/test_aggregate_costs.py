@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from gateway.aws import lake
 from gateway.aws.account_table import AccountTable
 from gateway.aws.lake import Overtaken
 from gateway.aws.tenant_table import TenantTable
@@ -28,6 +30,7 @@ from gateway.metering import hold_for
 from gateway.pricing import price_book
 from gateway.tenants import Budget, Tenant
 from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage
+from tests.rows import item
 from tests.workflow.machine import FOLDER, MIDNIGHT, SONNET, STEPS, RunFailed, Workflow, definition, row
 
 
@@ -43,6 +46,9 @@ def test_rows_become_costs(workflow: Workflow) -> None:
         "days": ["2026-11-24"],
         "openHours": [],
         "unpricedHours": ["2026-11-24T01"],
+        "quarantinedRows": 0,
+        "mendedFiles": [],
+        "lostFiles": [],
         "watermark": "2026-11-24T01",
     }
     assert all(
@@ -63,9 +69,11 @@ def test_the_state_carries_keys_dates_and_counts_only(workflow: Workflow) -> Non
     workflow.keep(row("a"), input_tokens=1000)
     workflow.run(1.2)
     given = dict(workflow.calls)
-    assert given["PriceUsage"].keys() == {"hour", "shard"}
-    assert given["CloseDay"] == {"day": "2026-11-24"}
-    assert given["VerifyCosts"] == {"day": "2026-11-24", "hours": ["2026-11-24T00"], "closedUntil": "2026-11-24T00"}
+    scheduled = {"scheduledTime": "2026-11-24T01:12:00Z"}
+    assert given["PriceUsage"].keys() == {"hour", "shard", *scheduled}
+    assert given["CloseDay"] == {"day": "2026-11-24", "complete": False} | scheduled
+    hours = {"hours": ["2026-11-24T00"], "closedUntil": "2026-11-24T00"}
+    assert given["VerifyCosts"] == {"day": "2026-11-24"} | hours | scheduled
     assert "request_id" not in json.dumps(workflow.calls)
 
 
@@ -78,13 +86,8 @@ def test_a_late_row_makes_its_hour_dirty_and_is_written_in_the_next_run(workflow
     assert workflow.read("costs/")[0]["open_invocations"] == 1
 
     workflow.settle(late, input_tokens=500)
-    assert workflow.run(2.2) | {"watermark": ""} == {
-        "hours": 2,
-        "days": ["2026-11-24"],
-        "openHours": [],
-        "unpricedHours": [],
-        "watermark": "",
-    }
+    out = workflow.run(2.2)
+    assert (out["hours"], out["days"], out["openHours"]) == (2, ["2026-11-24"], [])
     assert workflow.periods.dirty() == []
     (line,) = workflow.read("costs/")
     assert (line["open_invocations"], line["input_tokens"]) == (0, 1500)
@@ -157,8 +160,97 @@ def test_a_run_with_nothing_to_do_succeeds(workflow: Workflow) -> None:
         "days": [],
         "openHours": [],
         "unpricedHours": [],
+        "quarantinedRows": 0,
+        "mendedFiles": [],
+        "lostFiles": [],
         "watermark": "2026-11-23T23",
     }
+
+
+def test_a_row_that_makes_no_sense_is_told_and_the_rest_is_right(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.keep(row("open", 0.6), outcome=None)
+    for name, changes in {"b": {"input_tokens": {"N": "-5"}}, "c": {"outcome": {"S": "exploded"}}}.items():
+        broken = item(row(name).settle(Outcome.SUCCEEDED, TokenUsage(input_tokens=5), row(name).started_at)) | changes
+        boto3.client("dynamodb").put_item(TableName="usage", Item=broken)
+    broken = item(replace(row("d"), lease_until=MIDNIGHT)) | {"outcome": {"S": "exploded"}}
+    boto3.client("dynamodb").put_item(TableName="usage", Item=broken)  # the sweep meets it first
+    out = workflow.run(1.2)
+    assert (out["quarantinedRows"], out["watermark"]) == (3, "2026-11-24T00")
+    assert '"QuarantinedRows":[3.0]' in capsys.readouterr().out
+    assert sorted(r["reason"] for r in workflow.read("quarantine/")) == [
+        "input_tokens is -5", "outcome is 'exploded'", "outcome is 'exploded'",
+    ]  # fmt: skip
+    assert [r["input_tokens"] for r in workflow.read("costs/")] == [1000]
+
+
+def test_a_late_row_restates_a_day_that_was_closed(workflow: Workflow) -> None:
+    late = row("late", 5)
+    workflow.keep(late, outcome=None)
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(24.2)
+    before = workflow.read("costs/")
+    workflow.settle(late, input_tokens=500)
+    for _ in range(2):  # and the same run again changes nothing
+        workflow.run(25.2, hours=["2026-11-24T05"])
+        lines = workflow.read("costs/")
+        assert lines[:-1] == before
+        assert (lines[-1]["line_kind"], lines[-1]["input_tokens"]) == ("restatement", 500)
+        assert lines[-1]["restated_at"] == MIDNIGHT + timedelta(hours=25.2)
+
+
+def test_a_file_that_cannot_be_read_is_made_again_and_told(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(1.2)
+    (key,), before = workflow.files("usage/"), workflow.read("usage/")
+    boto3.client("s3").put_object(Bucket="lake", Key=key, Body=b"nothing that is Parquet")
+    out = workflow.run(2.2)
+    assert (out["mendedFiles"], out["lostFiles"]) == ([key], [])
+    assert workflow.read("usage/") == before
+
+
+def test_a_run_says_how_far_the_costs_are_behind(workflow: Workflow, capsys: pytest.CaptureFixture[str]) -> None:
+    workflow.run(2.2)
+    said = re.search(r'"AggregationLagHours":\[(-?[0-9.]+)\]', capsys.readouterr().out)
+    assert said is not None
+    expected = (datetime.now(UTC) - MIDNIGHT - timedelta(hours=2)) / timedelta(hours=1)
+    assert float(said[1]) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_large_partition_is_uploaded_in_parts_that_are_there_at_once_or_not_at_all(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake, "AT_ONCE", 1000)
+    objects = lake.S3Objects("lake")
+    parts = [bytes([n]) * 6 * 2**20 for n in range(3)]
+    assert objects.put("usage/large", iter(parts), None)
+    assert not objects.put("usage/large", iter(parts[:2]), None)  # somebody was quicker
+    assert objects.put("usage/large", iter(parts), objects.list("usage/large")["usage/large"])
+    with objects.open("usage/large") as file:
+        assert file.read() == b"".join(parts)
+        file.seek(-3, 2)
+        assert (file.read(2), file.tell()) == (b"\x02\x02", 18 * 2**20 - 1)
+
+    def broken_off() -> Iterator[bytes]:
+        yield from parts[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        objects.put("usage/other", broken_off(), None)
+    assert list(objects.list("usage/")) == ["usage/large"]
+    assert boto3.client("s3").list_multipart_uploads(Bucket="lake").get("Uploads", []) == []
+
+
+def test_a_long_partition_is_read_page_by_page(workflow: Workflow) -> None:
+    partition = Partition.of(row("a"))
+    for n in range(8):
+        record = row("a")
+        workflow.keep(replace(record, attempt=n + 1), raw='"LastEvaluatedKey": {"pk"' + "x" * 200_000, input_tokens=1)
+    assert len(list(workflow.ledger.pages(partition))) == 2
+    workflow.run(1.2)
+    assert workflow.read("costs/")[0]["input_tokens"] == 8
 
 
 def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> None:
@@ -167,7 +259,7 @@ def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> 
     price_usage = workflow.handlers["PriceUsage"]
 
     def broken(event: Any, context: object) -> Any:
-        if event == {"hour": "2026-11-24T00", "shard": shard}:
+        if (event["hour"], event["shard"]) == ("2026-11-24T00", shard):
             raise ValueError("no such thing")
         return price_usage(event, context)
 

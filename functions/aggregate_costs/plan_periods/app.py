@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.aggregation import plan
 from gateway.aws.periods import DynamoPeriods
-from gateway.pricing import price_book
+from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
 
 periods = DynamoPeriods(settings().usage_table)
@@ -21,10 +21,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         include_current_hour=event.get("includeCurrentHour", False),
         hours=event.get("hours", ()),
         retention=timedelta(days=settings().usage_retention_days),
-        book_version=price_book().version,
+        book_version=current_book(max_age=0).version,
     )
     return {
         "plan": asdict(planned),
         "partitions": [asdict(partition) for partition in planned.partitions()],
-        "days": [{"day": day, "hours": hours} for day, hours in planned.days().items()],
+        "days": [
+            {"day": day, "hours": hours, "complete": planned.completes(day)} for day, hours in planned.days().items()
+        ],
     }

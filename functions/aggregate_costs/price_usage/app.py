@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregation import price_usage
+from gateway.aggregation import latest_start, price_usage
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake, S3Objects
+from gateway.aws.price_overlay import current_book
 from gateway.ledger import Partition
-from gateway.pricing import price_book
 from gateway.settings import settings
 
 ledger = DynamoLedger(settings().usage_table)
@@ -16,4 +16,5 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
-    return {"rows": price_usage(Partition(event["hour"], event["shard"]), ledger, lake, price_book())}
+    partition, not_after = Partition(event["hour"], event["shard"]), latest_start(event["scheduledTime"])
+    return price_usage(partition, ledger, lake, current_book(max_age=0), not_after)._asdict()

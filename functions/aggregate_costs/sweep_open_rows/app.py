@@ -14,11 +14,11 @@ from typing import Any
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Hold, sweep_holds, sweep_thresholds
 from gateway.ledger import sweep
 from gateway.metering import charge_for
-from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.usage import UsageRecord
 
@@ -36,4 +36,4 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
 
 
 def charged(hold: Hold, record: UsageRecord) -> Decimal:
-    return charge_for(price_book(), hold, record)
+    return charge_for(current_book(), hold, record)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregation import verify_day
+from gateway.aggregation import latest_start, verify_day
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake, S3Objects
-from gateway.pricing import price_book
+from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
 
 ledger = DynamoLedger(settings().usage_table)
@@ -15,10 +15,12 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    book = price_book()
-    verified = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, book)
+    book = current_book(max_age=0)
+    not_after = latest_start(event["scheduledTime"])
+    verified = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, book, not_after)
     return {
         "openHours": verified.open_hours,
         "unpricedHours": verified.unpriced_hours,
+        "quarantinedRows": verified.quarantined,
         "bookVersion": book.version,
     }

@@ -2,8 +2,10 @@
 
     plan          which hours a run covers: new complete ones, those that held open rows, those with rows that the book
                   had no price for and a newer one may have, what is asked for
-    price_usage   one hour and shard of the ledger -> one usage file, each row with its price
-    close_day     the usage files of a day -> its costs by tenant, cost centre and model
+    price_usage   one hour and shard of the ledger -> one usage file, each row with its price; what cannot be read is
+                  put into quarantine
+    close_day     the usage files of a day -> its costs by tenant, cost centre and model; once its hours are over, every
+                  difference is a line that restates it
     verify_day    ledger == usage == costs, in counts, tokens and money, priced a second way
     commit        what is done, and what must be done again
 
@@ -19,8 +21,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
-from gateway.ledger import SHARDS, Ledger, Partition
-from gateway.pricing import INPUT_UNITS, SCALE, ZERO, Price, PriceBook, quantities
+from gateway.ledger import SHARDS, Partition
+from gateway.pricing import INPUT_UNITS, SCALE, ZERO, Price, PriceBook
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
 
 HOUR = timedelta(hours=1)
@@ -34,6 +36,9 @@ PRICED = "priced"
 UNPRICED = "unpriced"  # used, but the book has no price for a part of it
 UNSETTLED = "unsettled"  # nobody knows what it used
 OPEN = "open"  # may still settle
+
+ORIGINAL = "original"
+RESTATEMENT = "restatement"  # a difference that was found after its day was closed
 
 RowKey = tuple[str, int]
 Group = tuple[str, str, str]
@@ -92,6 +97,16 @@ def start_of(hour: str) -> datetime:
     return start
 
 
+def latest_start(scheduled: str) -> datetime:
+    """The latest moment at which a call can have started that a run may read: the clock's own, or the run's."""
+    return max(datetime.fromisoformat(scheduled), datetime.now(UTC)) + GRACE
+
+
+def lag(watermark: str, now: datetime) -> float:
+    """Hours since the end of the newest hour that is done."""
+    return round((now - start_of(watermark) - HOUR) / HOUR, 2)
+
+
 def hours_between(first: datetime, last: datetime) -> list[str]:
     """The hours from that of `first` to that of `last`, both included."""
     start = start_of(hour_of(first))
@@ -115,6 +130,11 @@ class Plan:
         for hour in self.hours:
             days[hour[:10]].append(hour)
         return dict(days)
+
+    def completes(self, day: str) -> bool:
+        """Are all hours of a day over, and done with this run?"""
+        hours = [f"{day}T{hour:02}" for hour in range(24)]
+        return hours[-1] <= self.closed_until and all(hour in self.hours or hour <= self.after for hour in hours)
 
 
 def plan(
@@ -196,11 +216,15 @@ def commit(
 
 # ------------------------------------------------------------------------------------------------------------- pricing
 class PricedUsage(NamedTuple):
-    """A ledger row with what it costs, in units of 10^-12 USD; None where nobody can say."""
+    """A ledger row with what it costs, in units of 10^-12 USD; None where nobody can say.
+
+    `list_cost` is what it costs at the public prices; the other costs are what its tenant is charged.
+    """
 
     record: UsageRecord
     input_cost: int | None
     output_cost: int | None
+    list_cost: int | None
     price_status: str
     price_rows: str = ""  # the names of the prices used, separated by a space
 
@@ -211,8 +235,19 @@ class PricedUsage(NamedTuple):
         return self.input_cost + self.output_cost
 
 
-class _Rates(NamedTuple):
-    each: tuple[tuple[int, bool], ...]  # (10^-12 USD per unit, is it input?), in the order of the usage's parts
+class Quarantined(NamedTuple):
+    """What could not be read: where it lies, why, and what it is, as text."""
+
+    pk: str
+    sk: str
+    reason: str
+    item: str
+
+
+class Rates(NamedTuple):
+    """What one unit of each part of a usage costs, in units of 10^-12 USD, in the order of the parts."""
+
+    each: tuple[int, ...]
     names: str
 
 
@@ -220,44 +255,69 @@ class Pricer:
     """`PriceBook.charge_record` for many rows: a price is looked up once for each kind of usage, not once a row."""
 
     def __init__(self, book: PriceBook):
-        self._book = book
-        self._rates: dict[tuple[str, str, str, date, tuple[str, ...]], _Rates | None] = {}
+        self.book = book
+        self._views: dict[str, PriceBook] = {}
+        self._rates: dict[tuple[int, str, str, str, date, tuple[str, ...]], Rates | None] = {}
+
+    def view(self, tenant_id: str) -> PriceBook:
+        """The book that a tenant pays by."""
+        try:
+            return self._views[tenant_id]
+        except KeyError:
+            view = self._views[tenant_id] = self.book.for_tenant(tenant_id)
+            return view
 
     def price(self, record: UsageRecord) -> PricedUsage:
         if record.outcome is Outcome.FAILED:
-            return PricedUsage(record, 0, 0, PRICED)
-        if record.outcome is Outcome.OPEN:
-            return PricedUsage(record, None, None, OPEN)
-        usage = record.usage
-        if usage.source == UNKNOWN:
-            return PricedUsage(record, None, None, UNSETTLED)
-        parts = tuple(quantities(usage))
-        rates = self._rates_of(record, tuple([unit for unit, _ in parts]))
+            return PricedUsage(record, 0, 0, 0, PRICED)
+        status = settled_status(record.outcome, record.usage.source)
+        if status != PRICED:
+            return PricedUsage(record, None, None, None, status)
+        view = self.view(record.tenant_id)
+        parts, rates = self.rates(view, record)
+        listed = _total(*self.rates(self.book.listed, record)) if view is not self.book.listed else None
         if rates is None:
-            return PricedUsage(record, None, None, UNPRICED)
+            return PricedUsage(record, None, None, listed, UNPRICED)
         input_cost = output_cost = 0
-        for (_, quantity), (each, is_input) in zip(parts, rates.each, strict=True):
-            if is_input:
+        for (unit, quantity), each in zip(parts, rates.each, strict=True):
+            if unit in INPUT_UNITS:
                 input_cost += each * quantity
             else:
                 output_cost += each * quantity
-        return PricedUsage(record, input_cost, output_cost, PRICED, rates.names)
+        if view is self.book.listed:
+            listed = input_cost + output_cost
+        return PricedUsage(record, input_cost, output_cost, listed, PRICED, rates.names)
 
-    def _rates_of(self, record: UsageRecord, units: tuple[str, ...]) -> _Rates | None:
-        tier = self._book.tier(record.model_id, record.region, record.usage)
-        kind = (record.model_id, record.region, tier, record.started_at.date(), units)
+    def rates(self, book: PriceBook, record: UsageRecord) -> tuple[list[tuple[str, int]], Rates | None]:
+        """The parts of a row's usage, and what each costs by a book; None where one of them has no price."""
+        parts = list(book.parts(record))
+        name = book.priced_as(record)
+        tier = book.tier(name, record.region, record.usage)
+        units = tuple([unit for unit, _ in parts])
+        kind = (id(book), name, record.region, tier, record.started_at.date(), units)
         try:
-            return self._rates[kind]
+            return parts, self._rates[kind]
         except KeyError:
-            rates = self._rates[kind] = self._look_up(*kind)
-            return rates
+            rates = self._rates[kind] = _look_up(book, *kind[1:])
+            return parts, rates
 
-    def _look_up(self, model_id: str, region: str, tier: str, on: date, units: tuple[str, ...]) -> _Rates | None:
-        prices = _prices(self._book, model_id, region, tier, on, units)
-        if prices is None:
-            return None
-        each = tuple((_exact(price), unit in INPUT_UNITS) for unit, price in zip(units, prices, strict=True))
-        return _Rates(each, " ".join(price.name for price in prices))
+
+def settled_status(outcome: Outcome, source: str) -> str:
+    """Can a row have a price at all?"""
+    if outcome is Outcome.OPEN:
+        return OPEN
+    return UNSETTLED if source == UNKNOWN and outcome is not Outcome.FAILED else PRICED
+
+
+def _total(parts: list[tuple[str, int]], rates: Rates | None) -> int | None:
+    if rates is None:
+        return None
+    return sum(each * quantity for (_, quantity), each in zip(parts, rates.each, strict=True))
+
+
+def _look_up(book: PriceBook, model_id: str, region: str, tier: str, on: date, units: tuple[str, ...]) -> Rates | None:
+    prices = _prices(book, model_id, region, tier, on, units)
+    return Rates(tuple(map(_exact, prices)), " ".join(price.name for price in prices)) if prices is not None else None
 
 
 def _prices(
@@ -304,7 +364,10 @@ class CostLine:
     input_cost: Decimal | None = None
     output_cost: Decimal | None = None
     cost: Decimal | None = None
+    list_cost: Decimal | None = None
     price_version: str = field(default="", compare=False)
+    line_kind: str = field(default=ORIGINAL, compare=False)
+    restated_at: datetime | None = field(default=None, compare=False)
 
     @property
     def group(self) -> Group:
@@ -317,28 +380,82 @@ class CostLine:
         versions = {version for line in (self, other) for version in line.price_version.split("+") if version}
         return replace(self, **sums, price_version="+".join(sorted(versions)))
 
+    def __neg__(self) -> CostLine:
+        """What takes it away."""
+        taken: dict[str, Any] = {name: -getattr(self, name) for name in COUNTS}
+        taken |= {name: -amount for name in MONEY if (amount := getattr(self, name)) is not None}
+        return replace(self, **taken)
+
+    def __bool__(self) -> bool:
+        """Does it say anything?"""
+        return any(getattr(self, name) for name in (*COUNTS, *MONEY))
+
 
 COUNTS = tuple(f.name for f in fields(CostLine) if f.type == "int")
 MONEY = tuple(f.name for f in fields(CostLine) if f.type == "Decimal | None")
 TOKENS = COUNTS[5:]
+LISTED = ("list_cost",)
+CHARGED = ("input_cost", "output_cost", "cost")
 
 
 def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
     return one + other if one is not None and other is not None else one if other is None else other
 
 
+@dataclass(frozen=True)
+class DayCosts:
+    """The costs of a day. Once they are closed, lines are only ever added: the sum of all of them is what is true."""
+
+    lines: tuple[CostLine, ...] = ()
+    closed: bool = False
+
+
+class Written(NamedTuple):
+    """How many rows of a partition are in the lake, and how many could not be read."""
+
+    rows: int
+    quarantined: int
+
+
+class CorruptPart(Exception):
+    """A file of the lake that cannot be read."""
+
+    def __init__(self, key: str, hour: str = "", shard: int = -1):
+        super().__init__(f"{key} cannot be read")
+        self.key = key
+        self.partition = Partition(hour, shard) if hour else None
+
+
+class Source(Protocol):
+    """The ledger as the lake is made from it. Implemented by `gateway.aws.dynamodb`."""
+
+    def pages(self, partition: Partition) -> Iterator[bytes]:
+        """Its rows, page by page, in DynamoDB's own JSON."""
+
+    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | Quarantined]:
+        """Its rows, one by one, each read, or with the reason why it cannot be."""
+
+
 class Lake(Protocol):
     """The Parquet files. Implemented by `gateway.aws.lake`.
 
-    `replace_*` take a function that makes the rows, since a file is made again when another run has overtaken it: a
-    file never goes back to an older state of the ledger.
+    `replace_*` take a function that makes the content, since a file is made again when another run has overtaken it: a
+    file never goes back to an older state of the ledger. What reads raises CorruptPart.
     """
 
-    def replace_usage(self, partition: Partition, version: str, rows: Callable[[], Iterable[PricedUsage]]) -> int:
-        """Write the usage file of a partition, if there is any row, and return how many there are."""
+    def replace_usage(
+        self, partition: Partition, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
+    ) -> Written:
+        """Write the usage file of a partition, if there is any row, and what of it could not be read."""
 
-    def replace_costs(self, day: str, lines: Callable[[], Iterable[CostLine]]) -> int:
-        """Write the costs of a day, if there are any, and return how many lines there are."""
+    def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:
+        """Write the costs of a day, made from those that are there, and return how many lines there are."""
+
+    def set_aside(self, part: CorruptPart, *, lost: bool) -> None:
+        """Put a file that cannot be read out of the way. Where its rows are lost with it, that is kept in mind."""
+
+    def is_whole(self, day: str) -> bool:
+        """Is no usage of a day lost?"""
 
     def usage_of_day(self, day: str) -> Iterator[CostLine]:
         """All usage of a day, summed by group; a group may come in several lines."""
@@ -349,18 +466,97 @@ class Lake(Protocol):
     def rows_of_hour(self, hour: str, *, only_open: bool) -> set[RowKey]:
         """Which rows the usage files of an hour hold."""
 
+    def quarantined_of_hour(self, hour: str) -> set[tuple[str, str]]:
+        """The keys of the rows of an hour that could not be read."""
+
     def costs_of_day(self, day: str) -> Iterator[CostLine]: ...
 
 
-def price_usage(partition: Partition, ledger: Ledger, lake: Lake, book: PriceBook) -> int:
-    """Price every row of a partition and write them as one file; returns the number of rows."""
-    pricer = Pricer(book)
-    return lake.replace_usage(partition, book.version, lambda: map(pricer.price, ledger.read(partition)))
+def nonsense(record: UsageRecord, partition: Partition, not_after: datetime) -> str:
+    """Why a row that can be read cannot be true; empty where it can."""
+    for name in TOKENS:
+        if not 0 <= getattr(record.usage, name) < 2**63:
+            return f"{name} is {getattr(record.usage, name)}"
+    if not 0 < record.attempt < 2**31:
+        return f"attempt is {record.attempt}"
+    if record.started_at > not_after:
+        return "started_at is in the future"
+    if hour_of(record.started_at) != partition.hour:
+        return f"started_at is not in the hour {partition.hour}"
+    settled_at = record.settled_at
+    if settled_at and record.outcome is not Outcome.UNSETTLED and settled_at < record.started_at - timedelta(seconds=1):
+        return "settled_at is before started_at"
+    return ""
 
 
-def close_day(day: str, lake: Lake) -> int:
-    """Sum the usage of a day into its costs; returns the number of lines."""
-    return lake.replace_costs(day, lambda: [line for _, line in sorted(_summed(lake.usage_of_day(day)).items())])
+def price_usage(partition: Partition, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> Written:
+    """Price every row of a partition and write them as one file."""
+    return lake.replace_usage(partition, Pricer(book), lambda: source.pages(partition), not_after)
+
+
+class Closed(NamedTuple):
+    """How many lines a day has; which files were made again, since they could not be read; which are lost for good."""
+
+    lines: int
+    mended: list[str]
+    lost: list[str]
+
+
+def close_day(
+    day: str,
+    complete: bool,
+    scheduled: datetime,
+    source: Source,
+    lake: Lake,
+    book: PriceBook,
+    not_after: datetime,
+    retention: timedelta = timedelta(days=400),
+) -> Closed:
+    """Sum the usage of a day into its costs.
+
+    Until all hours of a day are done its lines are written anew. `complete` closes it: from then on every difference,
+    by a late row or another price, is a line of its own, restated at the moment that the run was scheduled for.
+
+    A file that cannot be read is made again from the ledger. Where that has dropped its rows they are lost, and the
+    costs stay as they are.
+    """
+    mended, lost = list[str](), list[str]()
+    while True:
+        try:
+            sums = _summed(lake.usage_of_day(day))
+            break
+        except CorruptPart as part:
+            if part.key in {*mended, *lost}:
+                raise
+            place = part.partition
+            known = place is not None and not _gone(place.hour, scheduled, retention)
+            if not (place and known and price_usage(place, source, lake, book, not_after).rows):
+                lake.set_aside(part, lost=not known)
+            (mended if known else lost).append(part.key)
+    whole = lake.is_whole(day)
+
+    def costs(held: DayCosts | None) -> DayCosts:
+        if held is None or (whole and not held.closed):
+            return DayCosts(tuple(line for _, line in sorted(sums.items())), complete)
+        return _restated(held, sums, scheduled) if whole else held
+
+    try:
+        return Closed(lake.replace_costs(day, costs), mended, lost)
+    except CorruptPart as part:
+        lake.set_aside(part, lost=False)
+        return Closed(lake.replace_costs(day, costs), [*mended, part.key], lost)
+
+
+def _restated(held: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
+    """The closed costs of a day, and what they differ by from the sums of now."""
+    so_far, nothing = _summed(held.lines), CostLine("", "", "")
+    lines = list(held.lines)
+    for group in sorted(sums.keys() | so_far.keys()):
+        empty = replace(nothing, tenant_id=group[0], cost_centre=group[1], model_id=group[2])
+        now = sums.get(group, empty)
+        if difference := now + -so_far.get(group, empty):
+            lines.append(replace(difference, price_version=now.price_version, line_kind=RESTATEMENT, restated_at=at))
+    return DayCosts(tuple(lines), held.closed)
 
 
 def _summed(lines: Iterable[CostLine]) -> dict[Group, CostLine]:
@@ -372,31 +568,45 @@ def _summed(lines: Iterable[CostLine]) -> dict[Group, CostLine]:
 
 # ---------------------------------------------------------------------------------------------------------------- proof
 class Verified(NamedTuple):
-    """Which of the hours that were proven still hold open rows, and which hold rows that the book has no price for."""
+    """Which of the hours that were proven still hold open rows, which hold rows that the book has no price for, and how
+    many rows could not be read."""
 
     open_hours: list[str]
     unpriced_hours: list[str]
+    quarantined: int
 
 
 def verify_day(
-    day: str, hours: Sequence[str], closed_until: str, ledger: Ledger, lake: Lake, book: PriceBook
+    day: str,
+    hours: Sequence[str],
+    closed_until: str,
+    source: Source,
+    lake: Lake,
+    book: PriceBook,
+    not_after: datetime,
 ) -> Verified:
     """Prove that the ledger, the usage files of these hours and the costs of the day say the same.
 
     Raises CostsDoNotMatch.
     """
-    verified = Verified([], [])
+    open_hours, unpriced_hours, quarantined = list[str](), list[str](), 0
     for hour in hours:
-        is_open, is_unpriced = _verify_hour(hour, hour <= closed_until, ledger, lake, book)
-        verified.open_hours.extend([hour] * is_open)
-        verified.unpriced_hours.extend([hour] * is_unpriced)
-    usage, costs = _summed(lake.usage_of_day(day)), _summed(lake.costs_of_day(day))
-    _compare(day, "usage", usage, "costs", costs)
-    return verified
+        is_open, is_unpriced, unread = _verify_hour(hour, hour <= closed_until, source, lake, book, not_after)
+        open_hours.extend([hour] * is_open)
+        unpriced_hours.extend([hour] * is_unpriced)
+        quarantined += unread
+    if lake.is_whole(day):
+        lines = list(lake.costs_of_day(day))
+        restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)
+        _compare(day, "usage", _summed(lake.usage_of_day(day)), "costs", _summed(lines), restated)
+    return Verified(open_hours, unpriced_hours, quarantined)
 
 
-def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: PriceBook) -> tuple[bool, bool]:
-    """Compare an hour's ledger with its usage files; returns whether they hold open and whether unpriced rows.
+def _verify_hour(
+    hour: str, complete: bool, source: Source, lake: Lake, book: PriceBook, not_after: datetime
+) -> tuple[bool, bool, int]:
+    """Compare an hour's ledger with its usage files; returns whether they hold open and whether unpriced rows, and how
+    many rows could not be read.
 
     A row that was open when it was written may have settled since: it is compared by its being there alone. And an hour
     that is not over may have got new rows since.
@@ -404,11 +614,15 @@ def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: Pr
     was_open = lake.rows_of_hour(hour, only_open=True)
     held = None if complete else lake.rows_of_hour(hour, only_open=False)
     found_open = 0
+    unread: set[tuple[str, str]] = set()
 
     def settled() -> Iterator[UsageRecord]:
         nonlocal found_open
         for shard in range(SHARDS):
-            for record in ledger.read(Partition(hour, shard)):
+            for record in source.inspect(Partition(hour, shard), not_after):
+                if isinstance(record, Quarantined):
+                    unread.add((record.pk, record.sk))
+                    continue
                 key = (str(record.request_id), record.attempt)
                 if key in was_open:
                     found_open += 1
@@ -418,18 +632,22 @@ def _verify_hour(hour: str, complete: bool, ledger: Ledger, lake: Lake, book: Pr
     of_ledger = price_by_kind(settled(), book)
     if found_open != len(was_open):
         raise CostsDoNotMatch(hour, [f"usage holds {len(was_open)} open rows, of which the ledger has {found_open}"])
+    if complete and (differing := unread ^ lake.quarantined_of_hour(hour)):
+        raise CostsDoNotMatch(hour, [f"{sk} of {pk} is in quarantine or should be" for pk, sk in sorted(differing)])
     _compare(hour, "ledger", of_ledger, "usage", _summed(lake.settled_usage_of_hour(hour)))
-    return bool(was_open), any(line.unpriced_invocations for line in of_ledger.values())
+    return bool(was_open), any(line.unpriced_invocations for line in of_ledger.values()), len(unread)
 
 
 class _Kind(NamedTuple):
     """What rows have in common that pay the same prices."""
 
     group: Group
+    name: str  # by which they are priced
     region: str
     tier: str
     on: date
     units: tuple[str, ...]
+    listed: bool
 
 
 def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group, CostLine]:
@@ -437,6 +655,17 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
     sums: dict[Group, dict[str, Any]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
     used: dict[_Kind, list[int]] = {}
     rows: dict[_Kind, int] = defaultdict(int)
+
+    def add(record: UsageRecord, group: Group, view: PriceBook, listed: bool) -> None:
+        parts = list(view.parts(record))
+        name, on = view.priced_as(record), record.started_at.date()
+        tier = view.tier(name, record.region, record.usage)
+        kind = _Kind(group, name, record.region, tier, on, tuple([unit for unit, _ in parts]), listed)
+        rows[kind] += 1
+        totals = used.setdefault(kind, [0] * len(parts))
+        for place, (_, quantity) in enumerate(parts):
+            totals[place] += quantity
+
     for record in records:
         usage = record.usage
         group = (str(record.tenant_id), record.cost_centre, str(record.model_id))
@@ -448,43 +677,50 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
             line["open_invocations"] += 1
         elif record.outcome is Outcome.FAILED:
             line["failed_invocations"] += 1
-            _charge(line)
+            _charge(line, MONEY)
         elif usage.source == UNKNOWN:
             line["unsettled_invocations"] += 1
         else:
-            parts = list(quantities(usage))
-            tier = book.tier(record.model_id, record.region, usage)
-            kind = _Kind(group, record.region, tier, record.started_at.date(), tuple(unit for unit, _ in parts))
-            rows[kind] += 1
-            totals = used.setdefault(kind, [0] * len(parts))
-            for place, (_, quantity) in enumerate(parts):
-                totals[place] += quantity
+            view = book.for_tenant(group[0])
+            add(record, group, view, listed=False)
+            if view is not book.listed:
+                add(record, group, book.listed, listed=True)
     for kind, totals in used.items():
         line = sums[kind.group]
-        prices = _prices(book, kind.group[2], kind.region, kind.tier, kind.on, kind.units)
+        view = book.listed if kind.listed else book.for_tenant(kind.group[0])
+        prices = _prices(view, kind.name, kind.region, kind.tier, kind.on, kind.units)
         if prices is None:
-            line["unpriced_invocations"] += rows[kind]
+            line["unpriced_invocations"] += 0 if kind.listed else rows[kind]
             continue
-        _charge(line)
+        kinds_of_money = LISTED if kind.listed else MONEY if view is book.listed else CHARGED
+        _charge(line, kinds_of_money)
         for unit, price, quantity in zip(kind.units, prices, totals, strict=True):
-            _charge(line, "input_cost" if unit in INPUT_UNITS else "output_cost", price.of(quantity))
+            other_side = "output_cost" if unit in INPUT_UNITS else "input_cost"
+            _charge(line, [name for name in kinds_of_money if name != other_side], price.of(quantity))
     return {group: CostLine(*group, **line) for group, line in sums.items()}
 
 
-def _charge(line: dict[str, Any], name: str = "cost", usd: Decimal = ZERO) -> None:
-    """Add to one side of a cost and to the cost; with it all three are known, if only to be 0."""
-    for known in MONEY:
-        line[known] = line.get(known, ZERO) + (usd if known in (name, "cost") else ZERO)
+def _charge(line: dict[str, Any], names: Iterable[str], usd: Decimal = ZERO) -> None:
+    """Add to costs, which are known with it, if only to be 0."""
+    for name in names:
+        line[name] = line.get(name, ZERO) + usd
 
 
 def _compare(
-    period: str, one: str, ones: Mapping[Group, CostLine], other: str, others: Mapping[Group, CostLine]
+    period: str,
+    one: str,
+    ones: Mapping[Group, CostLine],
+    other: str,
+    others: Mapping[Group, CostLine],
+    restated: frozenset[Group] = frozenset(),
 ) -> None:
+    """Lines that take away leave a sum of 0 where there is nothing: the same of a group that was restated."""
     differences = [
         f"{name} of {'/'.join(group)} is {left} in {one} and {right} in {other}"
         for group in sorted(ones.keys() | others.keys())
         for name in (*COUNTS, *MONEY)
         if (left := getattr(ones.get(group), name, None)) != (right := getattr(others.get(group), name, None))
+        and not (group in restated and not left and not right)
     ]
     if differences:
         raise CostsDoNotMatch(period, differences)

@@ -24,7 +24,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.errors import GatewayError
-from gateway.ledger import Ledger
+from gateway.ledger import Ledger, UnreadableRow
 from gateway.pricing import ZERO
 from gateway.tenants import Budget, Tenant
 from gateway.usage import RequestId, TenantId, UsageRecord
@@ -337,7 +337,10 @@ def sweep_holds(
     for hold in (hold for _, account in accounts.all(now) for hold in account.holds.values()):
         if hold.lease_until >= (leases_ended_by or now):
             continue
-        record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
+        try:
+            record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
+        except UnreadableRow:  # nobody can say what it used
+            record = None
         if record is not None and record.is_open:
             continue  # the ledger's own sweep comes first
         is_slot = hold.account.tenant_id.startswith(_MODELS)

@@ -1,29 +1,18 @@
-"""Names of models: what `model_id` and `model_arn` may be, and what they say of provider, profile and base model."""
+"""The models that may be named: what `model_id` and `model_arn` may be, and where each leads."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.errors import BadRequest
+from gateway.names import OWN_ARN, id_in, split_profile
 from gateway.usage import ModelId
 
-# Geographies of inference profiles. Source: Amazon Bedrock, "Supported Regions and models for inference profiles".
-PROFILE_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "ca", "sa", "me", "af", "global"})
-
-_ARN = re.compile(
-    r"^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:"
-    r"(custom-model|custom-model-deployment|provisioned-model|imported-model|inference-profile|application-inference-profile)/"
-    r"[A-Za-z0-9:._/-]{1,256}$"
-)
 _MODEL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}$")
-
-
-_FOUNDATION_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]*::foundation-model/([A-Za-z0-9._:-]{1,256})$")
-_PROFILE_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:inference-profile/([A-Za-z0-9._:-]{1,256})$")
 
 
 class Service(StrEnum):
@@ -47,12 +36,6 @@ class Model:
     own_arn: bool = False  # an ARN that names something of an account: a tenant may call only those of its record
 
 
-def split_profile(model_id: str) -> tuple[str, str]:
-    """`us.anthropic.x` -> (`us`, `anthropic.x`); an id without a profile has the empty prefix."""
-    head, _, rest = model_id.partition(".")
-    return (head, rest) if head in PROFILE_PREFIXES and "." in rest else ("", model_id)
-
-
 @dataclass(frozen=True)
 class Catalog:
     """Which names lead where: the SageMaker endpoints of this deployment, and everything else to Bedrock."""
@@ -69,7 +52,7 @@ class Catalog:
     def find(self, model_id: str | None, model_arn: str | None = None) -> Model:
         if not model_id:
             raise BadRequest("Name a model in the query parameter model_id.", code="model_id_missing")
-        if model_arn and not _ARN.match(model_arn):
+        if model_arn and not OWN_ARN.match(model_arn):
             raise BadRequest(
                 "model_arn must be the ARN of a custom, imported or provisioned model or of an inference profile.",
                 code="invalid_model_arn",
@@ -93,32 +76,15 @@ class Catalog:
         """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.
 
         `behind` tells which model an application inference profile leads to. What has no known model behind it is its
-        own id: it has no price but one of its own.
+        own id: it has no price but one of its own (`gateway.names`).
         """
         if not name.startswith("arn:"):
             return self.find(name)
-        if known := _FOUNDATION_ARN.match(name) or _PROFILE_ARN.match(name):
-            return replace(self.find(known[1]), target=name)
-        if not _ARN.match(name):
+        if known := id_in(name):
+            return replace(self.find(known), target=name)
+        if not OWN_ARN.match(name):
             raise BadRequest("This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id")
         found = behind(name) if ":application-inference-profile/" in name else None
         model_id = found or name
         base = split_profile(found)[1] if found else ""
         return Model(ModelId(model_id), Service.BEDROCK, name, base.partition(".")[0], base, own_arn=True)
-
-
-def profile_id(models: Sequence[str], region: str) -> str | None:
-    """The id by which a profile over these model ARNs is priced; None where the ARNs leave that open.
-
-    One model is that model. Several are a profile of the geography that the region lies in, or the global one, whose
-    ARNs name no region. In the Asia Pacific regions there is more than one geography.
-    """
-    if not models:
-        return None
-    base = models[0].rpartition("/")[2]
-    if any(arn.split(":")[3] == "" for arn in models):
-        return f"global.{base}"
-    if len(models) == 1:
-        return base
-    geography = "us-gov" if region.startswith("us-gov") else region.partition("-")[0]
-    return f"{geography}.{base}" if geography in PROFILE_PREFIXES else None

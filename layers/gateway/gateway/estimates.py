@@ -20,6 +20,7 @@ PAGE_BYTES = 1_000  # no page of a document takes less
 CONTEXT_TOKENS = 1_000_000  # no model reads more at once
 _PICTURES = ("iVBORw", "/9j/", "R0lGOD", "UklGR")  # PNG, JPEG, GIF and WebP begin so in base64
 TURN_TOKENS = 64  # what a message, a role or a tool's wrapping adds
+MOST_SECONDS = 900  # no function waits longer for a model
 TOOL_TOKENS = 1_000  # the system prompt that tools bring along
 _MARKS_CACHE = frozenset({"cachePoint", "cache_control"})
 
@@ -56,15 +57,25 @@ def marks_cache(body: Any) -> bool:
 
 
 def most(
-    book: PriceBook, model_id: str, region: str, bound: TokenUsage, *, cached: bool, at: datetime
+    book: PriceBook,
+    model_id: str,
+    region: str,
+    bound: TokenUsage,
+    *,
+    cached: bool,
+    at: datetime,
+    seconds: int = MOST_SECONDS,
 ) -> Decimal | None:
-    """The most, in USD, that a usage within `bound` can cost; None where the model has no price for a part of it."""
-    amounts = [book.charge(model_id, region, bound, at)]
+    """The most, in USD, that a usage within `bound` can cost; None where the model has no price for a part of it.
+
+    `seconds` bounds the time of the call, which is what some endpoints cost.
+    """
+    amounts = [book.charge(model_id, region, bound, at, seconds)]
     if cached:
         written = bound.input_tokens
         for kind in ("cache_write_5m_tokens", "cache_write_1h_tokens"):
             dearer = TokenUsage(**{**vars(bound), "input_tokens": 0, kind: written})
-            amounts.append(book.charge(model_id, region, dearer, at) or amounts[0])
+            amounts.append(book.charge(model_id, region, dearer, at, seconds) or amounts[0])
     charges = [charge.cost for charge in amounts if charge is not None]
     return max(charges) if amounts[0] is not None else None
 

@@ -28,6 +28,10 @@ class AlreadyReserved(Exception):
         super().__init__(f"attempt {attempt} of {request_id} is reserved already")
 
 
+class UnreadableRow(Exception):
+    """A row that is no usage record, and why."""
+
+
 def shard_of(request_id: str) -> int:
     return zlib.crc32(request_id.encode()) % SHARDS
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of, tell
 from gateway.errors import Forbidden
-from gateway.estimates import dearest, most
+from gateway.estimates import MOST_SECONDS, dearest, most
 from gateway.ledger import Ledger
 from gateway.pricing import ZERO, PriceBook
 from gateway.telemetry import UNPRICED_USAGE, count
@@ -66,7 +66,9 @@ class Meter:
         """Take the hold, then write the row. Raises GatewayError, with nothing written, where a limit refuses."""
         hold = None
         if _needs_prices(tenant):
-            amount = quote(self.book(), tenant, row.model_id, row.region, bound, row.started_at)
+            time = (row.lease_until - row.started_at) // timedelta(seconds=1)
+            book = self.book()
+            amount = quote(book, tenant, book.priced_as(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
                 hold = hold_for(tenant, row, amount or ZERO, bound.usage)
                 self.accounts.hold(hold, Limits.of(tenant, row.cost_centre))
@@ -99,7 +101,8 @@ class Meter:
                     tell(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
 
     def _park(self, row: UsageRecord, now: datetime) -> None:
-        day, kept = f"{now:%Y-%m-%d}", dearest(self.book(), row.region, row.usage, row.started_at)
+        day = f"{now:%Y-%m-%d}"
+        kept = dearest(self.book().for_tenant(row.tenant_id), row.region, row.usage, row.started_at)
         parked = Parked(row.tenant_id, row.model_id, row.region, day, kept)
         with suppress(Exception):  # no call fails for it: the next one tells it
             tell(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
@@ -114,12 +117,21 @@ def is_unpriced(book: PriceBook, row: UsageRecord) -> bool:
     return not row.is_open and row.usage.source != UNKNOWN and book.charge_record(row) is None
 
 
-def quote(book: PriceBook, tenant: Tenant, model_id: str, region: str, bound: Bound, at: datetime) -> Decimal | None:
+def quote(
+    book: PriceBook,
+    tenant: Tenant,
+    model_id: str,
+    region: str,
+    bound: Bound,
+    at: datetime,
+    seconds: int = MOST_SECONDS,
+) -> Decimal | None:
     """The most that a call can cost in USD; None where its model has no price and the tenant's policy allows that.
 
     Raises Forbidden where the policy does not.
     """
-    amount = most(book, model_id, region, bound.usage, cached=bound.cached, at=at)
+    book = book.for_tenant(tenant.tenant_id)
+    amount = most(book, model_id, region, bound.usage, cached=bound.cached, at=at, seconds=seconds)
     if amount is None and tenant.unpriced is Unpriced.BLOCK:
         raise Forbidden("This model has no price yet, and your tenant may not use it without.", code="model_unpriced")
     if amount is None and tenant.unpriced is Unpriced.PARK:
@@ -150,4 +162,4 @@ def charge_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Decimal:
         return charge.cost
     if not is_unpriced(book, settled) or not hold.amount:
         return ZERO
-    return dearest(book, settled.region, settled.usage, settled.started_at)
+    return dearest(book.for_tenant(settled.tenant_id), settled.region, settled.usage, settled.started_at)

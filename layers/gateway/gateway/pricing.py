@@ -1,28 +1,55 @@
 """The price book: effective-dated prices, and what a usage costs by them.
 
-Money is exact: a price is a Decimal per so many units, each cost has at most 12 decimals, and nothing is rounded.
+Money is exact: a price is a Decimal per so many units, each cost has at most 12 decimals, and no cost is rounded.
 A usage with a part that has no price is `unpriced` as a whole: it is listed, never guessed and never free.
+
+Over the public list may lie a private overlay, of the same columns: negotiated prices, SageMaker endpoints, provisioned
+throughput, and markups.
+
+- From its day on, an overlay's price stands before every listed one for the same model, region, tier and unit, newer
+  list prices included. An agreement ends by a row with the price that then holds.
+- It may say 0, for capacity that is paid for elsewhere. The public list may not: a 0 there is a price nobody stated.
+- A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second; every other
+  price must be exact, in both books.
+- A markup (`tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, a factor as usd, per 1) multiplies
+  each price per unit, listed or negotiated, rounded half-even to 12 decimals. A tenant's own stands before that of all.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, cached_property
 from importlib import resources
 
+from gateway.names import pricing_names
 from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 SCALE = 12  # decimals of money, here and in Parquet
 ZERO = Decimal(0)
 COLUMNS = ("model_id", "region", "tier", "unit", "usd", "per", "effective_from", "source")
-INPUT_UNITS = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_image")
+INPUT_UNITS = (
+    "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_audio_tokens",
+    "input_image", "input_audio_second", "input_video_second", "character", "query",
+)  # fmt: skip
+IMAGE_CLASSES = tuple(
+    f"image:{size}:{quality}" for size in ("512x512", "larger") for quality in ("standard", "premium")
+)
+# `second` is a second of a call's own time; `video_second` one of a video made.
+UNITS = frozenset(
+    {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
+)
+UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
+MARKUP = "markup"
+EVERYONE = "*"
 LONG_CONTEXTS = ((272_000, "_above_272k"), (200_000, "_above_200k"), (128_000, "_above_128k"), (100_000, "_above_100k"))
+_TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(_above_(100|128|200|272)k)?")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 @dataclass(frozen=True)
@@ -37,6 +64,7 @@ class Price:
     per: int
     effective_from: date
     source: str
+    note: str = ""  # where it is not the list's own: `+overlay`, and the markup as in `*1.15`
 
     def of(self, quantity: int) -> Decimal:
         return self.usd * quantity / self.per
@@ -44,7 +72,7 @@ class Price:
     @property
     def name(self) -> str:
         """Names this row of the book: what a charge was made with."""
-        return f"{self.model_id}/{self.region}/{self.tier}/{self.unit}@{self.effective_from.isoformat()}"
+        return f"{self.model_id}/{self.region}/{self.tier}/{self.unit}@{self.effective_from.isoformat()}{self.note}"
 
 
 @dataclass(frozen=True)
@@ -77,48 +105,144 @@ def quantities(usage: TokenUsage) -> Iterator[tuple[str, int]]:
     return ((unit, quantity) for unit, quantity in parts if quantity)
 
 
+@dataclass(frozen=True)
+class Markup:
+    """The factor on every price of one tenant, or of all (`*`), from a day until another one replaces it."""
+
+    target: str
+    factor: Decimal
+    effective_from: date
+    source: str
+
+
+Tiers = dict[str, dict[str, list[Price]]]
+
+
+def _by_place(prices: Iterable[Price]) -> dict[tuple[str, str], Tiers]:
+    places: dict[tuple[str, str], Tiers] = {}
+    for price in prices:
+        tiers = places.setdefault((price.model_id, price.region), {})
+        tiers.setdefault(price.tier, {}).setdefault(price.unit, []).append(price)
+    return places
+
+
 class PriceBook:
     """Prices by model, region and tier. `version` names the content: equal versions price equally."""
 
-    def __init__(self, prices: Iterable[Price]):
-        self._prices: dict[tuple[str, str], dict[str, dict[str, list[Price]]]] = {}
-        for price in prices:
-            tiers = self._prices.setdefault((price.model_id, price.region), defaultdict(lambda: defaultdict(list)))
-            tiers[price.tier][price.unit].append(price)
+    def __init__(self, prices: Iterable[Price], overlay: Iterable[Price] = (), markups: Iterable[Markup] = ()):
+        self._prices = _by_place(prices)
+        self._overlay = _by_place(overlay)
+        self._billed: dict[tuple[str, str], str] = {}
+        self._markups = tuple(markups)
+        self._targets = {markup.target for markup in self._markups}
+        self._listed: PriceBook | None = None
+        self._views: dict[str, PriceBook] = {}
+
+    def with_overlay(self, rows: Iterable[Price | Markup]) -> PriceBook:
+        """This book with a private one over it. Without any row it is this book."""
+        given = list(rows)
+        if not given:
+            return self
+        prices = [row for row in given if isinstance(row, Price)]
+        book = PriceBook((), prices, [row for row in given if isinstance(row, Markup)])
+        book._prices = self._prices
+        book._listed = self.listed
+        return book
+
+    @property
+    def listed(self) -> PriceBook:
+        """The public list alone; this book where nothing lies over it."""
+        return self._listed or self
+
+    def for_tenant(self, tenant_id: str) -> PriceBook:
+        """What a tenant pays: its markup applied to every price; this book where there is none."""
+        own = f"tenant:{tenant_id}"
+        who = own if own in self._targets else EVERYONE
+        if who not in self._views:
+            markups = [markup for markup in self._markups if markup.target in (own, EVERYONE)]
+            self._views[who] = _MarkedUp(self, markups) if markups else self
+        return self._views[who]
 
     @cached_property
     def version(self) -> str:
-        rows = sorted(f"{p.name}={p.usd}/{p.per}" for p in self.prices())
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+        rows = [f"{p.name}={p.usd}/{p.per}" for p in self.prices()]
+        rows += [f"{m.target}@{m.effective_from.isoformat()}*{m.factor}" for m in self._markups]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:12]
 
     def prices(self) -> Iterator[Price]:
-        for tiers in self._prices.values():
-            for units in tiers.values():
-                for prices in units.values():
-                    yield from prices
+        for places in (self._prices, self._overlay):
+            for tiers in places.values():
+                for units in tiers.values():
+                    for prices in units.values():
+                        yield from prices
 
     def price(self, model_id: str, region: str, tier: str, unit: str, on: date) -> Price | None:
         """The price in force on a day: the newest not after it. `image` stands for a class without its own."""
-        units = self._prices.get((model_id, region), {}).get(tier, {})
         names = (unit, "image") if unit.startswith("image:") else (unit,)
-        found = [p for name in names for p in units.get(name, ()) if p.effective_from <= on]
-        return max(found, key=lambda p: (p.effective_from, p.unit == unit), default=None)
+        for places in (self._overlay, self._prices):
+            units = places.get((model_id, region), {}).get(tier, {})
+            found = [p for name in names for p in units.get(name, ()) if p.effective_from <= on]
+            if found:
+                return max(found, key=lambda p: (p.effective_from, p.unit == unit))
+        return None
 
     def tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
         """The long-context tier, where the context passes the model's threshold: it prices all tokens of the call."""
-        tiers = self._prices.get((model_id, region), {})
+        tiers = self._prices.get((model_id, region), {}).keys() | self._overlay.get((model_id, region), {}).keys()
         context = usage.context_tokens
         for threshold, suffix in LONG_CONTEXTS:
             if context > threshold and usage.service_tier + suffix in tiers:
                 return usage.service_tier + suffix
         return usage.service_tier
 
-    def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime) -> Charge | None:
+    def parts(self, record: UsageRecord) -> Iterator[tuple[str, int]]:
+        """The billable parts of a settled row: (unit, quantity), none of them zero."""
+        name, on = self.priced_as(record), record.started_at.date()
+        return self._parts(name, record.region, record.usage, _seconds(record), on)
+
+    def priced_as(self, record: UsageRecord) -> str:
+        """The name by which a row is priced (`gateway.names`)."""
+        if record.model_used == record.model_id:
+            return record.model_id
+        for name, if_overlaid in pricing_names(record.model_id, record.model_used):
+            if not if_overlaid or (name, record.region) in self._overlay:
+                return name
+        return record.model_id
+
+    def _parts(
+        self, model_id: str, region: str, usage: TokenUsage, seconds: int, on: date
+    ) -> Iterator[tuple[str, int]]:
+        """As the model is billed: by what was counted, by the time of the call, or in something nobody counted.
+
+        A model priced by the second is paid by the time of its call, and by those tokens only that have a price.
+        """
+        parts = quantities(usage)
+        place = (model_id, region)
+        if place not in self._billed:
+            self._billed[place] = self._billing(place)
+        if (billing := self._billed[place]) == "second":
+            tier = self.tier(model_id, region, usage)
+            if self.price(model_id, region, tier, "second", on):
+                priced = [part for part in parts if self.price(model_id, region, tier, part[0], on)]
+                return iter([*priced, *([("second", seconds)] if seconds else [])])
+        elif billing == UNCOUNTED and not usage.input_images:
+            # Its output alone would bill a call whose video or speech came in free.
+            return iter([*parts, (UNCOUNTED, 1)])
+        return parts
+
+    def _billing(self, place: tuple[str, str]) -> str:
+        units: set[str] = set()
+        for places in (self._overlay, self._prices):
+            units.update(*places.get(place, {}).values())
+        heard = not units.isdisjoint({"input_video_second", "input_audio_second"}) and "input_tokens" not in units
+        return "second" if "second" in units else UNCOUNTED if heard or "input_audio_tokens" in units else ""
+
+    def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime, seconds: int = 0) -> Charge | None:
         """What the usage costs in USD, or None where any part of it has no price on that day."""
         tier = self.tier(model_id, region, usage)
         costs = {True: ZERO, False: ZERO}
         used = []
-        for unit, quantity in quantities(usage):
+        for unit, quantity in self._parts(model_id, region, usage, seconds, at.date()):
             price = self.price(model_id, region, tier, unit, at.date())
             if price is None:
                 return None
@@ -144,22 +268,120 @@ class PriceBook:
             return FREE_OF_USAGE
         if record.is_open or record.usage.source == UNKNOWN:
             return None
-        return self.charge(record.model_id, record.region, record.usage, record.started_at)
+        book = self.for_tenant(record.tenant_id)
+        name = book.priced_as(record)
+        return book.charge(name, record.region, record.usage, record.started_at, _seconds(record))
+
+
+class _MarkedUp(PriceBook):
+    """What one tenant pays: another book's prices times the markup of their day."""
+
+    def __init__(self, book: PriceBook, markups: Iterable[Markup]):
+        super().__init__(())
+        self._book = book
+        self._markups = tuple(markups)
+        self._prices, self._overlay = book._prices, book._overlay
+
+    @property
+    def listed(self) -> PriceBook:
+        return self._book.listed
+
+    def for_tenant(self, tenant_id: str) -> PriceBook:
+        return self
+
+    @cached_property
+    def version(self) -> str:
+        return self._book.version
+
+    def price(self, model_id: str, region: str, tier: str, unit: str, on: date) -> Price | None:
+        price = self._book.price(model_id, region, tier, unit, on)
+        factor = self._factor(on)
+        if price is None or factor == 1:
+            return price
+        return replace(price, usd=round(price.of(1) * factor, SCALE), per=1, note=f"{price.note}*{factor}")
+
+    def dearest(self, unit: str, region: str, on: date) -> Decimal:
+        return round(self._book.dearest(unit, region, on) * self._factor(on), SCALE)
+
+    def _factor(self, on: date) -> Decimal:
+        """The newest markup in force, a tenant's own before that of all."""
+        found = [markup for markup in self._markups if markup.effective_from <= on]
+        newest = max(found, key=lambda m: (m.target != EVERYONE, m.effective_from), default=None)
+        return newest.factor if newest else Decimal(1)
+
+
+def _seconds(record: UsageRecord) -> int:
+    """The time of a settled call, each begun second whole."""
+    return -((record.started_at - record.settled_at) // timedelta(seconds=1)) if record.settled_at else 0
 
 
 def read_prices(lines: Iterable[str]) -> Iterator[Price]:
-    """Rows of a price book in CSV. Raises ValueError, with the line, on a price that 12 decimals cannot hold."""
-    for number, row in enumerate(csv.DictReader(lines), start=2):
-        price = Price(
-            row["model_id"], row["region"], row["tier"], row["unit"], Decimal(row["usd"]), int(row["per"]),
-            date.fromisoformat(row["effective_from"]), row["source"],
-        )  # fmt: skip
-        each = price.of(1)
-        if each < 0 or each != round(each, SCALE):
-            raise ValueError(
-                f"price book line {number}: {row['usd']} per {row['per']} is not exact to {SCALE} decimals"
-            )
-        yield price
+    """Rows of the public list in CSV. Raises ValueError, with the line, on a price that is not exact, or is none."""
+    table = csv.reader(lines)
+    if tuple(next(table, ())) != COLUMNS:
+        raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
+    # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
+    known: dict[tuple[str, str], tuple[Decimal, int]] = {}
+    days: dict[str, date] = {}
+    for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
+        if (usd, per) not in known:
+            known[usd, per] = _public(usd, per, number)
+        if since not in days:
+            days[since] = date.fromisoformat(since)
+        yield Price(model_id, region, tier, unit, *known[usd, per], days[since], source)
+
+
+def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
+    amount, units = Decimal(usd), int(per)
+    each = amount / units
+    if each < 0 or each != round(each, SCALE):
+        raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
+    if not each:
+        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
+    return amount, units
+
+
+def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
+    """Rows of a private overlay in CSV. Raises ValueError, with the line, on what would price nothing or wrongly."""
+    table, seen = csv.DictReader(lines), set()
+    if tuple(table.fieldnames or ()) != COLUMNS:
+        raise ValueError(f"price overlay line 1: the columns must be {','.join(COLUMNS)}")
+    for number, row in enumerate(table, start=2):
+        try:
+            made = _overlay_row(row)
+        except (ValueError, ArithmeticError, TypeError) as error:
+            raise ValueError(f"price overlay line {number}: {error}") from error
+        key = tuple(row[name] for name in ("model_id", "region", "tier", "unit", "effective_from"))
+        if key in seen:
+            raise ValueError(f"price overlay line {number}: a second row for the same price and day")
+        seen.add(key)
+        yield made
+
+
+def _overlay_row(row: Mapping[str, str]) -> Price | Markup:
+    if not all(isinstance(value, str) and value.strip() for value in row.values()):
+        raise ValueError("every column needs a value, and there are no others")
+    since, usd, per = date.fromisoformat(row["effective_from"]), Decimal(row["usd"]), int(row["per"])
+    if not usd.is_finite() or usd < 0 or per < 1:
+        raise ValueError(f"{row['usd']} per {row['per']} is no price")
+    if row["unit"] == MARKUP:
+        if (row["region"], row["tier"], per) != (EVERYONE, EVERYONE, 1) or not usd:
+            raise ValueError("a markup is a factor above 0 per 1, with * as region and tier")
+        if row["model_id"] != EVERYONE and not row["model_id"].startswith("tenant:"):
+            raise ValueError("a markup is of tenant:<id> or of *")
+        return Markup(row["model_id"], usd, since, row["source"])
+    if row["unit"] not in UNITS:
+        raise ValueError(f"unknown unit {row['unit']}; known are {', '.join(sorted(UNITS))}")
+    if not _TIER.fullmatch(row["tier"]):
+        raise ValueError(f"unknown tier {row['tier']}")
+    if not _REGION.fullmatch(row["region"]):
+        raise ValueError(f"{row['region']} is no region")
+    each = round(usd / per, SCALE)
+    if row["unit"] == "second":
+        usd, per = each, 1
+    elif each * per != usd:
+        raise ValueError(f"{row['usd']} per {row['per']} is not exact to {SCALE} decimals")
+    return Price(row["model_id"], row["region"], row["tier"], row["unit"], usd, per, since, row["source"], "+overlay")
 
 
 @cache

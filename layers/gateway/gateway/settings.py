@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -77,9 +78,29 @@ class Settings:
         return self.environment.get("MODEL_ROUTES") or "{}"
 
     @property
+    def price_overlay(self) -> str:
+        """Where the private price overlay lies, `s3://bucket/key`; empty where there is none."""
+        return self.environment.get("PRICE_OVERLAY") or ""
+
+    @property
     def tenant_role_arn(self) -> str:
         """The role whose sessions carry a tenant's tags; empty where calls are made with the function's own."""
         return self.environment.get("TENANT_ROLE_ARN") or ""
+
+    @property
+    def cur_uri(self) -> str:
+        """`s3://bucket/prefix/export`, where AWS's bill lies; empty where there is none to read."""
+        return self.environment.get("CUR_URI") or ""
+
+    @property
+    def gateway_roles(self) -> tuple[str, ...]:
+        """The ARNs of the roles that call models for tenants."""
+        return tuple(part.strip() for part in self._need("GATEWAY_ROLES").split(",") if part.strip())
+
+    @property
+    def reconciliation_tolerance(self) -> Decimal:
+        """Percent of a line that may differ without an explanation."""
+        return Decimal(self.environment.get("RECONCILIATION_TOLERANCE_PERCENT") or "1")
 
     @property
     def integration_timeout(self) -> float:
@@ -95,6 +116,11 @@ class Settings:
     def usage_retention_days(self) -> int:
         """Days for which a ledger row is kept; the lake keeps it longer."""
         return int(self.environment.get("USAGE_RETENTION_DAYS") or 400)
+
+    @property
+    def statement_delay_days(self) -> int:
+        """Days after a month's end at which its books close."""
+        return int(self.environment.get("STATEMENT_DELAY_DAYS") or 3)
 
     @property
     def key_cache_seconds(self) -> float:

@@ -21,7 +21,6 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.usage import (
-    TIER_HEADER,
     UNKNOWN,
     ConverseStreamUsage,
     EndpointUsage,
@@ -29,6 +28,7 @@ from gateway.usage import (
     Outcome,
     TokenUsage,
     estimate_tokens,
+    header_tier,
     texts,
 )
 
@@ -97,7 +97,7 @@ class Tap:
 
     def __init__(self, call: ModelCall, headers: Mapping[str, str]):
         self._call = call
-        self._tier = headers.get(TIER_HEADER)
+        self._tier = header_tier(headers)
         self._counts = _COUNTS[call.api]()
         self._stopped = False
 

@@ -211,20 +211,27 @@ def is_label(text: str) -> bool:
     return bool(_SAFE_LABEL.match(text))
 
 
-# The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`.
-_TIERS = frozenset({"priority", "flex", "reserved"})
+# The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`. Optimised latency
+# has a price of its own, as a tier has.
+_TIERS = frozenset({"priority", "flex", "reserved", "optimized"})
 
 
 def echoed_tier(*places: Any) -> str:
-    """The service tier that an answer echoes, in the first place that names one: a word, or `{"type": …}`."""
+    """The tier that an answer echoes, in the first place that names one: a word, `{"type": …}` or `{"latency": …}`."""
     for place in places:
-        named = place.get("type") if isinstance(place, Mapping) else place
+        named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
         if isinstance(named, str) and named in _TIERS:
             return named
     return "default"
 
 
-TIER_HEADER = "x-amzn-bedrock-service-tier"
+def header_tier(headers: Mapping[str, str]) -> str:
+    """The tier that a response's headers, lower-case, echo."""
+    return echoed_tier(
+        headers.get("x-amzn-bedrock-performanceconfig-latency"), headers.get("x-amzn-bedrock-service-tier")
+    )
+
+
 _HEADER = "x-amzn-bedrock-{}-token-count"
 
 
@@ -237,7 +244,7 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     """
     usage = _counted(_mapping(body, "usage"))
     own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
-    tier = echoed_tier(headers.get(TIER_HEADER), own_tier, usage.get("service_tier"))
+    tier = echoed_tier(header_tier(headers), own_tier, usage.get("service_tier"))
     beside = {name: int(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))}
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
         if counted := _own_counts(usage, beside, raw, tier):
@@ -310,13 +317,13 @@ class ConverseStreamUsage:
 
     def __init__(self) -> None:
         self._usage: Mapping[str, Any] = {}
-        self._tier: Any = None
+        self._tiers: tuple[Any, ...] = ()
 
     def see(self, metadata: Any) -> None:
         """The payload of the event `metadata`. It may be of any shape."""
         self._usage = _mapping(metadata, "usage") or self._usage
         if isinstance(metadata, Mapping):
-            self._tier = metadata.get("serviceTier") or self._tier
+            self._tiers = (*self._tiers, metadata.get("performanceConfig"), metadata.get("serviceTier"))
 
     @property
     def complete(self) -> bool:
@@ -329,7 +336,7 @@ class ConverseStreamUsage:
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         """None where the service gave no count that can be read. `service_tier` is the response's header."""
         try:
-            tier = echoed_tier(self._tier, service_tier)
+            tier = echoed_tier(*self._tiers, service_tier)
             return from_converse(self._usage, _compact(self._usage), tier) if self._usage else None
         except (KeyError, TypeError, ValueError, AttributeError):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.aws.clients import client
 from gateway.budgets import Crossing
@@ -17,6 +17,15 @@ USAGE_PARKED = "Unpriced usage parked"
 
 class NotTold(Exception):
     """The bus did not take an event."""
+
+
+class Notice(Protocol):
+    """What a part of the domain has to tell that names its own event."""
+
+    @property
+    def event(self) -> str: ...
+
+    def detail(self) -> dict[str, Any]: ...
 
 
 def warn(notice: Crossing | Parked) -> None:
@@ -34,6 +43,11 @@ def warn(notice: Crossing | Parked) -> None:
         "spent_usd": f"{notice.spent:f}",
     }
     _put(THRESHOLD_PASSED, detail)
+
+
+def announce(notice: Notice) -> None:
+    """One event for a notice. Raises where the bus does not take it, so that it is told again."""
+    _put(notice.event, notice.detail())
 
 
 def _put(kind: str, detail: dict[str, Any]) -> None:

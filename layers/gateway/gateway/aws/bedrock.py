@@ -24,11 +24,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
-from gateway.catalog import profile_id
 from gateway.errors import UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import TIER_HEADER, TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model
+from gateway.names import profile_id
+from gateway.usage import TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
 
 _PATHS = {
     "Converse": "converse",
@@ -184,7 +184,8 @@ def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) 
 
 def _converse_usage(body: Any, headers: Mapping[str, str]) -> TokenUsage:
     usage = body.get("usage") or {}
-    return from_converse(usage, compact(usage), echoed_tier(body.get("serviceTier"), headers.get(TIER_HEADER)))
+    tier = echoed_tier(body.get("performanceConfig"), body.get("serviceTier"), header_tier(headers))
+    return from_converse(usage, compact(usage), tier)
 
 
 def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUsage | None:

@@ -1,4 +1,4 @@
-"""The columns of the lake, declared once, and how rows become Parquet and are summed again.
+"""The columns of the lake, declared once, and how tables of them become Parquet and are summed again.
 
 Money is decimal128(38, 12), made from whole numbers of 10^-12 USD: no float on the way. Moments are in milliseconds,
 which every engine that reads Parquet agrees on. Equal rows make equal bytes.
@@ -8,22 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.aggregation import COUNTS, MONEY, OPEN, TOKENS, UNPRICED, UNSETTLED, CostLine, PricedUsage, RowKey
+from gateway.aggregation import (
+    COUNTS,
+    MONEY,
+    OPEN,
+    TOKENS,
+    UNPRICED,
+    UNSETTLED,
+    CostLine,
+    DayCosts,
+    PricedUsage,
+    Quarantined,
+    RowKey,
+)
 from gateway.pricing import SCALE
 from gateway.usage import Outcome
 
 _MONEY = pa.decimal128(38, SCALE)
-_WHOLE = pa.decimal128(38, 0)
+WHOLE = pa.decimal128(38, 0)
 _MOMENT = pa.timestamp("ms", tz="UTC")
 # Rows held at a time, and rows of a row group: memory does not grow with the hour.
-BATCH = 25_000
+BATCH = 100_000
+# Bytes of a file that are written at a time; a part of an upload to S3 has at least 5 MiB.
+PART = 16 * 2**20
 
 USAGE = pa.schema(
     [
@@ -59,6 +72,7 @@ USAGE = pa.schema(
         ("provider_usage", pa.string()),
         ("asked_model", pa.string()),
         ("routing", pa.string()),
+        ("list_cost", _MONEY),
     ]
 )
 
@@ -71,8 +85,16 @@ COSTS = pa.schema(
         *((name, pa.int64()) for name in COUNTS),
         *((name, _MONEY) for name in MONEY),
         ("price_version", pa.string()),
+        ("line_kind", pa.string()),
+        ("restated_at", _MOMENT),
     ]
 )
+
+# What could not be priced, since it could not be read: the ledger's row as it is, and why.
+QUARANTINE = pa.schema([("pk", pa.string()), ("sk", pa.string()), ("reason", pa.string()), ("item", pa.string())])
+
+Readable = bytes | BinaryIO
+CLOSED = b"closed"
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
@@ -84,19 +106,67 @@ _REPEATED = [name for name in USAGE.names if name not in _UNIQUE]
 _ORDER = [(name, "ascending") for name in ("tenant_id", "started_at", "request_id", "attempt")]
 
 
-def usage_file(rows: Iterable[PricedUsage], version: str) -> tuple[int, bytes]:
-    """Rows as a usage file, sorted by tenant and start within each row group; (0, b"") where there are none."""
-    remaining = iter(rows)
-    sink = pa.BufferOutputStream()
-    count = 0
-    with pq.ParquetWriter(sink, USAGE, compression="zstd", use_dictionary=_REPEATED) as writer:
-        while batch := list(islice(remaining, BATCH)):
-            writer.write_table(_usage_table(batch, version).sort_by(_ORDER))
-            count += len(batch)
-    return (count, sink.getvalue().to_pybytes()) if count else (0, b"")
+def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """Usage as a file, in parts, sorted by tenant and start within each row group; no part where there are no rows."""
+    sink = _Parts()
+    writer = None
+    for batch in _batches(tables):
+        if writer is None:
+            writer = pq.ParquetWriter(
+                pa.PythonFile(sink, mode="w"),
+                USAGE,
+                compression="zstd",
+                use_dictionary=_REPEATED,
+                sorting_columns=pq.SortingColumn.from_ordering(USAGE, _ORDER),
+                write_page_index=True,
+                write_page_checksum=True,
+            )
+        writer.write_table(batch.sort_by(_ORDER), row_group_size=BATCH)
+        yield from sink.take(PART)
+    if writer is not None:
+        writer.close()
+        yield from sink.take()
 
 
-def _usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
+def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of BATCH rows, whatever the tables that come: equal rows make equal files."""
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        held.append(table)
+        rows += table.num_rows
+        while rows >= BATCH:
+            together = pa.concat_tables(held)
+            yield together.slice(0, BATCH)
+            held, rows = [together.slice(BATCH)], rows - BATCH
+    if rows:
+        yield pa.concat_tables(held)
+
+
+class _Parts:
+    """A file that is taken away while it is written."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def write(self, content: bytes) -> int:
+        self._held += content
+        return len(content)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def take(self, at_least: int = 1) -> Iterator[bytes]:
+        if len(self._held) >= at_least:
+            part, self._held = self._held, bytearray()
+            yield bytes(part)
+
+
+def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
+    """Rows as columns, one by one."""
     records = [row.record for row in rows]
     usages = [record.usage for record in records]
     columns: dict[str, Any] = {name: [getattr(record, name) for record in records] for name in _RECORD}
@@ -105,9 +175,10 @@ def _usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
         "outcome": [record.outcome.value for record in records],
         "usage_source": [usage.source for usage in usages],
         "provider_usage": [usage.raw for usage in usages],
-        "input_cost": _money([row.input_cost for row in rows]),
-        "output_cost": _money([row.output_cost for row in rows]),
-        "cost": _money([row.cost for row in rows]),
+        "input_cost": money_of(pa.array([row.input_cost for row in rows], WHOLE)),
+        "output_cost": money_of(pa.array([row.output_cost for row in rows], WHOLE)),
+        "cost": money_of(pa.array([row.cost for row in rows], WHOLE)),
+        "list_cost": money_of(pa.array([row.list_cost for row in rows], WHOLE)),
         "price_status": [row.price_status for row in rows],
         "price_rows": [row.price_rows for row in rows],
         "price_version": pa.repeat(version, len(rows)),
@@ -115,32 +186,55 @@ def _usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
     return pa.table([pa.array(columns[column.name], column.type) for column in USAGE], schema=USAGE)
 
 
-def _money(units: Sequence[int | None]) -> pa.Array:
+def money_of(whole: pa.Array) -> pa.Array:
     """Whole numbers of 10^-12 USD as money: the same 16 bytes, read with the point 12 places further left."""
-    whole = pa.array(units, _WHOLE)
-    return pa.Array.from_buffers(_MONEY, len(whole), whole.buffers())
+    return pa.Array.from_buffers(_MONEY, len(whole), whole.buffers(), offset=whole.offset)
 
 
-def costs_file(lines: Iterable[CostLine]) -> tuple[int, bytes]:
-    """The costs of a day as a file; (0, b"") where there are none."""
-    rows = [asdict(line) | {"team_id": line.cost_centre} for line in lines]
-    if not rows:
-        return 0, b""
+def quarantine_file(rows: Sequence[Quarantined]) -> bytes:
+    return _file(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE))
+
+
+def quarantined_keys(content: BinaryIO) -> Iterator[tuple[str, str]]:
+    table = _open(content).read(columns=["pk", "sk"])
+    return zip(table["pk"].to_pylist(), table["sk"].to_pylist(), strict=True)
+
+
+def no_usage() -> bytes:
+    """A usage file without rows."""
+    return _file(USAGE.empty_table())
+
+
+def costs_file(costs: DayCosts) -> bytes:
+    rows = [asdict(line) | {"team_id": line.cost_centre} for line in costs.lines]
+    return _file(pa.Table.from_pylist(rows, COSTS.with_metadata({CLOSED: str(costs.closed)})))
+
+
+def _file(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, COSTS), sink, compression="zstd")
-    return len(rows), sink.getvalue().to_pybytes()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def day_costs(content: bytes) -> DayCosts:
+    """The costs of a day, as `costs_file` wrote them."""
+    table = _columns(_open(pa.BufferReader(content)).read(), [name for name in COSTS.names if name != "team_id"])
+    closed = (table.schema.metadata or {}).get(CLOSED) == b"True"
+    return DayCosts(tuple(CostLine(**row) for row in table.to_pylist()), closed)
 
 
 def costs_lines(content: bytes) -> Iterator[CostLine]:
-    table = _read(content, [name for name in COSTS.names if name != "team_id"])
-    return (CostLine(**row) for row in table.to_pylist())
+    return iter(day_costs(content).lines)
 
 
-def usage_lines(content: bytes, *, only_settled: bool = False) -> Iterator[CostLine]:
-    """The rows of a usage file, summed by group and price version."""
-    table = _read(content, _SUMMED)
-    if only_settled:
-        table = table.filter(pc.not_equal(table["price_status"], OPEN))
+def usage_lines(content: Readable, *, only_settled: bool = False) -> Iterator[CostLine]:
+    """The rows of a usage file, summed by group and price version, row group by row group."""
+    for table in _row_groups(content, _SUMMED):
+        yield from _lines(table.filter(pc.not_equal(table["price_status"], OPEN)) if only_settled else table)
+
+
+def _lines(table: pa.Table) -> Iterator[CostLine]:
     outcome, status = table["outcome"], table["price_status"]
     counted = {
         "invocations": pc.is_in(outcome, value_set=pa.array([Outcome.SUCCEEDED.value, Outcome.INTERRUPTED.value])),
@@ -157,12 +251,26 @@ def usage_lines(content: bytes, *, only_settled: bool = False) -> Iterator[CostL
     return (CostLine(**{name.removesuffix("_sum"): value for name, value in row.items()}) for row in sums.to_pylist())
 
 
-def usage_keys(content: bytes, *, only_open: bool) -> Iterator[RowKey]:
-    table = _read(content, ["request_id", "attempt", "price_status"])
-    if only_open:
-        table = table.filter(pc.equal(table["price_status"], OPEN))
-    return zip(table["request_id"].to_pylist(), table["attempt"].to_pylist(), strict=True)
+def usage_keys(content: Readable, *, only_open: bool) -> Iterator[RowKey]:
+    for table in _row_groups(content, ["request_id", "attempt", "price_status"]):
+        found = table.filter(pc.equal(table["price_status"], OPEN)) if only_open else table
+        yield from zip(found["request_id"].to_pylist(), found["attempt"].to_pylist(), strict=True)
 
 
-def _read(content: bytes, columns: Sequence[str]) -> pa.Table:
-    return pq.read_table(pa.BufferReader(content), columns=list(columns))
+def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]:
+    with _open(pa.BufferReader(content) if isinstance(content, bytes) else content) as file:
+        for place in range(file.num_row_groups):
+            there = [name for name in columns if name in file.schema_arrow.names]
+            yield _columns(file.read_row_group(place, columns=there), columns)
+
+
+def _open(content: Any) -> pq.ParquetFile:
+    """A changed byte is found by its page's checksum, where it would be another number."""
+    return pq.ParquetFile(content, page_checksum_verification=True)
+
+
+def _columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """These columns of a file, which may have been written before there were list prices and restatements."""
+    if "list_cost" not in table.column_names:
+        table = table.append_column("list_cost", table["cost"]) if "cost" in table.column_names else table
+    return table.select([name for name in columns if name in table.column_names])

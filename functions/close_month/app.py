@@ -1,0 +1,27 @@
+"""CloseMonth: the statements of every month whose books have closed, written once and chained to the month before.
+
+It runs daily and mostly finds nothing due. A month that is not complete is an error, so that somebody hears of it; the
+next run tries again. With `month` it closes just this one, or proves it where it is closed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aws.lake import S3Objects
+from gateway.aws.periods import DynamoPeriods
+from gateway.aws.statement_files import CostFiles, StatementFiles
+from gateway.closing import close_month, months_due
+from gateway.settings import settings
+
+periods = DynamoPeriods(settings().usage_table)
+objects = S3Objects(settings().lake_bucket)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    at = datetime.fromisoformat(event["scheduledTime"])
+    costs, files, delay = CostFiles(objects), StatementFiles(objects), settings().statement_delay_days
+    months = [event["month"]] if event.get("month") else months_due(at, costs, files, delay)
+    retention = timedelta(days=settings().usage_retention_days)
+    return {"months": [close_month(month, at, periods, costs, files, delay, retention=retention) for month in months]}

@@ -1,0 +1,28 @@
+"""JudgeSpending: flag tenants whose day is far outside their past, forecast each month's end, and tell both."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from gateway.anomalies import history_of, judge
+from gateway.aws.account_table import AccountTable
+from gateway.aws.alerts import announce
+from gateway.aws.findings import FindingsLake
+from gateway.aws.lake import S3Objects
+from gateway.aws.tenant_table import TenantTable
+from gateway.budgets import tell
+from gateway.settings import settings
+
+lake = FindingsLake(S3Objects(settings().lake_bucket))
+accounts = AccountTable(settings().budgets_table)
+tenants = TenantTable(settings().tenants_table)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
+    day, now = date.fromisoformat(event["day"]), datetime.now(UTC)
+    judged = judge(day, lake.costs(history_of(day)), tenants.tenant)
+    lake.replace_anomalies(day, judged.anomalies)
+    lake.replace_forecasts(day, judged.forecasts)
+    told = sum(tell(accounts, notice.account, notice.mark, notice, announce, now) for notice in judged.notices())
+    return {"anomalies": len(judged.anomalies), "forecasts": len(judged.forecasts), "told": told}

@@ -1,0 +1,33 @@
+"""ReconcileDay: hold a day's usage against CloudWatch's metrics and, where it is due, against AWS's bill."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from gateway.aws.cloudwatch import measured
+from gateway.aws.cur import Bill
+from gateway.aws.findings import FindingsLake
+from gateway.aws.lake import S3Objects
+from gateway.pricing import price_book
+from gateway.reconciliation import against_bill, against_metrics, day_before, role_of, summary
+from gateway.settings import settings
+from gateway.telemetry import RECONCILIATION_OFF, count, logger
+
+lake = FindingsLake(S3Objects(settings().lake_bucket))
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    day, percent, roles = event["day"], settings().reconciliation_tolerance, settings().gateway_roles
+    metered = list(lake.metered([day_before(day), day]))
+    regions = {row.region for row in metered} | {settings().region}
+    findings = against_metrics(day, metered, measured(day, regions), percent)
+    if event["bill"]:
+        bill = Bill(settings().cur_uri, {account for account, _ in map(role_of, roles)})
+        findings += against_bill(day, metered, bill.lines(day), price_book(), roles, percent)
+    lake.replace_reconciliation(day, findings, datetime.fromisoformat(event["scheduledTime"]))
+    said = {"day": day, **summary(findings)}
+    logger().info("reconciled", extra=said)
+    if said["aboveTolerance"]:
+        count(RECONCILIATION_OFF)
+    return said

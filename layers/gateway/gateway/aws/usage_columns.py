@@ -1,0 +1,304 @@
+"""A page of the ledger, from DynamoDB's JSON to priced columns of the lake, without a Python object for each row.
+
+What is usual goes this way. A page that holds anything else is `Unusual`, as a whole: its rows are read one by one,
+which says what is wrong with which of them. Both ways give the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+from itertools import compress
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from gateway.aggregation import PRICED, TOKENS, UNPRICED, Pricer, Quarantined, Rates, settled_status
+from gateway.aws import dynamodb
+from gateway.aws.parquet import USAGE, WHOLE, money_of, usage_table
+from gateway.ledger import Partition
+from gateway.pricing import INPUT_UNITS, LONG_CONTEXTS, PriceBook
+from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+_INTS = pa.int64()
+_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_TEXT = pa.struct([("S", pa.string())])
+_NUMBER = pa.struct([("N", pa.string())])
+_NEEDED = (
+    "pk", "sk", "request_id", "tenant_id", "cost_centre", "key_id", "operation", "model_id", "model_used", "region",
+    "started_at", "lease_until", "outcome",
+)  # fmt: skip
+# What a row leaves out where it says nothing, and what it says by that.
+_OTHERWISE = {
+    "image_class": "", "service_tier": TokenUsage().service_tier, "usage_source": TokenUsage().source, "error_code": "",
+    "raw": "", "asked_model": "", "routing": "",
+}  # fmt: skip
+_ITEM = pa.struct(
+    [(name, _TEXT) for name in (*_NEEDED, *_OTHERWISE, "settled_at")]
+    + [(name, _NUMBER) for name in ("attempt", *TOKENS)]
+)
+_AS_JSON = pj.ParseOptions(
+    explicit_schema=pa.schema([("Items", pa.list_(_ITEM))]),
+    newlines_in_values=True,
+    unexpected_field_behavior="ignore",
+)
+_OUTCOMES = pa.array([outcome.value for outcome in Outcome])
+_THRESHOLDS = tuple(threshold for threshold, _ in LONG_CONTEXTS)
+_CONTEXT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+_PARTS = (*TOKENS, "seconds")
+
+Columns = dict[str, Any]
+
+
+class Unusual(Exception):
+    """A page that has to be read row by row."""
+
+
+@dataclass
+class PricedPages:
+    """The pages of a partition as tables of the lake; what of them could not be read comes to `quarantined`."""
+
+    partition: Partition
+    pricer: Pricer
+    not_after: datetime
+    rows: int = 0
+    quarantined: list[Quarantined] = field(default_factory=list)
+    _kinds: dict[Any, _Kind] = field(default_factory=dict)
+
+    def table(self, page: bytes) -> pa.Table:
+        try:
+            table = self._quick(page)
+        except (Unusual, pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
+            table = self._slow(page)
+        self.rows += table.num_rows
+        return table
+
+    def _slow(self, page: bytes) -> pa.Table:
+        found = [dynamodb.inspect(item, self.partition, self.not_after) for item in dynamodb.items(page)]
+        self.quarantined += [row for row in found if isinstance(row, Quarantined)]
+        good = [self.pricer.price(row) for row in found if not isinstance(row, Quarantined)]
+        return usage_table(good, self.pricer.book.version)
+
+    def _quick(self, page: bytes) -> pa.Table:
+        columns = _read(page)
+        if not columns:
+            return USAGE.empty_table()
+        _check(columns, self.partition, self.not_after)
+        self._price(columns)
+        columns["started_at"] = columns["started_at"].cast(USAGE.field("started_at").type, safe=False)
+        columns["settled_at"] = columns["settled_at"].cast(USAGE.field("settled_at").type, safe=False)
+        columns["price_version"] = pa.repeat(self.pricer.book.version, len(columns["sk"]))
+        columns["provider_usage"] = columns["raw"]
+        return pa.table([columns[name] for name in USAGE.names], schema=USAGE)
+
+    def _price(self, columns: Columns) -> None:
+        """Add what each row costs: by kinds of rows, of which a page has few."""
+        which, kinds = self._kinds_of(columns)
+        columns["price_status"] = pa.array([kind.status for kind in kinds]).take(which)
+        columns["price_rows"] = pa.array([kind.names for kind in kinds]).take(which)
+        sides: dict[bool, Any] = {}
+        for side in (True, False):
+            sides[side] = _costs(columns, which, [None if k.charge is None else k.charge[side] for k in kinds])
+        columns["input_cost"], columns["output_cost"] = (_money(sides[True]), _money(sides[False]))
+        total = pc.add_checked(sides[True], sides[False])
+        columns["cost"] = columns["list_cost"] = _money(total)
+        if any(kind.listed is not kind.charge for kind in kinds):
+            listed = [
+                _costs(columns, which, [None if k.listed is None else k.listed[side] for k in kinds])
+                for side in (True, False)
+            ]
+            columns["list_cost"] = _money(pc.add_checked(*listed))
+
+    def _kinds_of(self, columns: Columns) -> tuple[Any, list[_Kind]]:
+        """The kinds of rows that pay the same prices, and which of them each row is."""
+        views: dict[int, int] = {}
+        books: list[PriceBook] = []
+        tenants = columns["tenant_id"].dictionary_encode()
+        view_of = []
+        for tenant in tenants.dictionary.to_pylist():
+            book = self.pricer.view(tenant)
+            if id(book) not in views:
+                views[id(book)] = len(books)
+                books.append(book)
+            view_of.append(views[id(book)])
+        code = pa.array(view_of, _INTS).take(tenants.indices)
+        texts = []
+        for name in ("model_id", "region", "service_tier", "image_class", "outcome", "usage_source"):
+            encoded = columns[name].dictionary_encode()
+            texts.append(encoded.dictionary.to_pylist())
+            if len(texts[-1]) > 1:
+                code = pc.add_checked(pc.multiply_checked(code, len(texts[-1])), encoded.indices.cast(_INTS))
+        context = reduce(pc.add_checked, [columns[name] for name in _CONTEXT])
+        highest = pc.max(context).as_py()
+        passed = [pc.greater(context, threshold).cast(_INTS) for threshold in _THRESHOLDS if highest > threshold]
+        for bit in passed:
+            code = pc.add_checked(pc.multiply_checked(code, 2), bit)
+        used = [name for name in _PARTS if pc.max(columns[name]).as_py() > 0]
+        for name in used:
+            code = pc.add_checked(pc.multiply_checked(code, 2), pc.greater(columns[name], 0).cast(_INTS))
+        which = code.dictionary_encode()
+        kinds = []
+        for number in which.dictionary.to_pylist():
+            left, bits = divmod(number, 2 ** len(used))
+            left, contexts = divmod(left, 2 ** len(passed))
+            said = []
+            for words in reversed(texts):
+                left, place = divmod(left, len(words))
+                said.append(words[place])
+            names = tuple(compress(used, (bits >> n & 1 for n in reversed(range(len(used))))))
+            key = (id(books[left]), *said, contexts.bit_count(), names)
+            if key not in self._kinds:
+                first = pc.index(code, pa.scalar(number, _INTS)).as_py()
+                self._kinds[key] = self._kind(books[left], _record(columns, first))
+            kinds.append(self._kinds[key])
+        return which.indices, kinds
+
+    def _kind(self, book: PriceBook, record: UsageRecord) -> _Kind:
+        """What rows like this one are charged."""
+        if record.outcome is Outcome.FAILED:
+            return _Kind(PRICED, "", _FREE, _FREE)
+        status = settled_status(record.outcome, record.usage.source)
+        if status != PRICED:
+            return _Kind(status, "", None, None)
+        parts, rates = self.pricer.rates(book, record)
+        listed_book = self.pricer.book.listed
+        charge = _by_column(parts, rates)
+        listed = charge if book is listed_book else _by_column(*self.pricer.rates(listed_book, record))
+        return _Kind(UNPRICED if rates is None else PRICED, rates.names if rates else "", charge, listed)
+
+
+Sides = Mapping[bool, Mapping[str, int]]
+_FREE: Sides = {True: {}, False: {}}
+
+
+class _Kind(NamedTuple):
+    """What rows of a kind cost: per unit of each column, on the side of the input (True) and of the output."""
+
+    status: str
+    names: str
+    charge: Sides | None
+    listed: Sides | None
+
+
+def _by_column(parts: list[tuple[str, int]], rates: Rates | None) -> Sides | None:
+    if rates is None:
+        return None
+    sides: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    for (unit, _), each in zip(parts, rates.each, strict=True):
+        column = _COLUMN_OF.get(unit.partition(":")[0])
+        if column is None:
+            raise Unusual(unit)
+        sides[unit in INPUT_UNITS][column] = each
+    return sides
+
+
+_COLUMN_OF = {name: name for name in _CONTEXT} | {
+    "output_tokens": "output_tokens", "image": "images", "input_image": "input_images", "second": "seconds",
+}  # fmt: skip
+
+
+def _costs(columns: Columns, which: Any, rates: list[Mapping[str, int] | None]) -> Any:
+    """One side of the costs of all rows, in whole units; null where a kind has no price."""
+    total = pa.array([None if rate is None else 0 for rate in rates], _INTS).take(which)
+    for name in _PARTS:
+        each = [rate.get(name, 0) if rate else 0 for rate in rates]
+        if any(each):
+            cost = pc.multiply_checked(pa.array(each, _INTS).take(which), columns[name])
+            total = pc.add_checked(total, cost)
+    return total
+
+
+def _money(whole: Any) -> Any:
+    return money_of(whole.cast(WHOLE))
+
+
+def _read(page: bytes) -> Columns:
+    """A page as columns; none where it has no rows. Raises where an attribute is not of its type."""
+    options = pj.ReadOptions(use_threads=False, block_size=len(page) + 1)
+    found = pj.read_json(pa.BufferReader(page), read_options=options, parse_options=_AS_JSON)["Items"].combine_chunks()
+    items = found.flatten()
+    if not len(items):
+        return {}
+    if found.null_count or items.null_count:
+        raise Unusual("no row")
+    columns: Columns = {}
+    for name in (*_NEEDED, "attempt"):
+        columns[name] = _content(items, name)
+        if columns[name].null_count:
+            raise Unusual(name)
+    for name, otherwise in _OTHERWISE.items():
+        columns[name] = _content(items, name)
+        if columns[name].null_count:
+            columns[name] = columns[name].fill_null(otherwise)
+    columns["attempt"] = columns["attempt"].cast(pa.int32())
+    for name in TOKENS:
+        column = _content(items, name)
+        if column.null_count == len(column):
+            columns[name] = pa.repeat(pa.scalar(0, _INTS), len(column))
+        else:
+            columns[name] = column.cast(_INTS).fill_null(0)
+    columns["lease_until"] = columns["lease_until"].cast(_MICROSECONDS)
+    columns["started"] = columns["started_at"]
+    columns["started_at"] = columns["started_at"].cast(_MICROSECONDS)
+    columns["settled_at"] = _content(items, "settled_at").cast(_MICROSECONDS)
+    return columns
+
+
+def _content(items: Any, name: str) -> Any:
+    """The values of an attribute; null where a row does not have it."""
+    attribute = items.field(name)
+    content = attribute.field(0)
+    if content.null_count != attribute.null_count:
+        raise Unusual(name)
+    return content
+
+
+def _check(columns: Columns, partition: Partition, not_after: datetime) -> None:
+    """Let nothing pass that `nonsense` would find, and add how long each call took."""
+    started = columns.pop("started")
+    attempts = pc.utf8_lpad(columns["attempt"].cast(pa.string()), 4, "0")
+    usual = [
+        pc.all(pc.is_in(columns["outcome"], value_set=_OUTCOMES)),
+        pc.all(pc.starts_with(started, f"{partition.hour}:")),
+        pc.all(pc.ends_with(started, "Z")),
+        pc.all(pc.equal(columns["sk"], pc.binary_join_element_wise(columns["request_id"], attempts, "#"))),
+    ]
+    took = pc.subtract(columns["settled_at"].cast(_INTS), columns["started_at"].cast(_INTS)).fill_null(0)
+    if not (
+        all(answer.as_py() for answer in usual)
+        and pc.max(columns["started_at"]).as_py() <= not_after
+        and pc.min(columns["attempt"]).as_py() > 0
+        and all(pc.min(columns[name]).as_py() >= 0 for name in TOKENS)
+        and pc.min(took).as_py() >= -1_000_000
+    ):
+        raise Unusual("a row makes no sense")
+    columns["seconds"] = pc.divide(pc.add(took, 999_999), 1_000_000)  # each begun second whole
+
+
+def _record(columns: Columns, place: int) -> UsageRecord:
+    """One row of a page."""
+    said = {name: columns[name][place].as_py() for name in (*_NEEDED, *_OTHERWISE, "settled_at", "attempt", *TOKENS)}
+    return UsageRecord(
+        request_id=RequestId(said["request_id"]),
+        attempt=said["attempt"],
+        tenant_id=TenantId(said["tenant_id"]),
+        cost_centre=said["cost_centre"],
+        key_id=KeyId(said["key_id"]),
+        operation=said["operation"],
+        model_id=ModelId(said["model_id"]),
+        model_used=said["model_used"],
+        region=said["region"],
+        started_at=said["started_at"],
+        lease_until=said["lease_until"],
+        outcome=Outcome(said["outcome"]),
+        settled_at=said["settled_at"],
+        usage=TokenUsage(
+            **{name: said[name] for name in (*TOKENS, "image_class", "service_tier", "raw")},
+            source=said["usage_source"],
+        ),
+        error_code=said["error_code"],
+    )

@@ -1,0 +1,75 @@
+"""What the name of a model says, and by which name it is priced: the rules, all of them here.
+
+A row of the ledger is priced by one name, in the region of the request, on the day of the call, in the tier that the
+service echoed. The book is asked for exactly that name; there is no second try by another one.
+
+    named                                       priced as
+    model id, anthropic.x                       itself
+    inference profile, us.anthropic.x           itself: a geography has prices of its own (for Claude from 4.5 on, a
+                                                tenth above the global profile's), and without a row of its own it is
+                                                unpriced, never the base model's or another geography's price
+    …:foundation-model/anthropic.x              the id in it
+    …:inference-profile/us.anthropic.x          the id in it, also beside another id
+    …:application-inference-profile/…           itself where the overlay prices it; else what it was made from: one
+                                                model, or the profile of the geography that its models lie in
+    …:provisioned-model/…, custom-model/…,      itself where the overlay prices it; else the id named beside it, and
+    custom-model-deployment/…, imported-model/… without one nothing: it is unpriced
+    SageMaker endpoint                          its public name: only the overlay prices it
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+# Geographies of inference profiles. Source: Amazon Bedrock, "Supported Regions and models for inference profiles".
+PROFILE_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "ca", "sa", "me", "af", "global"})
+
+OWN_ARN = re.compile(
+    r"^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:"
+    r"(custom-model|custom-model-deployment|provisioned-model|imported-model|inference-profile|application-inference-profile)/"
+    r"[A-Za-z0-9:._/-]{1,256}$"
+)
+_FOUNDATION_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]*::foundation-model/([A-Za-z0-9._:-]{1,256})$")
+_PROFILE_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:inference-profile/([A-Za-z0-9._:-]{1,256})$")
+
+
+def split_profile(model_id: str) -> tuple[str, str]:
+    """`us.anthropic.x` -> (`us`, `anthropic.x`); an id without a profile has the empty prefix."""
+    head, _, rest = model_id.partition(".")
+    return (head, rest) if head in PROFILE_PREFIXES and "." in rest else ("", model_id)
+
+
+def id_in(arn: str) -> str | None:
+    """The model or profile id that an ARN of Bedrock's own carries; None for one that names something of an account."""
+    found = _FOUNDATION_ARN.match(arn) or _PROFILE_ARN.match(arn)
+    return found[1] if found else None
+
+
+def profile_id(models: Sequence[str], region: str) -> str | None:
+    """The id by which a profile over these model ARNs is priced; None where the ARNs leave that open.
+
+    One model is that model. Several are a profile of the geography that the region lies in, or the global one, whose
+    ARNs name no region. In the Asia Pacific regions there is more than one geography.
+    """
+    if not models:
+        return None
+    base = models[0].rpartition("/")[2]
+    if any(arn.split(":")[3] == "" for arn in models):
+        return f"global.{base}"
+    if len(models) == 1:
+        return base
+    geography = "us-gov" if region.startswith("us-gov") else region.partition("-")[0]
+    return f"{geography}.{base}" if geography in PROFILE_PREFIXES else None
+
+
+def pricing_names(model_id: str, called: str) -> Iterator[tuple[str, bool]]:
+    """The names that may price a call of `called` that was asked for as `model_id`, in order; the first that may, does.
+
+    With each, whether it may only where a private overlay prices it.
+    """
+    if called.startswith("arn:"):
+        yield called, True
+        if carried := id_in(called):
+            yield carried, False
+    yield model_id, False

@@ -1,0 +1,372 @@
+"""The files of statements, and the chain of hashes that shows whether anything was changed since they were written.
+
+    statements/month=2026-10/tenant=acme/statement.csv      every line
+                                         statement.html     the page
+                                         manifest.json      their hashes and sums, and the hash of the one before
+    statements/month=2026-10/manifest.json                  the hash of each tenant's manifest and of the month before
+
+A month is closed from when its own manifest is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Protocol
+
+from gateway.aggregation import COUNTS, MONEY, CostLine
+from gateway.statements import (
+    DatedLine,
+    Statement,
+    StatementError,
+    closes_at,
+    from_csv,
+    moment,
+    money,
+    month_after,
+    month_of,
+    total,
+)
+
+FORMAT = 1
+ROOT = "statements/"
+CSV, PAGE, MANIFEST = "statement.csv", "statement.html", "manifest.json"
+
+
+class ChainBroken(StatementError):
+    """The first file, link or sum that does not hold."""
+
+    def __init__(self, where: str, what: str):
+        super().__init__(f"{where}: {what}")
+
+
+class Costs(Protocol):
+    """The costs of each day. Implemented by `gateway.aws.statement_files`."""
+
+    def days(self) -> list[str]:
+        """The days that have any, oldest first."""
+
+    def counts(self, day: str) -> Mapping[tuple[str, str], int]:
+        """How many lines of each kind each tenant has."""
+
+    def lines(self, day: str, first: str = "", last: str | None = None) -> Iterator[CostLine]:
+        """The lines of all tenants from `first` to `last`."""
+
+    def is_closed(self, day: str) -> bool:
+        """Is every later change of it a line of its own?"""
+
+
+class Files(Protocol):
+    """Where statements lie. Implemented by `gateway.aws.statement_files`."""
+
+    def names(self, prefix: str) -> list[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def add(self, name: str, content: bytes) -> bool:
+        """Write a file; False, and no change, where there is one."""
+
+
+# ----------------------------------------------------------------------------------------------------------- manifests
+@dataclass(frozen=True)
+class Link:
+    """What a manifest says of the one before it."""
+
+    month: str
+    sha256: str
+
+    @property
+    def json(self) -> dict[str, str]:
+        return {"month": self.month, "sha256": self.sha256}
+
+
+def tenant_manifest(statement: Statement, csv: bytes, page: bytes, previous: Link | None) -> bytes:
+    return as_json(
+        {
+            "format": FORMAT,
+            "tenant_id": statement.tenant_id,
+            "month": statement.month,
+            "closes_at": moment(statement.closes_at),
+            "files": {CSV: _file(csv), PAGE: _file(page)},
+            **_sums(statement.usage, statement.restatements),
+            "lines": len(statement.lines),
+            "restatement_lines": _restatement_lines(statement.lines),
+            "price_versions": statement.price_versions,
+            "previous": previous.json if previous else None,
+        }
+    )
+
+
+def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], previous: Link | None) -> bytes:
+    """What the manifests of a month's tenants add up to."""
+    said = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
+    usage, restatements = (_added(manifest[name] for manifest in said.values()) for name in ("usage", "restatements"))
+    restated = sum((Counter(manifest["restatement_lines"]) for manifest in said.values()), Counter[str]())
+    return as_json(
+        {
+            "format": FORMAT,
+            "month": month,
+            "closes_at": moment(closes),
+            "tenants": {
+                tenant: {
+                    "sha256": digest(tenants[tenant]),
+                    "lines": manifest["lines"],
+                    "cost": manifest["total"]["cost"],
+                }
+                for tenant, manifest in said.items()
+            },
+            **_sums(usage, restatements),
+            "lines": sum(manifest["lines"] for manifest in said.values()),
+            "restatement_lines": dict(sorted(restated.items())),
+            "price_versions": sorted({version for m in said.values() for version in m["price_versions"]}),
+            "previous": previous.json if previous else None,
+        }
+    )
+
+
+def digest(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+def _file(content: bytes) -> dict[str, Any]:
+    return {"sha256": digest(content), "bytes": len(content)}
+
+
+def _sums(usage: CostLine, restatements: CostLine) -> dict[str, Any]:
+    parts = {"usage": usage, "restatements": restatements, "total": total((usage, restatements))}
+    return {name: _amounts(line) for name, line in parts.items()}
+
+
+def _amounts(line: CostLine) -> dict[str, Any]:
+    return {name: getattr(line, name) for name in COUNTS} | {name: money(getattr(line, name)) for name in MONEY}
+
+
+def _added(amounts: Iterable[Mapping[str, Any]]) -> CostLine:
+    return total(
+        CostLine("", "", "", **{name: _number(name, said[name]) for name in (*COUNTS, *MONEY)}) for said in amounts
+    )
+
+
+def _number(name: str, said: Any) -> Any:
+    return Decimal(said) if name in MONEY and said is not None else said
+
+
+def _restatement_lines(lines: Iterable[DatedLine]) -> dict[str, int]:
+    """How many there are, by the day that they restate."""
+    return dict(sorted(Counter(dated.day for dated in lines if dated.is_restatement).items()))
+
+
+def as_json(said: Mapping[str, Any]) -> bytes:
+    return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def folder(month: str, tenant_id: str = "") -> str:
+    return f"{ROOT}month={month}/tenant={tenant_id}/" if tenant_id else f"{ROOT}month={month}/"
+
+
+# --------------------------------------------------------------------------------------------------------------- chain
+@dataclass
+class Chain:
+    """The months that are closed, oldest first, and where each tenant's chain has got to."""
+
+    months: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last: Link | None = None
+    tenants: dict[str, Link] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, files: Files, before: str | None = None) -> Chain:
+        """Every closed month, or those before one; taken at their word, see `verify`."""
+        chain = cls()
+        for month in closed_months(files):
+            if before is None or month < before:
+                chain.append(month, files.read(folder(month) + MANIFEST))
+        return chain
+
+    def append(self, month: str, content: bytes) -> None:
+        self.months[month] = said = json.loads(content)
+        self.last = Link(month, digest(content))
+        self.tenants |= {tenant: Link(month, one["sha256"]) for tenant, one in said["tenants"].items()}
+
+    def closing(self, delay_days: int) -> Callable[[str], datetime]:
+        """When a month closes, or closed: what its manifest says holds, whatever the delay is today."""
+        return lambda month: (
+            datetime.fromisoformat(self.months[month]["closes_at"])
+            if month in self.months
+            else closes_at(month, delay_days)
+        )
+
+    def restatement_lines(self, day: str) -> int:
+        return sum(said["restatement_lines"].get(day, 0) for said in self.months.values())
+
+
+def closed_months(files: Files) -> list[str]:
+    names = (name.removeprefix(ROOT).split("/") for name in files.names(ROOT))
+    return sorted(way[0].removeprefix("month=") for way in names if len(way) == 2 and way[1] == MANIFEST)
+
+
+# ------------------------------------------------------------------------------------------------------------ verifying
+@dataclass
+class _DayOfTenant:
+    """What statements, or the costs, say of a tenant's day. The sum of hashes does not know the order of lines."""
+
+    lines: int = 0
+    cost: Decimal = Decimal(0)
+    hashes: int = 0
+
+    def add(self, dated: DatedLine) -> None:
+        self.lines += 1
+        self.cost += dated.line.cost or 0
+        self.hashes += int.from_bytes(sha256(repr(_plain(dated)).encode()).digest(), "big")
+
+    def __str__(self) -> str:
+        return f"{self.lines} lines, {money(self.cost)} USD"
+
+
+def _plain(dated: DatedLine) -> list[str]:
+    """A line as text that is the same wherever it was read from."""
+    values = (value.normalize() if isinstance(value, Decimal) else value for value in dated.identity)
+    return [moment(value) if isinstance(value, datetime) else str(value) for value in values]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What holds. `waiting` are restatements of closed months for a statement that is still to come."""
+
+    months: tuple[str, ...]
+    statements: int
+    lines: int
+    waiting: int
+
+
+def verify(costs: Costs, files: Files) -> Verified:
+    """Prove every file, link and sum of the whole chain, and every line against the costs. Raises ChainBroken."""
+    months = closed_months(files)
+    there: dict[str, set[str]] = defaultdict(set)
+    for name in files.names(ROOT):
+        there[name.removeprefix(ROOT).split("/")[0].removeprefix("month=")].add(name)
+    chain = Chain()
+    originals: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
+    restated: Counter[tuple[Any, ...]] = Counter()
+    statements = lines = 0
+    for month in months:
+        for dated in _verified_month(month, chain, files, there[month]):
+            lines += 1
+            if dated.is_restatement:
+                restated[dated.identity] += 1
+            else:
+                originals[dated.day, dated.line.tenant_id].add(dated)
+        statements += len(chain.months[month]["tenants"])
+    waiting = _match_costs(months, originals, restated, costs)
+    return Verified(tuple(months), statements, lines, waiting)
+
+
+def _verified_month(month: str, chain: Chain, files: Files, there: set[str]) -> Iterator[DatedLine]:
+    """The lines of a month whose files, links and sums hold; it is the chain's next."""
+    where = folder(month) + MANIFEST
+    content = files.read(where)
+    said = parsed(content, where)
+    if chain.last and month_after(chain.last.month) != month:
+        raise ChainBroken(folder(month_after(chain.last.month)) + MANIFEST, "it is missing, and later months are there")
+    if said["previous"] != (chain.last.json if chain.last else None):
+        raise ChainBroken(where, f"it is not linked to {chain.last.month if chain.last else 'nothing'} as that is now")
+    expected = {where} | {folder(month, t) + name for t in said["tenants"] for name in (CSV, PAGE, MANIFEST)}
+    if lost := sorted(expected - there):
+        raise ChainBroken(lost[0], "it is missing")
+    if strange := sorted(there - expected):
+        raise ChainBroken(strange[0], "no manifest names it")
+    manifests = {}
+    for tenant, one in said["tenants"].items():
+        csv, _, manifest = sealed(month, tenant, one["sha256"], files, ChainBroken)
+        manifests[tenant] = manifest
+        place, own = folder(month, tenant), json.loads(manifest)
+        link = chain.tenants.get(tenant)
+        if own["previous"] != (link.json if link else None):
+            raise ChainBroken(
+                place + MANIFEST, f"it is not linked to {link.month if link else 'nothing'} as that is now"
+            )
+        try:
+            lines = from_csv(csv)
+        except StatementError as error:
+            raise ChainBroken(place + CSV, str(error)) from error
+        statement = Statement.of(tenant, month, datetime.fromisoformat(own["closes_at"]), lines)
+        made = json.loads(tenant_manifest(statement, csv, b"", link))
+        _must_say_the_same(place + MANIFEST, own, made | {"files": own["files"]})
+        yield from lines
+    made = json.loads(month_manifest(month, datetime.fromisoformat(said["closes_at"]), manifests, chain.last))
+    _must_say_the_same(where, said, made)
+    chain.append(month, content)
+
+
+def _must_say_the_same(where: str, said: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    for name in made:
+        if said.get(name) != made[name]:
+            raise ChainBroken(
+                where, f"its {name} is {said.get(name)!r}, and what it stands for adds up to {made[name]!r}"
+            )
+
+
+def sealed(
+    month: str, tenant: str, sha: str | None, files: Files, error: Callable[[str, str], StatementError]
+) -> tuple[bytes, bytes, bytes]:
+    """A tenant's files (CSV, page, manifest), which are those that the manifests have the hashes of."""
+    place = folder(month, tenant)
+    manifest = files.read(place + MANIFEST)
+    if sha and digest(manifest) != sha:
+        raise error(place + MANIFEST, f"its hash is not the one that {folder(month)}{MANIFEST} has")
+    said = parsed(manifest, place + MANIFEST).get("files", {})
+    contents = []
+    for name in (CSV, PAGE):
+        contents.append(files.read(place + name))
+        if _file(contents[-1]) != said.get(name):
+            raise error(place + name, "its hash is not the one that its manifest has")
+    return contents[0], contents[1], manifest
+
+
+def parsed(content: bytes, where: str) -> dict[str, Any]:
+    try:
+        said: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        raise ChainBroken(where, "it is no JSON") from error
+    return said
+
+
+def _match_costs(
+    months: Sequence[str],
+    originals: Mapping[tuple[str, str], _DayOfTenant],
+    restated: Counter[tuple[Any, ...]],
+    costs: Costs,
+) -> int:
+    """Every line stated is a line of the costs, once; every original of these months is stated. How many more wait?"""
+    waiting = 0
+    left = set(originals)
+    for day in costs.days():
+        if month_of(day) not in months:
+            continue
+        found: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
+        for dated in (DatedLine(day, line) for line in costs.lines(day)):
+            if not dated.is_restatement:
+                found[day, dated.line.tenant_id].add(dated)
+            elif restated[dated.identity]:
+                restated[dated.identity] -= 1
+            else:
+                waiting += 1
+        for key in sorted(found.keys() | {key for key in left if key[0] == day}):
+            if (stated := originals.get(key, _DayOfTenant())) != found[key]:
+                raise ChainBroken(
+                    f"costs of {day}", f"{key[1]} has {found[key]} there, and {stated} in the statement of {day[:7]}"
+                )
+            left.discard(key)
+    if left:
+        day, tenant = min(left)
+        raise ChainBroken(
+            f"costs of {day}", f"they are missing, and {tenant} has {originals[day, tenant]} in a statement"
+        )
+    if extra := +restated:
+        day, tenant = min(identity[:2] for identity in extra)
+        raise ChainBroken(f"costs of {day}", f"a restatement of {tenant} that stands in a statement is not there")
+    return waiting

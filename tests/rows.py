@@ -1,0 +1,66 @@
+"""Rows of the ledger as DynamoDB keeps and answers them, without a DynamoDB."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aws import dynamodb
+from gateway.ledger import InMemoryLedger, Partition
+from gateway.usage import RequestId, UsageRecord
+
+Item = dict[str, dict[str, Any]]
+
+
+def item(record: UsageRecord) -> Item:
+    """A row as it lies in the table."""
+    row: Item = dynamodb._to_row(record, timedelta(days=400))
+    if record.is_open:
+        return row
+    del row["open_shard"]
+    update = dynamodb.settlement("usage", record)
+    values, names = update["ExpressionAttributeValues"], update["ExpressionAttributeNames"]
+    return row | {names[f"#{name[1:]}"]: value for name, value in values.items() if f"#{name[1:]}" in names}
+
+
+def page(items: Iterable[Item]) -> bytes:
+    rows = list(items)
+    return json.dumps({"Count": len(rows), "Items": rows, "ScannedCount": len(rows)}, separators=(",", ":")).encode()
+
+
+class PagedLedger(InMemoryLedger):
+    """The ledger in memory, with the pages that DynamoDB would answer. `broken` has rows that no writer wrote."""
+
+    def __init__(self, rows_of_a_page: int = 7) -> None:
+        super().__init__()
+        self.rows_of_a_page = rows_of_a_page
+        self.broken: list[tuple[Partition, Item]] = []
+
+    def items(self, partition: Partition) -> list[Item]:
+        broken = [row for place, row in self.broken if place == partition]
+        keys = {row["sk"]["S"] for row in broken}
+        good = [row for row in map(item, self.read(partition)) if row["sk"]["S"] not in keys]
+        return sorted([*good, *broken], key=lambda row: str(row["sk"]["S"]))
+
+    def pages(self, partition: Partition) -> Iterator[bytes]:
+        rows = self.items(partition)
+        for first in range(0, max(len(rows), 1), self.rows_of_a_page):
+            yield page(rows[first : first + self.rows_of_a_page])
+
+    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
+        return (dynamodb.inspect(row, partition, not_after) for row in self.items(partition))
+
+    def break_row(self, record: UsageRecord, **changes: dict[str, Any] | None) -> Item:
+        """Put a row beside the others that is not as a writer would have written it (None: an attribute is missing)."""
+        row = {name: value for name, value in (item(record) | changes).items() if value is not None}
+        self.broken.append((Partition.of(record), row))
+        return row
+
+    def mend_rows(self) -> None:
+        """Somebody has corrected what was broken."""
+        for _, row in self.broken:
+            record = dynamodb._from_row(row)
+            self.rows[(RequestId(record.request_id), record.attempt)] = record
+        self.broken.clear()

@@ -1,0 +1,131 @@
+"""The FOCUS export says the same as the costs, month by month, in the words of the specification."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from gateway.aggregation import CostLine
+from scripts.focus.__main__ import export
+from scripts.focus.validator import ALLOWED, faults
+from scripts.synthetic_lake import rows, write
+
+ZERO = Decimal(0)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[str, CostLine]]]:
+    folder = tmp_path_factory.mktemp("lake")
+    return folder, write(folder, rows())
+
+
+@pytest.fixture(scope="module")
+def exported(lake: tuple[Path, list[tuple[str, CostLine]]]) -> list[dict[str, str]]:
+    out = lake[0] / "focus.csv"
+    count = export(lake[0], out)
+    with out.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert count == len(lines) > 1000
+    return lines
+
+
+def test_each_billing_period_sums_to_its_costs(
+    lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
+) -> None:
+    """What is restated after its month had ended belongs to the month of the restatement."""
+    expected: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for day, line in lake[1]:
+        month = max(day[:7], f"{line.restated_at:%Y-%m}" if line.restated_at else "")
+        sums = expected[month, day, line.tenant_id, line.cost_centre, line.model_id]
+        sums[0] += line.cost or ZERO
+        sums[1] += line.list_cost or ZERO
+    found: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for said in exported:
+        day = said["ChargePeriodStart"][:10]
+        group = said["BillingPeriodStart"][:7], day, said["SubAccountId"], said["x_CostCentre"], said["x_ModelId"]
+        found[group][0] += Decimal(said["BilledCost"])
+        found[group][1] += Decimal(said["ListCost"])
+    assert {group: sums for group, sums in expected.items() if any(sums)} == {
+        group: sums for group, sums in found.items() if any(sums)
+    }
+
+
+def test_a_quantity_times_its_price_is_its_cost_exactly(exported: list[dict[str, str]]) -> None:
+    metered = [line for line in exported if line["PricingQuantity"]]
+    assert metered
+    for line in metered:
+        quantity = Decimal(line["PricingQuantity"])
+        assert Decimal(line["ContractedUnitPrice"]) * quantity == Decimal(line["ContractedCost"])
+        assert Decimal(line["ListUnitPrice"]) * quantity == Decimal(line["ListCost"])
+        assert line["BilledCost"] == line["EffectiveCost"] == line["ContractedCost"]
+
+
+def test_only_what_changed_a_closed_month_is_a_correction(exported: list[dict[str, str]]) -> None:
+    corrections = [line for line in exported if line["ChargeClass"]]
+    assert {line["ChargeClass"] for line in corrections} == {"Correction"}
+    assert all(line["BillingPeriodStart"] > line["ChargePeriodStart"] for line in corrections)
+    others = [line for line in exported if not line["ChargeClass"]]
+    assert all(line["BillingPeriodStart"][:7] == line["ChargePeriodStart"][:7] for line in others)
+
+
+def test_a_line_is_one_day_tenant_cost_centre_model_and_price(exported: list[dict[str, str]]) -> None:
+    identity = (
+        "BillingPeriodStart", "ChargePeriodStart", "SubAccountId", "x_CostCentre", "x_ModelId", "RegionId",
+        "ChargeCategory", "ChargeClass", "SkuPriceId", "ContractedUnitPrice",
+    )  # fmt: skip
+    assert len({tuple(line[name] for name in identity) for line in exported}) == len(exported)
+
+
+def test_parquet_says_the_same_as_csv_with_types(
+    lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
+) -> None:
+    out = lake[0] / "focus.parquet"
+    assert export(lake[0], out) == len(exported)
+    summed = duckdb.execute(f"SELECT sum(BilledCost), max(ChargePeriodEnd) FROM '{out}'").fetchall()[0]
+    assert summed[0] == sum(Decimal(line["BilledCost"]) for line in exported)
+    assert f"{summed[1]:%Y-%m-%dT%H:%M:%SZ}" == max(line["ChargePeriodEnd"] for line in exported)
+
+
+def test_one_billing_period_can_be_asked_for(
+    lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
+) -> None:
+    of_month = [line for line in exported if line["BillingPeriodStart"].startswith("2026-10")]
+    assert export(lake[0], lake[0] / "october.csv", "2026-10") == len(of_month) < len(exported)
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"\.csv or a \.parquet"):
+        export(tmp_path, tmp_path / "focus.xlsx")
+    with pytest.raises(SystemExit, match="costs/"):
+        export(tmp_path, tmp_path / "focus.csv")
+
+
+# -------------------------------------------------------------------------------------------------------- the validator
+def printed(*failed: str, total: int | None = None) -> str:
+    lines = [f"- {rule}: violations=2; wrong\n  MustSatisfy: it" for rule in failed]
+    return "\n".join(
+        [
+            "--- Failures ---",
+            *lines,
+            f"Total: 9 | Pass: 5 | Fail: {len(failed) if total is None else total} | Skipped: 1",
+        ]
+    )
+
+
+def test_a_rule_that_fails_is_a_fault_unless_it_is_allowed() -> None:
+    assert list(faults(printed(*ALLOWED))) == []
+    assert list(faults(printed(*ALLOWED, "BilledCost-C-003-M"))) == ["BilledCost-C-003-M: violations=2; wrong"]
+
+
+def test_an_allowance_that_is_not_needed_is_a_fault() -> None:
+    assert [fault.partition(" ")[0] for fault in faults(printed())] == sorted(ALLOWED)
+
+
+def test_a_validator_without_a_result_is_a_fault() -> None:
+    assert "no result" in next(faults("Traceback (most recent call last)"))
+    assert "cannot be read" in next(faults(printed(*ALLOWED, total=7)))
