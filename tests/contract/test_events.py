@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from scripts.dev.events import Call, authorizer_event, proxy_event, sqs_event
 from scripts.dev.http_server import Request
@@ -93,3 +95,26 @@ def test_an_event_of_the_queue_is_what_sqs_sends() -> None:
         "Attributes": record["attributes"],
     }
     assert case.event == sqs_event([message], record["eventSourceARN"], record["awsRegion"])
+
+
+def selected(states: dict[str, Any]) -> dict[str, set[str]]:
+    """What each state inside a Map is given, by its name."""
+    found = {}
+    for state in states.values():
+        if state["Type"] == "Map":
+            given = {name.removesuffix(".$") for name in state["ItemSelector"]}
+            found |= dict.fromkeys(state["ItemProcessor"]["States"], given)
+    return found
+
+
+@pytest.mark.parametrize("machine", sorted(ROOT.glob("functions/*/statemachine.asl.yaml")), ids=str)
+def test_the_event_of_a_step_is_what_its_state_machine_hands_to_it(machine: Path) -> None:
+    given = selected(yaml.safe_load(machine.read_text())["States"])
+    seen = []
+    for case in CASES:
+        folder, _, step = case.folder.partition("/")
+        state = step.title().replace("_", "")
+        if folder == machine.parent.name and state in given:
+            assert case.event.keys() == given[state], case
+            seen.append(state)
+    assert seen
