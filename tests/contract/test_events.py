@@ -99,7 +99,7 @@ def test_an_event_of_the_queue_is_what_sqs_sends() -> None:
 
 def selected(states: dict[str, Any]) -> dict[str, set[str]]:
     """What each state inside a Map is given, by its name."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for state in states.values():
         if state["Type"] == "Map":
             given = {name.removesuffix(".$") for name in state["ItemSelector"]}
