@@ -47,6 +47,7 @@ EDGE_FOLDER = ROOT / "scripts/sam_local_layer"
 HOST = "awslocal"
 AWS_PORT, MODELS_PORT = 4580, 4581
 REGION = "us-east-1"
+LOOPBACK = "127.0.0.1"
 DATA = ROOT / ".dev/sam-local"
 
 BINARY = "application/vnd.amazon.eventstream"
@@ -176,13 +177,13 @@ def build() -> int:
 def bridge() -> str:
     """Where containers reach this machine: the address of Docker's bridge; with Docker Desktop the machine's own."""
     if sys.platform != "linux":
-        return "127.0.0.1"
+        return LOOPBACK
     with socket.socket() as probe:
         try:
             asked = struct.pack("256s", b"docker0")
             return socket.inet_ntoa(fcntl.ioctl(probe, 0x8915, asked)[20:24])  # SIOCGIFADDR
         except OSError:
-            return "127.0.0.1"
+            return LOOPBACK
 
 
 def backing() -> dict[str, str]:
@@ -213,6 +214,8 @@ def serve() -> int:
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
+    if sys.platform == "linux" and bridge() == LOOPBACK:
+        print("docker0 is not there: start Docker first, or containers will not reach what runs here", file=sys.stderr)
     try:
         with backing_stack(DATA) as stack:
             print(f"ready: an AWS at {stack.aws_endpoint}, models at {stack.model_stand_in_url}")
