@@ -31,6 +31,7 @@ def test_a_range_goes_in_windows_of_whole_days_up_to_the_last_hour_that_has_ende
         ("2026-11-17T00", "2026-11-23T23", MAX_HOURS),
         ("2026-11-24T00", "2026-11-25T01", 26),
     ]
+    assert [len(hours) for hours in windows(date(2026, 11, 10), date(2026, 11, 11), AS_OF, 20)] == [20, 20, 8]
     assert list(windows(date(2026, 12, 1), date(2026, 12, 2), AS_OF)) == []
     assert len(list(windows(date(2026, 11, 10), date(2026, 11, 10), AS_OF))) == 1
 
