@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test check lint types generate lock athena-check focus-check build deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test check lint types generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -52,14 +52,20 @@ generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers
 
+build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's size limit; and what `sam local` runs here
+	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes && $(BIN)/python -m scripts.sam_local build
+
+sam-local: .venv/ready ## the AWS and the models behind `sam local start-api` and `sam local invoke`
+	@$(BIN)/python -m scripts.sam_local serve
+
+sam-local-check: .venv/ready ## every route and every event through `sam local`, where a Docker engine runs
+	@$(BIN)/python -m scripts.sam_local_check
+
 athena-check: .venv/ready ## run every view and query on a lake whose numbers are known
 	$(BIN)/python -m scripts.athena_check
 
 focus-check: .venv/ready ## validate the FOCUS 1.2 export with the specification's own validator
 	$(BIN)/python -m scripts.focus check
-
-build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's size limit
-	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes
 
 deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
 	$(BIN)/python -m scripts.deploy_local

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
-    failed = int(check("layers/gateway", "layers/gateway/gateway", "scripts", "tests"))
+    failed = int(check("layers/gateway:scripts/sam_local_layer/python", "layers/gateway/gateway", "scripts", "tests"))
     for app in sorted(ROOT.glob("functions/**/app.py")):
         failed += check(f"layers/gateway:{app.parent}", str(app))
     return min(failed, 1)

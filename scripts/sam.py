@@ -1,7 +1,7 @@
 """Runs the pinned SAM CLI: `python -m scripts.sam build`, and any other command of `sam`.
 
 SAM builds for Lambda with the very Python that Lambda runs, so this finds one; the project itself runs on others too.
-Building and validating need no AWS account.
+Building, validating and running locally need no AWS account.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VARIABLE = "PYTHON313"
 NONE_FOUND = f"""No Python {VERSION} was found, which is what the functions run on, so SAM cannot build them. Either
   - install one:  apt install {NAME} {NAME}-venv  |  brew install python@{VERSION}  |  pyenv install {VERSION}
   - or name one:  {VARIABLE}=/where/it/is/{NAME} make build"""
-WITHOUT_ACCOUNT = {"build", "validate"}
+WITHOUT_ACCOUNT = {"build", "validate", "local"}
 
 
 def candidates() -> Iterator[Path]:

@@ -98,17 +98,19 @@ class Supervisor:
         before = _read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
         dismiss(self.data)  # of a stack that was killed while calls were under way
-        aws_port = _free_port(before.get("aws_port"))
-        aws_url = f"http://{_HOST}:{aws_port}"
+        address = self._user.get("GATEWAY_DEV_HOST") or _HOST
+        aws_port = _chosen(self._user, "GATEWAY_DEV_AWS_PORT") or _free_port(before.get("aws_port"))
+        models_port = _chosen(self._user, "GATEWAY_DEV_MODELS_PORT")
+        aws_url = f"http://{address}:{aws_port}"
         embedded = self._spawn(
-            "embedded-aws", life, "scripts.dev.embedded_aws", "--port", str(aws_port), "--data", str(self.data),
-            "--control", self._control.url, "--exit-with-parent",
+            "embedded-aws", life, "scripts.dev.embedded_aws", "--host", address, "--port", str(aws_port),
+            "--data", str(self.data), "--control", self._control.url, "--exit-with-parent",
         )  # fmt: skip
         stand_in, ledger = None, self.data / "model-stand-in.jsonl"
         if not all(self._user.get(name) for name in _MODEL_ENDPOINTS):
             stand_in = self._spawn(
-                "model-stand-in", life, "scripts.dev.model_stand_in", "--port", "0", "--ledger", str(ledger),
-                "--exit-with-parent",
+                "model-stand-in", life, "scripts.dev.model_stand_in", "--host", address, "--port", str(models_port),
+                "--ledger", str(ledger), "--exit-with-parent",
             )  # fmt: skip
         os.close(life)
         template = project_template(self._user, aws_url)
@@ -286,6 +288,8 @@ class Supervisor:
         from scripts.dev.schedules import Schedules
 
         assert self._functions is not None
+        if self._user.get("GATEWAY_DEV_EVENTS") == "off":
+            return
         urls = {queue.arn: template.ref(queue.logical_id) for queue in template.queues()}
         for logical_id, function in functions.items():
             for source in function.events:
@@ -437,6 +441,14 @@ def _listen_for_tls(chosen: int | None, tls: ssl.SSLContext, before: Any) -> Htt
             with contextlib.suppress(OSError):
                 return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024, tls=tls)
     return _listen(0, "PORT_TLS", tls)
+
+
+def _chosen(environment: Mapping[str, str], variable: str) -> int:
+    """A port that the environment names; 0 is any."""
+    port = environment.get(variable) or "0"
+    if not port.isdigit() or int(port) > 65535:
+        raise CannotStart(f"{port} is no port: set {variable} to a number up to 65535")
+    return int(port)
 
 
 def _free_port(preferred: Any) -> int:

@@ -27,19 +27,23 @@ ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AW
 def derive(source: Path, target: Path) -> None:
     """Write the template for this machine; paths in it lead from `target` to where those of `source` do."""
     template = load(source)
-    architecture = ARCHITECTURES[platform.machine().lower()]
-    way = os.path.relpath(source.parent, target.parent)
-    target.parent.mkdir(parents=True, exist_ok=True)
-
-    template["Parameters"][MODELS] = {"Type": "String"}
-    common = template["Globals"]["Function"]
-    common["Architectures"] = [architecture]
-    common["Environment"]["Variables"] |= {variable: {"Ref": MODELS} for variable in ENDPOINTS}
     template["Resources"] = {
         name: it
         for name, it in template["Resources"].items()
         if it["Type"] != "AWS::Athena::NamedQuery" and "Metrics" not in it.get("Properties", {})
     }
+    adapt(template, source, target)
+    template["Parameters"][MODELS] = {"Type": "String"}
+    template["Globals"]["Function"]["Environment"]["Variables"] |= {variable: {"Ref": MODELS} for variable in ENDPOINTS}
+    target.write_text(json.dumps(template, indent=1))  # JSON is YAML
+
+
+def adapt(template: dict[str, Any], source: Path, target: Path) -> None:
+    """This machine's CPU, and paths that lead from `target`; definitions of state machines are written beside it."""
+    architecture = ARCHITECTURES[platform.machine().lower()]
+    way = os.path.relpath(source.parent, target.parent)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    template["Globals"]["Function"]["Architectures"] = [architecture]
     for name, resource in template["Resources"].items():
         said = resource.get("Properties", {})
         if resource["Type"] == LAYER:
@@ -55,7 +59,6 @@ def derive(source: Path, target: Path) -> None:
             if isinstance(said.get(uri), str):
                 said[uri] = os.path.join(way, said[uri])
     move_includes(template, way)
-    target.write_text(json.dumps(template, indent=1))  # JSON is YAML
 
 
 def move_includes(part: Any, way: str) -> None:

@@ -136,7 +136,7 @@ def step(name: str) -> Callable[[Any, object], Any]:
 
 
 def event(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((EVENTS / name / "night.json").read_text())
     return found
 
 
@@ -195,7 +195,7 @@ def plant_every_kind_of_difference() -> None:
 def test_every_planted_difference_is_found_to_the_cent(aws: None) -> None:
     plant_every_kind_of_difference()
     measure(DAY, (NOVA, "Invocations", 5), (NOVA, "InputTokenCount", 2_540_000), ("other.model", "Invocations", 3))
-    said = step("ReconcileDay")(event("reconcile_day"), None)
+    said = step("ReconcileDay")(event("reconcile_day") | {"bill": True}, None)
     bill = {
         (found["usage_type"], found["principal"]): found
         for found in read("reconciliation", "2026-11-20")
@@ -237,7 +237,7 @@ def test_what_no_reason_explains_counts_the_metric_that_alarms(aws: None, capsys
     keep(row("a", DAY, Outcome.SUCCEEDED, input_tokens=1_000_000))
     export([line(DAY, IN, 2_000.0, 0.12, principal=OURS)])
     measure(DAY, (NOVA, "Invocations", 1), (NOVA, "InputTokenCount", 1_000_000))
-    said = step("ReconcileDay")(event("reconcile_day"), None)
+    said = step("ReconcileDay")(event("reconcile_day") | {"bill": True}, None)
     assert (said["aboveTolerance"], said["differenceUsd"]) == (1, {"unexplained": "0.06"})
     assert "ReconciliationOff" in capsys.readouterr().out
 
@@ -253,7 +253,7 @@ def test_the_metrics_are_held_against_the_ledger_by_model(aws: None, capsys: pyt
     )
     measure(DAY + timedelta(days=1), (SONNET, "Invocations", 77))
     measure(DAY, ("theirs", "Invocations", 4))
-    assert step("ReconcileDay")(event("reconcile_day") | {"bill": False}, None)["aboveTolerance"] == 0
+    assert step("ReconcileDay")(event("reconcile_day"), None)["aboveTolerance"] == 0
     found = {(line["usage_type"], line["unit"]): line for line in read("reconciliation", "2026-11-20")}
     assert {unit: line["difference"] for (model, unit), line in found.items() if model == SONNET} == {
         "Invocations": 0, "InputTokenCount": 0, "OutputTokenCount": 0, "CacheReadInputTokenCount": 0,
@@ -268,7 +268,7 @@ def test_doing_a_day_again_writes_the_very_same_file(aws: None) -> None:
     s3 = boto3.client("s3")
     bodies = []
     for _ in range(2):
-        step("ReconcileDay")(event("reconcile_day"), None)
+        step("ReconcileDay")(event("reconcile_day") | {"bill": True}, None)
         (found,) = s3.list_objects_v2(Bucket="lake", Prefix="reconciliation/")["Contents"]
         bodies.append(s3.get_object(Bucket="lake", Key=found["Key"])["Body"].read())
     assert bodies[0] == bodies[1]

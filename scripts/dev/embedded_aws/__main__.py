@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="embedded_aws", description="An AWS on this machine, that remembers.")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--data", type=Path, default=Path(".dev"), help="the folder of everything that is kept")
     parser.add_argument("--control", help="where functions are invoked")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
@@ -29,7 +30,7 @@ def main() -> int:
 
     lock = take(options.data)
     try:
-        server = HttpServer("127.0.0.1", options.port)
+        server = HttpServer(options.host, options.port)
     except OSError as error:
         print(f"port {options.port} of the embedded AWS is taken: {error.strerror}", file=sys.stderr)
         return 1

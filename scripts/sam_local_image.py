@@ -1,0 +1,96 @@
+"""A stand-in for AWS's base image of Lambda's Python, where no image can be pulled: Debian's Python 3.13 and AWS's
+own runtime interface client, under the name that SAM CLI asks for.
+
+It has what the functions need of the real one: the layout, the environment, exec wrappers. It is no Amazon Linux: its
+libc is newer, so it says nothing about whether a wheel loads on AWS.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+ARCHITECTURE = ARCHITECTURES[platform.machine().lower()]
+REPOSITORY = "public.ecr.aws/lambda/python"
+IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
+# What SAM CLI makes of it once, and would go on using after the base has changed.
+DERIVED = f"{REPOSITORY}:3.13-rapid-{ARCHITECTURE}"
+SUITE = "trixie"  # the release of Debian whose Python is Lambda's
+PACKAGES = (
+    "base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip",
+    "libc-bin", "libpython3.13-stdlib", "libstdc++6", "python3.13-minimal", "sed", "tar", "zlib1g",
+)  # fmt: skip
+WHEELS = {"x86_64": "manylinux2014_x86_64", "arm64": "manylinux2014_aarch64"}
+
+BOOTSTRAP = """\
+#!/bin/sh
+export PYTHONUNBUFFERED=1 AWS_EXECUTION_ENV=AWS_Lambda_python3.13
+export PYTHONPATH="$LAMBDA_TASK_ROOT:/opt/python:/opt/python/lib/python3.13/site-packages:$LAMBDA_RUNTIME_DIR"
+exec $AWS_LAMBDA_EXEC_WRAPPER /var/lang/bin/python3.13 -m awslambdaric "$_HANDLER"
+"""
+DOCKERFILE = """\
+FROM scratch
+ADD rootfs.tar /
+RUN mkdir -p /var/lang/bin /var/task /opt \\
+    && for name in python3.13 python3 python; do ln -s /usr/bin/python3.13 /var/lang/bin/$name; done
+COPY runtime /var/runtime
+COPY bootstrap /var/runtime/bootstrap
+ENV LANG=C.UTF-8 TZ=:UTC LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime \\
+    PATH=/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin \\
+    LD_LIBRARY_PATH=/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/task:/var/task/lib:/opt/lib
+WORKDIR /var/task
+ENTRYPOINT ["/var/runtime/bootstrap"]
+"""
+
+
+class NoImage(Exception):
+    """No base image is there, can be pulled or made; one sentence why."""
+
+
+def ready(work: Path) -> str:
+    """Have the image; says where it came from. Raises NoImage."""
+    if not docker("image", "inspect", IMAGE).returncode:
+        return "was here"
+    if not docker("pull", "--quiet", IMAGE).returncode:
+        return "pulled"
+    make(work)
+    return "made here: a stand-in"
+
+
+def make(work: Path) -> None:
+    """Build the stand-in. Raises NoImage."""
+    if not shutil.which("mmdebstrap"):
+        raise NoImage(
+            f"{IMAGE} cannot be pulled, and without mmdebstrap (apt install mmdebstrap) no stand-in can be made"
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    run(
+        "mmdebstrap", "--quiet", "--variant=extract", "--include=" + ",".join(PACKAGES), SUITE, str(work / "rootfs.tar")
+    )
+    wheels = ["--only-binary=:all:", "--platform", WHEELS[ARCHITECTURE], "--python-version", "3.13"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(work / "runtime")]
+    run(*pip, *wheels, "awslambdaric", "boto3")
+    (work / "bootstrap").write_text(BOOTSTRAP)
+    (work / "bootstrap").chmod(0o755)
+    (work / "Dockerfile").write_text(DOCKERFILE)
+    # The classic builder: the other one is a plugin that need not be there.
+    run("docker", "build", "--quiet", "--tag", IMAGE, str(work), DOCKER_BUILDKIT="0")
+    docker("image", "rm", "--force", DERIVED)
+
+
+def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+
+
+def run(*command: str, **environment: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    if done.returncode:
+        raise NoImage(
+            f"{command[0]} failed, so there is no stand-in for {IMAGE}:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
