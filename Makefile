@@ -44,10 +44,10 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
-	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
 
 generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql
-	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views
+	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters
 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers

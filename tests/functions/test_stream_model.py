@@ -171,3 +171,11 @@ def test_whoever_may_make_only_these_calls_may_make_them_by_invoke(
     path = f"/model/{model}/invoke"
     assert ask(app, path, body, {"allowed_operations": [operation]})[0] == 200
     assert ask(app, path, body, {"allowed_operations": ["text"]})[0] == 403
+
+
+def test_an_answer_that_could_not_be_metered_is_not_asked_for(app: Any, models: ModelStandIn) -> None:
+    path = f"/model/{HAIKU}/invoke"
+    status, body, _ = ask(app, path, CALLS[path], accept="image/png")
+    assert (status, json.loads(body)["code"]) == (400, "invalid_accept")
+    assert models.ledger.after() == []
+    assert ask(app, path, CALLS[path], accept="*/*")[0] == 200

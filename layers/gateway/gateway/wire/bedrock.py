@@ -61,7 +61,11 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
     """An InvokeModel request as a call. Raises BadRequest."""
     body, base = _object(body), _bedrock(model).base
     told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
-    told |= {name: headers[name] for name in ("accept",) if name in headers}
+    accept = headers.get("accept", "*/*")
+    if "*/*" not in accept and "json" not in accept:
+        # An answer that is no JSON cannot be metered, and the model would have run.
+        raise BadRequest("Accept application/json: the answer is counted in its own words.", code="invalid_accept")
+    told |= {"accept": "application/json"} if "accept" in headers else {}
     api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
     if IMAGE_MODELS.match(base):
         stability = base.startswith("stability.")
