@@ -327,15 +327,7 @@ class DynamoLedger:
                 KeyConditionExpression="open_shard = :shard AND lease_until < :now",
                 ExpressionAttributeValues=attributes({":shard": f"open#{shard:02d}", ":now": instant(now)}),
             )
-            for key in keys:
-                found = self._dynamodb.get_item(
-                    TableName=self.table, Key={"pk": key["pk"], "sk": key["sk"]}, ConsistentRead=True
-                )
-                try:
-                    if "Item" in found and (record := _from_row(found["Item"])).is_open:
-                        yield record
-                except UnreadableRow:  # it goes into quarantine with its hour
-                    continue
+            yield from filter(None, map(self._still_open, keys))
 
     def oldest_open(self) -> datetime | None:
         began = [started_at for shard in range(SHARDS) if (started_at := self._first_open(shard)) is not None]
@@ -349,11 +341,18 @@ class DynamoLedger:
             ExpressionAttributeValues=attributes({":shard": f"open#{shard:02d}"}),
             Limit=10,
         )
-        for key in keys:  # the index may lag behind: a row of it can be settled
-            found = self._dynamodb.get_item(TableName=self.table, Key={"pk": key["pk"], "sk": key["sk"]})
-            if "Item" in found and (record := _from_row(found["Item"])).is_open:
-                return record.started_at
-        return None
+        return next((record.started_at for record in map(self._still_open, keys) if record), None)
+
+    def _still_open(self, key: Mapping[str, Any]) -> UsageRecord | None:
+        """The row behind an entry of the index of open rows, which may lag behind; None where it is settled by now."""
+        found = self._dynamodb.get_item(
+            TableName=self.table, Key={"pk": key["pk"], "sk": key["sk"]}, ConsistentRead=True
+        )
+        try:
+            record = _from_row(found["Item"]) if "Item" in found else None
+        except UnreadableRow:  # it goes into quarantine with its hour
+            return None
+        return record if record and record.is_open else None
 
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
         pages: Iterable[Any] = self._dynamodb.get_paginator("query").paginate(TableName=self.table, **request)
