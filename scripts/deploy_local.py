@@ -340,7 +340,11 @@ def usage_in_lake(cloud: Cloud, bucket: str) -> list[dict[str, Any]]:
     s3 = cloud.client("s3")
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="usage/").get("Contents", [])
     files = [s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed]
-    return [row for content in files for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+    return [
+        row
+        for content in files
+        for row in pq.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False).to_pylist()
+    ]
 
 
 def served_by_models(cloud: Cloud) -> list[dict[str, Any]]:

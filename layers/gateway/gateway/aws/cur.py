@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pyarrow.parquet import ParquetFile
 
 from gateway.aws.lake import S3Objects
+from gateway.aws.parquet import open_file
 from gateway.pricing import SCALE
 from gateway.reconciliation import BillLine
 
@@ -68,14 +69,14 @@ class Bill:
 
     def _rows(self, key: str, day: str) -> Iterator[BillLine]:
         with self._objects.open(key) as content:
-            yield from self._lines_in(pq.ParquetFile(content), day)
+            yield from self._lines_in(open_file(content), day)
 
-    def _lines_in(self, file: pq.ParquetFile, day: str) -> Iterator[BillLine]:
+    def _lines_in(self, file: ParquetFile, day: str) -> Iterator[BillLine]:
         has = set(file.schema_arrow.names)
         if lacking := [name for name in NEEDED if name not in has]:
             raise BillUnreadable(f"the export lacks the columns {', '.join(lacking)}: add them to its query")
         columns = [name for name in (*NEEDED, *HELPFUL) if name in has]
-        for batch in file.iter_batches(columns=columns):
+        for batch in file.iter_batches(columns=columns, use_threads=False):
             for row in _of_bedrock(batch, day).to_pylist():
                 if row["line_item_usage_account_id"] in self._accounts and (line := _line(row, has)):
                     yield line

@@ -16,41 +16,37 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gateway.aggregation import CostLine
 from gateway.anomalies import CostAnomaly, Forecast
-from gateway.aws.lake import ATTEMPTS, Objects, Overtaken, ParquetLake
-from gateway.pricing import SCALE
+from gateway.aws.lake import Objects, ParquetLake, replace_file
+from gateway.aws.parquet import MOMENT, MONEY_TYPE, open_file, to_file
 from gateway.reconciliation import REASONS, UNITS, Finding, Metered
-
-_MONEY = pa.decimal128(38, SCALE)
-_MOMENT = pa.timestamp("ms", tz="UTC")
 
 RECONCILIATION = pa.schema(
     [
         *((name, pa.string()) for name in ("source", "measure", "model_id", "region", "tier", "unit", "usage_type")),
         ("principal", pa.string()),
         ("mapped", pa.bool_()),
-        *((name, _MONEY) for name in ("ledger_quantity", "aws_quantity", "ledger", "aws", "difference", *REASONS)),
+        *((name, MONEY_TYPE) for name in ("ledger_quantity", "aws_quantity", "ledger", "aws", "difference", *REASONS)),
         ("above_tolerance", pa.bool_()),
         *((name, pa.int64()) for name in ("open_rows", "unsettled_rows", "unpriced_rows")),
-        ("reconciled_at", _MOMENT),
+        ("reconciled_at", MOMENT),
     ]
 )
 ANOMALIES = pa.schema(
     [
         ("tenant_id", pa.string()),
-        ("cost", _MONEY),
-        ("usual_cost", _MONEY),
-        ("score", _MONEY),
+        ("cost", MONEY_TYPE),
+        ("usual_cost", MONEY_TYPE),
+        ("score", MONEY_TYPE),
         ("compared_days", pa.int64()),
     ]
 )
 FORECASTS = pa.schema(
     [
         *((name, pa.string()) for name in ("tenant_id", "cost_centre", "month")),
-        *((name, _MONEY) for name in ("month_to_date", "expected", "low", "high", "budget")),
+        *((name, MONEY_TYPE) for name in ("month_to_date", "expected", "low", "high", "budget")),
         ("above_budget", pa.bool_()),
         ("history_days", pa.int64()),
     ]
@@ -92,11 +88,7 @@ class FindingsLake:
         self._replace("forecasts", day.isoformat(), forecasts_file(forecasts))
 
     def _replace(self, table: str, day: str, content: bytes) -> None:
-        key = f"{table}/dt={day}/part-0.parquet"
-        for _ in range(ATTEMPTS):
-            if self._objects.put(key, [content], self._objects.list(key).get(key)):
-                return
-        raise Overtaken(key)
+        replace_file(self._objects, f"{table}/dt={day}/part-0.parquet", lambda held: content)
 
 
 def reconciliation_file(findings: Sequence[Finding], at: datetime) -> bytes:
@@ -112,10 +104,7 @@ def forecasts_file(forecasts: Sequence[Forecast]) -> bytes:
 
 
 def _file(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema), sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return to_file(pa.Table.from_pylist(rows, schema))
 
 
 def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
@@ -124,9 +113,9 @@ def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
 
 
 def _metered(content: BinaryIO) -> Iterator[Metered]:
-    file = pq.ParquetFile(content)
+    file = open_file(content)
     listed = "list_cost" if "list_cost" in file.schema_arrow.names else "cost"
-    table = file.read(columns=[*_ALIKE, "started_at", "settled_at", *UNITS, listed])
+    table = file.read(columns=[*_ALIKE, "started_at", "settled_at", *UNITS, listed], use_threads=False)
     days = {
         "started_on": _day(table["started_at"]),
         "settled_on": pc.fill_null(_day(table["settled_at"]), ""),
@@ -134,7 +123,7 @@ def _metered(content: BinaryIO) -> Iterator[Metered]:
     for name, column in days.items():
         table = table.append_column(name, column)
     sums = [*((unit, how) for unit in UNITS for how in ("sum", "max")), (listed, "sum", _SOME), ("started_at", "count")]
-    for row in table.group_by([*_ALIKE, *days]).aggregate(sums).to_pylist():
+    for row in table.group_by([*_ALIKE, *days], use_threads=False).aggregate(sums).to_pylist():
         yield Metered(
             model_id=row["model_id"],
             model_used=row["model_used"],

@@ -223,17 +223,21 @@ class ParquetLake:
                 yield from read(file)
 
     def _replace(self, key: str, make: Callable[[bytes], bytes]) -> None:
-        """Make a small file from the one that is there (empty: from none); where nothing changes it is left alone."""
-        for _ in range(ATTEMPTS):
-            replaces = self._objects.list(key).get(key)
-            held = b""
-            if replaces:
-                with self._objects.open(key) as file:
-                    held = file.read()
-            content = make(held)
-            if content in (b"", held) or self._objects.put(key, [content], replaces):
-                return
-        raise Overtaken(key)
+        replace_file(self._objects, key, make)
+
+
+def replace_file(objects: Objects, key: str, make: Callable[[bytes], bytes]) -> None:
+    """Make a small file from the one that is there (empty: from none); where nothing changes it is left alone."""
+    for _ in range(ATTEMPTS):
+        replaces = objects.list(key).get(key)
+        held = b""
+        if replaces:
+            with objects.open(key) as file:
+                held = file.read()
+        content = make(held)
+        if content in (b"", held) or objects.put(key, [content], replaces):
+            return
+    raise Overtaken(key)
 
 
 @contextmanager

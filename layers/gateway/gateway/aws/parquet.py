@@ -6,6 +6,7 @@ which every engine that reads Parquet agrees on. Equal rows make equal bytes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -30,9 +31,9 @@ from gateway.aggregation import (
 from gateway.pricing import SCALE
 from gateway.usage import Outcome
 
-_MONEY = pa.decimal128(38, SCALE)
+MONEY_TYPE = pa.decimal128(38, SCALE)
 WHOLE = pa.decimal128(38, 0)
-_MOMENT = pa.timestamp("ms", tz="UTC")
+MOMENT = pa.timestamp("ms", tz="UTC")
 # Rows held at a time, and rows of a row group: memory does not grow with the hour.
 BATCH = 100_000
 # Bytes of a file that are written at a time; a part of an upload to S3 has at least 5 MiB.
@@ -61,18 +62,18 @@ USAGE = pa.schema(
         ("outcome", pa.string()),
         ("usage_source", pa.string()),
         ("error_code", pa.string()),
-        ("started_at", _MOMENT),
-        ("settled_at", _MOMENT),
-        ("input_cost", _MONEY),
-        ("output_cost", _MONEY),
-        ("cost", _MONEY),
+        ("started_at", MOMENT),
+        ("settled_at", MOMENT),
+        ("input_cost", MONEY_TYPE),
+        ("output_cost", MONEY_TYPE),
+        ("cost", MONEY_TYPE),
         ("price_status", pa.string()),
         ("price_rows", pa.string()),
         ("price_version", pa.string()),
         ("provider_usage", pa.string()),
         ("asked_model", pa.string()),
         ("routing", pa.string()),
-        ("list_cost", _MONEY),
+        ("list_cost", MONEY_TYPE),
     ]
 )
 
@@ -83,10 +84,10 @@ COSTS = pa.schema(
         ("team_id", pa.string()),  # the cost centre, by the name that finance knows
         ("model_id", pa.string()),
         *((name, pa.int64()) for name in COUNTS),
-        *((name, _MONEY) for name in MONEY),
+        *((name, MONEY_TYPE) for name in MONEY),
         ("price_version", pa.string()),
         ("line_kind", pa.string()),
-        ("restated_at", _MOMENT),
+        ("restated_at", MOMENT),
     ]
 )
 
@@ -188,29 +189,29 @@ def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
 
 def money_of(whole: pa.Array) -> pa.Array:
     """Whole numbers of 10^-12 USD as money: the same 16 bytes, read with the point 12 places further left."""
-    return pa.Array.from_buffers(_MONEY, len(whole), whole.buffers(), offset=whole.offset)
+    return pa.Array.from_buffers(MONEY_TYPE, len(whole), whole.buffers(), offset=whole.offset)
 
 
 def quarantine_file(rows: Sequence[Quarantined]) -> bytes:
-    return _file(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE))
+    return to_file(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE))
 
 
 def quarantined_keys(content: BinaryIO) -> Iterator[tuple[str, str]]:
-    table = _open(content).read(columns=["pk", "sk"])
+    table = open_file(content).read(columns=["pk", "sk"], use_threads=False)
     return zip(table["pk"].to_pylist(), table["sk"].to_pylist(), strict=True)
 
 
 def no_usage() -> bytes:
     """A usage file without rows."""
-    return _file(USAGE.empty_table())
+    return to_file(USAGE.empty_table())
 
 
 def costs_file(costs: DayCosts) -> bytes:
     rows = [asdict(line) | {"team_id": line.cost_centre} for line in costs.lines]
-    return _file(pa.Table.from_pylist(rows, COSTS.with_metadata({CLOSED: str(costs.closed)})))
+    return to_file(pa.Table.from_pylist(rows, COSTS.with_metadata({CLOSED: str(costs.closed)})))
 
 
-def _file(table: pa.Table) -> bytes:
+def to_file(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     content: bytes = sink.getvalue().to_pybytes()
@@ -219,7 +220,7 @@ def _file(table: pa.Table) -> bytes:
 
 def day_costs(content: bytes) -> DayCosts:
     """The costs of a day, as `costs_file` wrote them."""
-    table = _columns(_open(pa.BufferReader(content)).read(), [name for name in COSTS.names if name != "team_id"])
+    table = _columns(open_file(content).read(use_threads=False), [name for name in COSTS.names if name != "team_id"])
     closed = (table.schema.metadata or {}).get(CLOSED) == b"True"
     return DayCosts(tuple(CostLine(**row) for row in table.to_pylist()), closed)
 
@@ -247,7 +248,7 @@ def _lines(table: pa.Table) -> Iterator[CostLine]:
         table = table.append_column(name, which.cast(pa.int64()))
     # A sum over nothing but nulls is null: a group without any priced row has no cost, not the cost 0.
     some = pc.ScalarAggregateOptions(min_count=1)
-    sums = table.group_by(_GROUP).aggregate([(name, "sum", some) for name in (*COUNTS, *MONEY)])
+    sums = table.group_by(_GROUP, use_threads=False).aggregate([(name, "sum", some) for name in (*COUNTS, *MONEY)])
     return (CostLine(**{name.removesuffix("_sum"): value for name, value in row.items()}) for row in sums.to_pylist())
 
 
@@ -258,15 +259,22 @@ def usage_keys(content: Readable, *, only_open: bool) -> Iterator[RowKey]:
 
 
 def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]:
-    with _open(pa.BufferReader(content) if isinstance(content, bytes) else content) as file:
+    with open_file(content) as file:
         for place in range(file.num_row_groups):
             there = [name for name in columns if name in file.schema_arrow.names]
-            yield _columns(file.read_row_group(place, columns=there), columns)
+            yield _columns(file.read_row_group(place, columns=there, use_threads=False), columns)
 
 
-def _open(content: Any) -> pq.ParquetFile:
-    """A changed byte is found by its page's checksum, where it would be another number."""
-    return pq.ParquetFile(content, page_checksum_verification=True)
+def open_file(content: Readable) -> pq.ParquetFile:
+    """A Parquet file to read from, with `use_threads=False`; its content may be what `Objects.open` gave.
+
+    A changed byte is found by its page's checksum, where it would be another number. Arrow's threads take no part:
+    one that still holds an object of Python's when the interpreter goes down aborts the process, after all went well
+    (apache/arrow#34314). Only what comes by ranges is fetched by one, in few requests rather than column by column.
+    """
+    by_ranges = isinstance(content, io.RawIOBase)
+    source = pa.BufferReader(content) if isinstance(content, bytes) else content
+    return pq.ParquetFile(source, pre_buffer=by_ranges, page_checksum_verification=True)
 
 
 def _columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:

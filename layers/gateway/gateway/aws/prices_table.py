@@ -6,13 +6,12 @@ import hashlib
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gateway.aws.lake import Objects
-from gateway.pricing import COLUMNS, SCALE, PriceBook
+from gateway.aws.parquet import MONEY_TYPE, to_file
+from gateway.pricing import COLUMNS, PriceBook
 
 KEY = "prices/part-0.parquet"
-_MONEY = pa.decimal128(38, SCALE)
 
 PRICES = pa.schema(
     [
@@ -20,12 +19,12 @@ PRICES = pa.schema(
         ("region", pa.string()),
         ("tier", pa.string()),
         ("unit", pa.string()),
-        ("usd", _MONEY),
+        ("usd", MONEY_TYPE),
         ("per", pa.int64()),
         ("effective_from", pa.date32()),
         ("source", pa.string()),
         ("price_name", pa.string()),  # what `price_rows` of a usage calls it
-        ("usd_each", _MONEY),  # for one unit: SQL need not divide money
+        ("usd_each", MONEY_TYPE),  # for one unit: SQL need not divide money
         ("is_listed", pa.bool_()),  # public, not agreed
     ]
 )
@@ -38,10 +37,7 @@ def prices_file(book: PriceBook) -> bytes:
         | {"price_name": price.name, "usd_each": price.of(1), "is_listed": not price.note}
         for price in book.prices()
     ]
-    sink = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["price_name"])), PRICES)
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
+    return to_file(pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["price_name"])), PRICES))
 
 
 def write_prices(objects: Objects, book: PriceBook) -> bool:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gateway.aggregation import ORIGINAL, CostLine
 from gateway.aws.lake import Objects
-from gateway.aws.parquet import CLOSED, COSTS
+from gateway.aws.parquet import CLOSED, COSTS, open_file
 
 _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 
@@ -30,7 +29,8 @@ class CostFiles:
         counts: Counter[tuple[str, str]] = Counter()
         for key in self._files().get(day, ()):
             table = self._read(key, ["tenant_id", "line_kind"])
-            groups = table.group_by(["tenant_id", "line_kind"]).aggregate([([], "count_all")]).to_pylist()
+            grouped = table.group_by(["tenant_id", "line_kind"], use_threads=False)
+            groups = grouped.aggregate([([], "count_all")]).to_pylist()
             counts.update({(row["tenant_id"], row["line_kind"]): row["count_all"] for row in groups})
         return counts
 
@@ -47,7 +47,7 @@ class CostFiles:
         return all(self._is_closed(key) for key in self._files().get(day, ()))
 
     def _is_closed(self, key: str) -> bool:
-        with pq.ParquetFile(self._objects.open(key)) as file:
+        with open_file(self._objects.open(key)) as file:
             return bool((file.schema_arrow.metadata or {}).get(CLOSED) == b"True")
 
     def _files(self) -> dict[str, list[str]]:
@@ -59,9 +59,9 @@ class CostFiles:
         return self._keys
 
     def _read(self, key: str, columns: list[str]) -> pa.Table:
-        with pq.ParquetFile(self._objects.open(key)) as file:
+        with open_file(self._objects.open(key)) as file:
             there = file.schema_arrow.names
-            table = file.read([name for name in columns if name in there])
+            table = file.read([name for name in columns if name in there], use_threads=False)
             # Files from before days were restated say nothing of kinds, nor of list prices apart from the charge.
             if "line_kind" in columns and "line_kind" not in there:
                 table = table.append_column("line_kind", pa.repeat(ORIGINAL, len(table)))
