@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.errors import GatewayError
@@ -28,15 +29,17 @@ from gateway.wire.openai_common import (
 )
 from gateway.wire.openai_converse import (
     EFFORTS,
+    FILTERED,
+    FULL,
     SERVICE_TIERS,
     Draft,
+    blocks_of,
     cache_point,
     check_bookkeeping,
-    image_block,
-    parts_of,
     stop_sequences,
     stream_options,
     text_of,
+    tool_choice,
     tool_result,
     tool_spec,
     tool_use,
@@ -59,13 +62,8 @@ _NOT_HERE = {
 }
 _BREAKPOINT = {"prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} beside the part.'}
 _ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
-_FINISHES = {
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-}  # every other reason is `stop`
+# What made a model stop, by Converse's names; every other reason is `stop`.
+_FINISHES = {"tool_use": "tool_calls", **dict.fromkeys(FULL, "length"), **dict.fromkeys(FILTERED, "content_filter")}
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
     message = fields(value, where, known, _BREAKPOINT)
     if "content" not in message:
         raise refused(f"{where}.content", "is missing.", "missing_required_parameter")
-    blocks = _content(draft, message["content"], f"{where}.content")
+    blocks = blocks_of(message["content"], f"{where}.content", partial(_part, draft))
     mark = [cache_point(message["cache_control"], f"{where}.cache_control")] if "cache_control" in message else []
     if role == "tool":
         if not text(message, "tool_call_id", f"{where}."):
@@ -159,13 +157,6 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
         draft.say("user", blocks + mark)
     else:
         draft.instruct(blocks + mark if blocks else [], f"{where}.content")
-
-
-def _content(draft: Draft, content: Any, where: str) -> list[Json]:
-    blocks: list[Json] = []
-    for place, part in parts_of(content, where):
-        blocks += _part(draft, part, place)
-    return blocks
 
 
 def _part(draft: Draft, part: Json, where: str) -> list[Json]:
@@ -184,9 +175,7 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     elif kind == "image_url":
         image = fields(given.get(kind), f"{where}.image_url", ("url", "detail"))
         url = text(image, "url", f"{where}.image_url.") or ""
-        if image.get("detail", "auto") != "auto":
-            draft.warn("the detail of a picture is ignored: models on Bedrock take none")
-        blocks = [image_block(url, f"{where}.image_url.url")]
+        blocks = [draft.image_block(url, image.get("detail"), f"{where}.image_url.url")]
     else:
         not_here = {"file_id": "The gateway keeps no files; send file_data."}
         file = fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
@@ -204,7 +193,7 @@ def _read_assistant(draft: Draft, value: Any, where: str) -> None:
     not_here = {"audio": "Models make text here.", "function_call": "Send tool_calls."}
     message = fields(value, where, known, not_here)
     blocks = [_thought(thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
-    blocks += _content(draft, message.get("content", []), f"{where}.content")
+    blocks += blocks_of(message.get("content", []), f"{where}.content", partial(_part, draft))
     if refusal := text(message, "refusal", f"{where}."):
         blocks.append({"text": refusal})
     for index, call in enumerate(listed(message.get("tool_calls", []), f"{where}.tool_calls")):
@@ -254,17 +243,7 @@ def _read_tools(draft: Draft, given: Json) -> None:
         )
         if mark := outer.get("cache_control") or function.get("cache_control"):
             specs.append(cache_point(mark, f"{where}.cache_control"))
-    draft.use_tools(specs, _tool_choice(given), flag(given, "parallel_tool_calls", True))
-
-
-def _tool_choice(given: Json) -> Json:
-    chosen = given.get("tool_choice")
-    if not isinstance(chosen, dict):
-        return choice(given, "tool_choice", {"auto": {"auto": {}}, "none": {"none": {}}, "required": {"any": {}}}) or {}
-    function = chosen.get("function")
-    if chosen.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
-        raise refused("tool_choice", "must be auto, none, required, or name one function.")
-    return {"tool": {"name": function["name"]}}
+    draft.use_tools(specs, tool_choice(given, "function"), flag(given, "parallel_tool_calls", True))
 
 
 def _read_format(draft: Draft, given: Json) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,10 @@ from gateway.wire.openai_common import Json, choice, fields, listed, nothing, re
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
 SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}
+TOOL_CHOICES: Mapping[str, Json] = {"auto": {"auto": {}}, "none": {"none": {}}, "required": {"any": {}}}
+# Converse's reasons to stop before the answer was whole.
+FULL = ("max_tokens", "model_context_window_exceeded")
+FILTERED = ("guardrail_intervened", "content_filtered")
 TTLS = {"5m": "5m", "1h": "1h"}
 HELD_FOR_ANSWER = 4096  # what is left for the answer where a thinking budget is set and no maximum is named
 
@@ -50,16 +54,6 @@ def cache_point(value: Any, where: str) -> Json:
     return {"cachePoint": {"type": "default", "ttl": "1h"} if ttl == "1h" else {"type": "default"}}
 
 
-def image_block(url: str, where: str) -> Json:
-    if not url.startswith("data:"):
-        message = "must be a data: URL. Fetch the picture and send it as data:image/png;base64,…"
-        raise refused(where, message, "invalid_image_url")
-    kind, data = _data_url(url, where)
-    if kind not in _IMAGES:
-        raise refused(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
-    return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
-
-
 def _data_url(url: str, where: str) -> tuple[str, str]:
     """The media type and the base64 of a data: URL."""
     match = _DATA_URL.match(url)
@@ -90,6 +84,17 @@ def tool_spec(name: Any, description: Any, parameters: Any, strict: Any, where: 
     if strict is True:
         spec["strict"] = True
     return {"toolSpec": spec}
+
+
+def tool_choice(given: Json, within: str = "") -> Json:
+    """Converse's tool choice, or `{"none": {}}`; empty where unsaid. It, or its field `within`, names a function."""
+    chosen = given.get("tool_choice")
+    if not isinstance(chosen, dict):
+        return choice(given, "tool_choice", TOOL_CHOICES) or {}
+    function = chosen.get(within) if within else chosen
+    if chosen.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
+        raise refused("tool_choice", "must be auto, none, required, or name one function.")
+    return {"tool": {"name": function["name"]}}
 
 
 def tool_use(call_id: Any, name: Any, arguments: Any, where: str) -> Json:
@@ -157,6 +162,17 @@ class Draft:
     def warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
+
+    def image_block(self, url: str, detail: Any, where: str) -> Json:
+        if detail not in (None, "auto"):
+            self.warn("the detail of a picture is ignored: models on Bedrock take none")
+        if not url.startswith("data:"):
+            message = "must be a data: URL. Fetch the picture and send it as data:image/png;base64,…"
+            raise refused(where, message, "invalid_image_url")
+        kind, data = _data_url(url, where)
+        if kind not in _IMAGES:
+            raise refused(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
+        return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
     def document_block(self, data: str, filename: str, where: str) -> Json:
         """A file of a message, by its data: URL, or by bare base64 where its name says what it is."""
@@ -327,12 +343,12 @@ def stream_options(given: Json, stream: bool) -> Json:
     return options
 
 
-def parts_of(content: Any, where: str) -> list[tuple[str, Json]]:
-    """A message's content as parts, each with its place; a string is one part of text."""
+def blocks_of(content: Any, where: str, read: Callable[[Json, str], list[Json]]) -> list[Json]:
+    """A message's content as blocks: `read` makes them of each part and its place; a string is one part of text."""
     if isinstance(content, str):
-        return [(where, {"type": "text", "text": content})]
+        return read({"type": "text", "text": content}, where)
     parts = listed(content, where)
     for index, part in enumerate(parts):
         if not isinstance(part, dict):
             raise refused(f"{where}[{index}]", "must be an object.", "invalid_type")
-    return [(f"{where}[{index}]", part) for index, part in enumerate(parts)]
+    return [block for index, part in enumerate(parts) for block in read(part, f"{where}[{index}]")]

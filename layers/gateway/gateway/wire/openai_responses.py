@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gateway.errors import GatewayError
@@ -29,14 +30,16 @@ from gateway.wire.openai_common import (
 )
 from gateway.wire.openai_converse import (
     EFFORTS,
+    FILTERED,
+    FULL,
     SERVICE_TIERS,
     Draft,
+    blocks_of,
     cache_point,
     check_bookkeeping,
-    image_block,
-    parts_of,
     stream_options,
     text_of,
+    tool_choice,
     tool_result,
     tool_spec,
     tool_use,
@@ -58,12 +61,7 @@ _NOT_HERE = {
     "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
 }
 _ROLES = {role: role for role in ("system", "developer", "user", "assistant")}
-_INCOMPLETE = {
-    "max_tokens": "max_output_tokens",
-    "model_context_window_exceeded": "max_output_tokens",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-}
+_INCOMPLETE = dict.fromkeys(FULL, "max_output_tokens") | dict.fromkeys(FILTERED, "content_filter")
 # A thought goes back to its model with what the model signed or encrypted: `encrypted_content` carries either.
 _SIGNED, _REDACTED = "signature:", "redacted:"
 
@@ -146,7 +144,7 @@ def _message(draft: Draft, item: Any, where: str) -> None:
     role = choice(given, "role", _ROLES, f"{where}.")
     if role is None:
         raise refused(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
-    blocks = _content(draft, given.get("content"), f"{where}.content")
+    blocks = blocks_of(given.get("content"), f"{where}.content", partial(_part, draft))
     if role in ("system", "developer"):
         draft.instruct(blocks, f"{where}.content")
     elif role == "user" and not blocks:
@@ -164,7 +162,8 @@ def _output(draft: Draft, item: Any, where: str) -> None:
     given = fields(item, where, ("type", "id", "call_id", "output", "status", "name"))
     if not text(given, "call_id", f"{where}."):
         raise refused(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
-    draft.say("user", tool_result(given["call_id"], _content(draft, given.get("output"), f"{where}.output")))
+    blocks = blocks_of(given.get("output"), f"{where}.output", partial(_part, draft))
+    draft.say("user", tool_result(given["call_id"], blocks))
 
 
 def _reasoning(draft: Draft, item: Any, where: str) -> None:
@@ -185,13 +184,6 @@ def _reasoning(draft: Draft, item: Any, where: str) -> None:
 _ITEMS = {"message": _message, "function_call": _call, "function_call_output": _output, "reasoning": _reasoning}
 
 
-def _content(draft: Draft, content: Any, where: str) -> list[Json]:
-    blocks: list[Json] = []
-    for place, part in parts_of(content, where):
-        blocks += _part(draft, part, place)
-    return blocks
-
-
 def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     kind = part.get("type")
     not_here = {
@@ -209,9 +201,8 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
         blocks = [{"text": words}] if words else []
     elif kind == "input_image":
         given = fields(part, where, ("type", "image_url", "detail", "cache_control"), not_here)
-        if given.get("detail", "auto") != "auto":
-            draft.warn("the detail of a picture is ignored: models on Bedrock take none")
-        blocks = [image_block(text(given, "image_url", f"{where}.") or "", f"{where}.image_url")]
+        url = text(given, "image_url", f"{where}.") or ""
+        blocks = [draft.image_block(url, given.get("detail"), f"{where}.image_url")]
     elif kind == "input_file":
         given = fields(part, where, ("type", "file_data", "filename", "cache_control"), not_here)
         data, name = text(given, "file_data", f"{where}.") or "", text(given, "filename", f"{where}.") or "document"
@@ -239,17 +230,8 @@ def _read_tools(draft: Draft, given: Json) -> list[Json]:
             specs.append(cache_point(one["cache_control"], f"{where}.cache_control"))
         shown = {"type": "function", "name": name, "parameters": parameters, "strict": strict is True}
         echo.append(shown | ({"description": one["description"]} if "description" in one else {}))
-    draft.use_tools(specs, _tool_choice(given), flag(given, "parallel_tool_calls", True))
+    draft.use_tools(specs, tool_choice(given), flag(given, "parallel_tool_calls", True))
     return echo
-
-
-def _tool_choice(given: Json) -> Json:
-    chosen = given.get("tool_choice")
-    if not isinstance(chosen, dict):
-        return choice(given, "tool_choice", {"auto": {"auto": {}}, "none": {"none": {}}, "required": {"any": {}}}) or {}
-    if chosen.get("type") != "function" or not chosen.get("name"):
-        raise refused("tool_choice", "must be auto, none, required, or name one function.")
-    return {"tool": {"name": chosen["name"]}}
 
 
 def _read_format(draft: Draft, given: Json) -> Json:
