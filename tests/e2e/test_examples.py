@@ -5,18 +5,16 @@ The one for the generated client is run where that client is made: tests/e2e/tes
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import set_up
 from scripts.template import ROOT
 
-ENVIRONMENT = ROOT / ".venv-sdks"
+from .sdk_environment import python, run, set_up_sdks
+
 EXAMPLES = ROOT / "examples"
 SPOKEN = r"\S*claude\S* answers [0-9a-f]{8} after \d+ tokens\. .+"
 CHAT = (rf"answer: {SPOKEN}", rf"stream: {SPOKEN}", r"usage: \d+ tokens in, \d+ out")
@@ -41,26 +39,17 @@ PRINTED = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    set_up(ENVIRONMENT, ROOT / "tests/sdks/requirements.lock")
+    set_up_sdks()
     with LocalStack(tmp_path_factory.mktemp("examples")) as running:
         yield running
 
 
 def printed_by(example: str, url: str, stack: LocalStack) -> str:
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     told = {"GATEWAY_URL": url, "GATEWAY_KEY": stack.tenants[0]["key"], "AWS_CA_BUNDLE": str(stack.ca)}
-    python = [str(ENVIRONMENT / "bin/python")] if example.endswith(".py") else []
-    run = subprocess.run(
-        [*python, str(EXAMPLES / example)],
-        env=kept | told | {"PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=stack.data,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout
+    file = str(EXAMPLES / example)
+    ran = run(stack, python(file) if example.endswith(".py") else [file], told, 60)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 def assert_printed(text: str, patterns: Sequence[str]) -> None:

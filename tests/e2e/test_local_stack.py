@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,8 @@ import requests
 
 from scripts.dev.stack import LocalStack, StackError, WorkflowFailed, attach_or_start, is_running
 from scripts.dev.supervisor import ROOT
+
+from .processes import alive, eventually
 
 TEMPLATE = """
 AWSTemplateFormatVersion: "2010-09-09"
@@ -266,22 +267,6 @@ def call(stack: LocalStack, do: str = "echo", key: str = "good", **more: Any) ->
     return requests.post(
         f"{stack.url}/echo/me?colour=red", json={"do": do, **more}, headers={"x-api-key": key}, timeout=30
     )
-
-
-def eventually(seen: Callable[[], Any], seconds: float = 8) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := seen()) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert found
-    return found
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        os.kill(pid, 0)
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return bool(state.stdout.strip()) and not state.stdout.strip().startswith("Z")
-    return False
 
 
 # ------------------------------------------------------------------------------------------------- API Gateway

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import http.client
 import json
@@ -15,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from scripts.dev.certificate import certificate
 from scripts.dev.stack import LocalStack
 from scripts.dev.supervisor import ROOT
 from scripts.dev.web_functions import Chunks
+
+from .processes import alive, eventually
 
 _A_DAY = dt.timedelta(days=1)
 
@@ -216,22 +217,6 @@ def lines(answer: requests.Response) -> Iterator[tuple[float, str]]:
     for line in answer.iter_lines(chunk_size=None):
         if line:
             yield time.time(), line.decode()
-
-
-def eventually(seen: Callable[[], Any], seconds: float = 8) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := seen()) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert found
-    return found
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        os.kill(pid, 0)
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return bool(state.stdout.strip()) and not state.stdout.strip().startswith("Z")
-    return False
 
 
 # ------------------------------------------------------------------------------------------------------------ streams

@@ -7,11 +7,8 @@ their tests are tests/sdks. Here they are run, and what they used is held agains
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,27 +17,19 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import set_up
 from scripts.signed import AdminApi
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = ROOT / ".venv-sdks"
-SUITES = ("test_openai_sdk.py", "test_anthropic_sdk.py", "test_boto3_sdk.py")
+from .sdk_environment import SUITES, run_suites, set_up_sdks
+from .test_every_cent import COUNTS
+
+FILES = ("test_openai_sdk.py", "test_anthropic_sdk.py", "test_boto3_sdk.py")
 FEWEST = 200  # tests there are, so that none gets lost; each makes a call at least
-COUNTS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "images",
-)
 ALIASES = {"fast": {"model": "us.anthropic.claude-haiku-4-5-20251001-v1:0"}}
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    set_up(ENVIRONMENT, ROOT / "tests/sdks/requirements.lock")
+    set_up_sdks()
     with LocalStack(
         tmp_path_factory.mktemp("sdks"), environment={"GATEWAY_PARAM_ModelRoutes": json.dumps(ALIASES)}
     ) as running:
@@ -55,15 +44,11 @@ def made(admin: AdminApi, tenant_id: str, **record: Any) -> str:
 
 
 def told(stack: LocalStack) -> dict[str, str]:
-    """What tests/sdks/under_test.py reads."""
+    """What tests/sdks/under_test.py reads, beside the gateway itself."""
     said: dict[str, Any] = json.loads((stack.data / "tenants.json").read_text())
     known = Credentials(said["admin"]["access_key_id"], said["admin"]["secret_access_key"])
     admin = AdminApi(stack.url, said["region"], known)
     return {
-        "GATEWAY_URL": stack.url,
-        "GATEWAY_TLS_URL": stack.tls_url,
-        "GATEWAY_CA": str(stack.ca),
-        "GATEWAY_KEY": stack.tenants[0]["key"],
         "GATEWAY_NARROW_KEY": made(admin, "narrow", allowed_models=["amazon.nova-lite-v1:0"]),
         "GATEWAY_POOR_KEY": made(admin, "poor", budget={"monthly_usd": "0.000001", "hard": True}),
         "GATEWAY_ACCESS_LOG": str(stack.data / "logs/access.log"),
@@ -72,23 +57,11 @@ def told(stack: LocalStack) -> dict[str, str]:
 
 
 def test_every_sdk_works_unchanged(stack: LocalStack) -> None:
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "PYTEST"))}
-    run = subprocess.run(
-        [str(ENVIRONMENT / "bin/python"), "-m", "pytest", *(str(ROOT / "tests/sdks" / suite) for suite in SUITES)],
-        env=kept | told(stack) | {"PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=stack.data,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    said = run.stdout + run.stderr
-    assert run.returncode == 0, said
-    last = next(line for line in reversed(run.stdout.splitlines()) if "passed" in line)
+    last = run_suites(stack, told(stack), *(str(SUITES / suite) for suite in FILES))
     passed = re.match(r"=* ?(\d+) passed", last)
-    assert passed, said
-    assert int(passed[1]) >= FEWEST, said
-    assert not re.search(r"failed|error|skipped|deselected|xfailed", last), said
+    assert passed, last
+    assert int(passed[1]) >= FEWEST, last
+    assert not re.search(r"failed|error|skipped|deselected|xfailed", last), last
 
 
 def test_what_the_sdks_used_is_what_the_models_served(stack: LocalStack) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, GatewayError
-from gateway.eventstream import Frame
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
 from gateway.wire.openai_chat import ChatRequest, ChatStream, read_chat, write_chat
 from gateway.wire.openai_common import model_list, problem
+from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 SONNET_45 = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -327,10 +327,6 @@ def test_a_message_at_fault_is_named(message: Any, param: str) -> None:
 REQUEST = ChatRequest("alias", {}, stream=True, include_usage=True)
 
 
-def answer(content: list[Any], reason: str = "end_turn") -> dict[str, Any]:
-    return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": reason}
-
-
 def test_an_answer_is_a_chat_completion() -> None:
     content = [
         {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
@@ -357,39 +353,6 @@ def test_an_answer_is_a_chat_completion() -> None:
 def test_reasons_to_stop_have_openais_names(reason: str, finish: str) -> None:
     made = write_chat(REQUEST, answer([{"text": "a"}], reason), Metered(USAGE), "i", 1)
     assert made["choices"][0]["finish_reason"] == finish
-
-
-def frame(kind: str, payload: Any) -> Frame:
-    return Frame(kind, json.dumps(payload).encode())
-
-
-def streamed(content: list[Any], pieces: int, reason: str) -> list[Frame]:
-    """An answer as the frames that would have brought it, each text in up to `pieces` parts."""
-
-    def parts(text: str) -> list[str]:
-        size = max(1, -(-len(text) // pieces))
-        return [text[at : at + size] for at in range(0, len(text), size)]
-
-    made = [frame("messageStart", {"role": "assistant"})]
-    for index, block in enumerate(content):
-        if "text" in block:
-            deltas: list[Any] = [{"text": part} for part in parts(block["text"])]
-        elif "toolUse" in block:
-            use = block["toolUse"]
-            start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
-            made.append(frame("contentBlockStart", {"contentBlockIndex": index, "start": start}))
-            deltas = [
-                {"toolUse": {"input": part}} for part in (parts(json.dumps(use["input"])) if use["input"] else [""])
-            ]
-        else:
-            words = block["reasoningContent"].get("reasoningText", {})
-            deltas = [{"reasoningContent": {"text": part}} for part in parts(words.get("text", ""))]
-            deltas += [{"reasoningContent": {"signature": words["signature"]}}] if "signature" in words else []
-            hidden = block["reasoningContent"].get("redactedContent")
-            deltas += [{"reasoningContent": {"redactedContent": hidden}}] if hidden else []
-        made += [frame("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}) for delta in deltas]
-        made.append(frame("contentBlockStop", {"contentBlockIndex": index}))
-    return [*made, frame("messageStop", {"stopReason": reason}), frame("metadata", {"usage": {}})]
 
 
 def chunks(written: bytes) -> list[Any]:
@@ -430,12 +393,6 @@ def comparable(message: dict[str, Any]) -> dict[str, Any]:
     return rest | {"tool_calls": calls}
 
 
-text_blocks = st.builds(lambda text: {"text": text}, st.text(min_size=1, max_size=20))
-tool_blocks = st.builds(
-    lambda name, value: {"toolUse": {"toolUseId": f"t-{name}", "name": name, "input": value}},
-    st.text("abc_", min_size=1, max_size=5),
-    st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5), st.none()), max_size=3),
-)
 thoughts = st.builds(
     lambda text, signature: {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}},
     st.text(min_size=1, max_size=10),

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, GatewayError
-from gateway.eventstream import Frame
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
 from gateway.wire.openai_responses import ResponsesRequest, ResponsesStream, read_response, write_response
+from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 USAGE = TokenUsage(10, 5, cache_read_tokens=7, cache_write_5m_tokens=3)
@@ -148,10 +148,6 @@ def test_no_input_is_refused() -> None:
 REQUEST = ResponsesRequest("alias", {}, stream=True, echo={"instructions": "be brief", "temperature": 0.5})
 
 
-def answer(content: list[Any], reason: str = "end_turn") -> dict[str, Any]:
-    return {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": reason}
-
-
 def test_an_answer_is_a_response() -> None:
     content = [
         {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}},
@@ -194,37 +190,6 @@ def test_an_answer_that_was_cut_is_incomplete() -> None:
     assert (made["status"], made["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
 
-def frame(kind: str, payload: Any) -> Frame:
-    return Frame(kind, json.dumps(payload).encode())
-
-
-def streamed(content: list[Any], pieces: int, reason: str) -> list[Frame]:
-    def parts(text: str) -> list[str]:
-        size = max(1, -(-len(text) // pieces))
-        return [text[at : at + size] for at in range(0, len(text), size)]
-
-    made = [frame("messageStart", {"role": "assistant"})]
-    for index, block in enumerate(content):
-        if "text" in block:
-            deltas: list[Any] = [{"text": part} for part in parts(block["text"])]
-        elif "toolUse" in block:
-            use = block["toolUse"]
-            start = {"toolUse": {"toolUseId": use["toolUseId"], "name": use["name"]}}
-            made.append(frame("contentBlockStart", {"contentBlockIndex": index, "start": start}))
-            deltas = [
-                {"toolUse": {"input": part}} for part in (parts(json.dumps(use["input"])) if use["input"] else [""])
-            ]
-        else:
-            words = block["reasoningContent"].get("reasoningText", {})
-            deltas = [{"reasoningContent": {"text": part}} for part in parts(words.get("text", ""))]
-            deltas += [{"reasoningContent": {"signature": part}} for part in parts(words.get("signature", ""))]
-            hidden = block["reasoningContent"].get("redactedContent")
-            deltas += [{"reasoningContent": {"redactedContent": hidden}}] if hidden else []
-        made += [frame("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}) for delta in deltas]
-        made.append(frame("contentBlockStop", {"contentBlockIndex": index}))
-    return [*made, frame("messageStop", {"stopReason": reason}), frame("metadata", {"usage": {}})]
-
-
 def events(written: bytes) -> list[Any]:
     made = []
     for event in written.decode().removesuffix("\n\n").split("\n\n"):
@@ -235,12 +200,6 @@ def events(written: bytes) -> list[Any]:
     return made
 
 
-text_blocks = st.builds(lambda text: {"text": text}, st.text(min_size=1, max_size=20))
-tool_blocks = st.builds(
-    lambda name, value: {"toolUse": {"toolUseId": f"t-{name}", "name": name, "input": value}},
-    st.text("abc_", min_size=1, max_size=5),
-    st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5), st.none()), max_size=3),
-)
 thoughts = st.builds(
     lambda text, signature: {"reasoningContent": {"reasoningText": {"text": text, "signature": signature}}},
     st.text(min_size=1, max_size=10),

@@ -1,4 +1,4 @@
-"""The state machine of the costs in an AWS of this process: real handlers behind it, real DynamoDB rows before it."""
+"""The state machines in an AWS of this process: real handlers behind them, real DynamoDB rows before them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,28 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.periods import DynamoPeriods
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
-FOLDER = Path(__file__).parents[2] / "functions/aggregate_costs"
-STEPS = {
-    re.sub("(^|_)([a-z])", lambda found: found[2].upper(), app.parent.name): app for app in FOLDER.glob("*/app.py")
-}
+FUNCTIONS = Path(__file__).parents[2] / "functions"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 SONNET = "anthropic.claude-3-sonnet-20240229-v1:0"
 
 
-def definition() -> str:
-    return (FOLDER / "statemachine.asl.yaml").read_text(encoding="utf-8")
+def steps(folder: str) -> dict[str, Path]:
+    """The handlers of a state machine's functions, by the names that its template has for them."""
+    return {
+        re.sub("(^|_)([a-z])", lambda found: found[2].upper(), app.parent.name): app
+        for app in (FUNCTIONS / folder).glob("*/app.py")
+    }
+
+
+def definition(folder: str) -> str:
+    return (FUNCTIONS / folder / "statemachine.asl.yaml").read_text(encoding="utf-8")
 
 
 def row(name: str, hour: float = 0.5, model: str = SONNET) -> UsageRecord:
-    started = MIDNIGHT + timedelta(hours=hour)
+    return row_at(name, MIDNIGHT + timedelta(hours=hour), model)
+
+
+def row_at(name: str, started: datetime, model: str) -> UsageRecord:
     return UsageRecord(
         request_id=RequestId(name),
         attempt=1,
@@ -56,24 +64,25 @@ class RunFailed(Exception):
     """The execution ended as FAILED."""
 
 
-class Workflow:
-    """The state machine in an AWS of this process, and what it reads and writes."""
+class Machine:
+    """A state machine, with its steps' own handlers behind it."""
 
-    def __init__(self) -> None:
-        self.ledger, self.periods = DynamoLedger("usage"), DynamoPeriods("usage")
-        self.handlers: dict[str, Callable[[Any, object], Any]] = {name: load(app) for name, app in STEPS.items()}
+    def __init__(self, folder: str) -> None:
+        self.handlers: dict[str, Callable[[Any, object], Any]] = {
+            name: load(app) for name, app in steps(folder).items()
+        }
         self.calls: list[tuple[str, Any]] = []
         self._steps = boto3.client("stepfunctions")
         iam = boto3.client("iam")
         role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         names = {"Partition": "aws"}
-        for step in STEPS:
+        for step in self.handlers:
             made = boto3.client("lambda").create_function(
                 FunctionName=step, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": b""}
             )
             names[f"{step}Function"] = made["FunctionArn"]
-        body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition()))
-        made = self._steps.create_state_machine(name="AggregateCosts", definition=json.dumps(body), roleArn=role)
+        body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition(folder)))
+        made = self._steps.create_state_machine(name=folder, definition=json.dumps(body), roleArn=role)
         self._arn = made["stateMachineArn"]
 
     def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
@@ -84,10 +93,6 @@ class Workflow:
         except Exception as error:
             return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
 
-    def run(self, hour: float, **more: Any) -> Any:
-        scheduled = (MIDNIGHT + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return self.run_with({"scheduledTime": scheduled} | more)
-
     def run_with(self, run_input: dict[str, Any]) -> Any:
         execution = self._steps.start_execution(
             stateMachineArn=self._arn, name=str(uuid.uuid4()), input=json.dumps(run_input)
@@ -97,6 +102,18 @@ class Workflow:
         if found["status"] != "SUCCEEDED":
             raise RunFailed(found.get("error"), found.get("cause"))
         return json.loads(found["output"])
+
+
+class Workflow(Machine):
+    """The state machine of the costs, and what it reads and writes."""
+
+    def __init__(self) -> None:
+        super().__init__("aggregate_costs")
+        self.ledger, self.periods = DynamoLedger("usage"), DynamoPeriods("usage")
+
+    def run(self, hour: float, **more: Any) -> Any:
+        scheduled = (MIDNIGHT + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.run_with({"scheduledTime": scheduled} | more)
 
     def keep(self, record: UsageRecord, outcome: Outcome | None = Outcome.SUCCEEDED, **counts: Any) -> None:
         self.ledger.reserve(record)

@@ -31,7 +31,9 @@ from gateway.pricing import price_book
 from gateway.tenants import Budget, Tenant
 from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage
 from tests.rows import item
-from tests.workflow.machine import FOLDER, MIDNIGHT, SONNET, STEPS, RunFailed, Workflow, definition, row
+from tests.workflow.machine import FUNCTIONS, MIDNIGHT, SONNET, RunFailed, Workflow, definition, row, steps
+
+FOLDER = "aggregate_costs"
 
 
 def test_rows_become_costs(workflow: Workflow) -> None:
@@ -336,19 +338,21 @@ def test_a_moment_that_makes_no_sense_fails_in_words(workflow: Workflow) -> None
 
 def test_the_definition_is_a_valid_state_machine() -> None:
     schema = Path(cfnlint.__file__).parent / "data/schemas/other/step_functions/statemachine.json"
-    jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(yaml.safe_load(definition()))
+    jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(
+        yaml.safe_load(definition(FOLDER))
+    )
 
 
 def test_every_name_in_the_definition_is_given_by_the_template() -> None:
-    template = (FOLDER.parents[1] / "template.yaml").read_text(encoding="utf-8")
+    template = (FUNCTIONS.parent / "template.yaml").read_text(encoding="utf-8")
     substitutions = template.split("DefinitionSubstitutions:")[1].split("Policies:")[0]
-    names = set(re.findall(r"\$\{(\w+)\}", definition()))
+    names = set(re.findall(r"\$\{(\w+)\}", definition(FOLDER)))
     assert names == set(re.findall(r"^ +(\w+): !", substitutions, re.MULTILINE))
-    assert names - {"Partition"} == {f"{step}Function" for step in STEPS}
+    assert names - {"Partition"} == {f"{step}Function" for step in steps(FOLDER)}
 
 
 def test_the_definition_stays_in_what_every_engine_runs() -> None:
-    machine = yaml.safe_load(definition())
+    machine = yaml.safe_load(definition(FOLDER))
     assert "QueryLanguage" not in machine
     for state in machine["States"].values():
         if state["Type"] == "Map":

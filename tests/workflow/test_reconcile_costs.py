@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
-import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -21,8 +18,6 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from moto.awslambda.models import LambdaFunction
-from moto.core.config import default_user_config
 
 from gateway.aggregation import CostLine, DayCosts, Pricer
 from gateway.aws.cur import Bill, BillUnreadable
@@ -32,16 +27,13 @@ from gateway.ledger import Partition
 from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.tenants import Budget, Tenant
-from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
 from tests.rows import item, page
 from tests.workflow.bill import ACCOUNT, export, line
-from tests.workflow.machine import load
+from tests.workflow.machine import Machine, RunFailed, definition, load, row_at, steps
 
-FOLDER = Path(__file__).parents[2] / "functions/reconcile_costs"
+FOLDER = "reconcile_costs"
 EVENTS = Path(__file__).parents[2] / "events/reconcile_costs"
-STEPS = {
-    re.sub("(^|_)([a-z])", lambda found: found[2].upper(), app.parent.name): app for app in FOLDER.glob("*/app.py")
-}
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 NIGHT = {"scheduledTime": "2026-11-24T04:30:00Z"}
 NOVA, SONNET = "amazon.nova-lite-v1:0", "us.anthropic.claude-sonnet-4-6"
@@ -67,19 +59,7 @@ def told_of_roles_and_a_bill(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(name: str, at: datetime, outcome: Outcome, model: str = NOVA, seconds: float = 2, **used: Any) -> UsageRecord:
-    record = UsageRecord(
-        request_id=RequestId(name),
-        attempt=1,
-        tenant_id=TenantId("acme"),
-        cost_centre="research",
-        key_id=KeyId("key-1"),
-        operation="Converse",
-        model_id=ModelId(model),
-        model_used=model,
-        region="us-east-1",
-        started_at=at,
-        lease_until=at + timedelta(hours=1),
-    )
+    record = row_at(name, at, model)
     return (
         record
         if outcome is Outcome.OPEN
@@ -132,7 +112,7 @@ def measure(day: datetime, *counted: tuple[str, str, float]) -> None:
 
 
 def step(name: str) -> Callable[[Any, object], Any]:
-    return load(STEPS[name])
+    return load(steps(FOLDER)[name])
 
 
 def event(name: str) -> dict[str, Any]:
@@ -374,50 +354,12 @@ def test_a_strange_day_and_a_month_above_its_budget_are_rows_and_are_told_once(a
 
 
 # ---------------------------------------------------------------------------------------------------- the state machine
-class RunFailed(Exception):
-    """The execution ended as FAILED."""
-
-
 @pytest.fixture
-def night(aws: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Any]:
-    """Run the state machine, with the steps' own handlers behind it."""
-    monkeypatch.setitem(default_user_config, "stepfunctions", {"execute_state_machine": True})
-    handlers = {name: load(app) for name, app in STEPS.items()}
-
-    def invoke(function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
-        event = json.loads(event) if isinstance(event, (str, bytes)) else event
-        try:
-            return json.dumps(handlers[function.function_name](event, None)), False, ""
-        except Exception as error:
-            return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
-
-    monkeypatch.setattr(LambdaFunction, "_invoke_lambda", invoke)
-    role = boto3.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    names = {"Partition": "aws"}
-    for name in STEPS:
-        made = boto3.client("lambda").create_function(
-            FunctionName=name, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": b""}
-        )
-        names[f"{name}Function"] = made["FunctionArn"]
-    body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition()))
-    steps = boto3.client("stepfunctions")
-    machine = steps.create_state_machine(name="ReconcileCosts", definition=json.dumps(body), roleArn=role)[
-        "stateMachineArn"
-    ]
-
-    def run(given: dict[str, Any]) -> Any:
-        started = steps.start_execution(stateMachineArn=machine, name=str(uuid.uuid4()), input=json.dumps(given))
-        while (found := steps.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
-            time.sleep(0.02)
-        if found["status"] != "SUCCEEDED":
-            raise RunFailed(found.get("error"), found.get("cause"))
-        return json.loads(found["output"])
-
-    return run
-
-
-def definition() -> str:
-    return (FOLDER / "statemachine.asl.yaml").read_text(encoding="utf-8")
+def night(behind_lambda: Callable[[Machine], None]) -> Callable[[dict[str, Any]], Any]:
+    """Run the state machine."""
+    machine = Machine(FOLDER)
+    behind_lambda(machine)
+    return machine.run_with
 
 
 def test_a_night_judges_yesterday_and_reconciles_two_days(night: Callable[[dict[str, Any]], Any]) -> None:
@@ -462,7 +404,7 @@ def test_the_definition_is_the_language_of_step_functions() -> None:
     schema = json.loads(
         (Path(cfnlint.__file__).parent / "data/schemas/other/step_functions/statemachine.json").read_text()
     )
-    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(definition()))
+    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(definition(FOLDER)))
 
 
 def test_the_events_are_what_the_steps_are_given() -> None:
