@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from gateway.attempts import Attempts, JobBusy, complete, most_tries
+from gateway.attempts import Attempts, complete, most_tries
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
@@ -46,6 +46,10 @@ jobs = JobTable(
     Payloads(settings().payloads_bucket),
     timedelta(seconds=settings().result_retention),
 )
+
+
+class JobBusy(Exception):
+    """Another worker holds the job; its message must come again."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

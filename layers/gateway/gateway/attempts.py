@@ -189,9 +189,12 @@ class Attempts:
         return at < self.context.lease_until and (deadline is None or (at - began).total_seconds() < deadline)
 
 
+Make = Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]]
+
+
 def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
     """A buffered answer, settled, with the call that got it. Raises GatewayError."""
-    return attempts.run(calls, lambda call, ticket: (call, _settled_answer(call, ticket, models)))
+    return attempts.run(calls, _settling(models))
 
 
 # ------------------------------------------------------------------------------------------------------ whole requests
@@ -219,7 +222,7 @@ def _may_fall_back(request: Translated) -> bool:
 def _body(
     requests: Sequence[Translated],
     attempts: Attempts,
-    make: Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]],
+    make: Make,
 ) -> Any:
     if not _may_fall_back(requests[0]):
         return requests[0].answer([attempts.run([call], make)[1] for call in requests[0].calls])
@@ -231,10 +234,7 @@ def _body(
 def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
     """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
 
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
-        return call, _settled_answer(call, ticket, models)
-
-    return _body(requests, attempts, make)
+    return _body(requests, attempts, _settling(models))
 
 
 def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
@@ -264,14 +264,13 @@ def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
         raise
 
 
-def _settled_answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
-    answer = _answer(call, ticket, models)
-    ticket.settle(Outcome.SUCCEEDED, answer.usage)
-    return answer
+def _settling(models: Models) -> Make:
+    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
+        answer = _answer(call, ticket, models)
+        ticket.settle(Outcome.SUCCEEDED, answer.usage)
+        return call, answer
 
-
-class JobBusy(Exception):
-    """Another worker holds the job; its message must come again."""
+    return make
 
 
 # ---------------------------------------------------------------------------------------------------------- permission
