@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.aggregation import CostLine
-from gateway.aws.lake import Objects, S3Objects
+from gateway.aws.objects import Objects, S3Objects
 from gateway.aws.parquet import costs_lines
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.closing import PAGE_LINES, lines_by_tenant

@@ -26,6 +26,7 @@ from gateway.aggregation import (
     CostLine,
     DayCosts,
     PricedUsage,
+    UsageFile,
 )
 from gateway.anomalies import CostAnomaly, Forecast
 from gateway.aws.findings import anomalies_file, forecasts_file, reconciliation_file
@@ -321,7 +322,7 @@ def write(folder: Path, rows: list[Row]) -> list[tuple[str, CostLine]]:
     """Write the lake, and return the lines of its costs."""
     files: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        files[f"usage/dt={row.day}/hour={row.record.hour[11:]}/part-00.parquet"].append(row)
+        files[UsageFile(row.record.hour).key].append(row)
     for key, members in files.items():
         _put(folder / key, b"".join(usage_parts([usage_table([*map(_priced, members)], BOOK.version)])))
     lines = costs(rows)

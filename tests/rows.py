@@ -50,7 +50,7 @@ class PagedLedger(InMemoryLedger):
             yield page(rows[first : first + self.rows_of_a_page])
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
-        return (dynamodb.inspect(row, partition, not_after) for row in self.items(partition))
+        return (dynamodb.inspect(row, partition.hour, not_after) for row in self.items(partition))
 
     def break_row(self, record: UsageRecord, **changes: dict[str, Any] | None) -> Item:
         """Put a row beside the others that is not as a writer would have written it (None: an attribute is missing)."""

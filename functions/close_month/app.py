@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.closing import close_month, months_due

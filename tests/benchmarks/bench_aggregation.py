@@ -35,14 +35,13 @@ import pyarrow.parquet as pq
 from gateway.aggregation import Pricer, Quarantined, price_by_kind
 from gateway.aws import dynamodb, parquet
 from gateway.aws.usage_columns import PricedPages
-from gateway.ledger import Partition
 from gateway.pricing import price_book
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import item, page
 
 PAGE = 1_000  # rows of a page: it ends at 1 MB
 DISTINCT_PAGES = 50
-PARTITION = Partition("2026-11-24T01", 0)
+HOUR = "2026-11-24T01"
 START = datetime(2026, 11, 24, 1, tzinfo=UTC)
 MODELS = (
     "anthropic.claude-3-sonnet-20240229-v1:0",
@@ -94,7 +93,7 @@ def floor(folder: Path, rows: int) -> None:
 
 
 def aggregation(folder: Path, rows: int) -> None:
-    priced = PricedPages(PARTITION, Pricer(price_book()), START + timedelta(hours=2))
+    priced = PricedPages(HOUR, Pricer(price_book()), START + timedelta(hours=2))
     with (folder / f"usage-{rows}.parquet").open("wb") as file:
         for part in parquet.usage_parts(map(priced.table, pages(folder, rows))):
             file.write(part)
@@ -103,7 +102,7 @@ def aggregation(folder: Path, rows: int) -> None:
 
 def row_by_row(folder: Path, rows: int) -> None:
     """The way of pages that hold something unusual."""
-    priced = PricedPages(PARTITION, Pricer(price_book()), START + timedelta(hours=2))
+    priced = PricedPages(HOUR, Pricer(price_book()), START + timedelta(hours=2))
     with (folder / "row-by-row.parquet").open("wb") as file:
         for part in parquet.usage_parts(map(priced._slow, pages(folder, rows))):
             file.write(part)
@@ -115,7 +114,7 @@ def verify(folder: Path, rows: int) -> None:
     def records() -> Iterator[UsageRecord]:
         for body in pages(folder, rows):
             for row in dynamodb.items(body):
-                found = dynamodb.inspect(row, PARTITION, START + timedelta(hours=2))
+                found = dynamodb.inspect(row, HOUR, START + timedelta(hours=2))
                 assert not isinstance(found, Quarantined)
                 yield found
 

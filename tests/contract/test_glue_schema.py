@@ -12,12 +12,11 @@ import pyarrow as pa
 import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
-from gateway.aggregation import DayCosts, Pricer
+from gateway.aggregation import DayCosts, Pricer, UsageFile
 from gateway.aws.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsLake
 from gateway.aws.lake import ParquetLake
 from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.aws.prices_table import KEY, PRICES
-from gateway.ledger import Partition
 from gateway.pricing import PriceBook
 from tests.rows import page
 
@@ -98,5 +97,5 @@ def written(name: str) -> str:
         findings.replace_forecasts(date(2026, 11, 24), [])
     else:
         unread = page([{"pk": {"S": "2026-11-24T07#03"}, "sk": {"S": "a#0001"}}])
-        lake.replace_usage(Partition("2026-11-24T07", 3), Pricer(PriceBook([])), lambda: [unread], datetime.now(UTC))
+        lake.replace_usage(UsageFile("2026-11-24T07"), Pricer(PriceBook([])), lambda: [unread], datetime.now(UTC))
     return next(key for key in keys if key.startswith(f"{name}/"))

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import grimp
 import pytest
 import yaml
 
@@ -15,6 +16,7 @@ from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
+MODULES = grimp.build_graph("gateway", include_external_packages=True)
 TEXT = (ROOT / "template.yaml").read_text()
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
 READ_BY_THE_ADAPTER = {"AWS_LAMBDA_EXEC_WRAPPER", "AWS_LWA_INVOKE_MODE", "AWS_LWA_PORT", "AWS_LWA_READINESS_CHECK_PATH"}
@@ -87,7 +89,9 @@ def starts_a_server(code: Path) -> None:
 @each_function
 def test_only_what_writes_or_reads_parquet_carries_it(function: Function) -> None:
     code = (ROOT / function.code / "app.py").read_text()
-    assert ("ParquetLayer" in function.layers) == ("gateway.aws.lake" in code)
+    used = set(re.findall(r"^from (gateway[\w.]*) import", code, re.MULTILINE))
+    needs_it = any(MODULES.find_shortest_chain(module, "pyarrow") for module in used)
+    assert ("ParquetLayer" in function.layers) == needs_it
     assert function.layers[:2] == ("DependenciesLayer", "GatewayLayer")
 
 

@@ -46,7 +46,7 @@ SAYS: dict[str, tuple[Any, ...]] = {
     "stream_model/embeddings": ("data", 0, "embedding", 0),
     "stream_model/count_message_tokens": ("input_tokens",),
     "stream_model/count_tokens": ("inputTokens",),
-    "aggregate_costs/plan_periods/hourly": ("partitions", 0, "hour"),
+    "aggregate_costs/plan_periods/hourly": ("files", 0, "hour"),
     "aggregate_costs/commit_periods/verified": ("watermark",),
 }
 
@@ -141,12 +141,13 @@ def test_the_submitted_call_of_the_queues_event_is_the_one_that_is_polled(run: C
 
 def test_the_steps_of_the_costs_hand_on_what_their_events_have(run: Callable[[Case], Any]) -> None:
     planned = run(CASES["aggregate_costs/plan_periods/hourly"])
-    steps = ("price_usage/partition", "verify_costs/day", "commit_periods/verified")
+    steps = ("price_usage/file", "verify_costs/file", "commit_periods/verified")
     price, verify, commit = (CASES[f"aggregate_costs/{step}"].event for step in steps)
-    assert {"hour": price["hour"], "shard": price["shard"]} in planned["partitions"]
+    for file in (price, verify):
+        assert {name: file[name] for name in ("hour", "part", "parts")} in planned["files"]
     assert verify["closedUntil"] == planned["plan"]["closed_until"]
     assert commit["plan"].keys() == planned["plan"].keys()
-    assert commit["verified"][0].keys() == run(CASES["aggregate_costs/verify_costs/day"]).keys()
+    assert commit["verified"][0].keys() == run(CASES["aggregate_costs/verify_costs/file"]).keys()
 
 
 def test_the_event_of_a_stack_makes_its_tenant_and_tells_the_stack(load: Load) -> None:

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import aggregation
 from gateway.aggregation import (
     GRACE,
     MAX_HOURS,
@@ -33,7 +34,7 @@ from gateway.aggregation import (
     PeriodRefused,
     Plan,
     Pricer,
-    Verified,
+    UsageFile,
     close_day,
     commit,
     hour_of,
@@ -41,10 +42,13 @@ from gateway.aggregation import (
     plan,
     price_usage,
     start_of,
+    usage_files,
     verify_day,
+    verify_usage,
 )
 from gateway.aws import parquet
-from gateway.aws.lake import Overtaken, ParquetLake
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import Overtaken
 from gateway.aws.usage_columns import PricedPages
 from gateway.ledger import SHARDS, Partition, sweep
 from gateway.pricing import Markup, Price, PriceBook, price_book
@@ -117,6 +121,9 @@ class Files:
     def list(self, prefix: str) -> dict[str, str]:
         return {key: self.etag(key) for key in sorted(self.content) if key.startswith(prefix)}
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        return {key: len(content) for key, content in self.content.items() if key.startswith(prefix)}
+
     def etag(self, key: str) -> str:
         return hashlib.md5(self.content[key]).hexdigest()
 
@@ -144,6 +151,7 @@ class MemoryPeriods:
     def __init__(self, watermark: str | None = None, dirty: tuple[str, ...] = ()) -> None:
         self.mark, self.marked = watermark, set(dirty)
         self.lacking: dict[str, str] = {}
+        self.parts: dict[str, int] = {}
 
     def watermark(self) -> str | None:
         return self.mark
@@ -169,6 +177,9 @@ class MemoryPeriods:
     def advance(self, watermark: str) -> None:
         self.mark = max(self.mark or "", watermark)
 
+    def files(self, hour: str, wanted: int) -> int:
+        return self.parts.setdefault(hour, wanted)
+
 
 class House:
     """Ledger, lake and periods, and the state machine's story told in Python; `step` may break it anywhere."""
@@ -187,23 +198,25 @@ class House:
         self, scheduled: datetime, step: Callable[[], None] = lambda: None, **wanted: Any
     ) -> tuple[Plan, list[str]]:
         planned = plan(self.periods, scheduled, book_version=self.book.version, **wanted)
-        for partition in planned.partitions():
+        files = usage_files(planned.hours, self.periods, lambda day: self.files.sizes(f"usage/dt={day}/"))
+        for file in files:
             step()
-            price_usage(partition, self.ledger, self.lake, self.book, scheduled + GRACE)
+            price_usage(file, self.ledger, self.lake, self.book, scheduled + GRACE)
         self.closed = []
         for day in planned.days():
             step()
             self.closed.append(self.close(day, planned.completes(day), scheduled))
         open_hours, unpriced = [], dict[str, str]()
         self.quarantined = 0
-        for day, hours in planned.days().items():
+        for file in files:
             step()
-            verified = verify_day(
-                day, hours, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE
-            )
+            verified = verify_usage(file, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE)
             self.quarantined += verified.quarantined
-            open_hours += verified.open_hours
-            unpriced |= dict.fromkeys(verified.unpriced_hours, self.book.version)
+            open_hours += [file.hour] * verified.open
+            unpriced |= {file.hour: self.book.version} if verified.unpriced else {}
+        for day in planned.days():
+            step()
+            verify_day(day, self.lake)
         step()
         commit(planned, open_hours, self.periods, unpriced)
         return planned, open_hours
@@ -211,9 +224,13 @@ class House:
     def close(self, day: str, complete: bool, scheduled: datetime) -> Closed:
         return close_day(day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION)
 
-    def verify(self, *hours: str) -> Verified:
-        until = max(hours)
-        return verify_day(DAY, hours, until, self.ledger, self.lake, self.book, at(100))
+    def verify(self, *hours: str) -> None:
+        """Files first, as the state machine does."""
+        for hour in hours:
+            for part in range(parts := self.periods.parts.get(hour, 1)):
+                file = UsageFile(hour, part, parts)
+                verify_usage(file, max(hours), self.ledger, self.lake, self.book, at(100))
+        verify_day(DAY, self.lake)
 
     def costs(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.files.table("costs/").to_pylist()
@@ -339,9 +356,20 @@ def test_a_backfill_before_the_first_run_sets_no_watermark(house: House) -> None
 
 def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carries() -> None:
     planned = plan(MemoryPeriods("2025-01-01T00"), at(10.2))
-    state = json.dumps([{"hour": p.hour, "shard": p.shard} for p in planned.partitions()])
-    assert len(list(planned.partitions())) * 7 < 25_000 / 2
-    assert len(state) < 262_144 / 4
+    enormous = {"usage/hour=00/a": 10**12}
+    files = usage_files(planned.hours, MemoryPeriods(), lambda day: enormous)
+    assert len(files) == MAX_HOURS * SHARDS
+    # Seven events for each step of a Map; every file is written in one Map and proven in another.
+    assert len(files) * 2 * 7 < 25_000 * 0.8
+    verified = {
+        "hour": "2026-11-24T00",
+        "open": False,
+        "unpriced": False,
+        "quarantined": 10**6,
+        "bookVersion": "x" * 20,
+    }
+    assert len(json.dumps([asdict(file) | verified for file in files])) < 262_144
+    assert len(json.dumps([asdict(file) for file in files] + [verified for file in files])) < 262_144
 
 
 # ----------------------------------------------------------------------------------------------------------- what it is
@@ -455,9 +483,44 @@ def test_rows_are_sorted_by_tenant_and_start(house: House) -> None:
         house.add(settled(row(name, hour=0.9 - place / 10, tenant="ab"[place % 2])))
     house.run(at(1.2))
     (key,) = house.files.list("usage/")
-    assert key == "usage/dt=2026-11-24/hour=00/part-00.parquet"
+    assert key == "usage/dt=2026-11-24/hour=00/part-00-of-01.parquet"
     rows = pq.read_table(io.BytesIO(house.files.get(key))).select(["tenant_id", "started_at"]).to_pylist()
     assert rows == sorted(rows, key=lambda r: (r["tenant_id"], r["started_at"]))
+
+
+def test_an_hour_is_divided_where_it_is_larger_than_a_file_should_be(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the largest hour of its day and the day before; and once it is there it stays as it is."""
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", hour), input_tokens=n) for n in range(40) for hour in [0.5]))
+    house.add(*(settled(row(f"s{n}", hour), input_tokens=n) for n in range(40) for hour in [1.5]))
+    house.run(at(1.2))
+    (whole,) = house.files.list("usage/")
+    monkeypatch.setattr(aggregation, "LARGEST_FILE", len(house.files.content[whole]) // 3)
+    house.run(at(2.2), hours=["2026-11-24T00", "2026-11-24T01"])
+    assert list(house.files.list("usage/")) == [
+        "usage/dt=2026-11-24/hour=00/part-00-of-01.parquet",
+        *(f"usage/dt=2026-11-24/hour=01/part-{part:02}-of-04.parquet" for part in range(4)),
+    ]
+    rows_of = [pq.read_table(io.BytesIO(house.files.content[key])).num_rows for key in house.files.list("usage/")]
+    assert (rows_of[0], sum(rows_of[1:]), min(rows_of) > 0) == (40, 40, True)
+    monkeypatch.setattr(aggregation, "LARGEST_FILE", 1)
+    again = usage_files(["2026-11-24T00", "2026-11-24T01", "2026-11-26T00"], house.periods, lambda day: {})
+    assert [file.parts for file in again] == [1, 4, 4, 4, 4, 1]
+    assert [UsageFile.at(file.key) for file in again] == again
+    most = usage_files(["2026-11-25T23"], house.periods, lambda day: house.files.sizes(f"usage/dt={day}/"))
+    assert [file.parts for file in most] == [SHARDS] * SHARDS
+    assert {p.shard for file in most for p in file.partitions()} == set(range(SHARDS))
+
+
+def test_a_file_of_another_division_fails_the_proof(house: House) -> None:
+    house.add(*(settled(row(f"r{n}"), Outcome.FAILED) for n in range(20)))
+    house.run(at(1.2))
+    strange = UsageFile("2026-11-24T00", 1, 2)
+    price_usage(strange, house.ledger, house.lake, BOOK, at(100))
+    with pytest.raises(CostsDoNotMatch, match=f"{strange.key} is none of its usage files"):
+        house.verify("2026-11-24T00")
 
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:
@@ -474,7 +537,7 @@ def test_many_rows_are_written_in_row_groups_that_a_query_can_skip(
     monkeypatch.setattr(parquet, "BATCH", 7)
     monkeypatch.setattr(parquet, "PART", 1)
     pages = [page(item(settled(row(f"r{n:03}"), input_tokens=n)) for n in some) for some in (range(9), range(9, 20))]
-    priced = PricedPages(Partition("2026-11-24T00", 0), Pricer(BOOK), at(1))
+    priced = PricedPages("2026-11-24T00", Pricer(BOOK), at(1))
     parts = list(parquet.usage_parts(map(priced.table, pages)))
     assert (priced.rows, len(parts) > 2) == (20, True)
     file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
@@ -523,7 +586,7 @@ def test_a_row_that_settles_between_two_steps_breaks_nothing(house: House) -> No
     steps = iter(range(1000))
 
     def settle_after_pricing() -> None:
-        if next(steps) == SHARDS * 48:
+        if next(steps) == 48:
             house.ledger.settle(settled(row("late"), input_tokens=500))
 
     _, open_hours = house.run(at(1.2), settle_after_pricing)
@@ -538,7 +601,7 @@ def test_the_hour_that_runs_may_get_rows_meanwhile(house: House) -> None:
     steps = iter(range(1000))
 
     def new_row() -> None:
-        if next(steps) == SHARDS:
+        if next(steps) == 1:
             house.add(settled(row("b", hour=0.6), input_tokens=2))
 
     house.run(at(0.7), new_row, include_current_hour=True)
@@ -553,7 +616,7 @@ def test_a_row_that_comes_to_a_complete_hour_is_seen(house: House) -> None:
     steps = iter(range(1000))
 
     def new_row() -> None:
-        if next(steps) == SHARDS * 48:
+        if next(steps) == 48:
             house.add(settled(row("b", hour=0.6), input_tokens=2))
 
     with pytest.raises(CostsDoNotMatch, match="2026-11-24T00"):
@@ -587,7 +650,7 @@ def tampered(content: bytes, column: str, change: Callable[[Any], Any]) -> bytes
     ],
 )
 def test_one_changed_number_is_found(house: House, prefix: str, column: str, change: Callable[[Any], Any]) -> None:
-    house.add(*(settled(row(f"r{n}"), input_tokens=n, output_tokens=n) for n in range(20)))
+    house.add(*(settled(row(f"r{n}"), input_tokens=n, output_tokens=n) for n in range(1, 21)))
     house.run(at(1.2))
     key = next(iter(house.files.list(f"{prefix}dt={DAY}")))
     house.files.content[key] = tampered(house.files.content[key], column, change)
@@ -601,10 +664,10 @@ def test_a_lost_and_a_doubled_file_are_found(house: House) -> None:
     house.run(at(1.2))
     kept = dict(house.files.content)
 
-    def verify() -> list[str]:
-        return house.verify("2026-11-24T00").open_hours
+    def verify() -> None:
+        house.verify("2026-11-24T00")
 
-    assert verify() == ["2026-11-24T00"]
+    verify()
     for key in house.files.list("usage/"):
         house.files.content = {name: content for name, content in kept.items() if name != key}
         with pytest.raises(CostsDoNotMatch):
@@ -633,15 +696,15 @@ def test_a_difference_says_where_and_how_much(house: House) -> None:
 def test_a_run_never_overwrites_what_a_later_one_wrote(house: House) -> None:
     """Two runs overlap: the slow one read the row open, the quick one wrote it settled. What is newer stays."""
     house.add(row("a"))
-    partition = Partition.of(row("a"))
+    file = UsageFile("2026-11-24T00")
 
     def the_other_run_is_quicker(_key: str) -> None:
         house.files.before_put = lambda key: None
         house.ledger.settle(settled(row("a"), input_tokens=1000))
-        price_usage(partition, house.ledger, house.lake, BOOK, at(100))
+        price_usage(file, house.ledger, house.lake, BOOK, at(100))
 
     house.files.before_put = the_other_run_is_quicker
-    price_usage(partition, house.ledger, house.lake, BOOK, at(100))
+    price_usage(file, house.ledger, house.lake, BOOK, at(100))
     assert house.usage()["a"]["outcome"] == "succeeded"
 
 
@@ -654,7 +717,7 @@ def test_a_file_that_others_keep_writing_is_left_for_a_retry(house: House) -> No
 
     house.files.before_put = somebody_else_wrote
     with pytest.raises(Overtaken, match="part-"):
-        price_usage(Partition.of(row("a")), house.ledger, house.lake, BOOK, at(100))
+        price_usage(UsageFile("2026-11-24T00"), house.ledger, house.lake, BOOK, at(100))
 
 
 # -------------------------------------------------------------------------------------------- restated, line by line
@@ -864,6 +927,7 @@ def test_a_quarantine_that_is_not_that_of_the_ledger_fails_the_proof(house: Hous
 def test_a_file_that_cannot_be_read_is_made_again_from_the_ledger(house: House) -> None:
     house.periods.mark = "2026-11-23T23"
     house.add(*(settled(row(f"r{n}", n / 10), input_tokens=1000) for n in range(20)))
+    house.periods.parts["2026-11-24T00"] = 4
     house.run(at(2.2))
     before = dict(house.files.content)
     corrupt = list(house.files.list("usage/dt=2026-11-24/hour=00/"))[:2]
@@ -953,7 +1017,7 @@ def rows(draw: st.DrawFn) -> tuple[UsageRecord, Outcome, TokenUsage, int]:
         centre=draw(st.sampled_from(["ops", "research"])),
     )
     outcome, usage = draw(endings)
-    return record, outcome, TokenUsage() if outcome is Outcome.FAILED else usage, draw(st.integers(0, 400))
+    return record, outcome, TokenUsage() if outcome is Outcome.FAILED else usage, draw(st.integers(0, 200))
 
 
 class Crash(Exception):
@@ -982,6 +1046,7 @@ BOOKS = [
     st.lists(st.sampled_from(range(len(BOOKS))), min_size=4, max_size=4),
     st.sets(st.integers(0, 24), max_size=2),
     st.integers(1, 9),
+    st.lists(st.sampled_from([1, 1, 2, 8]), min_size=4, max_size=4),
 )
 def test_the_lake_is_the_ledger_whatever_happens(
     history: list[tuple[UsageRecord, Outcome, TokenUsage, int]],
@@ -990,6 +1055,7 @@ def test_the_lake_is_the_ledger_whatever_happens(
     books: list[int],
     odd: set[int],
     rows_of_a_page: int,
+    parts: list[int],
 ) -> None:
     """Rows settle at any step, come twice, or make no sense; prices change; runs die at any step and are done again.
 
@@ -998,6 +1064,7 @@ def test_the_lake_is_the_ledger_whatever_happens(
     house = House()
     house.ledger.rows_of_a_page = rows_of_a_page
     house.periods.mark = hour_of(at(21))
+    house.periods.parts = {hour_of(at(22 + n)): some for n, some in enumerate(parts)}
     clock = 0
     broken = {record.request_id for place, (record, *_) in enumerate(history) if place in odd}
 
@@ -1076,14 +1143,13 @@ def test_the_lake_is_the_ledger_whatever_happens(
 def test_a_page_read_as_columns_is_the_same_as_row_by_row_in_whatever_order(
     history: list[tuple[UsageRecord, Outcome, TokenUsage, int]], book: PriceBook, random: Random, size: int
 ) -> None:
-    partition = Partition(hour_of(at(22)), 0)
     records = [
         replace(record, started_at=at(22) + timedelta(microseconds=when * 8_999_999)).settle(outcome, usage, at(23))
         for record, outcome, usage, when in history
     ]
 
     def priced(one_by_one: bool) -> pa.Table:
-        pages = PricedPages(partition, Pricer(book), at(30))
+        pages = PricedPages(hour_of(at(22)), Pricer(book), at(30))
         way = pages._slow if one_by_one else pages._quick
         shuffled = random.sample(records, len(records))
         tables = [way(page(map(item, shuffled[n : n + size]))) for n in range(0, len(shuffled), size)]
@@ -1099,7 +1165,7 @@ def test_a_page_read_as_columns_is_the_same_as_row_by_row_in_whatever_order(
 
 def test_costs_that_64_bits_cannot_hold_are_exact() -> None:
     record = settled(row("a"), input_tokens=10**15)
-    pages = PricedPages(Partition("2026-11-24T00", 0), Pricer(BOOK), at(1))
+    pages = PricedPages("2026-11-24T00", Pricer(BOOK), at(1))
     assert pages.table(page([item(record)]))["cost"].to_pylist() == [Decimal(6_000_000_000)]
 
 

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from gateway.aws import lake
+from gateway import aggregation
+from gateway.aws import objects
 from gateway.aws.account_table import AccountTable
-from gateway.aws.lake import Overtaken
+from gateway.aws.objects import Overtaken
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Limits
 from gateway.ledger import Partition
@@ -53,9 +54,7 @@ def test_rows_become_costs(workflow: Workflow) -> None:
         "lostFiles": [],
         "watermark": "2026-11-24T01",
     }
-    assert all(
-        re.fullmatch(r"usage/dt=2026-11-24/hour=0[01]/part-0[0-7].parquet", key) for key in workflow.files("usage/")
-    )
+    assert workflow.files("usage/") == [f"usage/dt=2026-11-24/hour=0{hour}/part-00-of-01.parquet" for hour in (0, 1)]
     assert workflow.files("costs/") == ["costs/dt=2026-11-24/part-0.parquet"]
     assert sorted(r["request_id"] for r in workflow.read("usage/")) == ["a", "b", "c", "d", "e"]
 
@@ -70,12 +69,15 @@ def test_rows_become_costs(workflow: Workflow) -> None:
 def test_the_state_carries_keys_dates_and_counts_only(workflow: Workflow) -> None:
     workflow.keep(row("a"), input_tokens=1000)
     workflow.run(1.2)
-    given = dict(workflow.calls)
+    given = [call for call in workflow.calls if call[0] in {"PriceUsage", "CloseDay", "VerifyCosts"}]
     scheduled = {"scheduledTime": "2026-11-24T01:12:00Z"}
-    assert given["PriceUsage"].keys() == {"hour", "shard", *scheduled}
-    assert given["CloseDay"] == {"day": "2026-11-24", "complete": False} | scheduled
-    hours = {"hours": ["2026-11-24T00"], "closedUntil": "2026-11-24T00"}
-    assert given["VerifyCosts"] == {"day": "2026-11-24"} | hours | scheduled
+    file = {"hour": "2026-11-24T00", "part": 0, "parts": 1}
+    assert given == [
+        ("PriceUsage", file | scheduled),
+        ("CloseDay", {"day": "2026-11-24", "complete": False} | scheduled),
+        ("VerifyCosts", file | {"closedUntil": "2026-11-24T00"} | scheduled),
+        ("VerifyCosts", {"day": "2026-11-24"}),
+    ]
     assert "request_id" not in json.dumps(workflow.calls)
 
 
@@ -235,16 +237,16 @@ def test_a_run_says_how_far_the_costs_are_behind(workflow: Workflow, capsys: pyt
     assert float(said[1]) == pytest.approx(expected, abs=0.02)
 
 
-def test_a_large_partition_is_uploaded_in_parts_that_are_there_at_once_or_not_at_all(
+def test_a_large_file_is_uploaded_in_parts_that_are_there_at_once_or_not_at_all(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lake, "AT_ONCE", 1000)
-    objects = lake.S3Objects("lake")
+    monkeypatch.setattr(objects, "AT_ONCE", 1000)
+    store = objects.S3Objects("lake")
     parts = [bytes([n]) * 6 * 2**20 for n in range(3)]
-    assert objects.put("usage/large", iter(parts), None)
-    assert not objects.put("usage/large", iter(parts[:2]), None)  # somebody was quicker
-    assert objects.put("usage/large", iter(parts), objects.list("usage/large")["usage/large"])
-    with objects.open("usage/large") as file:
+    assert store.put("usage/large", iter(parts), None)
+    assert not store.put("usage/large", iter(parts[:2]), None)  # somebody was quicker
+    assert store.put("usage/large", iter(parts), store.list("usage/large")["usage/large"])
+    with store.open("usage/large") as file:
         assert file.read() == b"".join(parts)
         file.seek(-3, 2)
         assert (file.read(2), file.tell()) == (b"\x02\x02", 18 * 2**20 - 1)
@@ -254,9 +256,36 @@ def test_a_large_partition_is_uploaded_in_parts_that_are_there_at_once_or_not_at
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        objects.put("usage/other", broken_off(), None)
-    assert list(objects.list("usage/")) == ["usage/large"]
+        store.put("usage/other", broken_off(), None)
+    assert store.sizes("usage/") == {"usage/large": 18 * 2**20}
     assert boto3.client("s3").list_multipart_uploads(Bucket="lake").get("Uploads", []) == []
+
+
+def test_an_hour_is_divided_once_and_every_row_of_it_is_in_one_of_its_files(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(12):
+        workflow.keep(row(f"a{n}"), input_tokens=1)
+        workflow.keep(row(f"b{n}", 1.5), input_tokens=1)
+    workflow.run(1.2)
+    (whole,) = workflow.files("usage/")
+    size = objects.S3Objects("lake").sizes("usage/")[whole]
+    monkeypatch.setattr(aggregation, "LARGEST_FILE", size - 1)
+    workflow.run(2.2)
+    assert workflow.files("usage/")[1:] == [
+        f"usage/dt=2026-11-24/hour=01/part-{part:02}-of-02.parquet" for part in range(2)
+    ]
+    monkeypatch.setattr(aggregation, "LARGEST_FILE", 1)
+    workflow.run(2.3, hours=["2026-11-24T00", "2026-11-24T01"])
+    assert len(workflow.files("usage/")) == 3
+    assert len(workflow.read("usage/")) == 24
+    assert workflow.read("costs/")[0]["input_tokens"] == 24
+    (file,) = boto3.client("dynamodb").query(
+        TableName="usage",
+        KeyConditionExpression="pk = :files AND sk = :hour",
+        ExpressionAttributeValues={":files": {"S": "files"}, ":hour": {"S": "2026-11-24T01"}},
+    )["Items"]
+    assert int(file["expires_at"]["N"]) == int((MIDNIGHT + timedelta(hours=1, days=400)).timestamp())
 
 
 def test_a_long_partition_is_read_page_by_page(workflow: Workflow) -> None:
@@ -271,11 +300,10 @@ def test_a_long_partition_is_read_page_by_page(workflow: Workflow) -> None:
 
 def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> None:
     workflow.keep(row("a"), input_tokens=1)
-    shard = Partition.of(row("a")).shard
     price_usage = workflow.handlers["PriceUsage"]
 
     def broken(event: Any, context: object) -> Any:
-        if (event["hour"], event["shard"]) == ("2026-11-24T00", shard):
+        if event["hour"] == "2026-11-24T00":
             raise ValueError("no such thing")
         return price_usage(event, context)
 
@@ -285,7 +313,7 @@ def test_a_failed_run_names_the_period_and_is_done_again(workflow: Workflow) -> 
     error, cause = raised.value.args
     assert error == "ValueError"
     assert cause.startswith(
-        f"the run of 2026-11-24T02:12:00Z has noted nothing as done - usage of hour 2026-11-24T00 shard {shard} is not priced: "
+        "the run of 2026-11-24T02:12:00Z has noted nothing as done - usage of hour 2026-11-24T00 part 0 is not priced: "
     )
     assert "no such thing" in cause
     assert (workflow.periods.watermark(), workflow.files("costs/")) == ("2026-11-23T23", [])

@@ -57,7 +57,7 @@ def test_a_window_that_is_done_is_not_done_again_and_one_that_failed_is(
         raise ValueError("no such thing")
 
     workflow.handlers["VerifyCosts"] = broken
-    with pytest.raises(WindowFailed, match="costs of day 2026-11-24 are not proven"):
+    with pytest.raises(WindowFailed, match="usage of hour 2026-11-24T.. part 0 is not proven"):
         fill(date(2026, 11, 24), date(2026, 11, 24))
     workflow.handlers["VerifyCosts"] = verify
     fill(date(2026, 11, 24), date(2026, 11, 24))

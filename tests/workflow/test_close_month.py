@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.closing import MonthNotComplete, StatementDiffers
 from gateway.statement_chain import ChainBroken
 from gateway.usage import TenantId

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pyarrow.parquet as pq
 
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.aws.prices_table import KEY, PRICES, prices_file, write_prices
 from gateway.pricing import Price, PriceBook, price_book
 from gateway.settings import settings

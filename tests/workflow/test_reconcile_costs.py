@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from gateway.aggregation import CostLine, DayCosts, Pricer
+from gateway.aggregation import CostLine, DayCosts, Pricer, UsageFile
 from gateway.aws.cur import Bill, BillUnreadable
-from gateway.aws.lake import ParquetLake, S3Objects
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
-from gateway.ledger import Partition
 from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.tenants import Budget, Tenant
@@ -69,12 +69,12 @@ def row(name: str, at: datetime, outcome: Outcome, model: str = NOVA, seconds: f
 
 def keep(*rows: UsageRecord) -> None:
     """Write rows into the lake as the aggregation does."""
-    lake, partitions = ParquetLake(S3Objects("lake")), defaultdict[Partition, list[Any]](list)
+    lake, hours = ParquetLake(S3Objects("lake")), defaultdict[str, list[Any]](list)
     for record in rows:
-        partitions[Partition.of(record)].append(item(record))
-    for partition, items in partitions.items():
+        hours[record.hour].append(item(record))
+    for hour, items in hours.items():
         content = page(sorted(items, key=lambda row: str(row["sk"]["S"])))
-        lake.replace_usage(partition, Pricer(price_book()), [content].copy, DAY + timedelta(days=9))
+        lake.replace_usage(UsageFile(hour), Pricer(price_book()), [content].copy, DAY + timedelta(days=9))
 
 
 def read(table: str, day: str) -> list[dict[str, Any]]:

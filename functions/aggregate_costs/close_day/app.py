@@ -7,7 +7,8 @@ from typing import Any
 
 from gateway.aggregation import close_day, latest_start
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.lake import ParquetLake, S3Objects
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
 

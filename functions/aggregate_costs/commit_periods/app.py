@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.aggregation import Plan, commit, lag
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.prices_table import write_prices
@@ -22,9 +22,9 @@ lake = S3Objects(settings().lake_bucket)
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     done = Plan(**event["plan"])
-    open_hours = [hour for verified in event["verified"] for hour in verified["openHours"]]
-    unpriced = {hour: verified["bookVersion"] for verified in event["verified"] for hour in verified["unpricedHours"]}
-    quarantined = sum(verified["quarantinedRows"] for verified in event["verified"])
+    open_hours = sorted({verified["hour"] for verified in event["verified"] if verified["open"]})
+    unpriced = {verified["hour"]: verified["bookVersion"] for verified in event["verified"] if verified["unpriced"]}
+    quarantined = sum(verified["quarantined"] for verified in event["verified"])
     mended = [key for closed in event["closed"] for key in closed["mended"]]
     lost = [key for closed in event["closed"] for key in closed["lost"]]
     write_prices(lake, current_book(max_age=0))

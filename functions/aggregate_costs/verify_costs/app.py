@@ -1,12 +1,16 @@
-"""VerifyCosts: prove that ledger, usage and costs of a day say the same; else the run fails with CostsDoNotMatch."""
+"""VerifyCosts: prove that a usage file says what the ledger says, or the costs of a day what its usage files say.
+
+Else the run fails with CostsDoNotMatch.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregation import latest_start, verify_day
+from gateway.aggregation import UsageFile, latest_start, verify_day, verify_usage
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.lake import ParquetLake, S3Objects
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
 
@@ -15,12 +19,10 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    if "hour" not in event:
+        verify_day(event["day"], lake)
+        return {}
+    file = UsageFile(event["hour"], event["part"], event["parts"])
     book = current_book(max_age=0)
-    not_after = latest_start(event["scheduledTime"])
-    verified = verify_day(event["day"], event["hours"], event["closedUntil"], ledger, lake, book, not_after)
-    return {
-        "openHours": verified.open_hours,
-        "unpricedHours": verified.unpriced_hours,
-        "quarantinedRows": verified.quarantined,
-        "bookVersion": book.version,
-    }
+    verified = verify_usage(file, event["closedUntil"], ledger, lake, book, latest_start(event["scheduledTime"]))
+    return verified._asdict() | {"hour": file.hour, "bookVersion": book.version}

@@ -9,7 +9,7 @@ from gateway.anomalies import history_of, judge
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import announce
 from gateway.aws.findings import FindingsLake
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import tell
 from gateway.settings import settings

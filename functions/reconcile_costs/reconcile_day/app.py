@@ -8,7 +8,7 @@ from typing import Any
 from gateway.aws.cloudwatch import measured
 from gateway.aws.cur import Bill
 from gateway.aws.findings import FindingsLake
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.pricing import price_book
 from gateway.reconciliation import against_bill, against_metrics, day_before, role_of, summary
 from gateway.settings import settings

@@ -2,11 +2,12 @@
 
     plan          which hours a run covers: new complete ones, those that held open rows, those with rows that the book
                   had no price for and a newer one may have, what is asked for
-    price_usage   one hour and shard of the ledger -> one usage file, each row with its price; what cannot be read is
-                  put into quarantine
+    price_usage   the shards of an hour of the ledger -> one usage file or some, each row with its price; what cannot be
+                  read is put into quarantine
     close_day     the usage files of a day -> its costs by tenant, cost centre and model; once its hours are over, every
                   difference is a line that restates it
-    verify_day    ledger == usage == costs, in counts, tokens and money, priced a second way
+    verify_usage  ledger == usage, in counts, tokens and money, priced a second way
+    verify_day    usage == costs
     commit        what is done, and what must be done again
 
 Money is counted in whole units of 10^-12 USD, so that the sum of rows, in any order, is the sum of the ledger.
@@ -14,11 +15,13 @@ Money is counted in whole units of 10^-12 USD, so that the sum of rows, in any o
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from gateway.ledger import SHARDS, Partition
@@ -29,8 +32,10 @@ HOUR = timedelta(hours=1)
 # A row is written at once after its moment of start was taken, but a write may be retried: no writer tries this long.
 GRACE = timedelta(minutes=5)
 FIRST_RUN_HOURS = 48
-# 168 hours of 8 shards keep one run below the 25,000 events and the 256 KB that an execution may have.
+# 168 hours of 8 files keep one run below the 25,000 events and the 256 KB that an execution may have.
 MAX_HOURS = 168
+# What Athena reads best is files of 64 to 256 MB: an hour is divided where it is larger.
+LARGEST_FILE = 256 * 10**6
 
 PRICED = "priced"
 UNPRICED = "unpriced"  # used, but the book has no price for a part of it
@@ -121,9 +126,6 @@ class Plan:
     closed_until: str
     after: str
 
-    def partitions(self) -> Iterator[Partition]:
-        return (Partition(hour, shard) for hour in self.hours for shard in range(SHARDS))
-
     def days(self) -> dict[str, list[str]]:
         """The hours of each day."""
         days: dict[str, list[str]] = defaultdict(list)
@@ -135,6 +137,71 @@ class Plan:
         """Are all hours of a day over, and done with this run?"""
         hours = [f"{day}T{hour:02}" for hour in range(24)]
         return hours[-1] <= self.closed_until and all(hour in self.hours or hour <= self.after for hour in hours)
+
+
+@dataclass(frozen=True)
+class UsageFile:
+    """A file of the lake that holds the usage of an hour, or that of every `parts`-th shard of it from `part` on."""
+
+    hour: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def place(self) -> str:
+        return f"dt={self.hour[:10]}/hour={self.hour[11:]}/part-{self.part:02}-of-{self.parts:02}.parquet"
+
+    @property
+    def key(self) -> str:
+        return f"usage/{self.place}"
+
+    @classmethod
+    def at(cls, key: str) -> UsageFile | None:
+        """The file that lies at a key; None where that is the key of none."""
+        found = _USAGE_KEY.fullmatch(key)
+        return cls(f"{found[1]}T{found[2]}", int(found[3]), int(found[4])) if found else None
+
+    def partitions(self) -> Iterator[Partition]:
+        return (Partition(self.hour, shard) for shard in range(self.part, SHARDS, self.parts))
+
+
+_USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})-of-([0-9]{2})\.parquet")
+
+
+class Layout(Protocol):
+    """How usage is divided. Implemented by `gateway.aws.periods`."""
+
+    def files(self, hour: str, wanted: int) -> int:
+        """In how many files the usage of an hour lies: as many as were wanted first, else a row would be in two."""
+
+
+def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Mapping[str, int]]) -> list[UsageFile]:
+    """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the largest
+    of its day and the day before. `sizes` tells the bytes of a day's files, by their keys."""
+    largest: dict[str, int] = {}
+
+    def largest_of(day: str) -> int:
+        if day not in largest:
+            volumes: dict[str, int] = defaultdict(int)
+            for key, size in sizes(day).items():
+                volumes[key.rpartition("/")[0]] += size
+            largest[day] = max(volumes.values(), default=0)
+        return largest[day]
+
+    files = []
+    for hour in hours:
+        before = hour_of(start_of(hour) - timedelta(days=1))
+        wanted = _parts(max(largest_of(hour[:10]), largest_of(before[:10])))
+        parts = layout.files(hour, wanted)
+        files += [UsageFile(hour, part, parts) for part in range(parts)]
+    return files
+
+
+def _parts(size: int) -> int:
+    parts = 1
+    while size > parts * LARGEST_FILE and parts < SHARDS:
+        parts *= 2
+    return parts
 
 
 def plan(
@@ -411,7 +478,7 @@ class DayCosts:
 
 
 class Written(NamedTuple):
-    """How many rows of a partition are in the lake, and how many could not be read."""
+    """How many rows of a usage file are in the lake, and how many could not be read."""
 
     rows: int
     quarantined: int
@@ -420,10 +487,10 @@ class Written(NamedTuple):
 class CorruptPart(Exception):
     """A file of the lake that cannot be read."""
 
-    def __init__(self, key: str, hour: str = "", shard: int = -1):
+    def __init__(self, key: str):
         super().__init__(f"{key} cannot be read")
         self.key = key
-        self.partition = Partition(hour, shard) if hour else None
+        self.usage_file = UsageFile.at(key)
 
 
 class Source(Protocol):
@@ -444,9 +511,9 @@ class Lake(Protocol):
     """
 
     def replace_usage(
-        self, partition: Partition, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
+        self, file: UsageFile, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
     ) -> Written:
-        """Write the usage file of a partition, if there is any row, and what of it could not be read."""
+        """Write a usage file, if there is any row, and what of it could not be read."""
 
     def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:
         """Write the costs of a day, made from those that are there, and return how many lines there are."""
@@ -460,19 +527,22 @@ class Lake(Protocol):
     def usage_of_day(self, day: str) -> Iterator[CostLine]:
         """All usage of a day, summed by group; a group may come in several lines."""
 
-    def settled_usage_of_hour(self, hour: str) -> Iterator[CostLine]:
-        """Usage of an hour but for its open rows, summed by group; a group may come in several lines."""
+    def settled_usage(self, file: UsageFile) -> Iterator[CostLine]:
+        """What a usage file holds but for its open rows, summed by group; a group may come in several lines."""
 
-    def rows_of_hour(self, hour: str, *, only_open: bool) -> set[RowKey]:
-        """Which rows the usage files of an hour hold."""
+    def rows(self, file: UsageFile, *, only_open: bool) -> set[RowKey]:
+        """Which rows a usage file holds."""
 
-    def quarantined_of_hour(self, hour: str) -> set[tuple[str, str]]:
-        """The keys of the rows of an hour that could not be read."""
+    def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
+        """The keys of the rows that would be in a usage file if they could be read."""
+
+    def usage_keys(self, hour: str) -> set[str]:
+        """Where the usage of an hour lies."""
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]: ...
 
 
-def nonsense(record: UsageRecord, partition: Partition, not_after: datetime) -> str:
+def nonsense(record: UsageRecord, hour: str, not_after: datetime) -> str:
     """Why a row that can be read cannot be true; empty where it can."""
     for name in TOKENS:
         if not 0 <= getattr(record.usage, name) < 2**63:
@@ -481,17 +551,21 @@ def nonsense(record: UsageRecord, partition: Partition, not_after: datetime) -> 
         return f"attempt is {record.attempt}"
     if record.started_at > not_after:
         return "started_at is in the future"
-    if hour_of(record.started_at) != partition.hour:
-        return f"started_at is not in the hour {partition.hour}"
+    if hour_of(record.started_at) != hour:
+        return f"started_at is not in the hour {hour}"
     settled_at = record.settled_at
     if settled_at and record.outcome is not Outcome.UNSETTLED and settled_at < record.started_at - timedelta(seconds=1):
         return "settled_at is before started_at"
     return ""
 
 
-def price_usage(partition: Partition, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> Written:
-    """Price every row of a partition and write them as one file."""
-    return lake.replace_usage(partition, Pricer(book), lambda: source.pages(partition), not_after)
+def price_usage(file: UsageFile, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> Written:
+    """Price every row of a file's shards and write them as that file."""
+
+    def pages() -> Iterator[bytes]:
+        return chain.from_iterable(map(source.pages, file.partitions()))
+
+    return lake.replace_usage(file, Pricer(book), pages, not_after)
 
 
 class Closed(NamedTuple):
@@ -528,9 +602,9 @@ def close_day(
         except CorruptPart as part:
             if part.key in {*mended, *lost}:
                 raise
-            place = part.partition
-            known = place is not None and not _gone(place.hour, scheduled, retention)
-            if not (place and known and price_usage(place, source, lake, book, not_after).rows):
+            file = part.usage_file
+            known = file is not None and not _gone(file.hour, scheduled, retention)
+            if not (file and known and price_usage(file, source, lake, book, not_after).rows):
                 lake.set_aside(part, lost=not known)
             (mended if known else lost).append(part.key)
     whole = lake.is_whole(day)
@@ -568,58 +642,35 @@ def _summed(lines: Iterable[CostLine]) -> dict[Group, CostLine]:
 
 # ---------------------------------------------------------------------------------------------------------------- proof
 class Verified(NamedTuple):
-    """Which of the hours that were proven still hold open rows, which hold rows that the book has no price for, and how
+    """Whether a usage file that was proven still holds open rows, and whether rows that the book has no price for; how
     many rows could not be read."""
 
-    open_hours: list[str]
-    unpriced_hours: list[str]
+    open: bool
+    unpriced: bool
     quarantined: int
 
 
-def verify_day(
-    day: str,
-    hours: Sequence[str],
-    closed_until: str,
-    source: Source,
-    lake: Lake,
-    book: PriceBook,
-    not_after: datetime,
+def verify_usage(
+    file: UsageFile, closed_until: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime
 ) -> Verified:
-    """Prove that the ledger, the usage files of these hours and the costs of the day say the same.
-
-    Raises CostsDoNotMatch.
-    """
-    open_hours, unpriced_hours, quarantined = list[str](), list[str](), 0
-    for hour in hours:
-        is_open, is_unpriced, unread = _verify_hour(hour, hour <= closed_until, source, lake, book, not_after)
-        open_hours.extend([hour] * is_open)
-        unpriced_hours.extend([hour] * is_unpriced)
-        quarantined += unread
-    if lake.is_whole(day):
-        lines = list(lake.costs_of_day(day))
-        restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)
-        _compare(day, "usage", _summed(lake.usage_of_day(day)), "costs", _summed(lines), restated)
-    return Verified(open_hours, unpriced_hours, quarantined)
-
-
-def _verify_hour(
-    hour: str, complete: bool, source: Source, lake: Lake, book: PriceBook, not_after: datetime
-) -> tuple[bool, bool, int]:
-    """Compare an hour's ledger with its usage files; returns whether they hold open and whether unpriced rows, and how
-    many rows could not be read.
+    """Prove that a usage file says what its shards of the ledger say. Raises CostsDoNotMatch.
 
     A row that was open when it was written may have settled since: it is compared by its being there alone. And an hour
     that is not over may have got new rows since.
     """
-    was_open = lake.rows_of_hour(hour, only_open=True)
-    held = None if complete else lake.rows_of_hour(hour, only_open=False)
+    its_own = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
+    if strange := lake.usage_keys(file.hour) - its_own:
+        raise CostsDoNotMatch(file.hour, [f"{key} is none of its usage files" for key in sorted(strange)])
+    complete = file.hour <= closed_until
+    was_open = lake.rows(file, only_open=True)
+    held = None if complete else lake.rows(file, only_open=False)
     found_open = 0
     unread: set[tuple[str, str]] = set()
 
     def settled() -> Iterator[UsageRecord]:
         nonlocal found_open
-        for shard in range(SHARDS):
-            for record in source.inspect(Partition(hour, shard), not_after):
+        for partition in file.partitions():
+            for record in source.inspect(partition, not_after):
                 if isinstance(record, Quarantined):
                     unread.add((record.pk, record.sk))
                     continue
@@ -631,11 +682,23 @@ def _verify_hour(
 
     of_ledger = price_by_kind(settled(), book)
     if found_open != len(was_open):
-        raise CostsDoNotMatch(hour, [f"usage holds {len(was_open)} open rows, of which the ledger has {found_open}"])
-    if complete and (differing := unread ^ lake.quarantined_of_hour(hour)):
-        raise CostsDoNotMatch(hour, [f"{sk} of {pk} is in quarantine or should be" for pk, sk in sorted(differing)])
-    _compare(hour, "ledger", of_ledger, "usage", _summed(lake.settled_usage_of_hour(hour)))
-    return bool(was_open), any(line.unpriced_invocations for line in of_ledger.values()), len(unread)
+        raise CostsDoNotMatch(
+            file.hour, [f"usage holds {len(was_open)} open rows, of which the ledger has {found_open}"]
+        )
+    if complete and (differing := unread ^ lake.quarantined(file)):
+        raise CostsDoNotMatch(
+            file.hour, [f"{sk} of {pk} is in quarantine or should be" for pk, sk in sorted(differing)]
+        )
+    _compare(file.hour, "ledger", of_ledger, "usage", _summed(lake.settled_usage(file)))
+    return Verified(bool(was_open), any(line.unpriced_invocations for line in of_ledger.values()), len(unread))
+
+
+def verify_day(day: str, lake: Lake) -> None:
+    """Prove that the costs of a day say what its usage files say. Raises CostsDoNotMatch."""
+    if lake.is_whole(day):
+        lines = list(lake.costs_of_day(day))
+        restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)
+        _compare(day, "usage", _summed(lake.usage_of_day(day)), "costs", _summed(lines), restated)
 
 
 class _Kind(NamedTuple):

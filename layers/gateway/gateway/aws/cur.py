@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile
 
-from gateway.aws.lake import S3Objects
+from gateway.aws.objects import S3Objects
 from gateway.aws.parquet import open_file
 from gateway.pricing import SCALE
 from gateway.reconciliation import BillLine

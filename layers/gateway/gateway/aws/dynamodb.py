@@ -164,11 +164,11 @@ def items(page: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def inspect(row: Mapping[str, Any], partition: Partition, not_after: datetime) -> UsageRecord | Quarantined:
+def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageRecord | Quarantined:
     """A row as it is to be priced, or why it cannot be."""
     try:
         record = _from_row(row)
-        reason = nonsense(record, partition, not_after)
+        reason = nonsense(record, hour, not_after)
         if not reason and row["sk"]["S"] != _sort_key(record.request_id, record.attempt):
             reason = "its key is that of another attempt"
     except UnreadableRow as error:
@@ -284,7 +284,7 @@ class DynamoLedger:
             request["ExclusiveStartKey"] = last
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | Quarantined]:
-        return (inspect(row, partition, not_after) for row in self._query(**_all_of(partition)))
+        return (inspect(row, partition.hour, not_after) for row in self._query(**_all_of(partition)))
 
     def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

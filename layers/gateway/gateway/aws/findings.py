@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from gateway.aggregation import CostLine
 from gateway.anomalies import CostAnomaly, Forecast
-from gateway.aws.lake import Objects, ParquetLake, replace_file
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import Objects, replace_file
 from gateway.aws.parquet import MOMENT, MONEY_TYPE, open_file, to_file
 from gateway.reconciliation import REASONS, UNITS, Finding, Metered
 

@@ -1,6 +1,7 @@
 """Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`.
 
-An hour has an item where it has to be done again: `book_version` says that this is so with any other book only.
+An hour has an item where it has to be done again: `book_version` says that this is so with any other book only. Under
+`files`, each hour has an item that says in how many files its usage lies.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from gateway.aws.dynamodb import attributes, conditional
 
 _PERIODS = "periods"
 _WATERMARK = "watermark"
+_FILES = "files"
 
 
 class DynamoPeriods:
-    """`gateway.aggregation.Periods` in the ledger's table."""
+    """`gateway.aggregation.Periods` and `Layout` in the ledger's table."""
 
     def __init__(self, table: str, retention_days: int = 400):
         self._table = table
@@ -52,9 +54,7 @@ class DynamoPeriods:
         self._dynamodb.put_item(TableName=self._table, Item=_key(hour))
 
     def mark_unpriced(self, hour: str, book_version: str) -> None:
-        # Rows that are gone from the ledger can no more be priced.
-        gone = int((start_of(hour) + self._retention).timestamp())
-        kept = attributes({"book_version": book_version, "expires_at": gone})
+        kept = attributes({"book_version": book_version, "expires_at": self._gone(hour)})
         self._dynamodb.put_item(TableName=self._table, Item=_key(hour) | kept)
 
     def mark_clean(self, hour: str) -> None:
@@ -72,6 +72,20 @@ class DynamoPeriods:
         except ClientError as error:
             if not conditional(error):  # another run is further already
                 raise
+
+    def files(self, hour: str, wanted: int) -> int:
+        found = self._dynamodb.update_item(
+            TableName=self._table,
+            Key=attributes({"pk": _FILES, "sk": hour}),
+            UpdateExpression="SET parts = if_not_exists(parts, :wanted), expires_at = :gone",
+            ExpressionAttributeValues=attributes({":wanted": wanted, ":gone": self._gone(hour)}),
+            ReturnValues="ALL_NEW",
+        )
+        return int(found["Attributes"]["parts"]["N"])
+
+    def _gone(self, hour: str) -> int:
+        """When the ledger drops the rows of an hour: they can no more be priced."""
+        return int((start_of(hour) + self._retention).timestamp())
 
 
 def _key(sk: str) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gateway.aws.lake import Objects
+from gateway.aws.objects import Objects
 from gateway.aws.parquet import MONEY_TYPE, to_file
 from gateway.pricing import COLUMNS, PriceBook
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gateway.aggregation import ORIGINAL, CostLine
-from gateway.aws.lake import Objects
+from gateway.aws.objects import Objects
 from gateway.aws.parquet import CLOSED, COSTS, open_file
 
 _COLUMNS = [name for name in COSTS.names if name != "team_id"]

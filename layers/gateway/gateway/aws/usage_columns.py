@@ -20,7 +20,6 @@ import pyarrow.json as pj
 from gateway.aggregation import PRICED, TOKENS, UNPRICED, Pricer, Quarantined, Rates, settled_status
 from gateway.aws import dynamodb
 from gateway.aws.parquet import USAGE, WHOLE, money_of, usage_table
-from gateway.ledger import Partition
 from gateway.pricing import INPUT_UNITS, LONG_CONTEXTS, PriceBook
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
@@ -60,9 +59,9 @@ class Unusual(Exception):
 
 @dataclass
 class PricedPages:
-    """The pages of a partition as tables of the lake; what of them could not be read comes to `quarantined`."""
+    """The pages of an hour as tables of the lake; what of them could not be read comes to `quarantined`."""
 
-    partition: Partition
+    hour: str
     pricer: Pricer
     not_after: datetime
     rows: int = 0
@@ -78,7 +77,7 @@ class PricedPages:
         return table
 
     def _slow(self, page: bytes) -> pa.Table:
-        found = [dynamodb.inspect(item, self.partition, self.not_after) for item in dynamodb.items(page)]
+        found = [dynamodb.inspect(item, self.hour, self.not_after) for item in dynamodb.items(page)]
         self.quarantined += [row for row in found if isinstance(row, Quarantined)]
         good = [self.pricer.price(row) for row in found if not isinstance(row, Quarantined)]
         return usage_table(good, self.pricer.book.version)
@@ -87,7 +86,7 @@ class PricedPages:
         columns = _read(page)
         if not columns:
             return USAGE.empty_table()
-        _check(columns, self.partition, self.not_after)
+        _check(columns, self.hour, self.not_after)
         self._price(columns)
         columns["started_at"] = columns["started_at"].cast(USAGE.field("started_at").type, safe=False)
         columns["settled_at"] = columns["settled_at"].cast(USAGE.field("settled_at").type, safe=False)
@@ -257,13 +256,13 @@ def _content(items: Any, name: str) -> Any:
     return content
 
 
-def _check(columns: Columns, partition: Partition, not_after: datetime) -> None:
+def _check(columns: Columns, hour: str, not_after: datetime) -> None:
     """Let nothing pass that `nonsense` would find, and add how long each call took."""
     started = columns.pop("started")
     attempts = pc.utf8_lpad(columns["attempt"].cast(pa.string()), 4, "0")
     usual = [
         pc.all(pc.is_in(columns["outcome"], value_set=_OUTCOMES)),
-        pc.all(pc.starts_with(started, f"{partition.hour}:")),
+        pc.all(pc.starts_with(started, f"{hour}:")),
         pc.all(pc.ends_with(started, "Z")),
         pc.all(pc.equal(columns["sk"], pc.binary_join_element_wise(columns["request_id"], attempts, "#"))),
     ]
