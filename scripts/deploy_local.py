@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
+from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.derive import MODELS, derive
 from scripts.environments import NotSetUp, set_up
@@ -336,6 +337,22 @@ def aggregate(cloud: Cloud, machine: str, hours: set[str]) -> str:
     return f"{len(hours)} hour{'s' * (len(hours) > 1)}"
 
 
+def backfill_of_two_days(cloud: Cloud, machine: str) -> str:
+    """A day goes through the Distributed Map; one of which the ledger keeps nothing fails by its name, and alone."""
+    states, yesterday = cloud.client("stepfunctions"), datetime.now(UTC) - timedelta(days=1)
+    as_of = yesterday.replace(hour=2, minute=10)
+    done = backfill(states, machine, yesterday.date(), yesterday.date(), as_of, seconds=0.5)
+    hold([window["found"]["hours"] for window in done] == [2], f"a backfill of two hours says {done}")
+    gone = yesterday.date() - timedelta(days=500)
+    try:
+        backfill(states, machine, gone, gone, as_of - timedelta(days=500), seconds=0.5)
+        said = "nothing"
+    except BackfillFailed as failed:
+        said = str(failed)
+    hold(f"{gone}T00 is older than the ledger keeps" in said, f"a backfill of {gone} fails with {said}")
+    return "2 hours"
+
+
 def usage_in_lake(cloud: Cloud, bucket: str) -> list[dict[str, Any]]:
     s3 = cloud.client("s3")
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="usage/").get("Contents", [])
@@ -445,6 +462,8 @@ def prove(steps: Steps) -> None:
         hours.add(f"{datetime.now(UTC):%Y-%m-%dT%H}")
         with steps.step("state machine AggregateCosts") as notes:
             notes.append(aggregate(cloud, outputs["AggregateCostsArn"], hours))
+        with steps.step("state machine BackfillCosts") as notes:
+            notes.append(backfill_of_two_days(cloud, outputs["BackfillCostsArn"]))
         with steps.step("the lake holds exactly these calls, as the models billed and the price book says") as notes:
             rows = usage_in_lake(cloud, outputs["LakeBucketName"])
             total = compare_with_models(rows, request_ids, served_by_models(cloud))

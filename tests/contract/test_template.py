@@ -122,7 +122,7 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
     queues = of_type(TEMPLATE, "AWS::SQS::Queue")
     assert queues["JobsQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == {"Fn::GetAtt": ["JobsDeadLetterQueue", "Arn"]}
     for machine in of_type(TEMPLATE, "AWS::Serverless::StateMachine").values():
-        assert all("DeadLetterConfig" in event["Properties"] for event in machine["Events"].values())
+        assert all("DeadLetterConfig" in event["Properties"] for event in machine.get("Events", {}).values())
     kept = {"Fn::GetAtt": ["CloseMonthDeadLetterQueue", "Arn"]}
     close_month = FUNCTIONS["CloseMonthFunction"]
     assert close_month.properties["DeadLetterQueue"]["TargetArn"] == kept  # what failed

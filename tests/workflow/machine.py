@@ -83,7 +83,7 @@ class Machine:
             names[f"{step}Function"] = made["FunctionArn"]
         body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition(folder)))
         made = self._steps.create_state_machine(name=folder, definition=json.dumps(body), roleArn=role)
-        self._arn = made["stateMachineArn"]
+        self.arn = made["stateMachineArn"]
 
     def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
         event = json.loads(event) if isinstance(event, (str, bytes)) else event
@@ -95,7 +95,7 @@ class Machine:
 
     def run_with(self, run_input: dict[str, Any]) -> Any:
         execution = self._steps.start_execution(
-            stateMachineArn=self._arn, name=str(uuid.uuid4()), input=json.dumps(run_input)
+            stateMachineArn=self.arn, name=str(uuid.uuid4()), input=json.dumps(run_input)
         )["executionArn"]
         while (found := self._steps.describe_execution(executionArn=execution))["status"] == "RUNNING":
             time.sleep(0.02)

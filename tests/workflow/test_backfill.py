@@ -1,74 +1,150 @@
-"""`make backfill`, against the state machine in this process."""
+"""`make backfill`, against both state machines in this process."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 from gateway.aggregation import MAX_HOURS
-from scripts import backfill
-from scripts.backfill import WindowFailed, backfill_range, windows
-from tests.workflow.machine import MIDNIGHT, Workflow, row
+from scripts import backfill as command
+from scripts.backfill import DAYS, BackfillFailed, backfill, windows
+from scripts.dev.embedded_aws.nested import mend_nested_executions
+from tests.workflow.machine import MIDNIGHT, Workflow, definition, row
 
 AS_OF = MIDNIGHT + timedelta(days=1, hours=2.2)
+FIRST, LAST = date(2026, 11, 22), date(2026, 11, 24)
+
+Fill = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def fill(workflow: Workflow) -> Callable[[date, date], int]:
+def fill(workflow: Workflow) -> Fill:
+    """The three days, one to a window."""
+    mend_nested_executions()
     states = boto3.client("stepfunctions")
-    (machine,) = states.list_state_machines()["stateMachines"]
-    return lambda first, last: backfill_range(states, machine["stateMachineArn"], first, last, AS_OF, seconds=0.02)
+    names = {"Partition": "aws", "AggregateCosts": workflow.arn}
+    body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition("backfill_costs")))
+    machine = states.create_state_machine(
+        name="backfill_costs", definition=json.dumps(body), roleArn="arn:aws:iam::123456789012:role/any"
+    )["stateMachineArn"]
+    return lambda: backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02)
+
+
+def break_day(workflow: Workflow, day: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = workflow.handlers["CloseDay"]
+
+    def broken(event: Any, context: object) -> Any:
+        if event["day"] == day:
+            raise ValueError("no such thing")
+        return close(event, context)
+
+    monkeypatch.setitem(workflow.handlers, "CloseDay", broken)
 
 
 def test_a_range_goes_in_windows_of_whole_days_up_to_the_last_hour_that_has_ended() -> None:
-    found = list(windows(date(2026, 11, 10), date(2026, 11, 25), AS_OF))
-    assert [(hours[0], hours[-1], len(hours)) for hours in found] == [
-        ("2026-11-10T00", "2026-11-16T23", MAX_HOURS),
-        ("2026-11-17T00", "2026-11-23T23", MAX_HOURS),
-        ("2026-11-24T00", "2026-11-25T01", 26),
+    assert list(windows(date(2026, 11, 10), date(2026, 11, 25), AS_OF)) == [
+        {"first": "2026-11-10T00", "last": "2026-11-16T23"},
+        {"first": "2026-11-17T00", "last": "2026-11-23T23"},
+        {"first": "2026-11-24T00", "last": "2026-11-25T01"},
     ]
-    assert [len(hours) for hours in windows(date(2026, 11, 10), date(2026, 11, 11), AS_OF, 20)] == [20, 20, 8]
+    assert DAYS * 24 <= MAX_HOURS
+    assert [w["first"] for w in windows(date(2026, 11, 10), date(2026, 11, 11), AS_OF, 1)] == [
+        "2026-11-10T00",
+        "2026-11-11T00",
+    ]
     assert list(windows(date(2026, 12, 1), date(2026, 12, 2), AS_OF)) == []
     assert len(list(windows(date(2026, 11, 10), date(2026, 11, 10), AS_OF))) == 1
 
 
-def test_a_backfill_is_as_if_it_had_been_aggregated_in_time(
-    workflow: Workflow, fill: Callable[[date, date], int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_backfill_is_as_if_it_had_been_aggregated_in_time(workflow: Workflow, fill: Fill) -> None:
     workflow.keep(row("a", 3), input_tokens=1000)
     workflow.keep(row("b", 20), input_tokens=10)
-    assert fill(date(2026, 11, 24), date(2026, 11, 24)) == 24
-    (line,) = workflow.read("costs/")
-    assert (line["input_tokens"], line["line_kind"]) == (1010, "original")
-    assert "2026-11-24T00 to 2026-11-24T23: done" in capsys.readouterr().out
+    workflow.keep(row("c", -30), input_tokens=7)
+    workflow.keep(row("d", 5), None)
+    done = fill()
+    assert [(window["first"], window["last"]) for window in done] == [
+        (f"2026-11-{day}T00", f"2026-11-{day}T23") for day in (22, 23, 24)
+    ]
+    assert [(window["found"]["hours"], window["found"]["openHours"]) for window in done] == [(24, 0), (24, 0), (24, 1)]
+    assert sorted((line["input_tokens"], line["line_kind"]) for line in workflow.read("costs/")) == [
+        (7, "original"),
+        (1010, "original"),
+    ]
 
 
-def test_a_window_that_is_done_is_not_done_again_and_one_that_failed_is(
-    workflow: Workflow, fill: Callable[[date, date], int]
+def test_every_window_comes_to_its_end_and_only_what_failed_is_done_again(
+    workflow: Workflow, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow.keep(row("a", 3), input_tokens=1000)
-    verify = workflow.handlers["VerifyCosts"]
+    workflow.keep(row("c", -30), input_tokens=7)
+    with monkeypatch.context() as context:
+        break_day(workflow, "2026-11-22", context)
+        for _ in range(2):
+            with pytest.raises(
+                BackfillFailed, match="2026-11-22T00 to 2026-11-22T23.*day 2026-11-22 is not closed"
+            ) as e:
+                fill()
+            assert "2026-11-24" not in str(e.value)
+    assert workflow.files("costs/") == ["costs/dt=2026-11-23/part-0.parquet", "costs/dt=2026-11-24/part-0.parquet"]
+    workflow.calls.clear()
+    assert [window["first"] for window in fill()] == ["2026-11-22T00"]
+    assert {event["day"] for name, event in workflow.calls if name == "CloseDay"} == {"2026-11-22"}
+    workflow.calls.clear()
+    assert (fill(), workflow.calls) == ([], [])
 
-    def broken(event: Any, context: object) -> Any:
-        raise ValueError("no such thing")
 
-    workflow.handlers["VerifyCosts"] = broken
-    with pytest.raises(WindowFailed, match="usage of hour 2026-11-24T.. part 0 is not proven"):
-        fill(date(2026, 11, 24), date(2026, 11, 24))
-    workflow.handlers["VerifyCosts"] = verify
-    fill(date(2026, 11, 24), date(2026, 11, 24))
-    done = len(workflow.calls)
-    fill(date(2026, 11, 24), date(2026, 11, 24))
-    assert len(workflow.calls) == done
+def test_a_run_that_could_not_name_what_failed_is_done_again_whole(workflow: Workflow) -> None:
+    class States:
+        """Its first execution ran out of time."""
+
+        started: list[dict[str, Any]] = []
+
+        class exceptions:  # noqa: N801 (as boto3 names it)
+            class ExecutionDoesNotExist(Exception):
+                pass
+
+        def describe_execution(self, **asked: str) -> dict[str, Any]:
+            if asked["executionArn"].endswith("-1"):
+                return {"status": "TIMED_OUT"}
+            if not self.started:
+                raise self.exceptions.ExecutionDoesNotExist
+            return {"status": "SUCCEEDED", "output": json.dumps({"windows": [{"found": "all"}]})}
+
+        def start_execution(self, **asked: Any) -> dict[str, Any]:
+            self.started.append(json.loads(asked["input"]))
+            return {"executionArn": "arn:2"}
+
+    states = States()
+    assert backfill(states, "arn:aws:states:us-east-1:1:stateMachine:b", FIRST, LAST, AS_OF, 1) == [{"found": "all"}]
+    assert [window["first"] for window in states.started[0]["windows"]] == [f"2026-11-{day}T00" for day in (22, 23, 24)]
+
+
+def test_the_state_of_ten_years_fits_into_an_execution() -> None:
+    window = next(iter(windows(date(2026, 11, 10), date(2026, 11, 16), AS_OF)))
+    found = dict.fromkeys([*command.NOTES, "hours"], 10**6)
+    done = {**window, "failed": False, "found": found}
+    assert len(json.dumps([done] * (3650 // DAYS))) < 262_144
+
+
+def test_the_names_of_its_executions_are_short_enough() -> None:
+    longest = f"backfill-{FIRST}-{LAST}-as-of-{AS_OF:%Y-%m-%dT%H%M}-{command.TRIES}-2026-11-22T00"
+    assert len(longest) <= 80
+    assert "States.Format('{}-{}', $.name, $.first)" in (
+        Path(__file__).parents[2] / "functions/backfill_costs/statemachine.asl.yaml"
+    ).read_text(encoding="utf-8")
 
 
 def test_a_moment_without_a_zone_is_one_of_utc() -> None:
     assert (
-        backfill._moment("2026-11-24T01:00")
+        command._moment("2026-11-24T01:00")
         == datetime(2026, 11, 24, 1, tzinfo=UTC)
-        == backfill._moment("2026-11-24T01:00Z")
+        == command._moment("2026-11-24T01:00Z")
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.dev.embedded_aws.files import Objects
+from scripts.dev.embedded_aws.nested import mend_nested_executions
 from scripts.dev.embedded_aws.queues import Queues
 from scripts.dev.embedded_aws.server import EmbeddedAws
 from scripts.dev.embedded_aws.tables import Tables
@@ -38,6 +39,7 @@ def load(data: Path, environment: Mapping[str, str], url: str, control: str | No
 def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
     try:
         _keep_clients()
+        mend_nested_executions()
         for machine in template.state_machines().values():
             _call(
                 aws,
