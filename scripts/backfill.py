@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -67,27 +67,27 @@ def backfill(
         if found["status"] == "SUCCEEDED":
             done: list[dict[str, Any]] = json.loads(found["output"])["windows"] if begun_here else []
             return done
-        failed = _failed(found)
+        failed = _failed(states, machine, name, left)
         if begun_here:
-            raise BackfillFailed("\n".join(map(_told, failed)) or f"{found['status']}: {found.get('cause', '')}")
-        left = [{"first": window["first"], "last": window["last"]} for window in failed] or left
+            raise BackfillFailed("\n".join(failed.values()) or f"{found['status']}: {found.get('cause', '')}")
+        left = [window for window in left if window["first"] in failed]
     raise BackfillFailed(f"{first} to {last} has failed {TRIES} times")
 
 
-def _failed(execution: dict[str, Any]) -> list[dict[str, Any]]:
-    """The windows that failed; none where the execution ended before it could name them."""
-    try:
-        failed: list[dict[str, Any]] = json.loads(execution.get("cause") or "")
-    except ValueError:
-        return []
-    return failed if execution.get("error") == "WindowsFailed" else []
-
-
-def _told(window: dict[str, Any]) -> str:
-    cause = window["cause"]
-    with suppress(ValueError, TypeError, KeyError):
-        cause = json.loads(cause)["Cause"]  # of the execution that failed
-    return f"{window['first']} to {window['last']}: {cause}"
+def _failed(states: Any, machine: str, name: str, left: Sequence[Window]) -> dict[str, str]:
+    """The windows that did not succeed, by their first hour, and why: each has an execution of AggregateCosts."""
+    definition = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    (aggregate,) = re.findall(r'"StateMachineArn": *"([^"]+)"', definition)
+    failed = {}
+    for window in left:
+        arn = f"{aggregate.replace(':stateMachine:', ':execution:')}:{name}-{window['first']}"
+        try:
+            run = states.describe_execution(executionArn=arn)
+        except states.exceptions.ExecutionDoesNotExist:
+            run = {"status": "was not started"}
+        if run["status"] != "SUCCEEDED":
+            failed[window["first"]] = f"{window['first']} to {window['last']}: {run.get('cause') or run['status']}"
+    return failed
 
 
 NOTES = {

@@ -356,8 +356,11 @@ def test_a_backfill_before_the_first_run_sets_no_watermark(house: House) -> None
 
 def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carries() -> None:
     planned = plan(MemoryPeriods("2025-01-01T00"), at(10.2))
-    enormous = {"usage/hour=00/a": 10**12}
-    files = usage_files(planned.hours, MemoryPeriods(), lambda day: enormous)
+
+    def enormous(day: str) -> dict[str, int]:
+        return {UsageFile(f"{day}T{hour:02}").key: 10**12 for hour in range(24)}
+
+    files = usage_files(planned.hours, MemoryPeriods(), enormous)
     assert len(files) == MAX_HOURS * SHARDS
     # Seven events for each step of a Map; every file is written in one Map and proven in another.
     assert len(files) * 2 * 7 < 25_000 * 0.8
@@ -491,7 +494,7 @@ def test_rows_are_sorted_by_tenant_and_start(house: House) -> None:
 def test_an_hour_is_divided_where_it_is_larger_than_a_file_should_be(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the largest hour of its day and the day before; and once it is there it stays as it is."""
+    """By the hour before and the same hour of the day before; and once it is there it stays as it is."""
     house.periods.mark = "2026-11-23T23"
     house.add(*(settled(row(f"r{n}", hour), input_tokens=n) for n in range(40) for hour in [0.5]))
     house.add(*(settled(row(f"s{n}", hour), input_tokens=n) for n in range(40) for hour in [1.5]))
@@ -509,7 +512,12 @@ def test_an_hour_is_divided_where_it_is_larger_than_a_file_should_be(
     again = usage_files(["2026-11-24T00", "2026-11-24T01", "2026-11-26T00"], house.periods, lambda day: {})
     assert [file.parts for file in again] == [1, 4, 4, 4, 4, 1]
     assert [UsageFile.at(file.key) for file in again] == again
-    most = usage_files(["2026-11-25T23"], house.periods, lambda day: house.files.sizes(f"usage/dt={day}/"))
+
+    def sizes(day: str) -> dict[str, int]:
+        return house.files.sizes(f"usage/dt={day}/")
+
+    assert len(usage_files(["2026-11-24T23"], house.periods, sizes)) == 1
+    most = usage_files(["2026-11-25T01"], house.periods, sizes)
     assert [file.parts for file in most] == [SHARDS] * SHARDS
     assert {p.shard for file in most for p in file.partitions()} == set(range(SHARDS))
 

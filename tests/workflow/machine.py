@@ -93,9 +93,9 @@ class Machine:
         except Exception as error:
             return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
 
-    def run_with(self, run_input: dict[str, Any]) -> Any:
+    def run_with(self, run_input: dict[str, Any], name: str = "") -> Any:
         execution = self._steps.start_execution(
-            stateMachineArn=self.arn, name=str(uuid.uuid4()), input=json.dumps(run_input)
+            stateMachineArn=self.arn, name=name or str(uuid.uuid4()), input=json.dumps(run_input)
         )["executionArn"]
         while (found := self._steps.describe_execution(executionArn=execution))["status"] == "RUNNING":
             time.sleep(0.02)

@@ -101,30 +101,18 @@ def test_every_window_comes_to_its_end_and_only_what_failed_is_done_again(
     assert (fill(), workflow.calls) == ([], [])
 
 
-def test_a_run_that_could_not_name_what_failed_is_done_again_whole(workflow: Workflow) -> None:
-    class States:
-        """Its first execution ran out of time."""
-
-        started: list[dict[str, Any]] = []
-
-        class exceptions:  # noqa: N801 (as boto3 names it)
-            class ExecutionDoesNotExist(Exception):
-                pass
-
-        def describe_execution(self, **asked: str) -> dict[str, Any]:
-            if asked["executionArn"].endswith("-1"):
-                return {"status": "TIMED_OUT"}
-            if not self.started:
-                raise self.exceptions.ExecutionDoesNotExist
-            return {"status": "SUCCEEDED", "output": json.dumps({"windows": [{"found": "all"}]})}
-
-        def start_execution(self, **asked: Any) -> dict[str, Any]:
-            self.started.append(json.loads(asked["input"]))
-            return {"executionArn": "arn:2"}
-
-    states = States()
-    assert backfill(states, "arn:aws:states:us-east-1:1:stateMachine:b", FIRST, LAST, AS_OF, 1) == [{"found": "all"}]
-    assert [window["first"] for window in states.started[0]["windows"]] == [f"2026-11-{day}T00" for day in (22, 23, 24)]
+def test_a_run_that_broke_off_goes_on_with_the_windows_that_had_not_ended(workflow: Workflow, fill: Fill) -> None:
+    """Somebody stopped it: what it had begun has ended, what it had not begun is not there."""
+    workflow.keep(row("a", 3), input_tokens=1000)
+    states = boto3.client("stepfunctions")
+    name = f"backfill-{FIRST}-{LAST}-as-of-2026-11-25T0212-1"
+    machines = {
+        machine["name"]: machine["stateMachineArn"] for machine in states.list_state_machines()["stateMachines"]
+    }
+    stopped = {"scheduledTime": "2026-11-25T02:12:00Z", "windows": "not a list"}
+    states.start_execution(stateMachineArn=machines["backfill_costs"], name=name, input=json.dumps(stopped))
+    workflow.run_with({"scheduledTime": stopped["scheduledTime"], "hours": ["2026-11-22T00"]}, f"{name}-2026-11-22T00")
+    assert [window["first"] for window in fill()] == ["2026-11-23T00", "2026-11-24T00"]
 
 
 def test_the_state_of_ten_years_fits_into_an_execution() -> None:

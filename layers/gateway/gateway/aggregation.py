@@ -176,23 +176,22 @@ class Layout(Protocol):
 
 
 def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Mapping[str, int]]) -> list[UsageFile]:
-    """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the largest
-    of its day and the day before. `sizes` tells the bytes of a day's files, by their keys."""
-    largest: dict[str, int] = {}
+    """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the hour
+    before it, or as the same hour of the day before. `sizes` tells the bytes of a day's files, by their keys."""
+    volumes: dict[str, dict[str, int]] = {}
 
-    def largest_of(day: str) -> int:
-        if day not in largest:
-            volumes: dict[str, int] = defaultdict(int)
+    def volume(hour: str) -> int:
+        day = hour[:10]
+        if day not in volumes:
+            volumes[day] = defaultdict(int)
             for key, size in sizes(day).items():
-                volumes[key.rpartition("/")[0]] += size
-            largest[day] = max(volumes.values(), default=0)
-        return largest[day]
+                volumes[day][key.rpartition("/")[0]] += size
+        return volumes[day].get(UsageFile(hour).key.rpartition("/")[0], 0)
 
     files = []
     for hour in hours:
-        before = hour_of(start_of(hour) - timedelta(days=1))
-        wanted = _parts(max(largest_of(hour[:10]), largest_of(before[:10])))
-        parts = layout.files(hour, wanted)
+        alike = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
+        parts = layout.files(hour, _parts(max(map(volume, alike))))
         files += [UsageFile(hour, part, parts) for part in range(parts)]
     return files
 
