@@ -8,10 +8,12 @@ The sheet, `tests/data/`, is written by hand and never made from the book or fro
 - `list_prices_by_piece.csv` has USD per picture, second or query, and per 1M tokens of speech.
 - A place is a region, where the model is called by its own id, or one of `price_places.csv`: several regions, or the
   model's profile of a geography in all of its regions, or in one (`eu@eu-west-1`).
-- `source` is where the number was read (`price_sources.csv`), `checked_against` what else says the same.
+- `source` is where the number was read (`price_sources.csv`), `checked_against` what else says the same, or why nothing
+  does.
 """
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -35,6 +37,9 @@ COLUMNS = {
     "write_5m": "cache_write_5m_tokens",
     "write_1h": "cache_write_1h_tokens",
 }
+ONE_SOURCE = ("price map only", "list of 2024 only", "no second source", "none")
+# Only these say what is paid in GovCloud.
+OF_GOVCLOUD = {"portkey", "gov-table"}
 # No count of a call has these parts, so nothing is charged by their rows yet.
 UNCOUNTED = {"input_audio_tokens", "output_audio_tokens", "input_audio_second", "input_video_second", "query"}
 # Speech or video that nobody counts came in beside the tokens: such a call is unpriced as a whole.
@@ -57,10 +62,11 @@ class Key(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What the sheet says that one unit costs, and where."""
+    """What the sheet says that one unit costs, where, and why no second list says so; empty where one does."""
 
     each: Decimal
     line: str
+    doubt: str
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -94,18 +100,34 @@ def by_token(line: dict[str, str]) -> Iterator[tuple[str, str, Decimal]]:
                 yield rule["tier"], unit, listed[unit] * Decimal(rule[column])
 
 
+def doubt(line: dict[str, str], place: str, surcharge: str) -> str:
+    """Most lists are of the US: what they confirm is the price at home, and not that abroad or in GovCloud."""
+    for why in ONE_SOURCE:
+        if line["checked_against"].startswith(why):
+            return why
+    if place == "abroad":
+        return place
+    of_govcloud = not OF_GOVCLOUD.isdisjoint({line["source"], line["checked_against"]})
+    return "" if of_govcloud or surcharge != "plus_20" else "GovCloud"
+
+
 def stated() -> Iterator[tuple[Key, Said]]:
     for number, line in enumerate(BY_TOKEN, start=2):
-        said = f"list_prices.csv:{number} ({line['source']}; {line['checked_against']})"
+        where = f"list_prices.csv:{number} ({line['source']}; {line['checked_against']})"
         for surcharge, factor in SURCHARGES.items():
-            for name, region in (call for place in line[surcharge].split() for call in called_in(place, line["model"])):
-                for tier, unit, usd in by_token(line):
-                    yield Key(name, region, tier, unit, line["since"]), Said(usd * factor / MILLION, said)
+            for place in line[surcharge].split():
+                why = doubt(line, place, surcharge)
+                for name, region in called_in(place, line["model"]):
+                    for tier, unit, usd in by_token(line):
+                        key = Key(name, region, tier, unit, line["since"])
+                        yield key, Said(usd * factor / MILLION, where, why)
     for number, line in enumerate(BY_PIECE, start=2):
-        said = f"list_prices_by_piece.csv:{number} ({line['source']}; {line['checked_against']})"
+        where = f"list_prices_by_piece.csv:{number} ({line['source']}; {line['checked_against']})"
         each = Decimal(line["usd"]) / (MILLION if line["unit"].endswith("_tokens") else 1)
-        for name, region in (call for place in line["places"].split() for call in called_in(place, line["model"])):
-            yield Key(name, region, "default", line["unit"], line["since"]), Said(each, said)
+        for place in line["places"].split():
+            said = Said(each, where, doubt(line, place, "at_list"))
+            for name, region in called_in(place, line["model"]):
+                yield Key(name, region, "default", line["unit"], line["since"]), said
 
 
 SHEET = dict(stated())
@@ -159,7 +181,7 @@ def test_a_call_costs_what_its_price_list_says(model: str) -> None:
                 f"{row}: {BOOK[key].usd} USD per {BOOK[key].per} in the book, and no line of the sheet says so"
             )
             continue
-        each, line = SHEET[key]
+        each, line, _ = SHEET[key]
         if key not in BOOK:
             wrong.append(f"{row}: no row in the book, and {line} says {each.normalize():f} USD for one")
             continue
@@ -188,7 +210,23 @@ def test_each_line_of_the_sheet_is_needed() -> None:
     text = "".join((DATA / name).read_text(encoding="utf-8") for name in ("price_places.csv", "price_rules.csv"))
     text += "".join(line["source"] + line["checked_against"] for line in (*BY_TOKEN, *BY_PIECE))
     assert [source for source in SOURCES if source not in text] == []
-    assert [line for line in (*BY_TOKEN, *BY_PIECE) if not line["checked_against"]] == []
+    checks = {line["checked_against"] for line in (*BY_TOKEN, *BY_PIECE)}
+    strange = {
+        check for check in checks if not check.startswith(ONE_SOURCE) and re.split(r"[ :]", check)[0] not in SOURCES
+    }
+    assert strange == set()
+
+
+def test_the_readme_says_how_much_is_confirmed_and_why_the_rest_is_not() -> None:
+    readme = (DATA.parents[1] / "README.md").read_text(encoding="utf-8")
+    doubts = Counter(said.doubt for said in SHEET.values())
+    sure = doubts.pop("")
+    confirmed = {split_profile(key.name)[1] for key, said in SHEET.items() if not said.doubt}
+    assert f"The book has {len(BOOK):,} rows for {len({key.name for key in BOOK})} names" in readme
+    assert f"{sure:,} rows\nare said by two" in readme
+    assert f"{len(confirmed)} of the {len(MODELS)} models have a\nsecond source" in readme
+    assert f"The other {doubts.total():,} rows rest on one" in readme
+    assert [f"{why}: {rows}" for why, rows in doubts.items() if f"\n| {rows:,} | " not in readme] == []
 
 
 @pytest.mark.parametrize(
