@@ -1,12 +1,13 @@
 """Makes the price book, `layers/gateway/gateway/price_book.csv`, from facts that somebody else stated.
 
     python -m scripts.generate_price_book --legacy scripts/price_facts/legacy-2024.json \
+        --rows scripts/price_facts/appended.csv \
         --litellm-map scripts/price_facts/litellm-bedrock-1.109.1.json scripts/price_facts/litellm-bedrock-1.110.2.json
 
 The snapshots in `scripts/price_facts/` are enough, so the committed book can be made again offline. A new litellm (its
 wheel, or the bare map with `--litellm-version`) first leaves its own snapshot there; give it a later
 `--effective-from` and name it after the old ones, so that a day already billed keeps its price. Prices by AWS's own
-list are appended to the book by `scripts.prices`.
+list are appended to the book by `scripts.prices`, which keeps them in `appended.csv`.
 
 No price is guessed. Left out, so that a call is listed as unpriced rather than billed wrongly:
 - ids nobody can name to bedrock-runtime: `bedrock_mantle/…` (another endpoint with ids of its own),
@@ -42,7 +43,7 @@ LITELLM_FROM = "2026-01-01"
 
 UN_REGIONAL = " un-regional list price"
 
-# An un-regional price is the price of these.
+# An un-regional price is the price of these, until AWS's own list says another of one of them.
 HOME_REGIONS = ("us-east-1", "us-west-2")
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
 # Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere.

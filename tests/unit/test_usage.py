@@ -111,6 +111,7 @@ def test_the_echoed_service_tier_is_kept() -> None:
         (({"type": "flex"}, None), "flex"), (("priority",), "priority"), ((None, "reserved"), "reserved"),
         ((None, "default"), "default"), (("standard", "flex"), "flex"), (({"type": "default"},), "default"),
         (([], 3, {"type": None}), "default"), (("auto", "standard_only"), "default"), ((), "default"),
+        (("ultrafast",), "ultrafast"),
     ],
 )  # fmt: skip
 def test_a_tier_is_the_first_that_is_echoed_and_else_the_default(places: tuple[Any, ...], tier: str) -> None:

@@ -213,7 +213,7 @@ def is_label(text: str) -> bool:
 
 # The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`. Optimised latency
 # has a price of its own, as a tier has.
-_TIERS = frozenset({"priority", "flex", "reserved", "optimized"})
+_TIERS = frozenset({"priority", "flex", "reserved", "optimized", "ultrafast"})
 
 
 def echoed_tier(*places: Any) -> str:
