@@ -37,7 +37,7 @@ MOMENT = pa.timestamp("ms", tz="UTC")
 # Rows held at a time, and rows of a row group: memory does not grow with the hour.
 BATCH = 100_000
 # Bytes of a file that are written at a time; a part of an upload to S3 has at least 5 MiB.
-PART = 16 * 2**20
+PART = 6 * 2**20
 
 USAGE = pa.schema(
     [
@@ -150,10 +150,12 @@ class _Parts:
     closed = False
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._size = 0
 
     def write(self, content: bytes) -> int:
-        self._held += content
+        self._held.append(content)
+        self._size += len(content)
         return len(content)
 
     def flush(self) -> None: ...
@@ -161,9 +163,11 @@ class _Parts:
     def close(self) -> None: ...
 
     def take(self, at_least: int = 1) -> Iterator[bytes]:
-        if len(self._held) >= at_least:
-            part, self._held = self._held, bytearray()
-            yield bytes(part)
+        if self._size >= at_least:
+            part = b"".join(self._held)
+            self._held.clear()
+            self._size = 0
+            yield part
 
 
 def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
