@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 # A call was made whose model has no price, or an hour was closed with such calls. template.yaml has an alarm on it.
 UNPRICED_USAGE = "UnpricedUsage"
@@ -33,16 +33,3 @@ def measure(metric: str, value: float, unit: MetricUnit = MetricUnit.NoUnit) -> 
     """Write a value of a CloudWatch metric."""
     with single_metric(name=metric, unit=unit, value=value) as one:
         one.add_dimension("service", "model-gateway")
-
-
-def timed(model_id: str, first_seconds: float | None, seconds: float, output_tokens: int) -> None:
-    """How long a model took: to its first token, for each after it, and in all; one log line, by model."""
-    metrics = EphemeralMetrics()
-    metrics.add_dimension("model_id", model_id)
-    metrics.add_metric("CallDuration", MetricUnit.Milliseconds, seconds * 1000)
-    if first_seconds is not None:
-        metrics.add_metric("TimeToFirstToken", MetricUnit.Milliseconds, first_seconds * 1000)
-        if output_tokens > 1:
-            each = (seconds - first_seconds) * 1000 / (output_tokens - 1)
-            metrics.add_metric("TimePerOutputToken", MetricUnit.Milliseconds, each)
-    metrics.flush_metrics()
