@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from gateway.telemetry import SERVICE, embedded
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
 
 _TRACE = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])")
@@ -143,7 +144,7 @@ def _subsegment(span: Span, said: dict[str, Any], text: str, trace_id: str, pare
 
 def _line(span: Span, text: str, trace_id: str) -> str:
     """A line of the log; of a call that did, also metrics by model: others may name models that there are not."""
-    head = '{"level":"INFO","message":"model_call","service":"model-gateway"'
+    head = f'{{"level":"INFO","message":"model_call","service":"{SERVICE}"'
     traced = f',"xray_trace_id":"{trace_id}"' if trace_id else ""
     if span.row.outcome is not Outcome.SUCCEEDED:
         return f"{head}{traced},{text[1:]}\n"
@@ -153,17 +154,7 @@ def _line(span: Span, text: str, trace_id: str) -> str:
         metrics["TimeToFirstToken"] = first = (span.first_chunk - span.began).total_seconds() * 1000
         if (tokens := span.row.usage.output_tokens) > 1:
             metrics["TimePerOutputToken"] = (milliseconds - first) / (tokens - 1)
-    emf = {
-        "Timestamp": int(span.ended.timestamp() * 1000),
-        "CloudWatchMetrics": [
-            {
-                "Namespace": os.environ.get("POWERTOOLS_METRICS_NAMESPACE", ""),
-                "Dimensions": [["model_id"]],
-                "Metrics": [{"Name": name, "Unit": "Milliseconds"} for name in metrics],
-            }
-        ],
-    }
-    measured = _write({"_aws": emf, "model_id": span.row.model_id, **metrics})
+    measured = _write(embedded(metrics, ("model_id", span.row.model_id), span.ended, "Milliseconds"))
     return f"{head}{traced},{measured[1:-1]},{text[1:]}\n"
 
 
