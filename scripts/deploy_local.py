@@ -409,10 +409,11 @@ def fire_schedule(cloud: Cloud, machine: str) -> str:
     own = {said: deployed[said] for said in ("Name", "GroupName", "FlexibleTimeWindow", "Target")}
     moment = f"{datetime.now(UTC) + timedelta(seconds=2):%Y-%m-%dT%H:%M:%S}"
     scheduler.update_schedule(**own, ScheduleExpression=f"at({moment})")
-    end = time.monotonic() + 300
+    end = time.monotonic() + 30
     while not (started := states.list_executions(stateMachineArn=machine)["executions"]):
         hold(time.monotonic() < end, "the schedule starts nothing")
         time.sleep(0.2)
+    end = time.monotonic() + 300
     while (run := states.describe_execution(executionArn=started[0]["executionArn"]))["status"] == "RUNNING":
         hold(time.monotonic() < end, "the aggregation runs for more than five minutes")
         time.sleep(0.3)
@@ -512,6 +513,29 @@ def compare_with_models(rows: list[dict[str, Any]], request_ids: list[str], serv
     return sum((row["cost"] for row in rows), Decimal(0))
 
 
+def compare_with_logs(cloud: Cloud, rows: list[dict[str, Any]]) -> str:
+    """The functions' logs tell each attempt and its tokens, in its trace, and what the day costs as a metric."""
+
+    def told(function: str, word: str) -> list[Json]:
+        (group,) = [it.physical for it in resources(cloud, STACK) if it.logical == f"{function}Logs"]
+        found = cloud.client("logs").filter_log_events(logGroupName=group, filterPattern=f'"{word}"')["events"]
+        return [json.loads(event["message"]) for event in found]
+
+    calls = [line for name in ("InvokeModel", "CompleteInvocation") for line in told(name, "model_call")]
+    hold(all(line["xray_trace_id"].startswith("1-") for line in calls), f"a line has no trace: {calls}")
+    tokens = "gen_ai.usage.output_tokens"
+    logged = Counter((line["gateway.request_id"], line.get(tokens, 0)) for line in calls)
+    held = Counter((row["request_id"], row["output_tokens"]) for row in rows)
+    hold(logged == held, f"the logs tell {logged}, the lake {held}")
+    costs = [line for line in told("VerifyCosts", "DayCostUsd") if "service" in line]
+    days: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        days[f"{row['started_at']:%Y-%m-%d}"] += row["cost"]
+    said = {f"{datetime.fromtimestamp(it['_aws']['Timestamp'] / 1000, UTC):%Y-%m-%d}": it["DayCostUsd"] for it in costs}
+    hold(said == {day: float(usd) for day, usd in days.items()}, f"DayCostUsd says {said}, the lake {dict(days)}")
+    return f"{len(calls)} calls"
+
+
 def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
     hold(report.status == 200, f"GET /usage answers {report.status} {report.body}")
     totals = report.body["totals"]
@@ -586,6 +610,8 @@ def prove(steps: Steps) -> None:
             notes.append(f"{len(rows)} rows, {total:f} USD")
         with steps.step("Athena says the same, in the deployed workgroup") as notes:
             notes.append(compare_with_athena(cloud, outputs, rows))
+        with steps.step("the logs tell each call, and what the day costs") as notes:
+            notes.append(compare_with_logs(cloud, rows))
         with steps.step("GET /usage says the same"):
             start = f"{min(hours)[:10]}"
             compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
