@@ -67,7 +67,7 @@ athena-check: .venv/ready ## run every view and query on a lake whose numbers ar
 focus-check: .venv/ready ## validate the FOCUS 1.2 export with the specification's own validator
 	$(BIN)/python -m scripts.focus check
 
-deploy-local: .venv/ready ## sam build and sam deploy into an embedded AWS, then a metered call through it
+deploy-local: .venv/ready ## the whole template into an embedded AWS and back: calls, roles, schedule, Athena, upgrade, rollback
 	$(BIN)/python -m scripts.deploy_local
 
 client: .venv/ready ## clients in Python and TypeScript from openapi.yaml, into build/clients; each is run

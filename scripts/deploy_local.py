@@ -1,9 +1,11 @@
 """Deploys template.yaml into an embedded AWS and proves that it meters: `make deploy-local`.
 
-The real way in: `sam build`, `sam deploy`, a tenant, calls through API Gateway's data plane with its authorizer and
-usage plan, roles enforced, the state machine, Parquet. What the lake holds is compared with what the models' stand-in
-says it served, and with the price book. Then one more tenant as a stack of its own, by templates/tenant.yaml: it comes,
-changes, calls and goes. Exit code 0 means that all of it holds.
+The real way in: `sam build`, `sam deploy` of a former release, a tenant and usage, `sam deploy` of this one over it;
+calls through API Gateway's data plane with its authorizer and usage plan, every role refused what it does not name, the
+schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
+models' stand-in says it served, and with the price book. Then one more tenant as a stack of its own, by
+templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. At last the former release again, over all
+that was written. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 """
@@ -20,7 +22,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,12 +33,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import yaml
 from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.derive import MODELS, derive
+from scripts.embedded.roles import Allowed, refuse_unnamed, resources
 from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
 
@@ -49,6 +53,7 @@ STACKED = "demo-stacked"  # a tenant that is a stack of its own, and the name of
 TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 EMBEDDING_MODEL = "amazon.titan-embed-text-v1"
 PRICE_BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
+WAITING = {"QUEUED", "RUNNING"}
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 
 Json = Any
@@ -103,14 +108,37 @@ def hold_package(layer: Path) -> None:
     hold(not [*layer.rglob("__pycache__")], "the gateway layer ships compiled files")
 
 
-def deploy(cloud: Cloud, built: Path) -> dict[str, str]:
+def former(built: Path) -> Path:
+    """The release before this one, as far as an upgrade can tell: another package, another setting, and no dashboard.
+
+    It is the same code under another hash, since what an upgrade must not lose is data, and what it must do is replace.
+    """
+    template = yaml.safe_load((built / "template.yaml").read_text())
+    older = built / "FormerGatewayLayer"
+    shutil.rmtree(older, ignore_errors=True)
+    shutil.copytree(built / "GatewayLayer", older)
+    with (older / "python/gateway/__init__.py").open("a") as module:
+        module.write("# a former release\n")
+    template["Resources"]["GatewayLayer"]["Properties"]["ContentUri"] = older.name
+    template["Globals"]["Function"]["Environment"]["Variables"]["LOG_LEVEL"] = "WARNING"
+    del template["Resources"]["Dashboard"], template["Outputs"]["DashboardName"]
+    written = built / "former.yaml"
+    written.write_text(json.dumps(template))  # JSON is YAML
+    return written
+
+
+def deploy(cloud: Cloud, template: Path) -> dict[str, str]:
     """`sam deploy`; returns the stack's outputs."""
-    cloud.client("s3").create_bucket(Bucket="artifacts")
     told = ["--stack-name", STACK, "--s3-bucket", "artifacts", "--no-confirm-changeset", "--no-progressbar"]
     told += ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     told += ["--parameter-overrides", f"{MODELS}={cloud.models_url}"]
-    run_sam("deploy", "--template", str(built / "template.yaml"), *told, **cloud.environment)
+    run_sam("deploy", "--template", str(template), *told, **cloud.environment)
     return outputs_of(cloud, STACK)
+
+
+def api_of(cloud: Cloud, outputs: Mapping[str, str], key: str) -> Api:
+    stage = outputs["ApiUrl"].rpartition("/")[2]
+    return Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
 
 
 def outputs_of(cloud: Cloud, stack: str) -> dict[str, str]:
@@ -126,12 +154,51 @@ def lambda_python() -> Path:
 
 
 def run_sam(*arguments: str, **environment: str) -> None:
+    environment["SAM_CLI_POLL_DELAY"] = "0.3"  # it waits for 5 seconds between two looks else
     with sam.environment(lambda_python(), arguments[0]) as changed:
         command = [sys.executable, "-m", "samcli", *arguments]
         done = subprocess.run(
             command, cwd=WORK, env={**changed, **environment}, capture_output=True, text=True, check=False
         )
     hold(done.returncode == 0, f"sam {arguments[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a deployed release is told by: the package that its functions run, a setting of theirs, its dashboard."""
+
+    package: str
+    log_level: str
+    has_dashboard: bool
+
+
+def release_of(cloud: Cloud) -> Release:
+    stack = {it.logical: it.physical for it in resources(cloud, STACK)}
+    functions = cloud.client("lambda")
+    told = functions.get_function_configuration(FunctionName=stack["InvokeModelFunction"])
+    (package,) = [layer["Arn"] for layer in told["Layers"] if "GatewayLayer" in layer["Arn"].split(":")[6]]
+    content = functions.get_layer_version_by_arn(Arn=package)["Content"]
+    return Release(content["CodeSha256"], told["Environment"]["Variables"]["LOG_LEVEL"], "Dashboard" in stack)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What no deployment may touch: every item of the tables, every file of the lake."""
+
+    items: Mapping[str, Json]
+    files: Mapping[str, str]
+
+
+def kept(cloud: Cloud, outputs: Mapping[str, str]) -> Kept:
+    dynamodb, s3 = cloud.client("dynamodb"), cloud.client("s3")
+    items = {
+        f"{table} {item['pk']['S']} {item['sk']['S']}": item
+        for table in (outputs["TenantsTableName"], outputs["UsageTableName"])
+        for page in dynamodb.get_paginator("scan").paginate(TableName=table)
+        for item in page["Items"]
+    }
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs["LakeBucketName"])
+    return Kept(items, {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", ())})
 
 
 # -------------------------------------------------------------------------------------------------------------- calling
@@ -236,29 +303,28 @@ def submit_and_poll(api: Api) -> str:
     return request_id
 
 
-def refuse_other_roles(cloud: Cloud) -> str:
-    """Roles are enforced: the authorizer, which only reads tenants, may not write one."""
-    stack = cloud.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
-    names = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in stack}
-    role = cloud.client("iam").get_role(RoleName=names["AuthorizeTenantFunctionRole"])["Role"]["Arn"]
-    credentials = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="proof")["Credentials"]
-    dynamodb = cloud.client("dynamodb", credentials)
-    item = {"pk": {"S": "tenant#thief"}, "sk": {"S": "tenant"}}
-    dynamodb.get_item(TableName=names["TenantsTable"], Key=item)
-    try:
-        dynamodb.put_item(TableName=names["TenantsTable"], Item=item)
-    except dynamodb.exceptions.ClientError as error:
-        code: str = error.response["Error"]["Code"]
-        hold("AccessDenied" in code, f"writing a tenant as the authorizer fails with {code}")
-        return code
-    raise Broken("the authorizer may write tenants")
+def too_fast(own: Api, cloud: Cloud) -> str:
+    """API Gateway refuses calls beyond the tenant's usage plan, in the gateway's own words; no model sees them."""
+    served, answered = len(served_by_models(cloud)), 0
+    for _ in range(50):
+        answer = own.invoke("How fast?")
+        if answer.status != 200:
+            break
+        answered += 1
+    hold(answer.status == 429, f"of 50 calls at once {answered} are answered, then {answer.status} {answer.body}")
+    said = {name: answer.body[name] for name in ("code", "request_id")}
+    hold(said == {"code": "throttled", "request_id": answer.request_id}, f"a throttled call is told {answer.body}")
+    hold(bool(answer.request_id) and answer.headers["retry-after"] == "1", f"its headers are {answer.headers.items()}")
+    hold(len(served_by_models(cloud)) == served + answered, "a throttled call reached a model")
+    return f"429 after {answered}"
 
 
 # ------------------------------------------------------------------------------------------- a tenant as its own stack
-def deploy_tenant(cloud: Cloud, monthly_usd: str) -> dict[str, str]:
+def deploy_tenant(cloud: Cloud, monthly_usd: str, burst: int) -> dict[str, str]:
     """`sam deploy` of templates/tenant.yaml, attached to the gateway by its exports; returns the stack's outputs."""
     told = ["--stack-name", STACKED, "--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"]
     said = [f"GatewayStack={STACK}", f"TenantId={STACKED}", "CostCentres=research,lab", f"MonthlyUsd={monthly_usd}"]
+    said += ["RateLimit=1", f"BurstLimit={burst}"]
     run_sam("deploy", "--template", str(ROOT / "templates/tenant.yaml"), *told, *said, **cloud.environment)
     return outputs_of(cloud, STACKED)
 
@@ -317,24 +383,80 @@ def delete_tenant_stack(cloud: Cloud, admin: AdminApi, own: Api) -> None:
     except Refused as refused:
         hold(refused.status == 404, f"after its stack the tenant answers {refused}")
     end = time.monotonic() + 10  # KeyCacheSeconds, and some
-    while (answer := own.invoke("hello")).status == 200:
+    while (answer := own.invoke("hello")).status in {200, 429}:
         hold(time.monotonic() < end, "its key outlives it")
         time.sleep(0.5)
     hold(answer.status in {401, 403}, f"its key answers {answer.status} {answer.body}")
 
 
 # ------------------------------------------------------------------------------------------------------------ the money
-def aggregate(cloud: Cloud, machine: str, hours: set[str]) -> str:
-    """Run the state machine over these hours, as a backfill is run; returns how long AWS says it took."""
-    states = cloud.client("stepfunctions")
-    asked = {"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "hours": sorted(hours)}
-    execution = states.start_execution(stateMachineArn=machine, input=json.dumps(asked))["executionArn"]
+def let_aggregate(cloud: Cloud, table: str, hours: set[str]) -> None:
+    """Make the next scheduled run take these hours and no more, as after a run that found a call open in them."""
+    dynamodb, closed = cloud.client("dynamodb"), datetime.now(UTC) - timedelta(hours=1, minutes=5)
+    mark = {"pk": {"S": "periods"}, "sk": {"S": "watermark"}, "hour": {"S": f"{closed:%Y-%m-%dT%H}"}}
+    for item in (mark, *({"pk": {"S": "periods"}, "sk": {"S": hour}} for hour in hours)):
+        dynamodb.put_item(TableName=table, Item=item)
+
+
+def fire_schedule(cloud: Cloud, machine: str) -> str:
+    """The deployed schedule starts the state machine: its time alone is moved; target, role and input are its own."""
+    scheduler, states = cloud.client("scheduler"), cloud.client("stepfunctions")
+    (name,) = [it.physical for it in resources(cloud, STACK) if it.logical == "AggregateCostsHourly"]
+    deployed = scheduler.get_schedule(Name=name)
+    role = deployed["Target"]["RoleArn"].rpartition("/")[2]
+    trusted = cloud.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    services = [said["Principal"]["Service"] for said in trusted]
+    hold(services in (["scheduler.amazonaws.com"], [["scheduler.amazonaws.com"]]), f"its role trusts {services}")
+    own = {said: deployed[said] for said in ("Name", "GroupName", "FlexibleTimeWindow", "Target")}
+    moment = f"{datetime.now(UTC) + timedelta(seconds=2):%Y-%m-%dT%H:%M:%S}"
+    scheduler.update_schedule(**own, ScheduleExpression=f"at({moment})")
+    end = time.monotonic() + 30
+    while not (started := states.list_executions(stateMachineArn=machine)["executions"]):
+        hold(time.monotonic() < end, "the schedule starts nothing")
+        time.sleep(0.2)
     end = time.monotonic() + 300
-    while (run := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+    while (run := states.describe_execution(executionArn=started[0]["executionArn"]))["status"] == "RUNNING":
         hold(time.monotonic() < end, "the aggregation runs for more than five minutes")
-        time.sleep(0.5)
+        time.sleep(0.3)
+    scheduler.update_schedule(**own, ScheduleExpression=deployed["ScheduleExpression"])
+    hold(json.loads(run["input"]) == {"scheduledTime": f"{moment}Z"}, f"it starts it with {run['input']}")
     hold(run["status"] == "SUCCEEDED", f"the aggregation {run['status']}: {run.get('error')} {run.get('cause')}")
-    return f"{len(hours)} hour{'s' * (len(hours) > 1)}"
+    return f"at {moment}Z"
+
+
+def ask_athena(cloud: Cloud, outputs: Mapping[str, str], text: str) -> list[dict[str, str]]:
+    """What a query answers, in the deployed workgroup over the deployed database."""
+    athena = cloud.client("athena")
+    asked = athena.start_query_execution(
+        QueryString=text,
+        WorkGroup=outputs["AnalyticsWorkGroupName"],
+        QueryExecutionContext={"Database": outputs["AnalyticsDatabaseName"]},
+    )["QueryExecutionId"]
+    end = time.monotonic() + 30
+    while (run := athena.get_query_execution(QueryExecutionId=asked)["QueryExecution"]["Status"])["State"] in WAITING:
+        hold(time.monotonic() < end, "a query takes more than 30 seconds")
+        time.sleep(0.05)
+    hold(run["State"] == "SUCCEEDED", f"a query {run['State']}: {run.get('StateChangeReason')}")
+    names, *lines = [
+        [cell.get("VarCharValue", "") for cell in row["Data"]]
+        for row in athena.get_query_results(QueryExecutionId=asked)["ResultSet"]["Rows"]
+    ]
+    return [dict(zip(names, line, strict=True)) for line in lines]
+
+
+def compare_with_athena(cloud: Cloud, outputs: Mapping[str, str], rows: list[dict[str, Any]]) -> str:
+    """A deployed table and a deployed view say of each model what the rows sum up to, to the last decimal."""
+    costs: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        costs[row["model_id"]] += row["cost"]
+    asked = {
+        "usage": "SELECT model_id, sum(cost) AS cost FROM usage GROUP BY model_id",
+        "daily_cost": "SELECT model_id, sum(cost) AS cost FROM daily_cost GROUP BY model_id",
+    }
+    for name, text in asked.items():
+        said = {line["model_id"]: Decimal(line["cost"]) for line in ask_athena(cloud, outputs, text)}
+        hold(said == costs, f"{name} says {said} in Athena, the rows {dict(costs)}")
+    return " and ".join(asked)
 
 
 def backfill_of_two_days(cloud: Cloud, machine: str) -> str:
@@ -408,6 +530,29 @@ def compare_with_models(rows: list[dict[str, Any]], request_ids: list[str], serv
     return sum((row["cost"] for row in rows), Decimal(0))
 
 
+def compare_with_logs(cloud: Cloud, rows: list[dict[str, Any]]) -> str:
+    """The functions' logs tell each attempt and its tokens, in its trace, and what the day costs as a metric."""
+
+    def told(function: str, word: str) -> list[Json]:
+        (group,) = [it.physical for it in resources(cloud, STACK) if it.logical == f"{function}Logs"]
+        found = cloud.client("logs").filter_log_events(logGroupName=group, filterPattern=f'"{word}"')["events"]
+        return [json.loads(event["message"]) for event in found]
+
+    calls = [line for name in ("InvokeModel", "CompleteInvocation") for line in told(name, "model_call")]
+    hold(all(line["xray_trace_id"].startswith("1-") for line in calls), f"a line has no trace: {calls}")
+    tokens = "gen_ai.usage.output_tokens"
+    logged = Counter((line["gateway.request_id"], line.get(tokens, 0)) for line in calls)
+    held = Counter((row["request_id"], row["output_tokens"]) for row in rows)
+    hold(logged == held, f"the logs tell {logged}, the lake {held}")
+    costs = [line for line in told("VerifyCosts", "DayCostUsd") if "service" in line]
+    days: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        days[f"{row['started_at']:%Y-%m-%d}"] += row["cost"]
+    said = {f"{datetime.fromtimestamp(it['_aws']['Timestamp'] / 1000, UTC):%Y-%m-%d}": it["DayCostUsd"] for it in costs}
+    hold(all(said.get(day) == float(usd) for day, usd in days.items()), f"DayCostUsd is {said}, by the lake {days}")
+    return f"{len(calls)} calls"
+
+
 def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
     hold(report.status == 200, f"GET /usage answers {report.status} {report.body}")
     totals = report.body["totals"]
@@ -439,15 +584,30 @@ def prove(steps: Steps) -> None:
         with steps.step("embedded AWS and model stand-in up") as notes:
             cloud = started.enter_context(running(empty(RUN)))
             notes.append(cloud.url)
-        with steps.step("sam deploy"):
-            outputs = deploy(cloud, built)
-        with steps.step("roles are enforced") as notes:
-            notes.append(refuse_other_roles(cloud))
+        with steps.step("sam deploy of a former release"):
+            cloud.client("s3").create_bucket(Bucket="artifacts")
+            outputs = deploy(cloud, older := former(built))
+            before = release_of(cloud)
         with steps.step("scripts.tenants adds a tenant and its key"):
             key = add_tenant(cloud, outputs["TenantsTableName"])
-        stage = outputs["ApiUrl"].rpartition("/")[2]
-        api = Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
         hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
+        with steps.step("submitted, run from the queue, polled"):
+            request_ids = [submit_and_poll(api_of(cloud, outputs, key))]
+        with steps.step("sam deploy of this release over it: nothing is lost") as notes:
+            written = kept(cloud, outputs)
+            outputs = deploy(cloud, built / "template.yaml")
+            now = release_of(cloud)
+            hold(now.has_dashboard and not before.has_dashboard, "the upgrade adds no dashboard")
+            hold(
+                (now.package, now.log_level) != (before.package, before.log_level),
+                f"{before} goes on after the upgrade",
+            )
+            hold(kept(cloud, outputs) == written, "the upgrade changes the ledger, the tenants or the lake")
+            notes.append(f"{len(written.items)} items")
+        api = api_of(cloud, outputs, key)
+        with steps.step("every role is refused what it does not name") as notes:
+            roles, refused = refuse_unnamed(cloud, STACK)
+            notes.append(f"{roles} roles, {refused} refusals")
         with steps.step("no key, no call"):
             refuse_strangers(api, cloud)
         with steps.step("GET /list_foundation_models") as notes:
@@ -455,41 +615,56 @@ def prove(steps: Steps) -> None:
             hold(listed.status == 200, f"listing answers {listed.status} {listed.body}")
             notes.append(f"{len(listed.body[0]['modelSummaries'])} models")
         with steps.step("POST /invoke_model, every way") as notes:
-            request_ids = call_models(api)
+            request_ids += call_models(api)
             notes.append(f"{len(request_ids)} calls")
-        with steps.step("submitted, run from the queue, polled"):
-            request_ids.append(submit_and_poll(api))
         hours.add(f"{datetime.now(UTC):%Y-%m-%dT%H}")
-        with steps.step("state machine AggregateCosts") as notes:
-            notes.append(aggregate(cloud, outputs["AggregateCostsArn"], hours))
+        with steps.step("the schedule starts the state machine AggregateCosts") as notes:
+            let_aggregate(cloud, outputs["UsageTableName"], hours)
+            notes.append(fire_schedule(cloud, outputs["AggregateCostsArn"]))
         with steps.step("state machine BackfillCosts") as notes:
             notes.append(backfill_of_two_days(cloud, outputs["BackfillCostsArn"]))
         with steps.step("the lake holds exactly these calls, as the models billed and the price book says") as notes:
             rows = usage_in_lake(cloud, outputs["LakeBucketName"])
             total = compare_with_models(rows, request_ids, served_by_models(cloud))
             notes.append(f"{len(rows)} rows, {total:f} USD")
+        with steps.step("Athena says the same, in the deployed workgroup") as notes:
+            notes.append(compare_with_athena(cloud, outputs, rows))
+        with steps.step("the logs tell each call, and what the day costs") as notes:
+            notes.append(compare_with_logs(cloud, rows))
         with steps.step("GET /usage says the same"):
             start = f"{min(hours)[:10]}"
             compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
         admin = admin_of(cloud, api)
         with steps.step("sam deploy of templates/tenant.yaml makes a tenant, and changes it") as notes:
-            notes.append(deploy_tenant(cloud, "1.5")["UsagePlanId"])
+            notes.append(deploy_tenant(cloud, "1.5", 20)["UsagePlanId"])
             hold_tenant(admin, "1.5")
-            deploy_tenant(cloud, "2")
+            deploy_tenant(cloud, "2", 6)
             hold_tenant(admin, "2")
         with steps.step("the tenant makes a metered call, by a key of the admin API"):
             own = call_as_stacked(api, admin)
             refuse_unsigned(api)
             sweep(cloud)
+        with steps.step("its usage plan throttles it") as notes:
+            notes.append(too_fast(own, cloud))
         with steps.step("the tenant goes with its stack"):
             delete_tenant_stack(cloud, admin, own)
+        with steps.step("sam deploy of the former release again: nothing is lost, and calls go on"):
+            written = kept(cloud, outputs)
+            outputs = deploy(cloud, older)
+            hold(release_of(cloud) == before, f"{release_of(cloud)} answers after the rollback, not {before}")
+            hold(kept(cloud, outputs) == written, "the rollback changes the ledger, the tenants or the lake")
+            api = api_of(cloud, outputs, key)
+            again = api.invoke("What is a rollback?")
+            hold(again.status == 200, f"after the rollback a call answers {again.status} {again.body}")
+            usage = api.call("GET", f"/usage?start={start}").body["totals"]["invocations"]
+            hold(usage == sum(row["outcome"] == "succeeded" for row in rows) + 1, f"GET /usage counts {usage} calls")
 
 
 def main() -> int:
     steps = Steps(lambda line: print(line, flush=True))
     try:
         prove(steps)
-    except (Broken, NotSetUp, NotStarted) as broken:
+    except (Allowed, Broken, NotSetUp, NotStarted) as broken:
         print(f"{broken}\nThe logs are in {RUN.relative_to(ROOT)}.", file=sys.stderr)
         return 1
     steps.end()

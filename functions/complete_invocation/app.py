@@ -25,7 +25,7 @@ from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState
 from gateway.metering import Meter
 from gateway.routing import Routes
-from gateway.settings import seconds_left, settings
+from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.telemetry import logger
 from gateway.wire.compat import CompatRequest, translations
 
@@ -89,6 +89,7 @@ def work(message: str, left: float) -> None:
         )
         jobs.finish(job, ended, [], utc_now())
         return
-    where = Context(submission.request_id, submission.caller, submission.cost_centre, settings().region, lease)
+    who, region = submission.caller, settings().region
+    where = Context(submission.request_id, who, submission.cost_centre, region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, where, meter, circuits, first=job.attempts - tries + 1)
     complete(job, requests, attempts, models, jobs)

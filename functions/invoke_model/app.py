@@ -30,7 +30,7 @@ from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
 from gateway.routing import Routes
-from gateway.settings import seconds_left, settings
+from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.usage import RequestId
 from gateway.wire.compat import CompatRequest, Translation, flag, translations
 
@@ -77,7 +77,7 @@ def invoke_model() -> Response[str]:
     requests = translations(request, route, catalog, who.tenant, by_default=by_default)
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
-    context = Context(request_id(app), who, cost_centre, settings().region, lease)
+    context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, context, meter, circuits)
     if (key := header(app, "idempotency-key")) is not None:
         return run_once(key, request, requests, attempts)

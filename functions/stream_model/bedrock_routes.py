@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError
@@ -76,12 +75,10 @@ class BedrockRoutes:
     def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Streamed:
         """Opened before its status is sent, since the format has nothing that could be sent before."""
         must_not_repeat(asked.request)
-        began = time.monotonic()
         live = open_stream(calls, asked.attempts, self._serving.streams)
         writer = bedrock.EventStream()
-        parts = self._serving.watched(live, live.deliver(writer), began)
         headers = bedrock.passed_on(live.opened.headers)
-        return Streamed(parts, writer.content_type, b"", writer.error, live.opened.abort, headers)
+        return Streamed(live.deliver(writer), writer.content_type, b"", writer.error, live.opened.abort, headers)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

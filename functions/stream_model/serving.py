@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -21,7 +20,6 @@ from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
 from gateway.routing import Route, Routes
 from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream
-from gateway.telemetry import timed
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
@@ -83,7 +81,6 @@ class Serving:
     entries: Entries
     region: str
     allow_unlisted: bool
-    clock: Callable[[], float] = field(default=time.monotonic)
 
     @cached_property
     def listing(self) -> BedrockCatalog:
@@ -108,7 +105,7 @@ class Serving:
         )
         cost_centre = who.cost_centre(request.headers.get("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
-        context = Context(request.request_id, who, cost_centre, self.region, until)
+        context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
         return Asked(request, route, models, Attempts(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
@@ -122,10 +119,7 @@ class Serving:
         """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key."""
         if (key := asked.request.headers.get("idempotency-key")) is not None:
             return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
-        began = self.clock()
-        call, answer = answered(calls, asked.attempts, self.models)
-        timed(call.model.id, None, self.clock() - began, answer.usage.output_tokens)
-        return write(call, answer)
+        return write(*answered(calls, asked.attempts, self.models))
 
     def reply_all(self, asked: Asked, calls: Sequence[ModelCall], write: WriteAll) -> Reply:
         """The same for an answer that is made of several calls of one model, each settled before the next."""
@@ -168,23 +162,10 @@ class Serving:
         live: list[LiveStream] = []
 
         def parts() -> Iterator[bytes]:
-            began = self.clock()
             live.append(open_stream(calls, asked.attempts, self.streams))
-            cost_of = self.cost_of if shows_cost else None
-            yield from self.watched(live[0], live[0].deliver(writer_of(live[0].call), cost_of), began)
+            yield from live[0].deliver(writer_of(live[0].call), self.cost_of if shows_cost else None)
 
         return Streamed(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
-
-    def watched(self, live: LiveStream, parts: Iterator[bytes], began: float) -> Iterator[bytes]:
-        """The same parts, with a note of how long the first and the others took."""
-        first: float | None = None
-        for part in parts:
-            if first is None:
-                first = self.clock() - began
-            yield part
-        settled = live.ticket.settled
-        if settled is not None and first is not None:
-            timed(live.call.model.id, first, self.clock() - began, settled.usage.output_tokens)
 
     def cost_of(self, ticket: Ticket) -> Decimal | None:
         charge = self.meter.book().charge_record(ticket.settled) if ticket.settled else None

@@ -1,13 +1,15 @@
 """Runs ministack until standard input ends: whoever started it is gone then. Runs in .venv-embedded, not in .venv.
 
-Three things that AWS does and ministack does not are mended here, by replacing functions of the pinned version; what
-comes over loopback counts as TLS, which policies ask for and it does not speak; and a layer is unpacked once instead of
-at every cold start, since 16 of them begin when the state machine maps.
+What AWS does and ministack does not is mended here, by replacing functions of the pinned version: each says what. What
+comes over loopback counts as TLS, which policies ask for and it does not speak; schedules are looked at every second;
+and a layer is unpacked once instead of at every cold start, since 16 of them begin when the state machine maps.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 import re
 import sys
@@ -16,13 +18,15 @@ import threading
 import zipfile
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 from ministack import app
-from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import apigateway_v1, lambda_svc
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import apigateway_v1, athena, eventbridge, glue, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, stacks
 
 # The line of a traceback that names the exception: the last that follows the indented lines of its frames.
@@ -86,6 +90,88 @@ def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[
     return evaluated
 
 
+def importing_gateway_responses(load: Callable[..., str]) -> Callable[..., str]:
+    """API Gateway answers what it refuses itself by the spec's own words; ministack leaves them out of an import."""
+
+    def imported(spec: dict[str, Any], *arguments: Any) -> str:
+        api_id = load(spec, *arguments)
+        for kind, response in spec.get("x-amazon-apigateway-gateway-responses", {}).items():
+            apigateway_v1._put_gateway_response(api_id, kind, response)
+        return api_id
+
+    return imported
+
+
+def firing_as_its_role(invoke: Callable[..., None]) -> Callable[..., None]:
+    """EventBridge Scheduler takes the schedule's role, and writes the moment it was scheduled for into the input.
+
+    ministack starts the target with no role, and hands the input on as it stands.
+    """
+
+    def invoked(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, Any], view: Any = None) -> None:
+        service = target.get("Arn", "").split(":")[2]
+        if event.get("Source") != "aws.scheduler" or service not in {"states", "lambda"}:
+            return invoke(target, event, schedule, view)
+        at = re.fullmatch(r"at\((.+)\)", schedule["ScheduleExpression"])
+        moment = at[1] if at else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:00}"
+        said = target.get("Input", "{}").replace("<aws.scheduler.scheduled-time>", f"{moment}Z")
+        taken = boto3.client("sts").assume_role(RoleArn=target["RoleArn"], RoleSessionName="schedule")["Credentials"]
+        role = boto3.Session(taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"])
+        if service == "states":
+            role.client("stepfunctions").start_execution(stateMachineArn=target["Arn"], input=said)
+        else:
+            role.client("lambda").invoke(FunctionName=target["Arn"], InvocationType="Event", Payload=said)
+        return None
+
+    return invoked
+
+
+def arming_again(update: Callable[..., Any]) -> Callable[..., Any]:
+    """A schedule whose time was changed counts from then; ministack keeps in mind when the old one was due."""
+
+    def updated(name: str, body: dict[str, Any]) -> Any:
+        answer = update(name, body)
+        for key in [key for key in scheduler._schedule_last_fired if key[-1].endswith(f"/{name}")]:
+            del scheduler._schedule_last_fired[key]
+        return answer
+
+    return updated
+
+
+def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Athena reads a view by the statement that the catalogue keeps of it; ministack knows tables only."""
+
+    async def rewritten(query: str, database: str, catalog: Any = None) -> Any:
+        while True:
+            views = []
+            for named in athena._table_references(query):
+                table = glue._tables.get(f"{named.database or database}/{named.table}") or {}
+                if table.get("TableType") == "VIRTUAL_VIEW":
+                    kept = re.search(r"/\* Presto View: (\S+) \*/", table["ViewOriginalText"])
+                    text = json.loads(base64.b64decode(kept[1]))["originalSql"] if kept else ""
+                    alias = "" if named.aliased else f' AS "{named.table}"'
+                    views.append((named.start, named.end, f"(\n{text}\n){alias}"))
+            if not views:
+                return await rewrite(query, database, catalog)
+            for start, end, text in sorted(views, reverse=True):
+                query = query[:start] + text + query[end:]
+
+    return rewritten
+
+
+def with_leading_keys(context: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    """`dynamodb:LeadingKeys`: the partition key that a request names. ministack does not know the condition."""
+
+    def told(body: bytes) -> dict[str, Any]:
+        said = json.loads(body or b"{}")
+        asked = re.match(r"\s*(\w+)\s*=\s*(:\w+)", said.get("KeyConditionExpression", ""))
+        item = {asked[1]: said["ExpressionAttributeValues"][asked[2]]} if asked else said.get("Key") or said.get("Item")
+        named = [item[name]["S"] for name in ("pk", "request_id", "id") if name in (item or {})]
+        return {**context(body), **({"dynamodb:LeadingKeys": named} if named else {})}
+
+    return told
+
+
 def with_tls(resolve: Callable[..., Any]) -> Callable[..., Any]:
     """The same conditions of policies, for a caller that has come by TLS."""
 
@@ -132,6 +218,12 @@ if __name__ == "__main__":
     apigateway_v1._invoke_authorizer_lambda = keeping_usage_plan_key(apigateway_v1._invoke_authorizer_lambda)
     iam_evaluator._resolve_condition_key = with_tls(iam_evaluator._resolve_condition_key)
     apigateway_v1._api_key_from_request = lambda _headers: usage_plan_key.get()
+    apigateway_v1._import_rest_api = importing_gateway_responses(apigateway_v1._import_rest_api)
+    eventbridge._invoke_target = firing_as_its_role(eventbridge._invoke_target)
+    scheduler._update_schedule = arming_again(scheduler._update_schedule)
+    scheduler._SCHEDULE_TICK_INTERVAL = 1
+    athena._rewrite_data_paths = expanding_views(athena._rewrite_data_paths)
+    iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
     for module in (changesets, handlers, stacks):
         module._evaluate_conditions = joining_in_conditions(module._evaluate_conditions)
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -370,13 +371,14 @@ def _metered(messages: Any) -> Callable[[], float]:
 
     def metered() -> float:
         before = time.process_time()
-        for _ in range(CALLS):
-            now = datetime.now(UTC)
-            context = Context(
-                RequestId(os.urandom(8).hex()), caller, "research", "us-east-1", now + timedelta(minutes=1)
-            )
-            attempts = Attempts(route, context, meter, circuits)
-            answered([ModelCall(model, "text", "Converse", {"messages": messages})], attempts, models)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # each call writes a line of the log
+            for _ in range(CALLS):
+                now = datetime.now(UTC)
+                context = Context(
+                    RequestId(os.urandom(8).hex()), caller, "research", "us-east-1", now + timedelta(minutes=1)
+                )
+                attempts = Attempts(route, context, meter, circuits)
+                answered([ModelCall(model, "text", "Converse", {"messages": messages})], attempts, models)
         return time.process_time() - before
 
     return metered

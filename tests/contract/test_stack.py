@@ -424,6 +424,8 @@ def test_the_dashboard_is_one_that_cloudwatch_can_read() -> None:
         "TimeToFirstToken",
         "OldestOpenRowAge",
         "UnpricedUsage",
+        '"DayCostUsd", "service"',
+        'model_id} MetricName=\\"DayCostUsd\\"',
         "ApproximateNumberOfMessagesVisible",
     ):
         assert place in dashboard["DashboardBody"]

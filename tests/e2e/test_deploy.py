@@ -2,14 +2,20 @@
 
 The AWS is an embedded one. What it does not do as AWS does, so that nothing here proves it:
 
-- API Gateway's import of openapi.yaml is ministack's: gateway responses of the spec are not rendered (a refusal is
-  `{"message": …}` here, a problem in AWS), and names of headers reach a function in lower case.
-- The usage plan is checked with the key that the authorizer names only because scripts/embedded/launch.py mends it.
-- Lists are joined in templates/tenant.yaml's conditions only because scripts/embedded/launch.py mends it. A request to
-  the admin API must be signed, and any signature will do; `make dev` checks them as AWS does.
+- API Gateway's import of openapi.yaml is ministack's: names of headers reach a function in lower case. The spec's own
+  responses (a throttled call's problem), the key that the authorizer names for the usage plan, joined lists in conditions,
+  the partition keys that roles are limited to, the role and the moment of a schedule, and views in Athena are there only
+  because scripts/embedded/launch.py mends them.
+- A request to the admin API must be signed, and any signature will do; `make dev` checks them as AWS does.
+- Athena is DuckDB: a query here shows that table, view and workgroup fit the files, not that Trino plans it.
+- The schedule fires at a moment that the test sets, with its own target, role and input; its cron expression is only
+  read. What it does about a target that fails (retries, its dead letter queue) is not imitated.
+- A rollback is a deployment of the former template. That CloudFormation takes a failed update back, and that an alias
+  shifts between releases, is not shown.
 - The functions run on this machine's CPU and libraries, not on arm64 and Amazon Linux; `sam build` for arm64 is
   proven by scripts/sam.py and scripts/artifact_sizes.py.
-- IAM's condition keys are partly evaluated; schedules are deployed and do not fire within the test.
+- IAM's other condition keys are partly evaluated. A role is refused on its own; what a resource policy of another
+  account would add is not there.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from .test_invoke_model import rows
 
 FOLDER = Path(__file__).parents[2] / "functions/stream_model"
 HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
+TRACE = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1"
 SAID = [{"role": "user", "content": "hi"}]
 CALLS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": HAIKU, "messages": SAID},
@@ -48,7 +49,7 @@ def ask(
     }
     said = {
         "x-amzn-request-context": json.dumps(context),
-        "x-amzn-lambda-context": json.dumps({"deadline": (time.time() + 60) * 1000}),
+        "x-amzn-lambda-context": json.dumps({"deadline": (time.time() + 60) * 1000, "xray_trace_id": TRACE}),
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
     scope = {

@@ -121,6 +121,66 @@ def test_the_sweep_tells_how_long_the_oldest_call_is_open(
     assert 600 <= line["OldestOpenRowAge"][0] < 660
 
 
+def told_costs(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str, float]]:
+    """The metric of what a day costs: the day, the dimension's value and USD, as CloudWatch reads them from the log."""
+    told = []
+    for line in capsys.readouterr().out.splitlines():
+        if '"DayCostUsd"' in line:
+            said = json.loads(line)
+            (metrics,) = said["_aws"]["CloudWatchMetrics"]
+            assert metrics["Metrics"] == [{"Name": "DayCostUsd", "Unit": "None"}]
+            (((dimension,),), day) = (
+                metrics["Dimensions"],
+                datetime.fromtimestamp(said["_aws"]["Timestamp"] / 1000, UTC),
+            )
+            assert (metrics["Namespace"], dimension in ("service", "model_id")) == ("ModelGateway", True)
+            told.append((day.isoformat(), said[dimension], said["DayCostUsd"]))
+    return told
+
+
+def test_what_a_day_costs_is_told_as_a_metric_and_is_the_sum_of_its_priced_rows(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    haiku = "anthropic.claude-3-haiku-20240307-v1:0"
+    workflow.keep(row("a"), input_tokens=1_000_003, output_tokens=100)
+    workflow.keep(replace(row("b", 0.6), tenant_id=TenantId("other")), input_tokens=500, output_tokens=7)
+    workflow.keep(row("c", 1.1, model=haiku), input_tokens=77)
+    workflow.keep(row("d", 1.2, model="maker.unheard-of"), input_tokens=10)
+    workflow.keep(row("e", 1.3), Outcome.FAILED)
+    workflow.run(2.2)
+    costs: dict[str, Decimal] = {}
+    for priced in workflow.read("usage/"):
+        costs[priced["model_id"]] = costs.get(priced["model_id"], Decimal(0)) + (priced["cost"] or Decimal(0))
+    assert costs[SONNET] > costs[haiku] > costs["maker.unheard-of"] == 0
+    day = "2026-11-24T00:00:00+00:00"
+    whole = [(day, "model-gateway", float(sum(costs.values())))]
+    assert told_costs(capsys) == [*whole, *((day, model_id, float(costs[model_id])) for model_id in (SONNET, haiku))]
+
+
+def test_a_metric_by_model_has_few_names_and_none_that_a_caller_made_up(
+    workflow: Workflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = price_book()
+    priced = [
+        name
+        for name in sorted({price.model_id for price in book.prices()})
+        if book.charge(name, "us-east-1", TokenUsage(input_tokens=1), MIDNIGHT) and not name.startswith("arn:")
+    ][:25]
+    for number, name in enumerate(priced):
+        workflow.keep(row(f"p{number}", model=name), input_tokens=1000 + number)
+        workflow.keep(row(f"u{number}", model=f"maker.made-up-{number}"), input_tokens=10)
+    workflow.run(1.2)
+    (_, service, whole), *models = told_costs(capsys)
+    rows = workflow.read("usage/")
+    assert (service, whole) == ("model-gateway", float(sum(found["cost"] or 0 for found in rows)))
+    assert len(models) == 21
+    assert models[-1][1] == "other"
+    assert {name for _, name, _ in models[:-1]} < set(priced)
+    dearest = sorted((float(found["cost"]) for found in rows if found["cost"]), reverse=True)
+    assert [usd for _, _, usd in models[:-1]] == dearest[:20]
+    assert models[-1][2] == pytest.approx(sum(dearest[20:]))
+
+
 def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.settings import settings
+from gateway.spending import tell_cost
 
 ledger = DynamoLedger(settings().usage_table)
 lake = ParquetLake(S3Objects(settings().lake_bucket))
@@ -21,6 +22,7 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "hour" not in event:
         verify_day(event["day"], lake)
+        tell_cost(event["day"], lake.costs_of_day(event["day"]))
         return {}
     file = UsageFile(event["hour"], event["part"], event["parts"])
     book = current_book(max_age=0)

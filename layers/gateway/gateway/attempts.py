@@ -23,13 +23,14 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from gateway.budgets import Hold, Limits, slot_of
-from gateway.catalog import Model
+from gateway.catalog import Model, Service
 from gateway.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
 from gateway.jobs import Ended, Ending, Job
 from gateway.metering import Meter, Reserved
 from gateway.pricing import ZERO
 from gateway.routing import Circuit, Route
+from gateway.spans import Span, finish_reason, tell
 from gateway.tenants import Tenant
 from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
@@ -69,8 +70,12 @@ class Ticket:
     """One attempt whose row is open. It settles once, and gives its slot back then."""
 
     attempts: Attempts
+    call: ModelCall
     reserved: Reserved
     slot: Hold | None
+    began: datetime
+    first_chunk: datetime | None = None
+    finish_reason: str = ""
     settled: UsageRecord | None = None
 
     @property
@@ -82,25 +87,44 @@ class Ticket:
         self.settled = settled
         self.attempts.meter.book_hold(self.attempts.context.caller.tenant, self.reserved, settled)
         self._give_back()
+        self._tell(settled)
 
-    def settle(self, outcome: Outcome, usage: TokenUsage, error_code: str = "") -> UsageRecord:
+    def settle(self, outcome: Outcome, usage: TokenUsage, error: UpstreamError | None = None) -> UsageRecord:
         """Raises what the ledger raises; the row is then open still, and swept."""
         if self.settled is None:
             context = self.attempts.context
-            settled = self.row.settle(outcome, usage, context.clock(), error_code)
+            settled = self.row.settle(outcome, usage, context.clock(), error.code if error else "")
             try:
                 self.attempts.meter.settle(context.caller.tenant, self.reserved, settled)
                 self.settled = settled
             finally:
                 self._give_back()
+                self._tell(settled, error)
         return self.settled
 
     def fail(self, error: UpstreamError, known: TokenUsage | None = None) -> None:
         """Settle what broke: what it used is known, unknown, or nothing where the model never ran."""
         if error.ran or known is not None:
-            self.settle(Outcome.INTERRUPTED, known or TokenUsage(source=UNKNOWN), error.code)
+            self.settle(Outcome.INTERRUPTED, known or TokenUsage(source=UNKNOWN), error)
         else:
-            self.settle(Outcome.FAILED, TokenUsage(), error.code)
+            self.settle(Outcome.FAILED, TokenUsage(), error)
+
+    def _tell(self, settled: UsageRecord, error: UpstreamError | None = None) -> None:
+        context, model = self.attempts.context, self.call.model
+        guardrail = context.caller.tenant.guardrail if model.service is Service.BEDROCK else None
+        tell(
+            Span(
+                settled,
+                model.service,
+                self.began,
+                self.first_chunk,
+                streamed="Stream" in self.call.api,
+                guardrail=guardrail.id if guardrail else "",
+                finish_reason=self.finish_reason,
+                status=error.status if error else 200,
+                trace=context.trace,
+            )
+        )
 
     def _give_back(self) -> None:
         if self.slot is not None:
@@ -161,7 +185,7 @@ class Attempts:
                 if slot:
                     self.meter.accounts.book(slot, ZERO)
                 raise
-            return make(call, Ticket(self, reserved, slot))
+            return make(call, Ticket(self, call, reserved, slot, self.context.clock()))
 
         if self.route.circuit is None:
             return attempt()
@@ -258,10 +282,12 @@ def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, model
 
 def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
     try:
-        return models.call(call)
+        answer = models.call(call)
     except UpstreamError as error:
         ticket.fail(error)
         raise
+    ticket.finish_reason = finish_reason(answer.body)
+    return answer
 
 
 def _settling(models: Models) -> Make:

@@ -117,6 +117,7 @@ class Context:
     region: str
     lease_until: datetime
     clock: Clock = field(default=utc_now)
+    trace: str = ""  # X-Ray's header of the request, empty where it is not traced
 
     @property
     def tags(self) -> dict[str, str]:

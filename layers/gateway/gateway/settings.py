@@ -153,6 +153,11 @@ def settings() -> Settings:
     return Settings(dict(os.environ))
 
 
+def trace_of_invocation() -> str:
+    """X-Ray's header of this invocation, which Lambda puts into the environment before each; empty without tracing."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "")
+
+
 def seconds_left(context: Any) -> float:
     """Seconds until Lambda ends this invocation."""
     return float(context.get_remaining_time_in_millis()) / 1000

@@ -20,6 +20,7 @@ from gateway.attempts import Attempts, Ticket
 from gateway.errors import GatewayError, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
+from gateway.spans import finish_reason
 from gateway.usage import (
     UNKNOWN,
     ConverseStreamUsage,
@@ -100,6 +101,7 @@ class Tap:
         self._tier = header_tier(headers)
         self._counts = _COUNTS[call.api]()
         self._stopped = False
+        self.finish_reason = ""
 
     def see(self, frame: Frame) -> None:
         with suppress(ValueError, KeyError, TypeError, AttributeError):  # counts that cannot be read are none
@@ -110,6 +112,7 @@ class Tap:
                 self._counts.see(frame.json)
             elif frame.kind == "messageStop":
                 self._stopped = True
+                self.finish_reason = finish_reason(frame.json)
 
     @property
     def complete(self) -> bool:
@@ -194,6 +197,7 @@ class LiveStream:
         self._settle(tap)
 
     def _settle(self, tap: Tap) -> None:
+        self.ticket.finish_reason = tap.finish_reason
         self.ticket.settle(Outcome.SUCCEEDED, tap.usage())
 
     def _see_to_its_end(self, tap: Tap, rest: Iterator[Frame]) -> None:
@@ -234,6 +238,7 @@ def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams
         except UpstreamError as error:
             ticket.fail(error)
             raise
+        ticket.first_chunk = attempts.context.clock()
         return LiveStream(call, ticket, opened, first)
 
     return attempts.run(calls, make)

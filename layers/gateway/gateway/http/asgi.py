@@ -5,7 +5,7 @@ the client hangs up its bytes are dropped, and the call behind it still settles.
 does, it is aborted in time to settle.
 
 On AWS the Lambda Web Adapter stands before it: who calls is in `x-amzn-request-context`, put there by API Gateway and
-by nobody else, and how much time is left in `x-amzn-lambda-context`.
+by nobody else; how much time is left, and which trace it is in, in `x-amzn-lambda-context`.
 """
 
 from __future__ import annotations
@@ -68,11 +68,20 @@ class Request:
             raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
         return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
+    @cached_property
+    def _invocation(self) -> Mapping[str, Any]:
+        """Lambda's context."""
+        return json.loads(self.headers.get("x-amzn-lambda-context") or "{}")  # type: ignore[no-any-return]
+
     @property
     def deadline(self) -> float:
         """When this invocation ends, in seconds since the epoch."""
-        said = json.loads(self.headers.get("x-amzn-lambda-context") or "{}")
-        return float(said.get("deadline") or (time.time() + 900) * 1000) / 1000
+        return float(self._invocation.get("deadline") or (time.time() + 900) * 1000) / 1000
+
+    @property
+    def trace(self) -> str:
+        """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
+        return self._invocation.get("xray_trace_id") or ""
 
     @property
     def json(self) -> Any:
