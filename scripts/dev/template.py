@@ -200,7 +200,7 @@ class Template:
                 timeout=float(self.resolve(properties.get("Timeout", 3))),
                 memory=int(self.resolve(properties.get("MemorySize", 128))),
                 environment={name: str(value) for name, value in variables.items()},
-                events=self._events(own),
+                events=(*self._events(own), *self._queues_of(logical_id)),
             )
         return found
 
@@ -217,6 +217,12 @@ class Template:
             EventSource(event["Type"], self.resolve(event.get("Properties") or {}))
             for event in (properties.get("Events") or {}).values()
         )
+
+    def _queues_of(self, function: str) -> Iterator[EventSource]:
+        for _, properties in self._of("AWS::Lambda::EventSourceMapping"):
+            if properties["FunctionName"] == {"Ref": function}:
+                given = self.resolve(properties)
+                yield EventSource("SQS", given | {"Queue": given["EventSourceArn"]})
 
     def tables(self) -> list[Table]:
         accepted = {

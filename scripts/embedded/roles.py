@@ -28,7 +28,6 @@ OF_AWS: Mapping[str, list[str]] = {
     "AWSLambdaVPCAccessExecutionRole": [],
     "AWSXrayWriteOnlyAccess": [],
     "AWSXRayDaemonWriteAccess": [],
-    "AWSLambdaSQSQueueExecutionRole": ["sqs:ReceiveMessage"],  # of every queue: Lambda polls with it
 }
 PREFIXES = ("usage", "costs", "statements")
 INVOKED = ("ManageTenantsFunction", "InvokeModelFunction", "PriceUsageFunction")  # all are alike to a role
