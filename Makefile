@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test check lint types contract roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test check lint types contract scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -45,6 +45,9 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
 	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
+
+scan: .venv/ready ## the templates by a security scanner; every finding is explained
+	$(BIN)/python -m scripts.checks.scan
 
 roles: .venv/ready ## a table of what each function may do
 	@$(BIN)/python -m scripts.iam_table
