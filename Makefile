@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test check lint types generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -35,7 +35,7 @@ redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
-check: lint types contract ## all that CI checks beside the tests
+check: lint types contract validate spec scan ## all that CI checks beside the tests
 
 lint: .venv/ready ## style, imports, template
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml templates/*.yaml
@@ -45,6 +45,18 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
 	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
+
+validate: .venv/ready ## the template by the pinned SAM CLI and its linter, offline
+	$(BIN)/python -m scripts.sam validate --lint
+
+spec: .venv/ready ## openapi.yaml by Redocly and the rules of the house, where there is Node 20 or newer
+	$(BIN)/python -m scripts.checks.spec
+
+scan: .venv/ready ## the templates by a security scanner; every finding is explained
+	$(BIN)/python -m scripts.checks.scan
+
+roles: .venv/ready ## a table of what each function may do
+	@$(BIN)/python -m scripts.iam_table
 
 generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql
 	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,26 @@ def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotSetUp(lock, done.stdout + done.stderr)
+
+
+def has_node() -> bool:
+    """Is there a Node that is new enough, with npm?"""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return False
+    said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
+    return int(said.strip("v\n").partition(".")[0] or 0) >= 20
+
+
+def set_up_node(home: Path, folder: Path) -> Path:
+    """Install what `home` locks into `folder`, once per lock, and give where its programs are. Raises NotSetUp."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, installed = home / "package-lock.json", folder / "node_modules/of.lock"
+    for name in ("package.json", lock.name, ".npmrc"):
+        shutil.copyfile(home / name, folder / name)
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        command = ["npm", "ci", "--ignore-scripts"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise NotSetUp(lock, done.stdout + done.stderr)
+        shutil.copyfile(lock, installed)
+    return folder / "node_modules/.bin"

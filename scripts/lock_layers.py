@@ -25,6 +25,7 @@ OLDEST_PYTHON = "3.11"
 
 # Environments of their own, by the folder of their requirements.in and .lock: the oldest Python that each is for.
 ALONE = {
+    Path("scripts/checks"): OLDEST_PYTHON,
     Path("scripts/clients"): OLDEST_PYTHON,
     Path("scripts/embedded"): "3.13",
     Path("scripts/focus"): "3.13",

@@ -11,6 +11,7 @@ from moto import mock_aws
 
 from gateway.aws import clients
 from gateway.settings import settings
+from tests.recorded import Recorder
 
 collect_ignore = ["sdks"]  # runs in an environment of its own: tests/e2e/test_sdks.py
 
@@ -35,6 +36,12 @@ ENVIRONMENT = {
     "SAGEMAKER_ENDPOINTS": '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}',
     "KEY_CACHE_SECONDS": "5",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    recorder = Recorder()
+    recorder.install()
+    config.pluginmanager.register(recorder)
 
 
 @pytest.fixture(autouse=True)

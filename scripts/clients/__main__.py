@@ -20,7 +20,7 @@ from typing import Any
 
 from scripts import client_spec
 from scripts.dev.stack import LocalStack
-from scripts.environments import NotSetUp, set_up
+from scripts.environments import NotSetUp, has_node, set_up, set_up_node
 
 ROOT = Path(__file__).parents[2]
 HOME = Path(__file__).parent
@@ -76,22 +76,10 @@ def walk_python(wheel: Path, gateway: Mapping[str, str]) -> Any:
 
 
 # --------------------------------------------------------------------------------------------------------- TypeScript
-def has_node() -> bool:
-    if not (shutil.which("node") and shutil.which("npm")):
-        return False
-    return int(run("node", "--version").strip("v\n").partition(".")[0]) >= 20
-
-
 def make_typescript() -> None:
     """The package and its JavaScript, by the strict compiler."""
-    TYPESCRIPT.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc", "tsconfig.json"):
-        shutil.copyfile(HOME / name, TYPESCRIPT / name)
-    lock, installed = HOME / "package-lock.json", TYPESCRIPT / "node_modules/of.lock"
-    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-        run("npm", "ci", "--ignore-scripts", folder=TYPESCRIPT)
-        shutil.copyfile(lock, installed)
-    tools = TYPESCRIPT / "node_modules/.bin"
+    tools = set_up_node(HOME, TYPESCRIPT)
+    shutil.copyfile(HOME / "tsconfig.json", TYPESCRIPT / "tsconfig.json")
     run(tools / "openapi-ts", "--input", SPEC, "--output", "src", "--no-log-file", folder=TYPESCRIPT)
     shutil.copyfile(HOME / "walk.ts", TYPESCRIPT / "src/walk.ts")
     shutil.rmtree(TYPESCRIPT / "dist", ignore_errors=True)

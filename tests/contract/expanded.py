@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import logging
 import os
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 from unittest import mock
 from uuid import NAMESPACE_URL, uuid5
 
-import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-
-from scripts.dev.template import Template
-from scripts.template import FUNCTION, LAYER, ROOT, STATE_MACHINE
-from tests.contract.contract import TEMPLATE
+from scripts.expand import Stack, expand
+from scripts.template import ROOT
 
 REGION = "eu-west-1"
-CODE = {FUNCTION: "CodeUri", LAYER: "ContentUri", STATE_MACHINE: "DefinitionUri"}
 
 
-class _Stack(Template):
+class _Stack(Stack):
     """The intrinsic functions of an expanded template, for a stack of this name."""
 
     def __init__(self, document: Mapping[str, Any], name: str, given: Mapping[str, str]):
-        self.region, self._endpoint, self.folder = REGION, "", ROOT
-        self._globals: dict[str, Any] = {}
-        self._conditions = dict(document["Conditions"])
-        self._mappings = dict(document.get("Mappings", {}))
         self._name = name
-        self.resources: dict[str, dict[str, Any]] = {}
-        environment = {f"GATEWAY_PARAM_{parameter}": value for parameter, value in given.items()}
-        self.parameters = {
-            parameter: self._parameter(parameter, declared, environment)
-            for parameter, declared in document["Parameters"].items()
-        }
-        self.resources = {
-            logical_id: resource
-            for logical_id, resource in document["Resources"].items()
-            if "Condition" not in resource or self._condition(resource["Condition"])
-        }
+        super().__init__(document, given, REGION)
 
     def ref(self, name: str) -> Any:
         if name == "AWS::StackName":
@@ -58,24 +34,10 @@ class _Stack(Template):
         return f"{self._name}/{name}.{attribute}"
 
 
-@cache
-def _expanded(parameters: str) -> str:
-    template: dict[str, Any] = copy.deepcopy(TEMPLATE)
-    for resource in template["Resources"].values():
-        if uri := CODE.get(resource["Type"]):
-            resource["Properties"][uri] = f"s3://artifacts/{resource['Properties'][uri]}"
-    given = {name: declared.get("Default") for name, declared in template["Parameters"].items()}
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    with mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION}):
-        session = boto3.session.Session(region_name=REGION)
-        translator = Translator(managed_policy_map={}, sam_parser=Parser(), boto_session=session)
-        return json.dumps(translator.translate(template, given | json.loads(parameters)))
-
-
 def plain(**parameters: str) -> dict[str, Any]:
     """Plain CloudFormation, with conditions and intrinsic functions as they are."""
-    document: dict[str, Any] = json.loads(_expanded(json.dumps(parameters)))
-    return document
+    with mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION}):
+        return expand(ROOT / "template.yaml", parameters)
 
 
 def stack(name: str = "model-gateway", **parameters: str) -> dict[str, dict[str, Any]]:

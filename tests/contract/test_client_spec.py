@@ -77,9 +77,10 @@ def test_a_value_of_several_types_is_told_as_openapi_3_0_tells_it() -> None:
     assert typed("string|[string]") == {"anyOf": [{"type": "string"}, strings]}
 
 
-def test_the_lock_of_the_typescript_client_is_hashed_and_names_no_registry() -> None:
-    packages = json.loads((ROOT / "scripts/clients/package-lock.json").read_text())["packages"]
-    assert len(packages) > 2
+@pytest.mark.parametrize("folder", ["scripts/clients", "scripts/checks"])
+def test_a_lock_of_node_s_packages_is_hashed_and_names_no_registry(folder: str) -> None:
+    packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
+    assert len(packages) >= 2
     for name, package in packages.items():
         assert "resolved" not in package, name
         assert not name or package["integrity"].startswith("sha512-"), name

@@ -61,6 +61,26 @@ def test_an_operation_says_what_it_is(operation: Operation) -> None:
     assert set(operation.said["tags"]) <= {tag["name"] for tag in SPEC["tags"]}
 
 
+def test_a_tag_is_one_that_an_operation_has() -> None:
+    assert {tag["name"] for tag in SPEC["tags"]} == {tag for operation in OPERATIONS for tag in operation.said["tags"]}
+
+
+def test_every_component_is_used_or_named_in_text() -> None:
+    """As the events of streams are, and what is null for a while, which a schema of API Gateway's cannot say."""
+    parts = SPEC["components"]
+    there = {f"#/components/{kind}/{name}" for kind in parts if kind != "securitySchemes" for name in parts[kind]}
+    used = {part["$ref"] for _, part in everywhere(SPEC) if isinstance(part.get("$ref"), str)}
+    in_text = {f"#/components/schemas/{name}" for name in {*EVENTS.values(), "StreamedUsage", "ResponseUsage"}}
+    assert there - used == in_text
+
+
+def test_who_is_told_to_wait_is_told_how_long() -> None:
+    for operation in OPERATIONS:
+        for status in {"429", "503"} & operation.said["responses"].keys():
+            told = resolve(operation.said["responses"][status])
+            assert "Retry-After" in told["headers"], f"{status} of {operation}"
+
+
 def test_no_two_operations_have_one_id() -> None:
     ids = [operation.said["operationId"] for operation in OPERATIONS]
     assert len(ids) == len(set(ids))

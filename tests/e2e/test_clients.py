@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.clients.__main__ import NO_NODE, has_node
+from scripts.clients.__main__ import NO_NODE
 from scripts.dev.stack import LocalStack
+from scripts.environments import has_node
 from scripts.template import ROOT
 
 from .test_examples import SPOKEN, assert_printed

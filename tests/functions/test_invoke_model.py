@@ -197,7 +197,7 @@ def test_endpoints_answer_text_and_say_how_they_were_counted(
 
 
 def test_a_custom_model_is_called_by_its_arn_and_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
-    arn = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abcdef123456"
+    arn = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdef123456"
     status, _ = call(
         load("invoke_model"),
         {"inputs": "hello"},

@@ -39,7 +39,7 @@ def app(load: Callable[[str], Any]) -> Iterator[Any]:
 
 
 def ask(
-    app: Any, path: str, body: Any, record: dict[str, Any] | None = None, **headers: str
+    app: Any, path: str, body: Any, record: dict[str, Any] | None = None, *, method: str = "POST", **headers: str
 ) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers of one request of the tenant acme; `record` adds to its record."""
     tenant = {"tenant_id": "acme", "cost_centres": ["research"], **(record or {})}
@@ -53,7 +53,7 @@ def ask(
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
     scope = {
-        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
         "headers": [(name.encode(), text.encode()) for name, text in said.items()],
     }  # fmt: skip
     sent: list[dict[str, Any]] = []

@@ -1,0 +1,109 @@
+"""Runs that nothing else here makes, so that every grant of a step's role is seen at work: see tests/recorded.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+
+from gateway.aws import price_overlay
+from gateway.aws.account_table import AccountTable
+from gateway.budgets import Limits
+from gateway.metering import hold_for
+from gateway.pricing import COLUMNS
+from gateway.settings import settings
+from gateway.tenants import Budget, Tenant
+from gateway.usage import Outcome, TenantId, TokenUsage
+from tests.rows import item
+from tests.workflow.machine import SONNET, Workflow, row
+
+Agree = Callable[[str], None]
+
+
+@pytest.fixture
+def agree(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agree]:
+    """Agree on a price of Sonnet's input, in USD a million, in an overlay that every step is told of."""
+    boto3.client("s3").create_bucket(Bucket="prices")
+
+    def agree(usd: str) -> None:
+        text = f"{','.join(COLUMNS)}\n{SONNET},us-east-1,default,input_tokens,{usd},1000000,2020-01-01,contract 7\n"
+        boto3.client("s3").put_object(Bucket="prices", Key="ours.csv", Body=text.encode())
+
+    agree("2")
+    monkeypatch.setenv("PRICE_OVERLAY", "s3://prices/ours.csv")
+    settings.cache_clear()
+    price_overlay._overlay.cache_clear()
+    yield agree
+    price_overlay._overlay.cache_clear()
+
+
+def test_a_run_prices_by_what_was_agreed_and_the_lake_has_the_newer_price(agree: Agree, workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1_000_000)
+    workflow.run(2.2)
+    agree("1")
+    workflow.run(2.3, hours=["2026-11-24T00"])
+    (line,) = workflow.read("costs/")
+    assert line["cost"] == 1
+    agreed = [price["usd"] for price in workflow.read("prices/") if not price["is_listed"]]
+    assert agreed == [1]
+
+
+def test_each_step_asks_for_the_overlay_itself(agree: Agree, workflow: Workflow) -> None:
+    """In Lambda they share no memory, as they do here."""
+
+    def alone(handler: Callable[[Any, object], Any]) -> Callable[[Any, object], Any]:
+        def cold(event: Any, context: object) -> Any:
+            price_overlay._overlay.cache_clear()
+            return handler(event, context)
+
+        return cold
+
+    workflow.handlers = {name: alone(handler) for name, handler in workflow.handlers.items()}
+    now = datetime.now(UTC)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(9), hard=True))
+    left = replace(row("left"), started_at=now, lease_until=now - timedelta(seconds=5))
+    hold = hold_for(tenant, left, Decimal(3), TokenUsage(input_tokens=1_000_000))
+    AccountTable("budgets").hold(hold, Limits.of(tenant, "research"))
+    workflow.keep(left, input_tokens=1_000_000)
+    workflow.keep(row("a"), input_tokens=1)
+    workflow.run(2.2)
+    assert AccountTable("budgets").account(hold.account).spent == 2
+
+
+def put_unreadable(name: str, outcome: str) -> None:
+    broken = item(row("a").settle(Outcome.SUCCEEDED, TokenUsage(input_tokens=5), row(name).started_at))
+    boto3.client("dynamodb").put_item(TableName="usage", Item=broken | {"outcome": {"S": outcome}})
+
+
+def test_a_row_that_cannot_be_read_for_another_reason_replaces_what_was_said_of_it(workflow: Workflow) -> None:
+    for outcome in ("exploded", "evaporated"):
+        put_unreadable("a", outcome)
+        workflow.run(1.2, hours=["2026-11-24T00"])
+    assert [told["reason"] for told in workflow.read("quarantine/")] == ["outcome is 'evaporated'"]
+
+
+def test_a_day_that_breaks_twice_keeps_what_broke_last(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(1.2)
+    (costs,) = workflow.files("costs/")
+    for rubbish in (b"nothing that is Parquet", b"nor is this"):
+        boto3.client("s3").put_object(Bucket="lake", Key=costs, Body=rubbish)
+        assert workflow.run(2.2, hours=["2026-11-24T00"])["mendedFiles"] == [costs]
+        assert boto3.client("s3").get_object(Bucket="lake", Key=f"corrupt/{costs}")["Body"].read() == rubbish
+
+
+def test_usage_that_is_lost_twice_is_told_once(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(1.2)
+    (key,) = workflow.files("usage/")
+    years_later = {"day": "2026-11-24", "complete": True, "scheduledTime": "2028-11-24T00:12:00Z"}
+    for rubbish in (b"nothing that is Parquet", b"nor is this"):
+        boto3.client("s3").put_object(Bucket="lake", Key=key, Body=rubbish)
+        assert workflow.handlers["CloseDay"](years_later, None)["lost"] == [key]
+    assert [told["pk"] for told in workflow.read("quarantine/")] == [key]
+    assert workflow.files("corrupt/") == [f"corrupt/{key}"]
