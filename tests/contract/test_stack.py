@@ -14,6 +14,7 @@ import pytest
 from scripts.template import ROOT, load, of_type
 from tests.contract.contract import OPERATIONS, SPEC, TEMPLATE
 from tests.contract.expanded import of_kind, outputs, plain, stack
+from tests.recorded import POLLED
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1b4db7eb-4057-4f5b-8a35-9f1a3f0c6d52"
 INTERFACE = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]
@@ -33,8 +34,6 @@ PREDECESSOR: dict[str, tuple[dict[str, int], dict[str, str]]] = {
     "logs": ({"AWS::Logs::LogGroup": 13}, {}),
     "a table of costs to query": ({"AWS::Glue::Database": 1, "AWS::Glue::Table": 2, "AWS::Athena::WorkGroup": 1}, {}),
 }  # fmt: skip
-# What Lambda does with a function's role, from outside of its network.
-POLLED = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 FUNCTIONS_OF_PREDECESSOR = {
     "lists models": "ListModelsFunction", "calls one": "InvokeModelFunction", "streams one": "StreamModelFunction",
     "runs a submitted call": "CompleteInvocationFunction", "aggregates costs": "PriceUsageFunction",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.http.asgi import Asgi
 from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +35,9 @@ def models(stand_in: ModelStandIn, monkeypatch: pytest.MonkeyPatch) -> ModelStan
 
 
 @pytest.fixture
-def load(aws: None, models: ModelStandIn) -> Callable[[str], Any]:
+def load(aws: None, models: ModelStandIn) -> Iterator[Callable[[str], Any]]:
     """A function's app module, freshly imported: its cold start."""
+    loaded = []
 
     def load(function: str) -> Any:
         spec = importlib.util.spec_from_file_location(
@@ -45,9 +47,21 @@ def load(aws: None, models: ModelStandIn) -> Callable[[str], Any]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        loaded.append(module)
         return module
 
-    return load
+    yield load
+    for module in loaded:
+        # A call that goes on after its client has left is not one of the next test.
+        if isinstance(app := getattr(module, "app", None), Asgi):
+            app._threads.shutdown()
+
+
+@pytest.fixture
+def streaming(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The application of stream_model."""
+    monkeypatch.syspath_prepend(str(ROOT / "functions/stream_model"))
+    return load("stream_model").app
 
 
 def context(seconds: float = 60) -> Any:

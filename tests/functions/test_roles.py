@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,10 +45,8 @@ KEEPS = {"idempotency_seconds": 600}
 
 
 @pytest.fixture
-def app(load: Callable[[str], Any]) -> Iterator[Any]:
-    sys.path.insert(0, str(FOLDER))
-    yield load("stream_model").app
-    sys.path.remove(str(FOLDER))
+def app(streaming: Any) -> Any:
+    return streaming
 
 
 @pytest.mark.parametrize("model", MODELS)

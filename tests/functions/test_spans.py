@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event
 from .test_invoke_model import rows
-from .test_stream_model import FOLDER, HAIKU, NOVA, TRACE, ask
+from .test_stream_model import HAIKU, NOVA, TRACE, ask
 
 TRACE_ID, PARENT = "1-5bef4de7-ad49b0e87f6ef6c87fc2e700", "9a9197af755a6419"
 SECRET = "a-word-that-only-the-prompt-has"
@@ -32,13 +31,6 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
         monkeypatch.setenv("AWS_XRAY_DAEMON_ADDRESS", f"127.0.0.1:{listening.getsockname()[1]}")
         monkeypatch.setenv("_X_AMZN_TRACE_ID", f"{TRACE};Lineage=1:0123abcd:0")
         yield listening
-
-
-@pytest.fixture
-def streaming(load: Callable[[str], Any]) -> Iterator[Any]:
-    sys.path.insert(0, str(FOLDER))
-    yield load("stream_model").app
-    sys.path.remove(str(FOLDER))
 
 
 def received(daemon: socket.socket) -> list[dict[str, Any]]:

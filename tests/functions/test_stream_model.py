@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +30,8 @@ CALLS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def app(load: Callable[[str], Any]) -> Iterator[Any]:
-    sys.path.insert(0, str(FOLDER))
-    yield load("stream_model").app
-    sys.path.remove(str(FOLDER))
+def app(streaming: Any) -> Any:
+    return streaming
 
 
 def ask(
