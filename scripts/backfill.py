@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +56,7 @@ def backfill(
         try:
             found = states.describe_execution(executionArn=arn)
         except states.exceptions.ExecutionDoesNotExist:
-            run = {"scheduledTime": as_of.strftime("%Y-%m-%dT%H:%M:%SZ"), "windows": left}
+            run = {"name": name, "scheduledTime": as_of.strftime("%Y-%m-%dT%H:%M:%SZ"), "windows": left}
             arn = states.start_execution(stateMachineArn=machine, name=name, input=json.dumps(run))["executionArn"]
             begun_here = True
         else:
@@ -76,8 +75,9 @@ def backfill(
 
 def _failed(states: Any, machine: str, name: str, left: Sequence[Window]) -> dict[str, str]:
     """The windows that did not succeed, by their first hour, and why: each has an execution of AggregateCosts."""
-    definition = states.describe_state_machine(stateMachineArn=machine)["definition"]
-    (aggregate,) = re.findall(r'"StateMachineArn": *"([^"]+)"', definition)
+    definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
+    window_of = definition["States"]["AggregateEveryWindow"]["ItemProcessor"]["States"]["AggregateWindow"]
+    aggregate = window_of["Parameters"]["StateMachineArn"]
     failed = {}
     for window in left:
         arn = f"{aggregate.replace(':stateMachine:', ':execution:')}:{name}-{window['first']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,10 @@ def has_node() -> bool:
     if not (shutil.which("node") and shutil.which("npm")):
         return False
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
-    return int(said.strip("v\n").partition(".")[0] or 0) >= 20
+    if not (found := re.match(r"v(\d+)\.(\d+)\.", said)):
+        return False
+    version = (int(found[1]), int(found[2]))
+    return (20, 19) <= version < (21, 0) or version >= (22, 12)  # what Redocly asks for
 
 
 def set_up_node(home: Path, folder: Path) -> Path:

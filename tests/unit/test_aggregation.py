@@ -206,14 +206,14 @@ class House:
         for day in planned.days():
             step()
             self.closed.append(self.close(day, planned.completes(day), scheduled))
-        open_hours, unpriced = [], dict[str, str]()
+        open_hours, unpriced = list[str](), list[str]()
         self.quarantined = 0
         for file in files:
             step()
             verified = verify_usage(file, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE)
             self.quarantined += verified.quarantined
             open_hours += [file.hour] * verified.open
-            unpriced |= {file.hour: self.book.version} if verified.unpriced else {}
+            unpriced += [file.hour] * verified.unpriced
         for day in planned.days():
             step()
             verify_day(day, self.lake)
@@ -355,24 +355,23 @@ def test_a_backfill_before_the_first_run_sets_no_watermark(house: House) -> None
 
 
 def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carries() -> None:
-    planned = plan(MemoryPeriods("2025-01-01T00"), at(10.2))
-
-    def enormous(day: str) -> dict[str, int]:
-        return {UsageFile(f"{day}T{hour:02}").key: 10**12 for hour in range(24)}
-
-    files = usage_files(planned.hours, MemoryPeriods(), enormous)
+    planned, periods = plan(MemoryPeriods("2025-01-01T00"), at(10.2), book_version="x" * 20), MemoryPeriods()
+    periods.parts = dict.fromkeys(planned.hours, SHARDS)
+    files = [asdict(file) for file in usage_files(planned.hours, periods, lambda day: {})]
     assert len(files) == MAX_HOURS * SHARDS
     # Seven events for each step of a Map; every file is written in one Map and proven in another.
     assert len(files) * 2 * 7 < 25_000 * 0.8
-    verified = {
-        "hour": "2026-11-24T00",
-        "open": False,
-        "unpriced": False,
-        "quarantined": 10**6,
-        "bookVersion": "x" * 20,
+    verified = {"hour": "2026-11-24T00", "open": False, "unpriced": False, "quarantined": 10**5}
+    days = [{"day": day, "complete": True} for day in planned.days()]
+    work = {"plan": asdict(planned), "files": files, "days": days}
+    closed: list[dict[str, list[str]]] = [{"mended": [], "lost": []} for _ in days]
+    state = {
+        "scheduledTime": "2026-11-24T10:12:00Z",
+        "work": work,
+        "closed": closed,
+        "verified": [verified] * len(files),
     }
-    assert len(json.dumps([asdict(file) | verified for file in files])) < 262_144
-    assert len(json.dumps([asdict(file) for file in files] + [verified for file in files])) < 262_144
+    assert len(json.dumps(state)) < 262_144 * 0.9
 
 
 # ----------------------------------------------------------------------------------------------------------- what it is
@@ -529,6 +528,41 @@ def test_a_file_of_another_division_fails_the_proof(house: House) -> None:
     price_usage(strange, house.ledger, house.lake, BOOK, at(100))
     with pytest.raises(CostsDoNotMatch, match=f"{strange.key} is none of its usage files"):
         house.verify("2026-11-24T00")
+
+
+@pytest.mark.parametrize("key", [UsageFile("2026-11-24T01", 1, 2).key, "usage/dt=2026-11-24/hour=01/part-00.parquet"])
+def test_a_day_with_a_file_of_another_division_is_not_summed(house: House, key: str) -> None:
+    """Whichever hour of it is done again: no cost of it is told before somebody has looked."""
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", n % 2 + 0.5), input_tokens=n) for n in range(20)))
+    house.run(at(2.2))
+    costs = house.costs()
+    house.files.content[key] = house.files.content[UsageFile("2026-11-24T01").key]
+    house.add(settled(row("late", 0.7), input_tokens=1000))
+    with pytest.raises(CostsDoNotMatch, match=f"{DAY} do not match: {key} is not one of the usage files"):
+        house.run(at(3.2), hours=["2026-11-24T00"])
+    assert house.costs() == costs
+    with pytest.raises(CostsDoNotMatch, match=key):
+        verify_day(DAY, house.lake)
+
+
+def test_an_hour_whose_division_is_forgotten_stays_as_it_lies(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.periods.parts["2026-11-24T00"] = 4
+    house.add(*(settled(row(f"r{n}"), input_tokens=n) for n in range(40)))
+    house.run(at(1.2))
+    there = list(house.files.list("usage/"))
+    assert len(there) == 4
+    house.periods.parts.clear()
+    house.run(at(2.2), hours=["2026-11-24T00"])
+    assert list(house.files.list("usage/")) == there
+
+
+def test_an_hour_without_a_price_waits_for_another_book_than_that_of_its_plan(house: House) -> None:
+    """A newer one that came while the run went on may have the price already, of a file that was done before."""
+    planned = plan(house.periods, at(1.2), hours=["2026-11-24T00"], book_version="planned")
+    commit(planned, [], house.periods, ["2026-11-24T00"])
+    assert house.periods.lacking == {"2026-11-24T00": "planned"}
 
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:

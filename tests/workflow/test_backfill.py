@@ -33,7 +33,10 @@ def fill(workflow: Workflow) -> Fill:
     names = {"Partition": "aws", "AggregateCosts": workflow.arn}
     body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition("backfill_costs")))
     machine = states.create_state_machine(
-        name="backfill_costs", definition=json.dumps(body), roleArn="arn:aws:iam::123456789012:role/any"
+        # Spaced as CloudFormation writes what it made of YAML.
+        name="backfill_costs",
+        definition=json.dumps(body, indent=2, separators=(",", " : ")),
+        roleArn="arn:aws:iam::123456789012:role/any",
     )["stateMachineArn"]
     return lambda: backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02)
 
@@ -109,7 +112,7 @@ def test_a_run_that_broke_off_goes_on_with_the_windows_that_had_not_ended(workfl
     machines = {
         machine["name"]: machine["stateMachineArn"] for machine in states.list_state_machines()["stateMachines"]
     }
-    stopped = {"scheduledTime": "2026-11-25T02:12:00Z", "windows": "not a list"}
+    stopped = {"name": name, "scheduledTime": "2026-11-25T02:12:00Z", "windows": "not a list"}
     states.start_execution(stateMachineArn=machines["backfill_costs"], name=name, input=json.dumps(stopped))
     workflow.run_with({"scheduledTime": stopped["scheduledTime"], "hours": ["2026-11-22T00"]}, f"{name}-2026-11-22T00")
     assert [window["first"] for window in fill()] == ["2026-11-23T00", "2026-11-24T00"]

@@ -23,7 +23,7 @@ lake = S3Objects(settings().lake_bucket)
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     done = Plan(**event["plan"])
     open_hours = sorted({verified["hour"] for verified in event["verified"] if verified["open"]})
-    unpriced = {verified["hour"]: verified["bookVersion"] for verified in event["verified"] if verified["unpriced"]}
+    unpriced = sorted({verified["hour"] for verified in event["verified"] if verified["unpriced"]})
     quarantined = sum(verified["quarantined"] for verified in event["verified"])
     mended = [key for closed in event["closed"] for key in closed["mended"]]
     lost = [key for closed in event["closed"] for key in closed["lost"]]
@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         "hours": len(done.hours),
         "days": list(done.days()),
         "openHours": open_hours,
-        "unpricedHours": list(unpriced),
+        "unpricedHours": unpriced,
         "quarantinedRows": quarantined,
         "mendedFiles": mended,
         "lostFiles": lost,

@@ -25,6 +25,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         tell_cost(event["day"], lake.costs_of_day(event["day"]))
         return {}
     file = UsageFile(event["hour"], event["part"], event["parts"])
-    book = current_book(max_age=0)
-    verified = verify_usage(file, event["closedUntil"], ledger, lake, book, latest_start(event["scheduledTime"]))
-    return verified._asdict() | {"hour": file.hour, "bookVersion": book.version}
+    book, not_after = current_book(max_age=0), latest_start(event["scheduledTime"])
+    return verify_usage(file, event["closedUntil"], ledger, lake, book, not_after)._asdict() | {"hour": file.hour}

@@ -32,8 +32,9 @@ HOUR = timedelta(hours=1)
 # A row is written at once after its moment of start was taken, but a write may be retried: no writer tries this long.
 GRACE = timedelta(minutes=5)
 FIRST_RUN_HOURS = 48
-# 168 hours of 8 files keep one run below the 25,000 events and the 256 KB that an execution may have.
-MAX_HOURS = 168
+# So many files keep one run below the 25,000 events and the 256 KB that an execution may have; an hour has a file for
+# each shard at most.
+MAX_HOURS = 168 * 8 // SHARDS
 # What Athena reads best is files of 64 to 256 MB: an hour is divided where it is larger.
 LARGEST_FILE = 256 * 10**6
 
@@ -120,11 +121,13 @@ def hours_between(first: datetime, last: datetime) -> list[str]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run covers. `closed_until` is the newest complete hour; the watermark moves on from `after`."""
+    """What one run covers. `closed_until` is the newest complete hour; the watermark moves on from `after`; what has no
+    price has none in the book of `book_version`, or in a newer one."""
 
     hours: tuple[str, ...]
     closed_until: str
     after: str
+    book_version: str = ""
 
     def days(self) -> dict[str, list[str]]:
         """The hours of each day."""
@@ -177,23 +180,45 @@ class Layout(Protocol):
 
 def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Mapping[str, int]]) -> list[UsageFile]:
     """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the hour
-    before it, or as the same hour of the day before. `sizes` tells the bytes of a day's files, by their keys."""
-    volumes: dict[str, dict[str, int]] = {}
+    before it, or as the same hour of the day before. One that lies in the lake stays as it is divided.
 
-    def volume(hour: str) -> int:
+    `sizes` tells the bytes of a day's files, by their keys.
+    """
+    days: dict[str, dict[str, dict[UsageFile, int]]] = {}
+
+    def there(hour: str) -> dict[UsageFile, int]:
         day = hour[:10]
-        if day not in volumes:
-            volumes[day] = defaultdict(int)
+        if day not in days:
+            days[day] = defaultdict(dict)
             for key, size in sizes(day).items():
-                volumes[day][key.rpartition("/")[0]] += size
-        return volumes[day].get(UsageFile(hour).key.rpartition("/")[0], 0)
+                if file := UsageFile.at(key):
+                    days[day][file.hour][file] = size
+        return days[day].get(hour, {})
 
     files = []
     for hour in hours:
         alike = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
-        parts = layout.files(hour, _parts(max(map(volume, alike))))
+        largest = max(sum(there(other).values()) for other in alike)
+        parts = layout.files(hour, min((file.parts for file in there(hour)), default=_parts(largest)))
         files += [UsageFile(hour, part, parts) for part in range(parts)]
     return files
+
+
+def check_division(day: str, keys: Iterable[str]) -> None:
+    """A row that lies in files of two divisions, or in one of another kind, would be summed twice.
+
+    Raises CostsDoNotMatch.
+    """
+    parts: dict[str, set[int]] = defaultdict(set)
+    strange = []
+    for key in sorted(keys):
+        file = UsageFile.at(key)
+        if file is None or parts[file.hour] - {file.parts}:
+            strange.append(f"{key} is not one of the usage files that lie beside it")
+        else:
+            parts[file.hour].add(file.parts)
+    if strange:
+        raise CostsDoNotMatch(day, strange)
 
 
 def _parts(size: int) -> int:
@@ -224,7 +249,7 @@ def plan(
     if hours:
         wanted = sorted(set(hours))
         _refuse_odd(wanted, scheduled, retention)
-        return Plan(tuple(wanted), closed, watermark or "")
+        return Plan(tuple(wanted), closed, watermark or "", book_version)
     after = watermark or hour_of(start_of(closed) - FIRST_RUN_HOURS * HOUR)
     current = hours_between(start_of(closed) + HOUR, scheduled) if include_current_hour else []
     new = hours_between(start_of(after) + HOUR, start_of(closed))
@@ -234,7 +259,7 @@ def plan(
         hour for hour in periods.unpriced(book_version) if hour not in due and not _gone(hour, scheduled, retention)
     ]
     due = sorted([*due, *again[: MAX_HOURS - len(current) - len(due)]])
-    return Plan((*due, *current), closed, after)
+    return Plan((*due, *current), closed, after, book_version)
 
 
 def _gone(hour: str, scheduled: datetime, retention: timedelta) -> bool:
@@ -254,22 +279,20 @@ def _refuse_odd(hours: Sequence[str], scheduled: datetime, retention: timedelta)
             )
 
 
-def commit(
-    done: Plan, open_hours: Iterable[str], periods: Periods, unpriced_hours: Mapping[str, str] | None = None
-) -> str:
+def commit(done: Plan, open_hours: Iterable[str], periods: Periods, unpriced_hours: Iterable[str] = ()) -> str:
     """Note what is done, and return the watermark. Only called where every step of the run came to its end.
 
     An hour with open rows is dirty: it is done again until they are settled. An hour with rows that have no price is
-    done again with another book than the one whose version is given. An hour that is not complete is not noted
+    done again with another book than that of the plan. An hour that is not complete is not noted
     at all, since the watermark has not passed it.
     """
-    still_open = set(open_hours)
+    still_open, unpriced = set(open_hours), set(unpriced_hours)
     complete = {hour for hour in done.hours if hour <= done.closed_until}
     for hour in sorted(complete):
         if hour in still_open:
             periods.mark_dirty(hour)
-        elif unpriced_hours and hour in unpriced_hours:
-            periods.mark_unpriced(hour, unpriced_hours[hour])
+        elif hour in unpriced:
+            periods.mark_unpriced(hour, done.book_version)
         else:
             periods.mark_clean(hour)
     watermark = done.after
@@ -535,8 +558,8 @@ class Lake(Protocol):
     def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
         """The keys of the rows that would be in a usage file if they could be read."""
 
-    def usage_keys(self, hour: str) -> set[str]:
-        """Where the usage of an hour lies."""
+    def usage_keys(self, period: str) -> set[str]:
+        """Where the usage of an hour or a day lies."""
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]: ...
 
@@ -594,6 +617,7 @@ def close_day(
     costs stay as they are.
     """
     mended, lost = list[str](), list[str]()
+    check_division(day, lake.usage_keys(day))
     while True:
         try:
             sums = _summed(lake.usage_of_day(day))
@@ -694,6 +718,7 @@ def verify_usage(
 
 def verify_day(day: str, lake: Lake) -> None:
     """Prove that the costs of a day say what its usage files say. Raises CostsDoNotMatch."""
+    check_division(day, lake.usage_keys(day))
     if lake.is_whole(day):
         lines = list(lake.costs_of_day(day))
         restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)

@@ -35,7 +35,8 @@ _write = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True)
 class Span:
-    """One attempt that has come to its end: its settled row, and when the model was asked and began to answer."""
+    """One attempt that has come to its end: when the model was asked and began to answer, and its row as it is to be
+    settled, even where the ledger failed to take it."""
 
     row: UsageRecord
     service: str

@@ -1,8 +1,8 @@
 """What each day has cost, as a metric: in all, and by the models that cost most.
 
 It is what the aggregation has proven so far. A run says it again, of the same day and a larger sum, so the largest
-value of a day is what it cost; it lies at the day's beginning, whenever it is found. A metric is paid for by its names:
-no tenant is one, nor what a caller made up and nothing was charged for.
+value of a day is what it cost, but for what was restated downwards; it lies at the day's beginning, whenever it is
+found. A metric is paid for by its names: no tenant is one, nor what a caller made up and nothing was charged for.
 """
 
 from __future__ import annotations

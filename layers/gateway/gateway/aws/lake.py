@@ -100,8 +100,9 @@ class ParquetLake:
     def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
         return set(self._each(f"quarantine/{file.place}", parquet.quarantined_keys))
 
-    def usage_keys(self, hour: str) -> set[str]:
-        return set(self._objects.list(f"usage/dt={hour[:10]}/hour={hour[11:]}/"))
+    def usage_keys(self, period: str) -> set[str]:
+        day, _, hour = period.partition("T")
+        return set(self._objects.list(f"usage/dt={day}/" + (f"hour={hour}/" if hour else "")))
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]:
         return self._each(f"costs/dt={day}/", lambda file: parquet.costs_lines(file.read()))
