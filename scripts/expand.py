@@ -28,7 +28,6 @@ POLICIES = {
     name: f"arn:aws:iam::aws:policy/{path}{name}"
     for name, path in {
         "AWSLambdaBasicExecutionRole": "service-role/",
-        "AWSLambdaSQSQueueExecutionRole": "service-role/",
         "AWSLambdaVPCAccessExecutionRole": "service-role/",
         "AWSXRayDaemonWriteAccess": "",
         "AWSXrayWriteOnlyAccess": "",

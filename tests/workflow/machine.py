@@ -8,7 +8,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,16 @@ def steps(folder: str) -> dict[str, Path]:
 
 def definition(folder: str) -> str:
     return (FUNCTIONS / folder / "statemachine.asl.yaml").read_text(encoding="utf-8")
+
+
+def make_state_machine(folder: str, names: Mapping[str, str]) -> str:
+    """Its ARN. The definition is spaced as CloudFormation writes what it made of YAML."""
+    given = {"Partition": "aws", **names}
+    body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: given[found[1]], definition(folder)))
+    written = json.dumps(body, indent=2, separators=(",", " : "))
+    role = "arn:aws:iam::123456789012:role/any"
+    made = boto3.client("stepfunctions").create_state_machine(name=folder, definition=written, roleArn=role)
+    return str(made["stateMachineArn"])
 
 
 def row(name: str, hour: float = 0.5, model: str = SONNET) -> UsageRecord:
@@ -75,15 +85,13 @@ class Machine:
         self._steps = boto3.client("stepfunctions")
         iam = boto3.client("iam")
         role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        names = {"Partition": "aws"}
+        names = {}
         for step in self.handlers:
             made = boto3.client("lambda").create_function(
                 FunctionName=step, Runtime="python3.13", Role=role, Handler="app.handler", Code={"ZipFile": b""}
             )
             names[f"{step}Function"] = made["FunctionArn"]
-        body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition(folder)))
-        made = self._steps.create_state_machine(name=folder, definition=json.dumps(body), roleArn=role)
-        self.arn = made["stateMachineArn"]
+        self.arn = make_state_machine(folder, names)
 
     def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
         event = json.loads(event) if isinstance(event, (str, bytes)) else event

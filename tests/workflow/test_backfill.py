@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 
 from gateway.aggregation import MAX_HOURS
 from scripts import backfill as command
 from scripts.backfill import DAYS, BackfillFailed, backfill, windows
 from scripts.dev.embedded_aws.nested import mend_nested_executions
-from tests.workflow.machine import MIDNIGHT, Workflow, definition, row
+from tests.workflow.machine import MIDNIGHT, Workflow, make_state_machine, row
 
 AS_OF = MIDNIGHT + timedelta(days=1, hours=2.2)
 FIRST, LAST = date(2026, 11, 22), date(2026, 11, 24)
@@ -29,15 +27,10 @@ Fill = Callable[[], list[dict[str, Any]]]
 def fill(workflow: Workflow) -> Fill:
     """The three days, one to a window."""
     mend_nested_executions()
-    states = boto3.client("stepfunctions")
-    names = {"Partition": "aws", "AggregateCosts": workflow.arn}
-    body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], definition("backfill_costs")))
-    machine = states.create_state_machine(
-        # Spaced as CloudFormation writes what it made of YAML.
-        name="backfill_costs",
-        definition=json.dumps(body, indent=2, separators=(",", " : ")),
-        roleArn="arn:aws:iam::123456789012:role/any",
-    )["stateMachineArn"]
+    states, machine = (
+        boto3.client("stepfunctions"),
+        make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn}),
+    )
     return lambda: backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02)
 
 

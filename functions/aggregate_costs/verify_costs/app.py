@@ -21,8 +21,7 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "hour" not in event:
-        verify_day(event["day"], lake)
-        tell_cost(event["day"], lake.costs_of_day(event["day"]))
+        tell_cost(event["day"], verify_day(event["day"], lake))
         return {}
     file = UsageFile(event["hour"], event["part"], event["parts"])
     book, not_after = current_book(max_age=0), latest_start(event["scheduledTime"])

@@ -209,14 +209,12 @@ def check_division(day: str, keys: Iterable[str]) -> None:
 
     Raises CostsDoNotMatch.
     """
-    parts: dict[str, set[int]] = defaultdict(set)
-    strange = []
-    for key in sorted(keys):
-        file = UsageFile.at(key)
-        if file is None or parts[file.hour] - {file.parts}:
-            strange.append(f"{key} is not one of the usage files that lie beside it")
-        else:
-            parts[file.hour].add(file.parts)
+    parts: dict[str, int] = {}  # of each hour, as its first file says
+    strange = [
+        f"{key} is not one of the usage files that lie beside it"
+        for key in sorted(keys)
+        if (file := UsageFile.at(key)) is None or parts.setdefault(file.hour, file.parts) != file.parts
+    ]
     if strange:
         raise CostsDoNotMatch(day, strange)
 
@@ -716,13 +714,14 @@ def verify_usage(
     return Verified(bool(was_open), any(line.unpriced_invocations for line in of_ledger.values()), len(unread))
 
 
-def verify_day(day: str, lake: Lake) -> None:
-    """Prove that the costs of a day say what its usage files say. Raises CostsDoNotMatch."""
+def verify_day(day: str, lake: Lake) -> list[CostLine]:
+    """Prove that the costs of a day say what its usage files say, and return them. Raises CostsDoNotMatch."""
     check_division(day, lake.usage_keys(day))
+    lines = list(lake.costs_of_day(day))
     if lake.is_whole(day):
-        lines = list(lake.costs_of_day(day))
         restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)
         _compare(day, "usage", _summed(lake.usage_of_day(day)), "costs", _summed(lines), restated)
+    return lines
 
 
 class _Kind(NamedTuple):

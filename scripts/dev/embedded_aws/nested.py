@@ -1,7 +1,8 @@
-"""State machines that start others and wait for them: moto has it but for names, that botocore writes otherwise."""
+"""State machines that start others and wait for them: moto knows how, but not that botocore writes names otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +28,7 @@ def mend_nested_executions() -> None:
         setattr(service, f"_normalise_{mended.__name__}", mended)
 
 
-def _rename(names: dict[str, Any], first: Any) -> None:
+def _rename(names: dict[str, Any], first: Callable[[str], str]) -> None:
     for name in list(names):
         value = names.pop(name)
         names[first(name[0]) + name[1:]] = value.isoformat() if isinstance(value, datetime) else value

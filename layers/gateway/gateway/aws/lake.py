@@ -10,7 +10,6 @@ A key says what is in it, so that doing a period again overwrites what it wrote 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -77,10 +76,11 @@ class ParquetLake:
             content = file.read()
         self._replace(f"corrupt/{part.key}", lambda held: content)
         if lost:
-            day, name = part.key.split("/")[1], part.key.removeprefix("usage/").replace("/", "-")
+            place = part.key.removeprefix("usage/")
             row = Quarantined(part.key, "", "a file that cannot be read, of rows that the ledger does not keep", "")
             self._replace(
-                f"quarantine/{day}/hour={_hour_in(part.key)}/{LOST}{name}", lambda held: parquet.quarantine_file([row])
+                f"quarantine/{place.rpartition('/')[0]}/{LOST}{place.replace('/', '-')}",
+                lambda held: parquet.quarantine_file([row]),
             )
         empty = parquet.costs_file(DayCosts()) if part.key.startswith("costs/") else parquet.no_usage()
         self._replace(part.key, lambda held: empty if held == content else b"")
@@ -124,8 +124,3 @@ def _readable(key: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, KeyError, OSError) as error:
         raise CorruptPart(key) from error
-
-
-def _hour_in(key: str) -> str:
-    found = re.search(r"hour=([0-9]{2})/", key)
-    return found[1] if found else "00"
