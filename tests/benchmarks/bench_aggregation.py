@@ -53,7 +53,7 @@ SIZES = "200000,600000"
 MEMORY = 512  # MB, for any size
 CPU = 2.0  # times the floor
 GROWTH = 1.05  # exponent of the CPU over the rows
-FLAT = 1.25  # times the peak of the smallest size: what the allocator keeps for itself is in it
+FLAT = 1.05  # times the peak of the smallest size
 
 
 def record(n: int) -> UsageRecord:
@@ -95,8 +95,7 @@ def floor(folder: Path, rows: int) -> None:
 def aggregation(folder: Path, rows: int) -> None:
     priced = PricedPages(HOUR, Pricer(price_book()), START + timedelta(hours=2))
     with (folder / f"usage-{rows}.parquet").open("wb") as file:
-        for part in parquet.usage_parts(map(priced.table, pages(folder, rows))):
-            file.write(part)
+        file.writelines(parquet.usage_parts(map(priced.table, pages(folder, rows))))
     assert (priced.rows, priced.quarantined) == (rows, [])
 
 
@@ -104,8 +103,7 @@ def row_by_row(folder: Path, rows: int) -> None:
     """The way of pages that hold something unusual."""
     priced = PricedPages(HOUR, Pricer(price_book()), START + timedelta(hours=2))
     with (folder / "row-by-row.parquet").open("wb") as file:
-        for part in parquet.usage_parts(map(priced._slow, pages(folder, rows))):
-            file.write(part)
+        file.writelines(parquet.usage_parts(map(priced._slow, pages(folder, rows))))
 
 
 def verify(folder: Path, rows: int) -> None:

@@ -593,6 +593,23 @@ def test_many_rows_are_written_in_row_groups_that_a_query_can_skip(
     assert file.metadata.row_group(0).sorting_columns[0].column_index == parquet.USAGE.names.index("tenant_id")
 
 
+def test_no_more_than_one_batch_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH", 2_000)
+    monkeypatch.setattr(parquet, "PART", 1)
+    rows = page(item(settled(row(f"r{n:03}"), input_tokens=n)) for n in range(500))
+    priced = PricedPages("2026-11-24T00", Pricer(BOOK), at(1))
+    before, held = pa.total_allocated_bytes(), []
+
+    def pages() -> Iterator[pa.Table]:
+        for _ in range(16):
+            held.append(pa.total_allocated_bytes() - before)
+            yield priced.table(rows)
+
+    assert len(list(parquet.usage_parts(pages()))) == 5  # four row groups and the end
+    first, *others = (max(held[start : start + 4]) for start in range(0, 16, 4))
+    assert max(others) < first * 1.5
+
+
 def test_sums_are_exact_where_floats_are_not(house: House) -> None:
     house.add(
         settled(row("huge"), input_tokens=10**15), *(settled(row(f"s{n}"), cache_read_tokens=1) for n in range(9))

@@ -122,7 +122,9 @@ def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
                 write_page_index=True,
                 write_page_checksum=True,
             )
-        writer.write_table(batch.sort_by(_ORDER), row_group_size=BATCH)
+        writer.write_table(batch, row_group_size=BATCH)
+        del batch  # and give it back before the next one is gathered: memory stays flat
+        pa.default_memory_pool().release_unused()
         yield from sink.take(PART)
     if writer is not None:
         writer.close()
@@ -130,18 +132,24 @@ def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
 
 
 def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of BATCH rows, whatever the tables that come: equal rows make equal files."""
+    """Sorted tables of BATCH rows, whatever the tables that come: equal rows make equal files."""
     held: list[pa.Table] = []
     rows = 0
     for table in tables:
         held.append(table)
         rows += table.num_rows
         while rows >= BATCH:
-            together = pa.concat_tables(held)
-            yield together.slice(0, BATCH)
-            held, rows = [together.slice(BATCH)], rows - BATCH
+            rows -= BATCH
+            yield _first_of(held)
     if rows:
-        yield pa.concat_tables(held)
+        yield _first_of(held)
+
+
+def _first_of(held: list[pa.Table]) -> pa.Table:
+    """A sorted batch, taken away: nothing refers to the rows as they came."""
+    together = pa.concat_tables(held)
+    held[:] = [together.slice(BATCH)]
+    return together.slice(0, BATCH).sort_by(_ORDER)
 
 
 class _Parts:
@@ -150,12 +158,10 @@ class _Parts:
     closed = False
 
     def __init__(self) -> None:
-        self._held: list[bytes] = []
-        self._size = 0
+        self._held = bytearray()
 
     def write(self, content: bytes) -> int:
-        self._held.append(content)
-        self._size += len(content)
+        self._held += content
         return len(content)
 
     def flush(self) -> None: ...
@@ -163,11 +169,13 @@ class _Parts:
     def close(self) -> None: ...
 
     def take(self, at_least: int = 1) -> Iterator[bytes]:
-        if self._size >= at_least:
-            part = b"".join(self._held)
-            self._held.clear()
-            self._size = 0
-            yield part
+        if len(self._held) >= at_least:
+            yield self._away()  # nothing here refers to it any more
+
+    def _away(self) -> bytes:
+        part = bytes(self._held)
+        self._held.clear()
+        return part
 
 
 def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
