@@ -12,7 +12,7 @@ import pytest
 
 from gateway.aggregation import CostLine
 from scripts.focus.__main__ import export
-from scripts.focus.validator import ALLOWED, faults
+from scripts.focus.validator import ALLOWED, faults, unfounded
 from scripts.synthetic_lake import rows, write
 
 ZERO = Decimal(0)
@@ -129,3 +129,10 @@ def test_an_allowance_that_is_not_needed_is_a_fault() -> None:
 def test_a_validator_without_a_result_is_a_fault() -> None:
     assert "no result" in next(faults("Traceback (most recent call last)"))
     assert "cannot be read" in next(faults(printed(*ALLOWED, total=7)))
+
+
+def test_a_rule_is_only_allowed_to_fail_where_another_would_instead() -> None:
+    for rule, allowed in ALLOWED.items():
+        assert list(unfounded(rule, allowed, printed(allowed.then_fails))) == []
+        for said in (printed(), printed(rule), printed(allowed.then_fails, "BilledCost-C-003-M"), "Traceback"):
+            assert rule in next(unfounded(rule, allowed, said))
