@@ -35,7 +35,7 @@ redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
-check: lint types contract validate spec scan ## all that CI checks beside the tests
+check: lint types contract validate spec scan focus-check ## all that CI checks beside the tests
 
 lint: .venv/ready ## style, imports, template
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/cfn-lint template.yaml templates/*.yaml
