@@ -169,7 +169,8 @@ def price_periods(known: Known) -> Answer:
         ordered = sorted(prices, key=lambda price: price.effective_from)
         ends = [price.effective_from for price in ordered[1:]] + [date(9999, 12, 31)]
         for price, end in zip(ordered, ends, strict=True):
-            yield (model, REGION, tier, unit, price.usd / price.per, price.effective_from, end, price.name)
+            each = price.usd / price.per if price.stated else None
+            yield (model, REGION, tier, unit, each, price.effective_from, end, price.name)
 
 
 def usage_by_price(known: Known) -> Answer:

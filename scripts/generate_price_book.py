@@ -33,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.pricing import IMAGE_CLASSES, UNITS
+from gateway.pricing import IMAGE_CLASSES, NOT_STATED, UNITS
 
 FACTS = Path("scripts/price_facts")
 BOOK = Path("layers/gateway/gateway/price_book.csv")
@@ -43,8 +43,10 @@ LITELLM_FROM = "2026-01-01"
 
 UN_REGIONAL = " un-regional list price"
 
-# An un-regional price is the price of these, until AWS's own list says another of one of them.
+# An un-regional price is the price of these. It was taken for that of six until AWS's own list said otherwise of many:
+# since then the book says of the other four that nobody states their price, where that is so.
 HOME_REGIONS = ("us-east-1", "us-west-2")
+SIX_REGIONS_BEFORE = "2026-11-25"
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
 # Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere.
 GEOGRAPHIES = {
@@ -124,7 +126,7 @@ class PriceRefusedError(ValueError):
 
 
 class Row(NamedTuple):
-    """One line of the book, fields in the order of its columns."""
+    """One line of the book, fields in the order of its columns. 0 USD: from this day on nobody states the price."""
 
     model_id: str
     region: str
@@ -248,7 +250,8 @@ def litellm_rows(snapshot: Snapshot) -> Iterator[Row]:
         if region:
             regions: Iterable[str] = (region,)
         else:
-            regions = (place for place in places(model, providers) if (model, place) not in stated)
+            named = places(model, providers, snapshot.effective_from)
+            regions = (place for place in named if (model, place) not in stated)
         for place in regions:
             for (tier, unit), price in prices.items():
                 yield Row(model, place, tier, unit, price.usd, price.per, snapshot.effective_from, price.source)
@@ -281,12 +284,13 @@ def prices_of(key: str, parts: re.Match[str], fact: Fact) -> Iterator[tuple[str,
             raise PriceRefusedError(f"unknown unit {field}: {key}")
 
 
-def places(model: str, providers: set[str]) -> tuple[str, ...]:
-    """The regions of a request that may name `model`, where the map does not say."""
+def places(model: str, providers: set[str], since: str) -> tuple[str, ...]:
+    """The regions of a request that may name `model`, where a map of that day does not say."""
     first, second = model.split(".")[:2]
     if first not in GEOGRAPHIES and second in providers:
         raise PriceRefusedError(f"unknown geography {first}: {model}")
-    return (WIDE_GEOGRAPHIES if second == "anthropic" else GEOGRAPHIES).get(first, SIX_REGIONS)
+    without = SIX_REGIONS if since < SIX_REGIONS_BEFORE else HOME_REGIONS
+    return (WIDE_GEOGRAPHIES if second == "anthropic" else GEOGRAPHIES).get(first, without)
 
 
 def legacy_rows(regions: Mapping[str, Any]) -> Iterator[Row]:
@@ -369,7 +373,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a book in CSV, as they stand."""
     with path.open(encoding="utf-8", newline="") as lines:
         return [
-            Row(model_id, region, tier, unit, Decimal(usd), int(per), since, source)
+            Row(model_id, region, tier, unit, Decimal(usd or 0), int(per), since, source)
             for model_id, region, tier, unit, usd, per, since, source in islice(csv.reader(lines), 1, None)
         ]
 
@@ -379,7 +383,7 @@ def as_csv(rows: Iterable[Row]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(Row._fields)
     for row in rows:
-        table.writerow(value if value is not row.usd else f"{row.usd.normalize():f}" for value in row)
+        table.writerow(row._replace(usd=f"{row.usd.normalize():f}" if row.usd else NOT_STATED))  # type: ignore[arg-type]
     return text.getvalue()
 
 

@@ -10,7 +10,8 @@ a snapshot of it: alone it is the list that is read, beside an offer it is what 
 
 A price that changes by more than a factor (2 either way; `--allow-factor` says another) is refused, and so is a new one
 that far from what litellm says: more often a unit was misread than a price moved. A changed price counts from
-`--effective-from` (today, where it is not said), a new one from the day that its list states.
+`--effective-from` (today, where it is not said), a new one from the day that its list states, and one of which the
+book says that nobody states it from the day after that.
 
 `check` reads the book and what was appended to it, and with `--since` proves that an older book is wholly in it; with
 `--overlay` it reads a private overlay, and names what in it can never price a call.
@@ -24,7 +25,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from gateway.pricing import Markup, Price, PriceBook, read_overlay, read_prices
 from scripts.generate_price_book import (
     BOOK,
     FACTS,
+    HOME_REGIONS,
     PriceRefusedError,
     Row,
     as_csv,
@@ -60,8 +62,8 @@ class Change(NamedTuple):
 
     @property
     def factor(self) -> Decimal | None:
-        """To the price before it; to the other list's where it is new. Over 1 is dearer."""
-        base = self.before or self.other
+        """To the price before it; to the other list's where nobody stated one. Over 1 is dearer."""
+        base = self.before if self.before and self.before.usd else self.other
         return _each(self.row) / _each(base) if base else None
 
     def too_far(self, factor: Decimal) -> bool:
@@ -69,8 +71,8 @@ class Change(NamedTuple):
 
     def __str__(self) -> str:
         row, before, other = self.row, self.before, self.other
-        old = f"{_usd(before)} -> " if before else "new "
-        by = f" x{self.factor.quantize(Decimal('0.001')).normalize():f}" if before and self.factor else ""
+        old = f"{_usd(before)} -> " if before and before.usd else "new "
+        by = f" x{self.factor.quantize(Decimal('0.001')).normalize():f}" if old != "new " and self.factor else ""
         says = f"  litellm {_usd(other)}" if other and _each(other) != _each(row) else ""
         return f"{row.model_id} {row.region} {row.tier} {row.unit}: {old}{_usd(row)}{by}{says}  [{row.source}]"
 
@@ -100,10 +102,18 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
         before = newest.get(row.key[:4])
         if before and _each(before) == _each(row):
             continue
-        if before and before.effective_from >= since.isoformat():
-            raise PriceRefusedError(f"{before} holds from that day on: give a later --effective-from")
-        dated = row._replace(effective_from=since.isoformat()) if before else row
-        found.append(Change(dated, before, theirs.get(row.key[:4])))
+        if before and before.usd:
+            if before.effective_from >= since.isoformat():
+                raise PriceRefusedError(f"{before} holds from that day on: give a later --effective-from")
+            dated = row._replace(effective_from=since.isoformat())
+        elif before:
+            # Usage since then is unpriced, and gets this price.
+            later = date.fromisoformat(before.effective_from) + timedelta(days=1)
+            dated = row._replace(effective_from=max(row.effective_from, later.isoformat()))
+        else:
+            dated = row
+        home = row.key[:4] if row.key[:4] in theirs else (row.model_id, HOME_REGIONS[0], row.tier, row.unit)
+        found.append(Change(dated, before, theirs.get(home)))
     # The book takes no image model of which some class would have no price.
     whole = set(book([*known, *(change.row for change in found)]))
     if missing := set(known) - whole:

@@ -69,11 +69,13 @@ LISTED = [
     _price(SMALL, "batch", "cache_write_1h_tokens", "3", 1_000_000),
     _price(SMALL, "flex", "input_tokens", "1.6", 1_000_000),
     _price(SMALL, "flex", "output_tokens", "8", 1_000_000),
+    replace(_price(SMALL, "flex", "output_tokens", "0", 1, "2026-11-10"), stated=False),
     _price(BIG, "default", "input_tokens", "0.015", 1_000),
     _price(BIG, "default", "output_tokens", "0.075", 1_000),
     _price(BIG, "default", "cache_read_tokens", "0.0015", 1_000),
     _price(BIG, "flex", "input_tokens", "0.0075", 1_000),
     _price(BIG, "flex", "output_tokens", "0.0375", 1_000),
+    replace(_price(BIG, "default", "output_tokens", "0", 1, "2026-11-12"), stated=False),  # still agreed
     _price(PAINTER, "default", "input_tokens", "0.000000000001", 1),
     _price(PAINTER, "default", "image", "0.04", 1),
 ]
@@ -135,7 +137,8 @@ class Row:
 
 def newest(prices: Iterable[Price], model: str, tier: str, unit: str, on: date) -> Price | None:
     fitting = [p for p in prices if (p.model_id, p.tier, p.unit) == (model, tier, unit) and p.effective_from <= on]
-    return max(fitting, key=lambda price: price.effective_from, default=None)
+    found = max(fitting, key=lambda price: price.effective_from, default=None)
+    return found if found and found.stated else None
 
 
 def part(tenant: str, model: str, tier: str, unit: str, quantity: int, on: date) -> Part | None:

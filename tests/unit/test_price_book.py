@@ -111,6 +111,17 @@ def test_every_price_is_exact_dated_and_sourced(prices: list[Price], rows: list[
             assert re.match(r'litellm 1\.(109\.1|110\.2) \(MIT\) key "[^"]+"', price.source), price.name
 
 
+def test_a_price_without_a_region_is_not_taken_for_that_of_a_region_abroad_any_more() -> None:
+    facts = snapshot(amazon__model={"input_cost_per_token": 1e-06}, eu__amazon__model={"input_cost_per_token": 1e-06})
+    made = {row[:2] for row in litellm_rows(facts._replace(effective_from="2026-11-25"))}
+    assert made == {
+        *(("amazon.model", region) for region in ("us-east-1", "us-west-2")),
+        *(("eu.amazon.model", region) for region in ("eu-west-1", "eu-central-1")),
+    }
+    before = {row.region for row in litellm_rows(facts) if row.model_id == "amazon.model"}
+    assert before == {"us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2"}
+
+
 def test_a_newer_list_changed_one_price_and_the_days_before_keep_theirs(prices: list[Price]) -> None:
     changed = [price for price in prices if price.effective_from == date(2026, 11, 24)]
     assert [price.name for price in changed] == [

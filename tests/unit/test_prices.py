@@ -12,7 +12,7 @@ import pytest
 
 from gateway.pricing import COLUMNS
 from scripts import prices
-from scripts.generate_price_book import Row, as_csv, read_rows
+from scripts.generate_price_book import Row, as_csv, book, read_rows
 from scripts.price_offers import MODELS, Kind, kind_of, offered, quantity
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +221,26 @@ def test_a_price_that_the_book_did_not_know_counts_from_the_day_that_its_list_st
         ("optimized", "input_tokens", Decimal(1), "2026-11-01"),
         ("optimized", "output_tokens", Decimal(4), "2026-11-01"),
     }
+
+
+def test_a_price_that_nobody_stated_counts_from_the_day_after_the_book_says_so(
+    house: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = ("amazon.nova-pro-v1:0", "us-east-1", "default", "input_tokens")
+    rows = [*read_rows(BOOK), Row(*known, Decimal(0), 1, "2026-11-10", "nobody states it")]
+    (house / "book.csv").write_text(as_csv(book(rows)), encoding="utf-8")
+    assert "amazon.nova-pro-v1:0,us-east-1,default,input_tokens,,1,2026-11-10,nobody states it\n" in (
+        house / "book.csv"
+    ).read_text(encoding="utf-8")
+    assert run("check") == 0
+    capsys.readouterr()
+    litellm = ("--litellm", str(LITELLM))
+    assert run("refresh", offer("AmazonBedrock", nova("0.8")), more=litellm) == 1  # per million, misread
+    assert "REFUSED" in capsys.readouterr().out
+    assert run("refresh", offer("AmazonBedrock", nova("0.0008")), more=litellm) == 0
+    assert [row[4:7] for row in added(house) if row.key[:4] == known and row.usd] == [
+        (Decimal("0.8"), 1_000_000, "2026-11-11")
+    ]
 
 
 @pytest.mark.parametrize("usd", ["0.0017", "0.00039", "0.8"])

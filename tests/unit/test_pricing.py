@@ -99,6 +99,28 @@ def test_a_class_that_nobody_prices_is_unpriced() -> None:
     assert charge(TokenUsage(images=1, image_class="larger:premium"), datetime(2025, 1, 1, tzinfo=UTC)) is None
 
 
+def test_from_the_day_that_nobody_states_a_price_there_is_none() -> None:
+    header = "model_id,region,tier,unit,usd,per,effective_from,source"
+    lines = ["m,r,default,input_tokens,0.5,1000,2026-01-01,x", "m,r,default,input_tokens,,1,2026-11-01,nobody"]
+    book = PriceBook(read_prices([header, *lines]))
+    used = TokenUsage(input_tokens=1000)
+    october = book.charge("m", "r", used, datetime(2026, 10, 31, 23, 59, tzinfo=UTC))
+    assert october is not None
+    assert october.cost == Decimal("0.5")
+    assert book.charge("m", "r", used, NOW) is None
+    assert book.for_tenant("acme").price("m", "r", "default", "input_tokens", NOW.date()) is None
+    assert PriceBook(read_prices([header, lines[0]])).version != book.version
+    again = PriceBook(read_prices([header, *lines, "m,r,default,input_tokens,0.6,1000,2026-11-02,a list"]))
+    found = again.charge("m", "r", used, NOW)
+    assert found is not None
+    assert found.cost == Decimal("0.6")
+    agreed = read_overlay([header, "m,eu-west-1,default,input_tokens,0.4,1000,2026-02-01,contract"])
+    stated = [replace(price, region="eu-west-1") for price in book.prices()]
+    charged = PriceBook(stated).with_overlay(agreed).charge("m", "eu-west-1", used, NOW)
+    assert charged is not None
+    assert charged.cost == Decimal("0.4")
+
+
 def test_equal_books_have_equal_versions_and_another_price_another() -> None:
     prices = list(BOOK.prices())
     assert PriceBook(reversed(prices)).version == BOOK.version

@@ -38,10 +38,14 @@ def test_the_book_is_written_again_only_where_it_is_another(workflow: Workflow) 
     assert workflow.files("prices/") == [KEY]
 
 
-def test_agreed_prices_stand_beside_the_listed_ones() -> None:
-    table = pq.read_table(io.BytesIO(prices_file(PriceBook([NEW]).with_overlay([AGREED]))))
+def test_agreed_prices_and_those_that_nobody_states_stand_beside_the_listed_ones() -> None:
+    nobodys = Price(
+        "maker.old", "us-east-1", "default", "input_tokens", Decimal(0), 1, NEW.effective_from, "", stated=False
+    )
+    table = pq.read_table(io.BytesIO(prices_file(PriceBook([NEW, nobodys]).with_overlay([AGREED]))))
     assert table.schema.equals(PRICES)
-    assert [(r["price_name"], r["usd_each"], r["is_listed"]) for r in table.to_pylist()] == [
-        (NEW.name, Decimal("0.000003"), True),
-        (AGREED.name, Decimal("0.002"), False),
+    assert [(r["price_name"], r["usd"], r["usd_each"], r["is_listed"]) for r in table.to_pylist()] == [
+        (NEW.name, 3, Decimal("0.000003"), True),
+        (AGREED.name, 2, Decimal("0.002"), False),
+        (nobodys.name, None, None, True),
     ]

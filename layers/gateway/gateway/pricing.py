@@ -3,6 +3,9 @@
 Money is exact: a price is a Decimal per so many units, each cost has at most 12 decimals, and no cost is rounded.
 A usage with a part that has no price is `unpriced` as a whole: it is listed, never guessed and never free.
 
+A row of the public list without `usd` says that from its day on nobody states this price: what was taken for it before
+holds for the days before, since no row is ever edited.
+
 Over the public list may lie a private overlay, of the same columns: negotiated prices, SageMaker endpoints, provisioned
 throughput, and markups.
 
@@ -44,6 +47,7 @@ IMAGE_CLASSES = tuple(
 UNITS = frozenset(
     {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
 )
+NOT_STATED = ""  # the `usd` of a row from whose day on nobody states the price
 UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
 MARKUP = "markup"
 EVERYONE = "*"
@@ -65,6 +69,7 @@ class Price:
     effective_from: date
     source: str
     note: str = ""  # where it is not the list's own: `+overlay`, and the markup as in `*1.15`
+    stated: bool = True  # False: from this day on nobody says what it costs, and `usd` says nothing
 
     def of(self, quantity: int) -> Decimal:
         return self.usd * quantity / self.per
@@ -177,13 +182,14 @@ class PriceBook:
                         yield from prices
 
     def price(self, model_id: str, region: str, tier: str, unit: str, on: date) -> Price | None:
-        """The price in force on a day: the newest not after it. `image` stands for a class without its own."""
+        """The price in force on a day, None where nobody states one. `image` stands for a class without its own."""
         names = (unit, "image") if unit.startswith("image:") else (unit,)
         for places in (self._overlay, self._prices):
             units = places.get((model_id, region), {}).get(tier, {})
             found = [p for name in names for p in units.get(name, ()) if p.effective_from <= on]
             if found:
-                return max(found, key=lambda p: (p.effective_from, p.unit == unit))
+                newest = max(found, key=lambda p: (p.effective_from, p.unit == unit))
+                return newest if newest.stated else None
         return None
 
     def tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
@@ -321,14 +327,14 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
     if tuple(next(table, ())) != COLUMNS:
         raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
     # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
-    known: dict[tuple[str, str], tuple[Decimal, int]] = {}
+    known: dict[tuple[str, str], tuple[Decimal, int]] = {(NOT_STATED, "1"): (ZERO, 1)}
     days: dict[str, date] = {}
     for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
         if (usd, per) not in known:
             known[usd, per] = _public(usd, per, number)
         if since not in days:
             days[since] = date.fromisoformat(since)
-        yield Price(model_id, region, tier, unit, *known[usd, per], days[since], source)
+        yield Price(model_id, region, tier, unit, *known[usd, per], days[since], source, stated=usd != NOT_STATED)
 
 
 def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:

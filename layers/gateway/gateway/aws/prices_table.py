@@ -19,7 +19,7 @@ PRICES = pa.schema(
         ("region", pa.string()),
         ("tier", pa.string()),
         ("unit", pa.string()),
-        ("usd", MONEY_TYPE),
+        ("usd", MONEY_TYPE),  # null: from this day on nobody states the price
         ("per", pa.int64()),
         ("effective_from", pa.date32()),
         ("source", pa.string()),
@@ -35,6 +35,7 @@ def prices_file(book: PriceBook) -> bytes:
     rows: list[dict[str, Any]] = [
         {column: getattr(price, column) for column in COLUMNS}
         | {"price_name": price.name, "usd_each": price.of(1), "is_listed": not price.note}
+        | ({} if price.stated else {"usd": None, "usd_each": None})
         for price in book.prices()
     ]
     return to_file(pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["price_name"])), PRICES))
