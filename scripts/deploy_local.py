@@ -3,9 +3,9 @@
 The real way in: `sam build`, `sam deploy` of a former release, a tenant and usage, `sam deploy` of this one over it;
 calls through API Gateway's data plane with its authorizer and usage plan, every role refused what it does not name, the
 schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
-models' stand-in says it served, and with the price book. Then one more tenant as a stack of its own, by
-templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. At last the former release again, over all
-that was written. Exit code 0 means that all of it holds.
+models' stand-in says it served, and with the price book. A night is reconciled, an earlier month is closed. Then one
+more tenant as a stack of its own, by templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. At last
+the former release again, over all that was written. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 """
@@ -38,6 +38,7 @@ from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
+from scripts.embedded.books import Broken, a_month, a_night, hold
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.derive import MODELS, derive
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
@@ -57,15 +58,6 @@ WAITING = {"QUEUED", "RUNNING"}
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 
 Json = Any
-
-
-class Broken(Exception):
-    """Something that had to hold does not."""
-
-
-def hold(truth: bool, sentence: str) -> None:
-    if not truth:
-        raise Broken(sentence)
 
 
 class Steps:
@@ -634,6 +626,11 @@ def prove(steps: Steps) -> None:
         with steps.step("GET /usage says the same"):
             start = f"{min(hours)[:10]}"
             compare_with_report(api.call("GET", f"/usage?start={start}"), rows)
+        with steps.step("a night: ReconcileCosts finds what CloudWatch alone has counted") as notes:
+            notes.append(a_night(cloud, outputs, served_by_models(cloud)))
+        with steps.step("an earlier month: from the ledger to a closed statement, whose chain holds") as notes:
+            row = next(row for row in rows if row["outcome"] == "succeeded")
+            notes.append(a_month(cloud, outputs, row, RUN / "lake"))
         admin = admin_of(cloud, api)
         with steps.step("sam deploy of templates/tenant.yaml makes a tenant, and changes it") as notes:
             notes.append(deploy_tenant(cloud, "1.5", 20)["UsagePlanId"])
