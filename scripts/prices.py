@@ -185,7 +185,7 @@ def check(given: argparse.Namespace) -> int:
             wrong += dead(list(read_overlay(lines)), priced)
     for line in wrong:
         print(line, file=sys.stderr)
-    print(f"{len(rows)} prices of {len({row.model_id for row in rows})} models, version {priced.version}")
+    print(f"{len(rows)} rows of {len({row.model_id for row in rows})} models, version {priced.version}")
     return 1 if wrong else 0
 
 

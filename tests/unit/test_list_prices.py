@@ -8,6 +8,8 @@ The sheet, `tests/data/`, is written by hand and never made from the book or fro
 - `list_prices_by_piece.csv` has USD per picture, second or query, and per 1M tokens of speech.
 - A place is a region, where the model is called by its own id, or one of `price_places.csv`: several regions, or the
   model's profile of a geography in all of its regions, or in one (`eu@eu-west-1`).
+- `abroad`, and a place with a `?`, are no list's words: the price of the US was taken for them until UNSTATED_SINCE.
+  From then on the book says that nobody states it, unless a line says what it is.
 - `source` is where the number was read (`price_sources.csv`), `checked_against` what else says the same, or why nothing
   does.
 """
@@ -37,6 +39,8 @@ COLUMNS = {
     "write_5m": "cache_write_5m_tokens",
     "write_1h": "cache_write_1h_tokens",
 }
+ABROAD, TAKEN = "abroad", "?"
+UNSTATED_SINCE = "2026-11-25"
 ONE_SOURCE = ("price map only", "list of 2024 only", "no second source", "none")
 # Only these say what is paid in GovCloud.
 OF_GOVCLOUD = {"portkey", "gov-table"}
@@ -67,6 +71,12 @@ class Said(NamedTuple):
     each: Decimal
     line: str
     doubt: str
+    place: str
+
+    @property
+    def is_taken(self) -> bool:
+        """Not stated of this region: taken from the US."""
+        return is_taken(self.place)
 
 
 def table(name: str) -> list[dict[str, str]]:
@@ -80,9 +90,13 @@ SOURCES = {source["source"] for source in table("price_sources.csv")}
 BY_TOKEN, BY_PIECE = table("list_prices.csv"), table("list_prices_by_piece.csv")
 
 
+def is_taken(place: str) -> bool:
+    return place.startswith(TAKEN) or place.partition("@")[0] == ABROAD
+
+
 def called_in(place: str, model: str) -> Iterator[tuple[str, str]]:
     """(name, region) of the calls in a place of the sheet."""
-    known, _, region = place.partition("@")
+    known, _, region = place.removeprefix(TAKEN).partition("@")
     found = PLACES.get(known, {"profile": "", "regions": known, "regions_of_claude": ""})
     regions = (model.startswith("anthropic.") and found["regions_of_claude"]) or found["regions"]
     for one in [region] if region else regions.split():
@@ -105,8 +119,8 @@ def doubt(line: dict[str, str], place: str, surcharge: str) -> str:
     for why in ONE_SOURCE:
         if line["checked_against"].startswith(why):
             return why
-    if place == "abroad":
-        return place
+    if is_taken(place):
+        return ABROAD
     of_govcloud = not OF_GOVCLOUD.isdisjoint({line["source"], line["checked_against"]})
     return "" if of_govcloud or surcharge != "plus_20" else "GovCloud"
 
@@ -120,18 +134,20 @@ def stated() -> Iterator[tuple[Key, Said]]:
                 for name, region in called_in(place, line["model"]):
                     for tier, unit, usd in by_token(line):
                         key = Key(name, region, tier, unit, line["since"])
-                        yield key, Said(usd * factor / MILLION, where, why)
+                        yield key, Said(usd * factor / MILLION, where, why, place)
     for number, line in enumerate(BY_PIECE, start=2):
         where = f"list_prices_by_piece.csv:{number} ({line['source']}; {line['checked_against']})"
         each = Decimal(line["usd"]) / (MILLION if line["unit"].endswith("_tokens") else 1)
         for place in line["places"].split():
-            said = Said(each, where, doubt(line, place, "at_list"))
+            said = Said(each, where, doubt(line, place, "at_list"), place)
             for name, region in called_in(place, line["model"]):
                 yield Key(name, region, "default", line["unit"], line["since"]), said
 
 
 SHEET = dict(stated())
-BOOK = {Key(p.model_id, p.region, p.tier, p.unit, p.effective_from.isoformat()): p for p in price_book().prices()}
+ROWS = {Key(p.model_id, p.region, p.tier, p.unit, p.effective_from.isoformat()): p for p in price_book().prices()}
+BOOK = {key: price for key, price in ROWS.items() if price.stated}
+NEWEST = {key[:4]: key for key in sorted(SHEET)}
 MODELS: dict[str, list[Key]] = defaultdict(list)
 for _key in sorted(SHEET.keys() | BOOK.keys()):
     MODELS[split_profile(_key.name)[1]].append(_key)
@@ -181,7 +197,7 @@ def test_a_call_costs_what_its_price_list_says(model: str) -> None:
                 f"{row}: {BOOK[key].usd} USD per {BOOK[key].per} in the book, and no line of the sheet says so"
             )
             continue
-        each, line, _ = SHEET[key]
+        each, line, *_ = SHEET[key]
         if key not in BOOK:
             wrong.append(f"{row}: no row in the book, and {line} says {each.normalize():f} USD for one")
             continue
@@ -191,6 +207,17 @@ def test_a_call_costs_what_its_price_list_says(model: str) -> None:
         if cost != each * quantity or BOOK[key] not in rows:
             wrong.append(f"{row}: {quantity} cost {cost} USD, and {line} says {(each * quantity).normalize():f}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_price_in_force_is_one_that_was_taken_from_the_us() -> None:
+    """Where no list states a region's price its calls are unpriced, and nothing else is."""
+    taken = {Key(*key[:4], UNSTATED_SINCE) for key in NEWEST.values() if SHEET[key].is_taken}
+    assert {key for key, price in ROWS.items() if not price.stated} == taken
+    assert taken
+    for key in taken:
+        assert price_book().price(*key[:4], date.fromisoformat(UNSTATED_SINCE)) is None, key
+        before = date.fromisoformat(UNSTATED_SINCE) - timedelta(days=1)
+        assert price_book().price(*key[:4], before) == BOOK[NEWEST[key[:4]]]
 
 
 def test_the_sheet_says_nothing_twice() -> None:
@@ -205,7 +232,7 @@ def test_each_line_of_the_sheet_is_needed() -> None:
     assert {rule for line in BY_TOKEN for rule in line["rules"].split()} == RULES.keys()
     places = [place for line in BY_TOKEN for column in SURCHARGES for place in line[column].split()]
     places += [place for line in BY_PIECE for place in line["places"].split()]
-    assert PLACES.keys() <= {place.partition("@")[0] for place in places}
+    assert PLACES.keys() <= {place.removeprefix(TAKEN).partition("@")[0] for place in places}
     assert {line["source"] for line in (*BY_TOKEN, *BY_PIECE)} <= SOURCES
     text = "".join((DATA / name).read_text(encoding="utf-8") for name in ("price_places.csv", "price_rules.csv"))
     text += "".join(line["source"] + line["checked_against"] for line in (*BY_TOKEN, *BY_PIECE))
@@ -219,13 +246,22 @@ def test_each_line_of_the_sheet_is_needed() -> None:
 
 def test_the_readme_says_how_much_is_confirmed_and_why_the_rest_is_not() -> None:
     readme = (DATA.parents[1] / "README.md").read_text(encoding="utf-8")
-    doubts = Counter(said.doubt for said in SHEET.values())
+    in_force = [key for key in NEWEST.values() if not SHEET[key].is_taken]
+    doubts = Counter(SHEET[key].doubt for key in in_force)
     sure = doubts.pop("")
-    confirmed = {split_profile(key.name)[1] for key, said in SHEET.items() if not said.doubt}
-    assert f"The book has {len(BOOK):,} rows for {len({key.name for key in BOOK})} names" in readme
-    assert f"{sure:,} rows\nare said by two" in readme
+    confirmed = {split_profile(key.name)[1] for key in in_force if not SHEET[key].doubt}
+    by_rule = [key for key in in_force if " (anthropic; no second source" in SHEET[key].line]
+    compared = [key for key in SHEET if key.unit in UNCOUNTED or split_profile(key.name)[1] in HEARD]
+    assert (
+        f"The book has {len(BOOK):,} rows for {len({key.name for key in BOOK})} names, of which {len(in_force):,} are"
+        in readme
+    )
+    assert f"another {len(ROWS) - len(BOOK)} rows, without a price" in readme
+    assert f"{len(compared)} rows (speech, video, queries)" in readme
+    assert f"{sure:,} of the prices in force\nare said by two" in readme
     assert f"{len(confirmed)} of the {len(MODELS)} models have a\nsecond source" in readme
-    assert f"The other {doubts.total():,} rows rest on one" in readme
+    assert f"The other {doubts.total():,} rest on one" in readme
+    assert f"for {len(by_rule)} of Claude's newest" in readme
     assert [f"{why}: {rows}" for why, rows in doubts.items() if f"\n| {rows:,} | " not in readme] == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
@@ -115,7 +115,7 @@ def test_an_endpoint_is_priced_by_its_public_name() -> None:
 
 
 def test_no_row_of_the_book_is_dead() -> None:
-    """Each is in force on its first day for a name that can be called, and a usage can be in its tier."""
+    """Each is in force on its first day for a name that can be called, or ends one; and a usage can be in its tier."""
     book = price_book()
     assert {name for name in {p.model_id for p in book.prices()} if named(name) != name} == set()
     dead = [price.name for price in book.prices() if not alive(book, price)]
@@ -127,6 +127,9 @@ def alive(book: PriceBook, price: Price) -> bool:
     tier, _, above = price.tier.partition("_above_")
     tokens = int(above.removesuffix("k")) * 1000 + 1 if above else 1
     usage = TokenUsage(input_tokens=tokens, service_tier=tier)
+    if not price.stated:
+        before = price.effective_from - timedelta(days=1)
+        return found is None and book.price(price.model_id, price.region, price.tier, price.unit, before) is not None
     return found is price and book.tier(price.model_id, price.region, usage) == price.tier
 
 

@@ -90,7 +90,7 @@ def test_the_book_is_sorted_in_plain_decimals_and_plain_lines(rows: list[dict[st
     assert b"\r" not in content
     keys = [(r["model_id"], r["region"], r["tier"], r["unit"], r["effective_from"]) for r in rows]
     assert keys == sorted(set(keys))
-    assert [r["usd"] for r in rows if not re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", r["usd"])] == []
+    assert [r["usd"] for r in rows if not re.fullmatch(r"((0|[1-9]\d*)(\.\d*[1-9])?)?", r["usd"])] == []
 
 
 def test_every_price_is_exact_dated_and_sourced(prices: list[Price], rows: list[dict[str, str]]) -> None:
@@ -99,12 +99,20 @@ def test_every_price_is_exact_dated_and_sourced(prices: list[Price], rows: list[
         each = price.usd / price.per
         assert each == round(each, 12), price.name
         assert price.unit in UNITS, price.name
+        if not price.stated:
+            assert (price.usd, price.per, price.effective_from) == (Decimal(0), 1, date(2026, 11, 25)), price.name
+            assert price.source.startswith("stated by no list that could be read"), price.name
+            continue
         assert (price.per == 1) == (not price.unit.endswith("_tokens")), price.name
         assert price.per in {1, 1000, MILLION}, price.name
         if price.effective_from == date(2024, 1, 1):
             assert price.source.startswith("legacy price list 2024"), price.name
-        elif price.effective_from == date(2026, 11, 25):
-            lists = ("AWS Price List AmazonBedrock 2026-08-20", "aws.amazon.com/bedrock/pricing of 2026-07-24")
+        elif price.effective_from >= date(2026, 11, 25):
+            lists = (
+                *("AWS Price List AmazonBedrock 2026-08-20", "AWS Price List AmazonBedrockFoundationModels 2026-08-20"),
+                *("AWS Price List 2026-10-06", "aws.amazon.com/bedrock/pricing of 2026-07-24"),
+                "platform.claude.com/docs/en/about-claude/pricing",
+            )
             assert price.source.startswith(lists), price.name
         else:
             assert price.effective_from in {date(2026, 1, 1), date(2026, 11, 24)}, price.name
@@ -130,7 +138,7 @@ def test_a_newer_list_changed_one_price_and_the_days_before_keep_theirs(prices: 
 
 
 def test_nothing_is_free(prices: list[Price]) -> None:
-    assert [price.name for price in prices if price.usd <= 0] == []
+    assert [price.name for price in prices if price.stated and price.usd <= 0] == []
 
 
 def test_an_embedding_has_no_output_to_pay_for(prices: list[Price]) -> None:
@@ -246,10 +254,11 @@ def test_an_image_model_has_a_price_for_every_class_on_every_day_it_has_one(
         if price.unit.startswith("image"):
             days[price.model_id, price.region].add(price.effective_from)
     assert ("amazon.titan-image-generator-v1", "us-east-1") in days
+    ended = {(p.model_id, p.region, p.effective_from) for p in prices if not p.stated}
     for (model_id, region), changes in days.items():
         for on in changes:
-            for name in CLASSES:
-                assert in_force.price(model_id, region, "default", f"image:{name}", on), (model_id, region, name, on)
+            found = {bool(in_force.price(model_id, region, "default", f"image:{name}", on)) for name in CLASSES}
+            assert found == {(model_id, region, on) not in ended}, (model_id, region, on)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def run(house: Path) -> Run:
             (house / f"offer-{number}.json").write_text(json.dumps(document), encoding="utf-8")
         if documents:
             arguments += ["--offer", *(str(house / f"offer-{number}.json") for number in range(len(documents)))]
-            arguments += ["--effective-from", "2026-11-25"]
+            arguments += [] if "--effective-from" in more else ["--effective-from", "2026-11-25"]
         return prices.main(arguments)
 
     return run
@@ -202,10 +202,11 @@ def test_a_changed_price_is_appended_from_the_day_that_is_said_for_every_name_it
     assert added(house)[0].source == "AWS Price List AmazonBedrock 2026-11-01 USE1-NovaPro-input-tokens"
 
 
-def test_a_regional_price_of_a_newer_claude_is_of_its_geography_alone(house: Path, run: Run) -> None:
+def test_a_regional_price_of_a_newer_claude_is_of_the_region_and_its_geography(house: Path, run: Run) -> None:
     regional, everywhere = sonnet("InputTokenCount", "4.4"), sonnet("InputTokenCount_Global", "4")
-    assert run("refresh", offer(MARKETPLACE, regional, everywhere)) == 0
+    assert run("refresh", offer(MARKETPLACE, regional, everywhere), more=("--effective-from", "2026-11-27")) == 0
     assert [(row.model_id, row.usd) for row in added(house)] == [
+        (SONNET, Decimal("4.4")),
         (f"global.{SONNET}", Decimal(4)),
         (f"us.{SONNET}", Decimal("4.4")),
     ]
