@@ -69,13 +69,13 @@ LISTED = [
     _price(SMALL, "batch", "cache_write_1h_tokens", "3", 1_000_000),
     _price(SMALL, "flex", "input_tokens", "1.6", 1_000_000),
     _price(SMALL, "flex", "output_tokens", "8", 1_000_000),
-    replace(_price(SMALL, "flex", "output_tokens", "0", 1, "2026-11-10"), stated=False),
+    _price(SMALL, "flex", "output_tokens", "0", 1, "2026-11-10")._replace(stated=False),
     _price(BIG, "default", "input_tokens", "0.015", 1_000),
     _price(BIG, "default", "output_tokens", "0.075", 1_000),
     _price(BIG, "default", "cache_read_tokens", "0.0015", 1_000),
     _price(BIG, "flex", "input_tokens", "0.0075", 1_000),
     _price(BIG, "flex", "output_tokens", "0.0375", 1_000),
-    replace(_price(BIG, "default", "output_tokens", "0", 1, "2026-11-12"), stated=False),  # still agreed
+    _price(BIG, "default", "output_tokens", "0", 1, "2026-11-12")._replace(stated=False),  # still agreed
     _price(PAINTER, "default", "input_tokens", "0.000000000001", 1),
     _price(PAINTER, "default", "image", "0.04", 1),
 ]
@@ -150,7 +150,7 @@ def part(tenant: str, model: str, tier: str, unit: str, quantity: int, on: date)
     each = counts.usd / counts.per
     list_each = listed.usd / listed.per if listed else each
     if tenant == MARKED_UP:
-        return Part(replace(counts, note=f"{counts.note}*{MARKUP}"), quantity, round(each * MARKUP, 12), list_each)
+        return Part(counts._replace(note=f"{counts.note}*{MARKUP}"), quantity, round(each * MARKUP, 12), list_each)
     return Part(counts, quantity, each, list_each)
 
 

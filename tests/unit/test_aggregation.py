@@ -828,7 +828,7 @@ def test_a_new_price_for_a_closed_day_is_a_line_and_the_sum_is_what_is_true(hous
     house.periods.mark = "2026-11-23T23"
     house.add(settled(row("a"), input_tokens=1000), settled(row("b", model=UNHEARD_OF), input_tokens=10))
     house.run(at(24.2))
-    dearer = replace(price(SONNET, "input_tokens", "4"), effective_from=date(2024, 1, 2))
+    dearer = price(SONNET, "input_tokens", "4")._replace(effective_from=date(2024, 1, 2))
     house.book = PriceBook([*BOOK.prices(), dearer, price(UNHEARD_OF, "input_tokens", "2")])
     house.run(at(25.2), hours=hours_between(at(0), at(23)))
     assert lines_of(house) == [
@@ -881,7 +881,7 @@ def test_markups_are_charged_and_the_list_stands_beside_them(house: House) -> No
     house.book = BOOK.with_overlay(
         [
             Markup("tenant:zeta", Decimal("1.1"), date(2024, 1, 1), "test"),
-            replace(price(UNHEARD_OF, "second", "0.5", per=1), note="+overlay"),
+            price(UNHEARD_OF, "second", "0.5", per=1)._replace(note="+overlay"),
         ]
     )
     house.add(
@@ -1086,12 +1086,12 @@ class Crash(Exception):
 BOOKS = [
     BOOK,
     PriceBook([*BOOK.prices(), price(UNHEARD_OF, "input_tokens", "2"), price(UNHEARD_OF, "output_tokens", "0.7")]),
-    PriceBook([replace(p, usd=p.usd * 3) for p in BOOK.prices() if p.unit != "cache_read_tokens"]),
+    PriceBook([p._replace(usd=p.usd * 3) for p in BOOK.prices() if p.unit != "cache_read_tokens"]),
     BOOK.with_overlay(
         [
             Markup("tenant:zeta", Decimal("1.2345678901"), date(2024, 1, 1), "test"),
             Markup("*", Decimal("0.9"), date(2026, 11, 24), "test"),
-            replace(price(PAINTER, "second", "0.000300000001", per=1), note="+overlay"),
+            price(PAINTER, "second", "0.000300000001", per=1)._replace(note="+overlay"),
         ]
     ),
 ]

@@ -115,7 +115,7 @@ def test_from_the_day_that_nobody_states_a_price_there_is_none() -> None:
     assert found is not None
     assert found.cost == Decimal("0.6")
     agreed = read_overlay([header, "m,eu-west-1,default,input_tokens,0.4,1000,2026-02-01,contract"])
-    stated = [replace(price, region="eu-west-1") for price in book.prices()]
+    stated = [price._replace(region="eu-west-1") for price in book.prices()]
     charged = PriceBook(stated).with_overlay(agreed).charge("m", "eu-west-1", used, NOW)
     assert charged is not None
     assert charged.cost == Decimal("0.4")

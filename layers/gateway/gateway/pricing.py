@@ -24,11 +24,12 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache, cached_property
 from importlib import resources
+from typing import NamedTuple
 
 from gateway.names import pricing_names
 from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
@@ -56,8 +57,7 @@ _TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """What `per` units of one kind cost in USD, from a day until another price replaces it."""
 
     model_id: str
@@ -304,7 +304,7 @@ class _MarkedUp(PriceBook):
         factor = self._factor(on)
         if price is None or factor == 1:
             return price
-        return replace(price, usd=round(price.of(1) * factor, SCALE), per=1, note=f"{price.note}*{factor}")
+        return price._replace(usd=round(price.of(1) * factor, SCALE), per=1, note=f"{price.note}*{factor}")
 
     def dearest(self, unit: str, region: str, on: date) -> Decimal:
         return round(self._book.dearest(unit, region, on) * self._factor(on), SCALE)
