@@ -38,9 +38,10 @@ from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
-from scripts.embedded.books import Broken, a_month, a_night, hold
+from scripts.embedded.books import a_month, a_night
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.derive import MODELS, derive
+from scripts.embedded.hold import Broken, hold
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
 from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
@@ -630,7 +631,7 @@ def prove(steps: Steps) -> None:
             notes.append(a_night(cloud, outputs, served_by_models(cloud)))
         with steps.step("an earlier month: from the ledger to a closed statement, whose chain holds") as notes:
             row = next(row for row in rows if row["outcome"] == "succeeded")
-            notes.append(a_month(cloud, outputs, row, RUN / "lake"))
+            notes.append(a_month(cloud, STACK, outputs, row, RUN / "lake"))
         admin = admin_of(cloud, api)
         with steps.step("sam deploy of templates/tenant.yaml makes a tenant, and changes it") as notes:
             notes.append(deploy_tenant(cloud, "1.5", 20)["UsagePlanId"])

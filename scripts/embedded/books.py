@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from gateway.reconciliation import CALLS, REASONS
 from scripts.backfill import backfill
 from scripts.embedded.cloud import Cloud
+from scripts.embedded.hold import hold
 from scripts.embedded.roles import resources
 from scripts.report import objects_of, verified_text
 
@@ -29,15 +30,6 @@ STRANGE = "maker.nobody-asked-for-this"  # called by somebody else, and never by
 BESIDE, MORE = "amazon.titan-embed-text-v1", 100  # called by the gateway, and so often by somebody else
 
 Json = Any
-
-
-class Broken(Exception):
-    """Something that had to hold does not."""
-
-
-def hold(truth: bool, sentence: str) -> None:
-    if not truth:
-        raise Broken(sentence)
 
 
 def a_night(cloud: Cloud, outputs: Mapping[str, str], served: Sequence[Mapping[str, Json]]) -> str:
@@ -91,13 +83,13 @@ def tell_cloudwatch(cloud: Cloud, served: Sequence[Mapping[str, Json]]) -> None:
             cloudwatch.put_metric_data(Namespace="AWS/Bedrock", MetricData=[told | {"Timestamp": moment}])
 
 
-def a_month(cloud: Cloud, outputs: Mapping[str, str], row: Mapping[str, Json], folder: Path) -> str:
+def a_month(cloud: Cloud, stack: str, outputs: Mapping[str, str], row: Mapping[str, Json], folder: Path) -> str:
     """A call of an earlier month goes from the ledger into a closed statement, whose chain holds."""
     day = (datetime.now(UTC) - timedelta(days=40)).date()
     _as_of(cloud, outputs["UsageTableName"], row["request_id"], day.isoformat())
     as_of = datetime.now(UTC).replace(second=0, microsecond=0)
     backfill(cloud.client("stepfunctions"), outputs["BackfillCostsArn"], day, day, as_of, seconds=0.5)
-    (function,) = [it.physical for it in resources(cloud, "model-gateway") if it.logical == "CloseMonthFunction"]
+    (function,) = [it.physical for it in resources(cloud, stack) if it.logical == "CloseMonthFunction"]
     asked = {"scheduledTime": f"{as_of:%Y-%m-%dT%H:%M:%SZ}", "month": f"{day:%Y-%m}"}
     for _ in range(2):  # the second run proves what the first has written
         run = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(asked).encode())
