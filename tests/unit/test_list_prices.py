@@ -45,7 +45,14 @@ ONE_SOURCE = ("price map only", "list of 2024 only", "no second source", "none")
 # Only these say what is paid in GovCloud.
 OF_GOVCLOUD = {"portkey", "gov-table"}
 # No count of a call has these parts, so nothing is charged by their rows yet.
-UNCOUNTED = {"input_audio_tokens", "output_audio_tokens", "input_audio_second", "input_video_second", "query"}
+UNCOUNTED = {
+    "input_audio_tokens",
+    "output_audio_tokens",
+    "input_audio_second",
+    "input_video_second",
+    "video_second",
+    "query",
+}
 # Speech or video that nobody counts came in beside the tokens: such a call is unpriced as a whole.
 HEARD = {
     "amazon.nova-2-sonic-v1:0",

@@ -53,6 +53,7 @@ UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a p
 MARKUP = "markup"
 EVERYONE = "*"
 LONG_CONTEXTS = ((272_000, "_above_272k"), (200_000, "_above_200k"), (128_000, "_above_128k"), (100_000, "_above_100k"))
+_SECONDS = {"input_video_second", "input_audio_second", "video_second"}  # which nobody counts yet
 _TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(_above_(100|128|200|272)k)?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
@@ -240,7 +241,7 @@ class PriceBook:
         units: set[str] = set()
         for places in (self._overlay, self._prices):
             units.update(*places.get(place, {}).values())
-        heard = not units.isdisjoint({"input_video_second", "input_audio_second"}) and "input_tokens" not in units
+        heard = not units.isdisjoint(_SECONDS) and "input_tokens" not in units
         return "second" if "second" in units else UNCOUNTED if heard or "input_audio_tokens" in units else ""
 
     def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime, seconds: int = 0) -> Charge | None:
