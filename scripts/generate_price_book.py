@@ -126,16 +126,20 @@ class PriceRefusedError(ValueError):
 
 
 class Row(NamedTuple):
-    """One line of the book, fields in the order of its columns. 0 USD: from this day on nobody states the price."""
+    """One line of the book, fields in the order of its columns. No `usd`: from this day on nobody states the price."""
 
     model_id: str
     region: str
     tier: str
     unit: str
-    usd: Decimal
+    usd: Decimal | None
     per: int
     effective_from: str
     source: str
+
+    @property
+    def each(self) -> Decimal | None:
+        return None if self.usd is None else self.usd / self.per
 
     @property
     def key(self) -> tuple[str, str, str, str, str]:
@@ -339,7 +343,7 @@ def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
         before = latest.get(row.key[:4])
         if before is None:
             yield row._replace(effective_from=LITELLM_FROM)
-        elif before.usd * row.per != row.usd * before.per:
+        elif before.each != row.each:
             yield row
 
 
@@ -348,7 +352,8 @@ def book(rows: Iterable[Row]) -> list[Row]:
     unique: dict[tuple[str, str, str, str, str], Row] = {}
     images: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        exact(row.usd, row.per, str(row))
+        if row.usd is not None:
+            exact(row.usd, row.per, str(row))
         if row.unit not in UNITS:
             raise PriceRefusedError(f"unknown unit {row.unit}: {row}")
         if row.key in unique:
@@ -373,7 +378,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a book in CSV, as they stand."""
     with path.open(encoding="utf-8", newline="") as lines:
         return [
-            Row(model_id, region, tier, unit, Decimal(usd or 0), int(per), since, source)
+            Row(model_id, region, tier, unit, Decimal(usd) if usd else None, int(per), since, source)
             for model_id, region, tier, unit, usd, per, since, source in islice(csv.reader(lines), 1, None)
         ]
 
@@ -383,7 +388,8 @@ def as_csv(rows: Iterable[Row]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(Row._fields)
     for row in rows:
-        table.writerow(row._replace(usd=f"{row.usd.normalize():f}" if row.usd else NOT_STATED))  # type: ignore[arg-type]
+        usd = NOT_STATED if row.usd is None else f"{row.usd.normalize():f}"
+        table.writerow((*row[:4], usd, *row[5:]))
     return text.getvalue()
 
 

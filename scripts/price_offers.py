@@ -26,6 +26,8 @@ from scripts.generate_price_book import FACTS, WIDE_GEOGRAPHIES, PriceRefusedErr
 
 MODELS = FACTS / "aws-models.json"
 MARKETPLACE = "AmazonBedrockFoundationModels"
+# What Amazon gives for nothing, and says so: Nova's cache is paid for where it is read.
+FREE_UNITS = {"cache_write_5m_tokens"}
 _PREFIX = re.compile(r"^[A-Z]{2,4}\d?-(?:MP:[A-Z]{2,4}\d?_)?")
 # Where the model's part of a usage type ends.
 _KIND = re.compile(
@@ -209,7 +211,7 @@ def rows_of(
             continue
         for row in found:
             before = made.get(row.key[:4])
-            if before and before[0].usd * row.per != row.usd * before[0].per:
+            if before and before[0].each != row.each:
                 refused.add(row.key[:4])
                 left += [Left("two prices of one thing", price), Left("two prices of one thing", before[1])]
             made[row.key[:4]] = (row, price)
@@ -229,7 +231,7 @@ def _rows(
         raise PriceRefusedError("usage type not understood")
     if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d", price.region):
         raise PriceRefusedError("no region")
-    if not price.usd:
+    if not price.usd and kind.unit not in FREE_UNITS:
         raise PriceRefusedError("a price of 0")
     per = quantity(price.unit, price.description) if kind.unit.endswith("_tokens") else 1
     if per is None:

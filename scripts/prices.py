@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,7 @@ from scripts.price_offers import MODELS, Left, load, offered, rows_of
 APPENDED = FACTS / "appended.csv"
 LEGACY = FACTS / "legacy-2024.json"
 FACTOR = Decimal(2)
+BY_KEY = attrgetter("key")
 
 
 class Change(NamedTuple):
@@ -63,26 +65,22 @@ class Change(NamedTuple):
     @property
     def factor(self) -> Decimal | None:
         """To the price before it; to the other list's where nobody stated one. Over 1 is dearer."""
-        base = self.before if self.before and self.before.usd else self.other
-        return _each(self.row) / _each(base) if base else None
+        base = self.before.each if self.before and self.before.each is not None else self.other and self.other.each
+        return self.row.each / base if self.row.each is not None and base else None
 
     def too_far(self, factor: Decimal) -> bool:
         return self.factor is not None and not 1 / factor <= self.factor <= factor
 
     def __str__(self) -> str:
         row, before, other = self.row, self.before, self.other
-        old = f"{_usd(before)} -> " if before and before.usd else "new "
+        old = f"{_usd(before)} -> " if before and before.usd is not None else "new "
         by = f" x{self.factor.quantize(Decimal('0.001')).normalize():f}" if old != "new " and self.factor else ""
-        says = f"  litellm {_usd(other)}" if other and _each(other) != _each(row) else ""
+        says = f"  litellm {_usd(other)}" if other and other.each != row.each else ""
         return f"{row.model_id} {row.region} {row.tier} {row.unit}: {old}{_usd(row)}{by}{says}  [{row.source}]"
 
 
-def _each(row: Row) -> Decimal:
-    return row.usd / row.per
-
-
 def _usd(row: Row) -> str:
-    return f"{row.usd.normalize():f}/{row.per}"
+    return "nobody's" if row.usd is None else f"{row.usd.normalize():f}/{row.per}"
 
 
 def in_force(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
@@ -100,9 +98,9 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
     found = []
     for row in listed:
         before = newest.get(row.key[:4])
-        if before and _each(before) == _each(row):
+        if before and before.each == row.each:
             continue
-        if before and before.usd:
+        if before and before.usd is not None:
             if before.effective_from >= since.isoformat():
                 raise PriceRefusedError(f"{before} holds from that day on: give a later --effective-from")
             dated = row._replace(effective_from=since.isoformat())
@@ -117,7 +115,9 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
     # The book takes no image model of which some class would have no price.
     whole = set(book([*known, *(change.row for change in found)]))
     if missing := set(known) - whole:
-        raise PriceRefusedError(f"with these rows the book would lose {len(missing)}, such as {min(missing)}")
+        raise PriceRefusedError(
+            f"with these rows the book would lose {len(missing)}, such as {min(missing, key=BY_KEY)}"
+        )
     return [change for change in found if change.row in whole]
 
 
@@ -130,7 +130,7 @@ def append(path: Path, appended: Path, rows: Sequence[Row]) -> None:
     """Write rows into the book, and among those that were appended to what made it."""
     more = read_rows(appended) if appended.exists() else []
     whole = as_csv(book([*read_rows(path), *rows]))
-    appended.write_text(as_csv(sorted([*more, *rows])), encoding="utf-8", newline="\n")
+    appended.write_text(as_csv(sorted([*more, *rows], key=BY_KEY)), encoding="utf-8", newline="\n")
     path.write_text(whole, encoding="utf-8", newline="\n")
 
 
@@ -177,9 +177,12 @@ def check(given: argparse.Namespace) -> int:
     if as_csv(book(rows)) != given.book.read_text(encoding="utf-8"):
         wrong.append("the book is not sorted, or not written as it should be")
     if given.appended.exists():
-        wrong += [f"appended, and not in the book: {row}" for row in sorted(set(read_rows(given.appended)) - set(rows))]
+        wrong += [
+            f"appended, and not in the book: {row}"
+            for row in sorted(set(read_rows(given.appended)) - set(rows), key=BY_KEY)
+        ]
     if given.since:
-        wrong += [f"edited or removed: {row}" for row in sorted(set(read_rows(given.since)) - set(rows))]
+        wrong += [f"edited or removed: {row}" for row in sorted(set(read_rows(given.since)) - set(rows), key=BY_KEY)]
     if given.overlay:
         with given.overlay.open(encoding="utf-8-sig", newline="") as lines:
             wrong += dead(list(read_overlay(lines)), priced)

@@ -100,7 +100,7 @@ def run(house: Path) -> Run:
 
 
 def added(house: Path) -> list[Row]:
-    return sorted(set(read_rows(house / "book.csv")) - set(read_rows(BOOK)))
+    return sorted(set(read_rows(house / "book.csv")) - set(read_rows(BOOK)), key=prices.BY_KEY)
 
 
 # What a price list says
@@ -228,7 +228,7 @@ def test_a_price_that_nobody_stated_counts_from_the_day_after_the_book_says_so(
     house: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = ("amazon.nova-pro-v1:0", "us-east-1", "default", "input_tokens")
-    rows = [*read_rows(BOOK), Row(*known, Decimal(0), 1, "2026-11-10", "nobody states it")]
+    rows = [*read_rows(BOOK), Row(*known, None, 1, "2026-11-10", "nobody states it")]
     (house / "book.csv").write_text(as_csv(book(rows)), encoding="utf-8")
     assert "amazon.nova-pro-v1:0,us-east-1,default,input_tokens,,1,2026-11-10,nobody states it\n" in (
         house / "book.csv"
@@ -242,6 +242,18 @@ def test_a_price_that_nobody_stated_counts_from_the_day_after_the_book_says_so(
     assert [row[4:7] for row in added(house) if row.key[:4] == known and row.usd] == [
         (Decimal("0.8"), 1_000_000, "2026-11-11")
     ]
+
+
+def test_what_amazon_gives_for_nothing_has_its_row(house: Path, run: Run) -> None:
+    rows = [row for row in read_rows(BOOK) if row.unit != "cache_write_5m_tokens"]
+    (house / "book.csv").write_text(as_csv(rows), encoding="utf-8")
+    assert run("refresh", offer("AmazonBedrock", nova("0.0000000000", kind="cache-write-input-token-count"))) == 0
+    found = [row for row in read_rows(house / "book.csv") if row.unit == "cache_write_5m_tokens"]
+    assert [(row.model_id, row.region, row.usd) for row in found] == [
+        ("amazon.nova-pro-v1:0", "us-east-1", Decimal(0)),
+        ("us.amazon.nova-pro-v1:0", "us-east-1", Decimal(0)),
+    ]
+    assert run("check") == 0
 
 
 @pytest.mark.parametrize("usd", ["0.0017", "0.00039", "0.8"])

@@ -299,9 +299,14 @@ def test_an_overlay_of_other_columns_is_refused() -> None:
         list(read_overlay(["model,usd", "m,1"]))
 
 
-def test_a_public_price_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="line 2.*nobody stated"):
-        list(read_prices([",".join(COLUMNS), "m,us-east-1,default,input_tokens,0,1000,2026-01-01,x"]))
+def test_a_public_price_of_nothing_is_refused_unless_amazon_states_it() -> None:
+    row = "m,us-east-1,default,cache_write_5m_tokens,0,1000,2026-01-01"
+    with pytest.raises(ValueError, match="line 3.*nobody stated"):
+        list(read_prices([",".join(COLUMNS), f"{row},AWS Price List 2026", f"{row},x"]))
+    book = PriceBook(read_prices([",".join(COLUMNS), f"{row},AWS Price List 2026"]))
+    free = book.charge("m", "us-east-1", TokenUsage(cache_write_5m_tokens=10), NOW)
+    assert free is not None
+    assert (free.cost, len(free.prices)) == (Decimal(0), 1)
 
 
 def test_the_version_covers_overlay_and_markups() -> None:

@@ -11,7 +11,7 @@ throughput, and markups.
 
 - From its day on, an overlay's price stands before every listed one for the same model, region, tier and unit, newer
   list prices included. An agreement ends by a row with the price that then holds.
-- It may say 0, for capacity that is paid for elsewhere. The public list may not: a 0 there is a price nobody stated.
+- It may say 0, for capacity that is paid for elsewhere. The public list may not, but where Amazon's own list does.
 - A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second; every other
   price must be exact, in both books.
 - A markup (`tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, a factor as usd, per 1) multiplies
@@ -48,6 +48,7 @@ IMAGE_CLASSES = tuple(
 UNITS = frozenset(
     {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
 )
+AMAZONS_LIST = "AWS Price List"  # a 0 in it is a price; other lists write 0 for what they do not know
 NOT_STATED = ""  # the `usd` of a row from whose day on nobody states the price
 UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
 MARKUP = "markup"
@@ -331,11 +332,14 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
     known: dict[tuple[str, str], tuple[Decimal, int]] = {(NOT_STATED, "1"): (ZERO, 1)}
     days: dict[str, date] = {}
     for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
-        if (usd, per) not in known:
-            known[usd, per] = _public(usd, per, number)
+        amount = known.get((usd, per))
+        if amount is None:
+            amount = known[usd, per] = _public(usd, per, number)
+        if not amount[0] and usd != NOT_STATED and not source.startswith(AMAZONS_LIST):
+            raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
         if since not in days:
             days[since] = date.fromisoformat(since)
-        yield Price(model_id, region, tier, unit, *known[usd, per], days[since], source, stated=usd != NOT_STATED)
+        yield Price(model_id, region, tier, unit, *amount, days[since], source, stated=usd != NOT_STATED)
 
 
 def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
@@ -343,8 +347,6 @@ def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
     each = amount / units
     if each < 0 or each != round(each, SCALE):
         raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
-    if not each:
-        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
     return amount, units
 
 
