@@ -331,7 +331,7 @@ def regional_first(legacy: list[Row], listed: Iterable[Row]) -> Iterator[Row]:
 
 
 def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
-    """What a newer snapshot says that the older ones do not.
+    """What a newer snapshot says that what is known does not.
 
     A price that was not known replaces none, so it counts from the first day: usage that had none gets one.
     """
@@ -343,8 +343,16 @@ def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
         before = latest.get(row.key[:4])
         if before is None:
             yield row._replace(effective_from=LITELLM_FROM)
+        elif hides(row, before):
+            continue
         elif before.each != row.each:
             yield row
+
+
+def hides(row: Row, before: Row) -> bool:
+    """Would a price without a region take the place of what is known of the region itself?"""
+    replaced = row.region in HOME_REGIONS and before.effective_from < SIX_REGIONS_BEFORE
+    return UN_REGIONAL in row.source and UN_REGIONAL not in before.source and not replaced
 
 
 def book(rows: Iterable[Row]) -> list[Row]:
@@ -405,15 +413,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         legacy = list(legacy_rows(json.loads(given.legacy.read_text(encoding="utf-8"))))
         rows = list(legacy)
+        appended = read_rows(given.rows) if given.rows else []
         for number, path in enumerate(given.litellm_map):
             snapshot = read_snapshot(path, given.litellm_version, given.effective_from)
             listed = regional_first(legacy, litellm_rows(snapshot))
-            rows += news(rows, listed) if number else listed
+            known = [row for row in appended if row.effective_from <= snapshot.effective_from]
+            rows += news([*rows, *known], listed) if number else listed
             if path.name != snapshot.file_name:
                 write_snapshot(snapshot)
-        if given.rows:
-            rows += read_rows(given.rows)
-        priced = book(rows)
+        priced = book([*rows, *appended])
     except PriceRefusedError as refused:
         print(f"refused: {refused}", file=sys.stderr)
         return 1

@@ -41,6 +41,7 @@ from scripts.generate_price_book import (
     Row,
     as_csv,
     book,
+    hides,
     legacy_rows,
     litellm_rows,
     read_rows,
@@ -98,14 +99,14 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
     found = []
     for row in listed:
         before = newest.get(row.key[:4])
-        if before and before.each == row.each:
+        if before and (before.each == row.each or hides(row, before)):
             continue
         if before and before.usd is not None:
             if before.effective_from >= since.isoformat():
                 raise PriceRefusedError(f"{before} holds from that day on: give a later --effective-from")
             dated = row._replace(effective_from=since.isoformat())
         elif before:
-            # Usage since then is unpriced, and gets this price.
+            # Usage since that day is unpriced, and gets this price.
             later = date.fromisoformat(before.effective_from) + timedelta(days=1)
             dated = row._replace(effective_from=max(row.effective_from, later.isoformat()))
         else:
@@ -123,7 +124,8 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
 
 def litellm(path: Path, since: date) -> list[Row]:
     legacy = list(legacy_rows(json.loads(LEGACY.read_text(encoding="utf-8"))))
-    return list(regional_first(legacy, litellm_rows(read_snapshot(path, None, since.isoformat()))))
+    snapshot = read_snapshot(path, None, since.isoformat())._replace(effective_from=since.isoformat())
+    return list(regional_first(legacy, litellm_rows(snapshot)))
 
 
 def append(path: Path, appended: Path, rows: Sequence[Row]) -> None:

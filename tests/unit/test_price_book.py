@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.names import split_profile
 from gateway.pricing import UNITS, Price, PriceBook, read_prices
 from scripts import generate_price_book
 from scripts.generate_price_book import PriceRefusedError, Row, book, legacy_rows, litellm_rows
@@ -190,6 +191,20 @@ def test_a_profile_is_priced_only_where_it_can_be_called(prices: list[Price], pr
     others = [p for p in prices if p.model_id.startswith(profile) and ".anthropic." not in p.model_id]
     narrow = {p.region for p in others if generate_price_book.UN_REGIONAL in p.source}
     assert narrow <= set(generate_price_book.GEOGRAPHIES[profile.rstrip(".")])
+
+
+def test_a_long_context_has_its_price_wherever_its_model_has_one(in_force: PriceBook) -> None:
+    """Else it would be charged as a short one."""
+    today, long, short = date(2026, 12, 1), set(), set()
+    for price in in_force.prices():
+        if price.unit == "input_tokens" and in_force.price(*price[:4], today):
+            model = split_profile(price.model_id)[1]
+            if price.tier.startswith("default_above_"):
+                long.add((model, price.model_id, price.region))
+            elif price.tier == "default":
+                short.add((model, price.model_id, price.region))
+    models = {model for model, *_ in long}
+    assert {place for place in short if place[0] in models} - long == set()
 
 
 def test_a_global_profile_is_priced_in_every_region_at_one_price(prices: list[Price]) -> None:

@@ -244,6 +244,14 @@ def test_a_price_that_nobody_stated_counts_from_the_day_after_the_book_says_so(
     ]
 
 
+def test_a_price_without_a_region_takes_no_regions_own_away(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither what Amazon's list states of the region, nor that nobody states it."""
+    run("diff", more=("--litellm", str(LITELLM), "--effective-from", "2026-12-01"))
+    shown = capsys.readouterr().out
+    assert "claude-instant-v1" in shown
+    assert "un-regional" not in shown
+
+
 def test_what_amazon_gives_for_nothing_has_its_row(house: Path, run: Run) -> None:
     rows = [row for row in read_rows(BOOK) if row.unit != "cache_write_5m_tokens"]
     (house / "book.csv").write_text(as_csv(rows), encoding="utf-8")

@@ -172,7 +172,7 @@ class PriceBook:
 
     @cached_property
     def version(self) -> str:
-        rows = [f"{p.name}={p.usd}/{p.per}" for p in self.prices()]
+        rows = [f"{p.name}={p.usd}/{p.per}" if p.stated else f"{p.name}={NOT_STATED}" for p in self.prices()]
         rows += [f"{m.target}@{m.effective_from.isoformat()}*{m.factor}" for m in self._markups]
         return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:12]
 
@@ -343,6 +343,8 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
 
 
 def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
+    if usd == NOT_STATED:
+        raise ValueError(f"price book line {number}: a price that nobody states is per 1, not per {per}")
     amount, units = Decimal(usd), int(per)
     each = amount / units
     if each < 0 or each != round(each, SCALE):
