@@ -68,9 +68,8 @@ def a_night(cloud: Cloud, outputs: Mapping[str, str], served: Sequence[Mapping[s
 def tell_cloudwatch(cloud: Cloud, served: Sequence[Mapping[str, Json]]) -> None:
     """What the models billed, in the metrics of AWS/Bedrock, and calls that did not come through the gateway."""
     counted: Counter[tuple[str, str, str]] = Counter()
-    last = ""
+    last = max(str(line["at"]) for line in served if line["model_id"] == BESIDE)
     for line in served:
-        last = max(last, str(line["at"]))
         for metric, units in METRICS.items():
             counted[str(line["at"]), line["model_id"], metric] += sum(line[unit] for unit in units) if units else 1
     counted[last, STRANGE, CALLS] = 1
