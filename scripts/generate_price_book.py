@@ -48,7 +48,8 @@ UN_REGIONAL = " un-regional list price"
 HOME_REGIONS = ("us-east-1", "us-west-2")
 SIX_REGIONS_BEFORE = "2026-11-25"
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
-# Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere.
+# Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere, but
+# for Nova 2 Lite's, of which Amazon's list says so.
 GEOGRAPHIES = {
     "global": (
         *SIX_REGIONS, "us-east-2", "us-west-1", "ca-central-1", "sa-east-1", "eu-west-2", "eu-west-3", "eu-north-1",
