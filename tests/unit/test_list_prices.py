@@ -42,6 +42,8 @@ COLUMNS = {
 ABROAD, TAKEN = "abroad", "?"
 UNSTATED_SINCE = "2026-11-25"
 ONE_SOURCE = ("price map only", "list of 2024 only", "no second source", "none")
+# One list at two dates: neither is a second source for the other.
+EDITIONS = {"aws-list", "aws-list-10"}
 # Only these say what is paid in GovCloud.
 OF_GOVCLOUD = {"portkey", "gov-table"}
 # No count of a call has these parts, so nothing is charged by their rows yet.
@@ -128,6 +130,8 @@ def doubt(line: dict[str, str], place: str, surcharge: str) -> str:
             return why
     if is_taken(place):
         return ABROAD
+    if {line["source"], line["checked_against"]} <= EDITIONS:
+        return "no second source"
     of_govcloud = not OF_GOVCLOUD.isdisjoint({line["source"], line["checked_against"]})
     return "" if of_govcloud or surcharge != "plus_20" else "GovCloud"
 
