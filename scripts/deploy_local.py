@@ -13,7 +13,6 @@ What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -32,7 +31,6 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import yaml
 from botocore.credentials import Credentials
 
@@ -40,8 +38,8 @@ from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded.books import a_month, a_night
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
+from scripts.embedded.deployed import Broken, ended, hold, rows_below
 from scripts.embedded.derive import MODELS, derive
-from scripts.embedded.hold import Broken, hold
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
 from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
@@ -407,13 +405,9 @@ def fire_schedule(cloud: Cloud, machine: str) -> str:
     while not (started := states.list_executions(stateMachineArn=machine)["executions"]):
         hold(time.monotonic() < end, "the schedule starts nothing")
         time.sleep(0.2)
-    end = time.monotonic() + 300
-    while (run := states.describe_execution(executionArn=started[0]["executionArn"]))["status"] == "RUNNING":
-        hold(time.monotonic() < end, "the aggregation runs for more than five minutes")
-        time.sleep(0.3)
+    run = ended(cloud, started[0]["executionArn"], "the aggregation")
     scheduler.update_schedule(**own, ScheduleExpression=deployed["ScheduleExpression"])
     hold(json.loads(run["input"]) == {"scheduledTime": f"{moment}Z"}, f"it starts it with {run['input']}")
-    hold(run["status"] == "SUCCEEDED", f"the aggregation {run['status']}: {run.get('error')} {run.get('cause')}")
     return f"at {moment}Z"
 
 
@@ -466,17 +460,6 @@ def backfill_of_two_days(cloud: Cloud, machine: str) -> str:
         said = str(failed)
     hold(f"{gone}T00 is older than the ledger keeps" in said, f"a backfill of {gone} fails with {said}")
     return "2 hours"
-
-
-def usage_in_lake(cloud: Cloud, bucket: str) -> list[dict[str, Any]]:
-    s3 = cloud.client("s3")
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix="usage/").get("Contents", [])
-    files = [s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read() for entry in listed]
-    return [
-        row
-        for content in files
-        for row in pq.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False).to_pylist()
-    ]
 
 
 def served_by_models(cloud: Cloud) -> list[dict[str, Any]]:
@@ -617,7 +600,7 @@ def prove(steps: Steps) -> None:
         with steps.step("state machine BackfillCosts") as notes:
             notes.append(backfill_of_two_days(cloud, outputs["BackfillCostsArn"]))
         with steps.step("the lake holds exactly these calls, as the models billed and the price book says") as notes:
-            rows = usage_in_lake(cloud, outputs["LakeBucketName"])
+            rows = rows_below(cloud, outputs["LakeBucketName"], "usage/")
             total = compare_with_models(rows, request_ids, served_by_models(cloud))
             notes.append(f"{len(rows)} rows, {total:f} USD")
         with steps.step("Athena says the same, in the deployed workgroup") as notes:

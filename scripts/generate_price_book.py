@@ -331,22 +331,26 @@ def regional_first(legacy: list[Row], listed: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
+def in_force(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
+    """The newest row of each price."""
+    newest: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        if row.key[:4] not in newest or newest[row.key[:4]].effective_from < row.effective_from:
+            newest[row.key[:4]] = row
+    return newest
+
+
 def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
     """What a newer snapshot says that what is known does not.
 
     A price that was not known replaces none, so it counts from the first day: usage that had none gets one.
     """
-    latest: dict[tuple[str, ...], Row] = {}
-    for row in known:
-        if row.key[:4] not in latest or latest[row.key[:4]].effective_from <= row.effective_from:
-            latest[row.key[:4]] = row
+    latest = in_force(known)
     for row in listed:
         before = latest.get(row.key[:4])
         if before is None:
             yield row._replace(effective_from=LITELLM_FROM)
-        elif hides(row, before):
-            continue
-        elif before.each != row.each:
+        elif before.each != row.each and not hides(row, before):
             yield row
 
 

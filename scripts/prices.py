@@ -42,6 +42,7 @@ from scripts.generate_price_book import (
     as_csv,
     book,
     hides,
+    in_force,
     legacy_rows,
     litellm_rows,
     read_rows,
@@ -82,15 +83,6 @@ class Change(NamedTuple):
 
 def _usd(row: Row) -> str:
     return "nobody's" if row.usd is None else f"{row.usd.normalize():f}/{row.per}"
-
-
-def in_force(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
-    """The newest row of each price."""
-    newest: dict[tuple[str, ...], Row] = {}
-    for row in rows:
-        if row.key[:4] not in newest or newest[row.key[:4]].effective_from < row.effective_from:
-            newest[row.key[:4]] = row
-    return newest
 
 
 def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], since: date) -> list[Change]:

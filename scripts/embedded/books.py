@@ -6,9 +6,7 @@ a row of the ledger is put there as it would have been written then, and everyth
 
 from __future__ import annotations
 
-import io
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,12 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from gateway.reconciliation import CALLS, REASONS
 from scripts.backfill import backfill
 from scripts.embedded.cloud import Cloud
-from scripts.embedded.hold import hold
+from scripts.embedded.deployed import ended, hold, rows_below
 from scripts.embedded.roles import resources
 from scripts.report import objects_of, verified_text
 
@@ -36,19 +32,10 @@ def a_night(cloud: Cloud, outputs: Mapping[str, str], served: Sequence[Mapping[s
     """Every count agrees with CloudWatch's; what CloudWatch alone knows of is named, and above the tolerance told."""
     tell_cloudwatch(cloud, served)
     days = sorted({str(line["at"])[:10] for line in served})
-    states = cloud.client("stepfunctions")
-    asked = {"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "days": days}
-    run = states.start_execution(stateMachineArn=outputs["ReconcileCostsArn"], input=json.dumps(asked))
-    end = time.monotonic() + 120
-    while (done := states.describe_execution(executionArn=run["executionArn"]))["status"] == "RUNNING":
-        hold(time.monotonic() < end, "the night takes more than two minutes")
-        time.sleep(0.3)
-    hold(done["status"] == "SUCCEEDED", f"the night {done['status']}: {done.get('error')} {done.get('cause')}")
-    said = json.loads(done["output"])["reconciled"]
-    s3, lines = cloud.client("s3"), []
-    for day in days:
-        file = s3.get_object(Bucket=outputs["LakeBucketName"], Key=f"reconciliation/dt={day}/part-0.parquet")["Body"]
-        lines += pq.read_table(io.BytesIO(file.read()), use_threads=False, pre_buffer=False).to_pylist()
+    asked = json.dumps({"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "days": days})
+    run = cloud.client("stepfunctions").start_execution(stateMachineArn=outputs["ReconcileCostsArn"], input=asked)
+    said = json.loads(ended(cloud, run["executionArn"], "the night")["output"])["reconciled"]
+    lines = [line for day in days for line in rows_below(cloud, outputs["LakeBucketName"], f"reconciliation/dt={day}/")]
     hold(sum(day["lines"] for day in said) == len(lines), f"the night says {said}, the lake has {len(lines)} lines")
     off = {
         (line["model_id"], line["unit"], reason, line[reason], line["above_tolerance"])

@@ -27,10 +27,8 @@ Fill = Callable[[], list[dict[str, Any]]]
 def fill(workflow: Workflow) -> Fill:
     """The three days, one to a window."""
     mend_nested_executions()
-    states, machine = (
-        boto3.client("stepfunctions"),
-        make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn}),
-    )
+    states = boto3.client("stepfunctions")
+    machine = make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn})
     return lambda: backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02)
 
 

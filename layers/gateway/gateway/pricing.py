@@ -334,21 +334,23 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
     for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
         amount = known.get((usd, per))
         if amount is None:
-            amount = known[usd, per] = _public(usd, per, number)
-        if not amount[0] and usd != NOT_STATED and not source.startswith(AMAZONS_LIST):
-            raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
+            amount = _public(usd, per, source, number)
+            if amount[0]:  # a 0 is looked at each time: it depends on its source
+                known[usd, per] = amount
         if since not in days:
             days[since] = date.fromisoformat(since)
         yield Price(model_id, region, tier, unit, *amount, days[since], source, stated=usd != NOT_STATED)
 
 
-def _public(usd: str, per: str, number: int) -> tuple[Decimal, int]:
+def _public(usd: str, per: str, source: str, number: int) -> tuple[Decimal, int]:
     if usd == NOT_STATED:
         raise ValueError(f"price book line {number}: a price that nobody states is per 1, not per {per}")
     amount, units = Decimal(usd), int(per)
     each = amount / units
     if each < 0 or each != round(each, SCALE):
         raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
+    if not each and not source.startswith(AMAZONS_LIST):
+        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
     return amount, units
 
 
