@@ -52,7 +52,9 @@ def client_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     for where, types in TYPES.items():
         schema, _, name = where.partition(".")
         schemas[schema]["properties"][name] |= typed(types)
-    told["security"] = [{scheme: []} for requirement in spec["security"] for scheme in requirement]
+    for item in told["paths"].values():
+        for operation in item.values():
+            operation["security"] = [{scheme: []} for requirement in operation["security"] for scheme in requirement]
     return told
 
 

@@ -73,11 +73,10 @@ def derive_spec(spec: Json) -> Json:
         if AUTHORIZER in scheme:
             scheme[AUTHORIZER]["authorizerUri"] = plain(scheme[AUTHORIZER]["authorizerUri"])
     derived["components"]["securitySchemes"] = {name: schemes[name] for name in sorted(asked)}
-    for holder in (derived, *operations(derived)):
-        if "security" in holder:
-            kept: list[Json] = [{name: [] for name in said if name in asked} for said in holder["security"]]
-            holder["security"] = [requirement for requirement in kept if requirement]
+    derived.pop("security", None)  # SAM CLI would apply it, and API Gateway does not
     for operation in operations(derived):
+        kept: list[Json] = [{name: [] for name in said if name in asked} for said in operation.get("security", ())]
+        operation["security"] = [requirement for requirement in kept if requirement]
         integration = operation.get(INTEGRATION, {})
         if "uri" in integration:
             integration["uri"] = plain(integration["uri"])

@@ -2,7 +2,7 @@
 
 A request goes the way it goes on AWS, and each step may end it with a gateway response:
 
-    route -> size -> authorizer -> usage plan key -> request validation -> throttling -> function
+    size -> route -> authorizer -> usage plan key -> request validation -> throttling -> function
 
 A STREAM integration leads to a function's server, and what that answers goes out as it comes.
 """
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts.dev.events import Call, adapted_headers, proxy_event
-from scripts.dev.gateway_responses import GatewayResponses
+from scripts.dev.gateway_responses import NAMELESS, GatewayResponses
 from scripts.dev.http_server import Request, Response
+from scripts.dev.rest_api.headers import CHUNKED, from_function
 from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Authorize, Refused, UsagePlans
 from scripts.dev.template import UsagePlanKey
@@ -28,8 +29,11 @@ from scripts.dev.web_functions import FunctionFailed, Reply, WebFunction
 from scripts.dev.workers import FunctionHost, Outcome, StillRunning
 
 logger = logging.getLogger(__name__)
-LARGEST_EVENT = 6 * 1024 * 1024  # Lambda's limit for a whole event; API Gateway's own, of 10 MB, is never met before it
-_NOT_HANDED_ON = {"connection", "content-length", "transfer-encoding", "date", "server", "keep-alive"}
+LARGEST_EVENT = 6_291_556  # bytes: Lambda's limit for a whole event
+_MOST_OF_HEADERS = 10_240  # bytes of the request line and all values
+_LONGEST_ARN = 1_600
+_NOT_HANDED_ON = {"content-length", "keep-alive"}
+_OVERRIDDEN = "x-http-method-override"
 _LOOKED_AT = 1 << 20  # bytes of a streamed answer up to which it is looked at whether it fits the spec
 
 
@@ -54,18 +58,21 @@ class ApiGateway:
         self._stage = stage
         self._region = region
         self._timeout = timeout
-        self._responses = GatewayResponses(spec.document)
+        self._responses = GatewayResponses(spec.api.gateway_responses)
         self._validation = RequestValidation(spec)
         self._contract = ContractLog(spec, logs / "contract.log")
         self._access_log = (logs / "access.log").open("a", buffering=1, encoding="utf-8")
 
     def answer(self, request: Request) -> Response:
         began = time.perf_counter()
+        request.method = (request.header(_OVERRIDDEN) or request.method).upper()
         call = Call(request, self._stage, self._region)
+        nameless = False
         try:
             response = self._answer(call)
         except Refused as refused:
             response = self._responses.render(refused.kind, call.template_context())
+            nameless = refused.kind in NAMELESS
         except Exception:
             logger.exception("%s failed", call.request_id)
             response = self._responses.render("API_CONFIGURATION_ERROR", call.template_context())
@@ -78,7 +85,7 @@ class ApiGateway:
             ("x-amz-apigw-id", call.extended_id),
             ("X-Amzn-Trace-Id", call.trace_id),
         ):
-            if name.lower() not in present:
+            if name.lower() not in present and not nameless:
                 response.headers.append((name, value))
         if response.stream is not None:
             response.stream = self._watched(call, response, response.stream, began)
@@ -87,12 +94,13 @@ class ApiGateway:
         return response
 
     def _answer(self, call: Call) -> Response:
+        _fits(call.request)
         found = self._spec.find(call.request.method, call.request.path)
         if found is None:
             raise Refused("MISSING_AUTHENTICATION_TOKEN")
         call.route, call.path_parameters = found
-        if call.request.too_large:
-            raise Refused("REQUEST_TOO_LARGE")
+        if call.route.authorizer is not None and len(call.method_arn.encode()) > _LONGEST_ARN:
+            raise Refused("URI_TOO_LONG")
         self._secure(call, call.route)
         self._validation.check(call, call.route)
         self._plans.throttle(call)
@@ -105,14 +113,16 @@ class ApiGateway:
             if authorize is None:
                 raise Refused("AUTHORIZER_CONFIGURATION_ERROR")
             usage_key = authorize(call, route.authorizer, self._functions)
-        if route.needs_api_key:
+        if route.imported.api_key_required:
             self._plans.identify(call, usage_key)
 
     def _integrate(self, call: Call, route: Route) -> Response:
         if route.function is None:
             raise Refused("API_CONFIGURATION_ERROR")
-        event = proxy_event(call)
-        if len(event["body"] or "") > LARGEST_EVENT:
+        if call.request.header(CHUNKED) is not None:
+            raise Refused("API_CONFIGURATION_ERROR")  # AWS says "Exception", and no status
+        event = proxy_event(call, self._is_binary(call.request.header("content-type")))
+        if _is_large(event) and len(json.dumps(event, ensure_ascii=False).encode()) > LARGEST_EVENT:
             raise Refused("REQUEST_TOO_LARGE")
         timeout = self._timeout if route.timeout is None else route.timeout
         server = self._servers.get(route.function)
@@ -126,9 +136,32 @@ class ApiGateway:
         except StillRunning:
             raise Refused("INTEGRATION_TIMEOUT") from None
         try:
-            return _proxied(outcome)
+            return self._proxied(call, outcome)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise Refused("INTEGRATION_FAILURE") from None
+
+    def _is_binary(self, content_type: str | None) -> bool:
+        """Is it one of the API's binary media types?"""
+        kind = (content_type or "").split(";")[0].strip().lower()
+        return bool(kind) and bool({kind, "*/*"} & set(self._spec.api.binary_media_types))
+
+    def _proxied(self, call: Call, outcome: Outcome) -> Response:
+        """A function's answer as a response. Raises on one that API Gateway calls malformed."""
+        answer: Any = json.loads(outcome.payload)
+        if outcome.failed or not isinstance(answer, dict) or "statusCode" not in answer:
+            raise ValueError("no proxy answer")
+        body, headers = answer.get("body"), _named_headers(answer)
+        if not isinstance(body, str | None):
+            raise TypeError("the body is no text")
+        content = (body or "").encode()
+        said = next(value for name, value in headers if name.lower() == "content-type")
+        accepted = (call.request.header("accept") or "").split(",")[0]  # the first alone counts
+        if answer.get("isBase64Encoded") and (self._is_binary(accepted) or self._is_binary(said)):
+            content = base64.b64decode(content, validate=True)
+        status = int(answer["statusCode"])
+        if not 100 <= status < 600:
+            raise ValueError("no HTTP status")
+        return Response(status, content, headers)
 
     def _stream(self, call: Call, server: WebFunction, event: Mapping[str, Any], timeout: float) -> Response:
         headers = adapted_headers(call, event, server.function)
@@ -177,8 +210,23 @@ class ApiGateway:
         self._access_log.write(json.dumps(line) + "\n")
 
 
+def _fits(request: Request) -> None:
+    """What is refused before it is known which API is asked."""
+    if request.too_large:
+        raise Refused("BODY_TOO_LARGE")
+    if len(request.target) + sum(len(value) for _, value in request.headers) > _MOST_OF_HEADERS:
+        raise Refused("HEADERS_TOO_LARGE")
+    if set(request.query) & set("|{}"):
+        raise Refused("BAD_QUERY")
+
+
+def _is_large(event: Mapping[str, Any]) -> bool:
+    """May it be above the limit? As JSON a letter of a body has six bytes at most, and mostly one."""
+    return len(event["body"] or "") > LARGEST_EVENT // 7
+
+
 def _handed_on(reply: Reply) -> list[tuple[str, str]]:
-    headers = [(name, value) for name, value in reply.headers if name.lower() not in _NOT_HANDED_ON]
+    headers = [(name, value) for name, value in from_function(reply.headers) if name.lower() not in _NOT_HANDED_ON]
     return headers if reply.length is None else [*headers, ("Content-Length", str(reply.length))]
 
 
@@ -188,27 +236,17 @@ def _is_json(response: Response) -> bool:
     return "json" in named.get("content-type", "") and int(named.get("content-length", _LOOKED_AT)) < _LOOKED_AT
 
 
-def _proxied(outcome: Outcome) -> Response:
-    """A function's answer as a response. Raises on one that API Gateway calls malformed."""
-    answer: Any = json.loads(outcome.payload)
-    if outcome.failed or not isinstance(answer, dict) or "statusCode" not in answer:
-        raise ValueError("no proxy answer")
-    body = answer.get("body")
-    if not isinstance(body, str | None):
-        raise TypeError("the body is no text")
-    content = base64.b64decode(body or "", validate=True) if answer.get("isBase64Encoded") else (body or "").encode()
+def _named_headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The headers of a function's answer, with a content type."""
     several = answer.get("multiValueHeaders") or {}
     single = answer.get("headers") or {}
     headers = [(name, _text(value)) for name, values in several.items() for value in values]
     named = {name.lower() for name in several}
     headers += [(name, _text(value)) for name, value in single.items() if name.lower() not in named]
-    headers = [(name, value) for name, value in headers if name.lower() not in _NOT_HANDED_ON]
+    headers = [(name, value) for name, value in from_function(headers) if name.lower() not in _NOT_HANDED_ON]
     if not any(name.lower() == "content-type" for name, _ in headers):
         headers.append(("Content-Type", "application/json"))
-    status = int(answer["statusCode"])
-    if not 100 <= status < 600:
-        raise ValueError("no HTTP status")
-    return Response(status, content, headers)
+    return headers
 
 
 def _text(value: Any) -> str:

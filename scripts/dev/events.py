@@ -13,15 +13,13 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from scripts.dev.http_server import Request
+from scripts.dev.rest_api.headers import to_function
 from scripts.dev.routes import Route
 from scripts.dev.template import ACCOUNT, API_ID, Function
 
 _REQUEST_CONTEXT, _LAMBDA_CONTEXT = "x-amzn-request-context", "x-amzn-lambda-context"
 # What concerns one connection only, and what a client cannot be allowed to say.
-_NOT_FORWARDED = {
-    "connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length", "te", "trailer", "upgrade",
-    "expect", _REQUEST_CONTEXT, _LAMBDA_CONTEXT,
-}  # fmt: skip
+_NOT_FORWARDED = {"keep-alive", "proxy-connection", "content-length", _REQUEST_CONTEXT, _LAMBDA_CONTEXT}
 
 
 @dataclass
@@ -85,7 +83,7 @@ def _request_context(call: Call) -> dict[str, Any]:
             "userArn": None,
         }
         | call.identity,
-        "path": f"/{call.stage}{unquote(request.path)}",
+        "path": f"/{call.stage}{request.path}",
         "protocol": "HTTP/1.1",
         "requestId": call.request_id,
         "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", at),
@@ -99,13 +97,17 @@ def _request_context(call: Call) -> dict[str, Any]:
     return context
 
 
-def _common(call: Call) -> dict[str, Any]:
-    """What the events of the authorizer and of the integration share."""
-    request, sent = call.request, _sent(call)
-    pairs = parse_qsl(request.query, keep_blank_values=True)
+def query_pairs(call: Call) -> list[tuple[str, str]]:
+    """The query parameters, decoded. API Gateway parts them at a semicolon as well."""
+    return parse_qsl(call.request.query.replace(";", "&"), keep_blank_values=True)
+
+
+def _common(call: Call, sent: list[tuple[str, str]]) -> dict[str, Any]:
+    """What the events of the authorizer and of the integration share. The path stays percent-encoded."""
+    request, pairs = call.request, query_pairs(call)
     return {
         "resource": call.route.path if call.route else "/",
-        "path": unquote(request.path),
+        "path": request.path,
         "httpMethod": request.method,
         "headers": _last(sent),
         "multiValueHeaders": _all(sent),
@@ -143,21 +145,23 @@ def _all(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def authorizer_event(call: Call) -> dict[str, Any]:
-    event = {"type": "REQUEST", "methodArn": call.method_arn} | _common(call)
+    event = {"type": "REQUEST", "methodArn": call.method_arn} | _common(call, _sent(call))
     # Here, other than in the proxy event, nothing is an empty object.
     for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables"):
         event[name] = event[name] or {}
     return event
 
 
-def proxy_event(call: Call) -> dict[str, Any]:
-    body, is_base64 = None, False
-    if call.request.body:
-        try:
-            body = call.request.body.decode()
-        except UnicodeDecodeError:
-            body, is_base64 = base64.b64encode(call.request.body).decode(), True
-    return _common(call) | {"body": body, "isBase64Encoded": is_base64}
+def proxy_event(call: Call, binary: bool = False) -> dict[str, Any]:
+    """`binary`: the content type is one of the API's binary media types. Any other body is text, come what may."""
+    sent, body = call.request.body, None
+    if sent:
+        body = base64.b64encode(sent).decode() if binary else sent.decode(errors="replace")
+    return _common(call, _handed_on(call)) | {"body": body, "isBase64Encoded": bool(sent) and binary}
+
+
+def _handed_on(call: Call) -> list[tuple[str, str]]:
+    return to_function(_sent(call), call.route is not None and call.route.imported.authorization == "AWS_IAM")
 
 
 def adapted_headers(call: Call, event: Mapping[str, Any], function: Function) -> list[tuple[str, str]]:
@@ -178,7 +182,7 @@ def adapted_headers(call: Call, event: Mapping[str, Any], function: Function) ->
         },
     }
     return [
-        *((name, value) for name, value in _sent(call) if name.lower() not in _NOT_FORWARDED),
+        *((name, value) for name, value in _handed_on(call) if name.lower() not in _NOT_FORWARDED),
         (_REQUEST_CONTEXT, json.dumps(event["requestContext"])),
         (_LAMBDA_CONTEXT, json.dumps(context)),
     ]

@@ -23,23 +23,36 @@ _DEFAULTS = {
     "INVALID_SIGNATURE": (403, "InvalidSignatureException"),
     "MISSING_AUTHENTICATION_TOKEN": (403, "MissingAuthenticationTokenException"),
     "QUOTA_EXCEEDED": (429, "LimitExceededException"),
-    "REQUEST_TOO_LARGE": (413, "RequestTooLargeException"),
     "RESOURCE_NOT_FOUND": (404, "NotFoundException"),
     "THROTTLED": (429, "TooManyRequestsException"),
     "UNAUTHORIZED": (401, "UnauthorizedException"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "BadRequestException"),
 }
+# What no gateway response of one's own changes: status, content type, body, error type.
+_FIXED = {
+    "REQUEST_TOO_LARGE": (413, "application/json", '{"message":"Request Too Long"}', "BadRequestException"),
+    "BODY_TOO_LARGE": (413, "text; charset=utf-8", "HTTP content length exceeded 10485760 bytes.", None),
+    "HEADERS_TOO_LARGE": (431, "application/json", '{"message":"Request Header Fields Too Large"}', None),
+    "URI_TOO_LONG": (414, "application/json", '{"message":"Request URI too long"}', None),
+    "BAD_QUERY": (400, "application/json", '{"message":"Bad Request"}', None),
+}
+# Of these no API is known yet, so that there is no id of a request.
+NAMELESS = {"BODY_TOO_LARGE", "HEADERS_TOO_LARGE", "BAD_QUERY"}
 _BAD_ANSWER_STATUS = 502  # of a proxy integration whose function failed, where the spec names no status
 _HEADER = "gatewayresponse.header."
 _VARIABLE = re.compile(r"\$(context(?:\.\w+)+)")
 
 
 class GatewayResponses:
-    def __init__(self, document: Mapping[str, Any]):
-        self._declared: Mapping[str, Any] = document.get("x-amazon-apigateway-gateway-responses") or {}
+    def __init__(self, declared: Mapping[str, Any]):
+        self._declared = declared
 
     def render(self, kind: str, context: Mapping[str, Any]) -> Response:
         """The response of one kind. `context` holds what templates may name: requestId, authorizer, error."""
+        if kind in _FIXED:
+            status, content_type, fixed, fixed_type = _FIXED[kind]
+            told = [("x-amzn-ErrorType", fixed_type)] if fixed_type else []
+            return Response(status, fixed.encode(), [("Content-Type", content_type), *told])
         status, error_type = _DEFAULTS[kind]
         own = self._declared.get(kind)
         if kind == "INTEGRATION_FAILURE" and own is None:

@@ -1,4 +1,4 @@
-"""openapi.yaml as API Gateway reads it: which operation a request is for, and what stands in front of it."""
+"""What API Gateway makes of openapi.yaml, as routes: which method a request is for, and what stands before it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+from scripts.dev.rest_api.importing import Method, Quotas, Resolve, import_rest_api
 from scripts.dev.template import load_yaml
 
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 _FUNCTION = re.compile(r"\$\{(\w+)\.(?:Arn|Alias)\}|functions/\$\{(\w+)\}|function:([\w-]+)")
+# A stack on this machine has whatever integration timeout it is told: the account's quota is another's matter.
+_QUOTAS = Quotas(integration_timeout=900_000)
 
 
 @dataclass(frozen=True)
 class Authorizer:
-    """A security scheme that decides. `kind` is its x-amazon-apigateway-authtype."""
+    """Who decides: a function, or IAM by the signature. `kind` is its type, as the stand-in's authorizers are named."""
 
-    scheme: str
     kind: str
     function: str | None
     identity_sources: tuple[str, ...] = ()
@@ -30,103 +30,59 @@ class Route:
     """One method of one path."""
 
     path: str
-    method: str  # as in the spec; `any` for x-amazon-apigateway-any-method
-    operation: Mapping[str, Any]
+    method: str  # in small letters; `any` for ANY
+    imported: Method
     function: str | None
     streams: bool
-    timeout: float | None
+    timeout: float | None  # in seconds; None where the spec says none
     authorizer: Authorizer | None
-    needs_api_key: bool
-    validates_body: bool
-    validates_parameters: bool
-    parameters: tuple[Mapping[str, Any], ...]
     pattern: re.Pattern[str]
     names: tuple[str, ...]
 
 
 class Spec:
-    """The spec: its document and its routes."""
+    """The spec: its document and its routes. Raises ImportRefused for one that API Gateway refuses."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, resolve: Resolve | None = None):
         self.document: dict[str, Any] = load_yaml(path)
-        self.routes = sorted(self._routes(), key=_specificity)
+        self.api = import_rest_api(self.document, resolve, _QUOTAS)
+        self.routes = sorted(map(_route, self.api.methods), key=_specificity)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request, and its path parameters, decoded."""
+        """The route of a request, and its path parameters, percent-encoded as they came."""
         for route in self.routes:
             if route.method in (method.lower(), "any") and (match := route.pattern.fullmatch(path)):
-                return route, {name: unquote(value) for name, value in zip(route.names, match.groups(), strict=True)}
+                return route, dict(zip(route.names, match.groups(), strict=True))
         return None
 
-    def deref(self, node: Any) -> Any:
-        while isinstance(node, dict) and "$ref" in node:
-            found: Any = self.document
-            for part in node["$ref"].removeprefix("#/").split("/"):
-                found = found[part.replace("~1", "/").replace("~0", "~")]
-            node = found
-        return node
 
-    def _routes(self) -> list[Route]:
-        return [
-            self._route(path, "any" if method == "x-amazon-apigateway-any-method" else method, item, operation)
-            for path, item in (self.document.get("paths") or {}).items()
-            for method, operation in item.items()
-            if method in _METHODS or method == "x-amazon-apigateway-any-method"
-        ]
+def _route(method: Method) -> Route:
+    integration = method.integration
+    assert integration is not None  # or the import refuses
+    return Route(
+        path=method.path,
+        method=method.http_method.lower(),
+        imported=method,
+        function=named_function(integration.uri),
+        streams=integration.streams,
+        timeout=integration.timeout / 1000 if integration.says_timeout else None,
+        authorizer=_authorizer(method),
+        pattern=_pattern(method.path),
+        names=tuple(name.removesuffix("+") for name in re.findall(r"\{([^}]+)\}", method.path)),
+    )
 
-    def _route(self, path: str, method: str, item: Mapping[str, Any], operation: Mapping[str, Any]) -> Route:
-        integration = operation.get("x-amazon-apigateway-integration") or {}
-        validator_name = operation.get(
-            "x-amazon-apigateway-request-validator", self.document.get("x-amazon-apigateway-request-validator")
-        )
-        validators = self.document.get("x-amazon-apigateway-request-validators") or {}
-        validator = validators.get(validator_name) or {}
-        authorizer, needs_api_key = self._security(operation.get("security", self.document.get("security") or []))
-        milliseconds = integration.get("timeoutInMillis")
-        names = tuple(name.removesuffix("+") for name in re.findall(r"\{([^}]+)\}", path))
-        return Route(
-            path=path,
-            method=method,
-            operation=operation,
-            function=named_function(integration.get("uri")),
-            streams=integration.get("responseTransferMode") == "STREAM",
-            timeout=milliseconds / 1000 if isinstance(milliseconds, int) else None,
-            authorizer=authorizer,
-            needs_api_key=needs_api_key,
-            validates_body=bool(validator.get("validateRequestBody")),
-            validates_parameters=bool(validator.get("validateRequestParameters")),
-            parameters=tuple(
-                self.deref(parameter)
-                for parameter in [*(item.get("parameters") or ()), *(operation.get("parameters") or ())]
-            ),
-            pattern=_pattern(path),
-            names=names,
-        )
 
-    def _security(self, requirements: list[Mapping[str, Any]]) -> tuple[Authorizer | None, bool]:
-        schemes = (self.document.get("components") or {}).get("securitySchemes") or {}
-        authorizer, needs_api_key = None, False
-        for requirement in requirements:
-            for name in requirement:
-                scheme = schemes[name]
-                declared = scheme.get("x-amazon-apigateway-authorizer") or {}
-                kind = scheme.get("x-amazon-apigateway-authtype")
-                if declared or kind:
-                    sources = str(declared.get("identitySource") or "")
-                    authorizer = Authorizer(
-                        name,
-                        "request" if declared else str(kind),
-                        named_function(declared.get("authorizerUri")),
-                        tuple(source.strip() for source in sources.split(",") if source.strip()),
-                    )
-                elif scheme.get("type") == "apiKey" and scheme.get("name", "").lower() == "x-api-key":
-                    needs_api_key = True
-        return authorizer, needs_api_key
+def _authorizer(method: Method) -> Authorizer | None:
+    if method.authorization == "AWS_IAM":
+        return Authorizer("awsSigv4", None)
+    if (made := method.authorizer) is None:
+        return None
+    return Authorizer(made.kind, named_function(made.uri), made.identity_sources)
 
 
 def named_function(uri: Any) -> str | None:
     """The logical id of the function that an integration's uri names."""
-    text = uri.get("Fn::Sub") if isinstance(uri, dict) else uri
+    text = uri.get("Fn::Sub") if isinstance(uri, Mapping) else uri
     match = _FUNCTION.search(text) if isinstance(text, str) else None
     return next((name for name in match.groups() if name), None) if match else None
 

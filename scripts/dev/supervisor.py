@@ -45,6 +45,7 @@ _START = 60.0
 _GRACE = 5.0
 _PATIENCE = 1.0
 _TLS_PORT = 8443
+_LARGEST_BODY = 10 * 1024 * 1024  # API Gateway's payload
 _MODEL_ENDPOINTS = (
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "AWS_ENDPOINT_URL_BEDROCK",
@@ -118,10 +119,14 @@ class Supervisor:
         self._nursery = Nursery(shared, self._lifeline)
 
         # While the others start: the spec, which takes this process a second to read.
+        from scripts.dev.rest_api.importing import ImportRefused
         from scripts.dev.routes import Spec
 
         spec_path = template.api_definition()
-        spec = Spec(spec_path) if spec_path is not None else None
+        try:
+            spec = Spec(spec_path, template.resolve) if spec_path is not None else None
+        except ImportRefused as refused:
+            raise CannotStart(str(refused)) from None
         if self._api is not None and spec is not None:
             from scripts.dev import validation  # noqa: F401  (a slow import)
             from scripts.dev.certificate import certificate
@@ -423,7 +428,7 @@ def _listen(port: int, variable: str = "PORT", tls: ssl.SSLContext | None = None
     end = time.monotonic() + _PATIENCE  # for the process before this one to let go
     while True:
         try:
-            return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024, tls=tls)
+            return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < end:
                 time.sleep(0.1)
@@ -439,7 +444,7 @@ def _listen_for_tls(chosen: int | None, tls: ssl.SSLContext, before: Any) -> Htt
     for port in (before, _TLS_PORT):
         if isinstance(port, int):
             with contextlib.suppress(OSError):
-                return HttpServer(_HOST, port, largest_body=6 * 1024 * 1024, tls=tls)
+                return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls)
     return _listen(0, "PORT_TLS", tls)
 
 

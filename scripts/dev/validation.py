@@ -14,17 +14,16 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
-from jsonschema_path import SchemaPath
+from jsonschema import Draft4Validator, ValidationError
 from openapi_core import Config, OpenAPI
 from openapi_core.datatypes import RequestParameters
-from openapi_core.validation.schemas import oas30_write_schema_validators_factory
-from openapi_core.validation.schemas.exceptions import ValidateError
 
-from scripts.dev.events import Call
+from scripts.dev.events import Call, query_pairs
 from scripts.dev.http_server import Response
 from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Refused
@@ -35,61 +34,44 @@ _PAUSE = 0.1  # seconds between two looks at answers of one kind
 
 
 class RequestValidation:
+    """By the models that the import made: what it left out of a schema is not asked for."""
+
     def __init__(self, spec: Spec):
-        self._spec = spec
-        whole = SchemaPath.from_dict(spec.document)
-        self._bodies: dict[tuple[str, str], dict[str, Any]] = {}
-        for route in spec.routes:
-            if route.method == "any" or "requestBody" not in route.operation:
-                continue
-            content = whole / "paths" / route.path / route.method / "requestBody" / "content"
-            declared = spec.deref(route.operation["requestBody"])["content"]
-            self._bodies[route.path, route.method] = {
-                kind: oas30_write_schema_validators_factory.create(whole, content / kind / "schema")
-                if "schema" in media
-                else None
-                for kind, media in declared.items()
-            }
+        self._models = spec.api.models
+        self._validator = cache(lambda name: Draft4Validator(self._models.whole(name)))
 
     def check(self, call: Call, route: Route) -> None:
         """Raises Refused for a request that API Gateway would not pass on."""
-        if route.validates_parameters:
+        if route.imported.validator.parameters:
             self._check_parameters(call, route)
-        if route.validates_body and "requestBody" in route.operation:
+        if route.imported.validator.body and route.imported.request_models:
             self._check_body(call, route)
 
     def _check_parameters(self, call: Call, route: Route) -> None:
         sent = {
-            "query": {name for name, value in parse_qsl(call.request.query, keep_blank_values=True) if value},
+            "querystring": {name for name, value in query_pairs(call) if value},
             "header": {name.lower() for name, _ in call.request.headers},
             "path": set(call.path_parameters),
         }
-        for parameter in route.parameters:
-            place, name = parameter["in"], parameter["name"]
-            if parameter.get("required") and place in sent:
-                wanted = name.lower() if place == "header" else name
-                if wanted not in sent[place]:
-                    raise Refused("BAD_REQUEST_PARAMETERS")
+        for parameter, required in route.imported.request_parameters.items():
+            place, name = parameter.removeprefix("method.request.").split(".", 1)
+            if required and (name.lower() if place == "header" else name) not in sent[place]:
+                raise Refused("BAD_REQUEST_PARAMETERS")
 
     def _check_body(self, call: Call, route: Route) -> None:
-        validators = self._bodies.get((route.path, route.method))
-        if validators is None:
-            return
-        required = self._spec.deref(route.operation["requestBody"]).get("required", False)
-        body = call.request.body
-        if not body and not required:
+        body, models = call.request.body, route.imported.request_models
+        if not body and not route.imported.body_required:
             return
         # A request without a content type is JSON to API Gateway.
         sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
-        if sent not in validators:
+        if sent not in models:
             raise Refused("UNSUPPORTED_MEDIA_TYPE")
-        validator = validators[sent]
-        if validator is None or not (sent == "application/json" or sent.endswith("+json")):
+        name = models[sent]
+        if name is None or not (sent == "application/json" or sent.endswith("+json")):
             return
         try:
-            value = json.loads(body)
-            validator.validate(value)
-        except (ValueError, ValidateError, RecursionError):
+            self._validator(name).validate(json.loads(body))
+        except (ValueError, ValidationError, RecursionError):
             raise Refused("BAD_REQUEST_BODY") from None
 
 

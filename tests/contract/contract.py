@@ -14,10 +14,14 @@ from typing import Any
 import yaml
 
 from gateway.settings import Settings
+from scripts.dev.rest_api.importing import Method, import_rest_api
+from scripts.dev.template import Template
 from scripts.template import ROOT, Function, functions, load
 
 SPEC: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
 TEMPLATE = load(ROOT / "template.yaml")
+API = import_rest_api(SPEC, Template(ROOT / "template.yaml", {}).resolve)  # what API Gateway makes of the spec
+MADE = {(method.path, method.http_method): method for method in API.methods}
 FUNCTIONS = functions(TEMPLATE)
 METHODS = ("get", "put", "post", "delete", "patch", "options", "head", "x-amazon-apigateway-any-method")
 PACKAGE = ROOT / "layers/gateway"
@@ -38,8 +42,14 @@ class Operation:
         return uri
 
     @property
+    def made(self) -> Method:
+        """The method that API Gateway makes of it."""
+        return MADE[self.path, "ANY" if self.method.startswith("x-") else self.method.upper()]
+
+    @property
     def streams(self) -> bool:
-        return bool(self.said["x-amazon-apigateway-integration"].get("responseTransferMode") == "STREAM")
+        integration = self.made.integration
+        return integration is not None and integration.streams
 
 
 OPERATIONS = [

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from jsonschema import Draft7Validator
 
 from scripts.iam_table import named, of_state_machines
 from scripts.template import ROOT, STATE_MACHINE, of_type

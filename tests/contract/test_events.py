@@ -12,11 +12,12 @@ import yaml
 from scripts.dev.events import Call, authorizer_event, proxy_event, sqs_event
 from scripts.dev.http_server import Request
 from scripts.dev.routes import Spec
+from scripts.dev.template import Template
 from scripts.events import Case, cases, folder_of
 from scripts.template import ROOT, Function
 from tests.contract.contract import FUNCTIONS, OPERATIONS, Operation
 
-SPEC = Spec(ROOT / "openapi.yaml")
+SPEC = Spec(ROOT / "openapi.yaml", Template(ROOT / "template.yaml", {}).resolve)
 CASES = cases()
 OF_THE_API = [case for case in CASES if "requestContext" in case.event]
 PROXIED = [case for case in OF_THE_API if "methodArn" not in case.event]

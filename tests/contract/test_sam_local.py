@@ -50,9 +50,10 @@ def test_sam_cli_mounts_every_operation_with_its_function_and_its_authorizer() -
     for operation in asked:
         route = routes[operation.method, operation.path]
         assert f"{route.function_name}." in operation.uri
-        signed = "AdminSignature" in str(operation.said.get("security"))
+        signed = operation.made.authorization == "AWS_IAM"
+        assert route.authorizer_name == (None if signed else "TenantKey")
         assert route.use_default_authorizer is not signed
-    assert SwaggerParser("", DERIVED).get_default_authorizer("Api") == "TenantKey"
+    assert SwaggerParser("", DERIVED).get_default_authorizer("Api") is None
     (authorizer,) = SwaggerParser("", DERIVED).get_authorizers().values()
     assert authorizer.lambda_name == "AuthorizeTenantFunction"
 

@@ -205,8 +205,8 @@ REQUESTS: dict[str, tuple[dict[str, str], Any]] = {
     "listInferenceProfiles": ({}, None),
 }
 UNAUTHORIZED, SUSPENDED = (401, "unauthorized"), (403, "access_denied")
-FOR_TENANTS = [operation for operation in OPERATIONS if "security" not in operation.said]
-FOR_OPERATORS = [operation for operation in OPERATIONS if "security" in operation.said]
+FOR_TENANTS = [operation for operation in OPERATIONS if operation.made.authorization == "CUSTOM"]
+FOR_OPERATORS = [operation for operation in OPERATIONS if operation.made.authorization == "AWS_IAM"]
 STRANGERS = {
     "no key": UNAUTHORIZED,
     "unknown": UNAUTHORIZED,

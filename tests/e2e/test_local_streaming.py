@@ -63,6 +63,7 @@ _URI = "{Fn::Sub: 'arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2
 _STREAM = "{type: aws_proxy, httpMethod: POST, responseTransferMode: STREAM, timeoutInMillis: %d, uri: " + _URI + "}"
 _RESPONSES = '{"200": {description: yes, content: {application/json: {schema: {type: object, required: [path]}}}}}'
 _OPERATION = f"""
+      security: [{{Key: [], Plan: []}}]
       requestBody: {{content: {{application/json: {{schema: {{type: object}}}}}}}}
       responses: {_RESPONSES}
 """
@@ -72,7 +73,6 @@ openapi: 3.0.3
 info: {{title: Streams, version: "1"}}
 x-amazon-apigateway-request-validators: {{all: {{validateRequestBody: true, validateRequestParameters: true}}}}
 x-amazon-apigateway-request-validator: all
-security: [{{Key: [], Plan: []}}]
 paths:
   /do:
     post:

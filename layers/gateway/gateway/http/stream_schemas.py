@@ -11,6 +11,10 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 
+class TooLargeError(BaseModel):
+    message: str
+
+
 class Type(StrEnum):
     error = "error"
 
