@@ -88,7 +88,7 @@ def running(folder: Path) -> Iterator[Cloud]:
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
     stand_in = [sys.executable, "-m", "scripts.dev.model_stand_in", "--port", str(models_port)]
     stand_in += ["--ledger", str(cloud.models_ledger), "--exit-with-parent"]
-    launch = [str(ENVIRONMENT / "bin/python"), str(HOME / "launch.py")]
+    launch = [str(ENVIRONMENT / "bin/python"), "-m", "scripts.embedded.launch"]
     with (
         process(stand_in, dict(os.environ), folder / "models.log"),
         process(launch, kept | dict(cloud.environment) | settings, folder / "aws.log") as aws,

@@ -29,6 +29,8 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway_v1, athena, eventbridge, glue, lambda_svc, scheduler
 from ministack.services.cloudformation import changesets, handlers, stacks
 
+from scripts.dev.rest_api.importing import import_rest_api
+
 # The line of a traceback that names the exception: the last that follows the indented lines of its frames.
 RAISED = re.compile(r"^[ ].*\n([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
@@ -90,12 +92,17 @@ def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[
     return evaluated
 
 
-def importing_gateway_responses(load: Callable[..., str]) -> Callable[..., str]:
-    """API Gateway answers what it refuses itself by the spec's own words; ministack leaves them out of an import."""
+def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
+    """What API Gateway refuses of a definition fails the deployment, and what it ignores is not there.
+
+    ministack takes every definition, applies the root's `security`, and leaves gateway responses out.
+    """
 
     def imported(spec: dict[str, Any], *arguments: Any) -> str:
-        api_id = load(spec, *arguments)
-        for kind, response in spec.get("x-amazon-apigateway-gateway-responses", {}).items():
+        api = import_rest_api(spec)
+        print(f"imported {len(api.methods)} methods; met: {api.summary()}", flush=True)
+        api_id = load(api.document, *arguments)
+        for kind, response in api.gateway_responses.items():
             apigateway_v1._put_gateway_response(api_id, kind, response)
         return api_id
 
@@ -218,7 +225,7 @@ if __name__ == "__main__":
     apigateway_v1._invoke_authorizer_lambda = keeping_usage_plan_key(apigateway_v1._invoke_authorizer_lambda)
     iam_evaluator._resolve_condition_key = with_tls(iam_evaluator._resolve_condition_key)
     apigateway_v1._api_key_from_request = lambda _headers: usage_plan_key.get()
-    apigateway_v1._import_rest_api = importing_gateway_responses(apigateway_v1._import_rest_api)
+    apigateway_v1._import_rest_api = importing_strictly(apigateway_v1._import_rest_api)
     eventbridge._invoke_target = firing_as_its_role(eventbridge._invoke_target)
     scheduler._update_schedule = arming_again(scheduler._update_schedule)
     scheduler._SCHEDULE_TICK_INTERVAL = 1
