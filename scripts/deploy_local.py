@@ -38,6 +38,7 @@ from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded.books import a_month, a_night
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
+from scripts.embedded.definitions import hold_import_strict, hold_methods_closed
 from scripts.embedded.deployed import Broken, ended, hold, rows_below
 from scripts.embedded.derive import MODELS, derive
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
@@ -584,6 +585,9 @@ def prove(steps: Steps) -> None:
         with steps.step("every role is refused what it does not name") as notes:
             roles, refused = refuse_unnamed(cloud, STACK)
             notes.append(f"{roles} roles, {refused} refusals")
+        with steps.step("the API's methods as API Gateway made them, and a faulty definition") as notes:
+            notes.append(hold_methods_closed(cloud, STACK))
+            notes.append(hold_import_strict(cloud))
         with steps.step("no key, no call"):
             refuse_strangers(api, cloud)
         with steps.step("GET /list_foundation_models") as notes:

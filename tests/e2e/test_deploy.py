@@ -2,10 +2,11 @@
 
 The AWS is an embedded one. What it does not do as AWS does, so that nothing here proves it:
 
-- API Gateway's import of openapi.yaml is ministack's: names of headers reach a function in lower case. The spec's own
-  responses (a throttled call's problem), the key that the authorizer names for the usage plan, joined lists in conditions,
-  the partition keys that roles are limited to, the role and the moment of a schedule, and views in Athena are there only
-  because scripts/embedded/launch.py mends them.
+- API Gateway's import of openapi.yaml is the one of scripts/dev/rest_api, written after AWS's documentation, with
+  ministack behind it: names of headers reach a function in lower case. The spec's own responses (a throttled call's
+  problem), the key that the authorizer names for the usage plan, joined lists in conditions, the partition keys that
+  roles are limited to, the role and the moment of a schedule, and views in Athena are there only because
+  scripts/embedded/launch.py mends them.
 - A request to the admin API must be signed, and any signature will do; `make dev` checks them as AWS does.
 - Athena is DuckDB: a query here shows that table, view and workgroup fit the files, not that Trino plans it.
 - The schedule fires at a moment that the test sets, with its own target, role and input; its cron expression is only

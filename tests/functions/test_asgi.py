@@ -109,8 +109,10 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ replies, problems
-def test_a_reply_has_its_length_and_the_requests_id() -> None:
-    client = called(lambda request: Reply({"word": request.parameters["word"]}), path="/say/a%2Fb")
+@pytest.mark.parametrize("path", ["/say/a%2Fb", "/say/a/b"])
+def test_a_reply_has_its_length_and_the_requests_id(path: str) -> None:
+    """AWS's notes say that parameters come decoded, what people have captured is a path as it was sent: both are taken."""
+    client = called(lambda request: Reply({"word": request.parameters["word"]}), path=path)
     assert (client.status, client.parts) == (200, [b'{"word":"a/b"}'])
     assert (client.headers["content-length"], client.headers["x-request-id"]) == ("14", "r1")
 

@@ -49,6 +49,13 @@ def admin(load: Load) -> Admin:
     return Admin(load("manage_tenants"))
 
 
+@pytest.mark.parametrize("sent", ["team%3A1%40x", "team:1@x"])
+def test_a_name_in_a_path_may_come_encoded_or_decoded(admin: Admin, sent: str) -> None:
+    """API Gateway hands a path on as it was sent; its notes say that parameters are decoded."""
+    assert admin("PUT", f"/admin/tenants/{sent}", {})[1]["tenant_id"] == "team:1@x"
+    assert admin("GET", f"/admin/tenants/{sent}")[0] == 200
+
+
 def test_a_tenant_is_created_read_changed_and_deleted(admin: Admin) -> None:
     sent = {"name": "My team", "cost_centres": ["research"], "budget": {"monthly_usd": "0.12", "hard": True}}
     status, made = admin("PUT", "/admin/tenants/my-team", sent)
