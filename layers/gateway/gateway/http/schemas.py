@@ -11,6 +11,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 class TooLargeError(BaseModel):
     message: str
+    code: Annotated[str | None, Field(description="Absent where API Gateway says it.")] = None
+    request_id: Annotated[
+        str | None, Field(description="Absent where API Gateway says it, whose header `x-amzn-RequestId` has it.")
+    ] = None
 
 
 class Type(StrEnum):
