@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from scripts.dev.template import load_yaml
 
+INTEGRATION_TIMEOUT = 29.0  # seconds; API Gateway's default (API reference, Integration: timeoutInMillis)
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 _FUNCTION = re.compile(r"\$\{(\w+)\.(?:Arn|Alias)\}|functions/\$\{(\w+)\}|function:([\w-]+)")
 
@@ -34,7 +35,7 @@ class Route:
     operation: Mapping[str, Any]
     function: str | None
     streams: bool
-    timeout: float | None
+    timeout: float
     authorizer: Authorizer | None
     needs_api_key: bool
     validates_body: bool
@@ -45,10 +46,11 @@ class Route:
 
 
 class Spec:
-    """The spec: its document and its routes."""
+    """The spec: its document and its routes. `resolve` does away with CloudFormation's functions."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, resolve: Callable[[Any], Any] = lambda said: said):
         self.document: dict[str, Any] = load_yaml(path)
+        self._resolve = resolve
         self.routes = sorted(self._routes(), key=_specificity)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
@@ -82,7 +84,6 @@ class Spec:
         validators = self.document.get("x-amazon-apigateway-request-validators") or {}
         validator = validators.get(validator_name) or {}
         authorizer, needs_api_key = self._security(operation.get("security", self.document.get("security") or []))
-        milliseconds = integration.get("timeoutInMillis")
         names = tuple(name.removesuffix("+") for name in re.findall(r"\{([^}]+)\}", path))
         return Route(
             path=path,
@@ -90,7 +91,7 @@ class Spec:
             operation=operation,
             function=named_function(integration.get("uri")),
             streams=integration.get("responseTransferMode") == "STREAM",
-            timeout=milliseconds / 1000 if isinstance(milliseconds, int) else None,
+            timeout=_seconds(self._resolve(integration.get("timeoutInMillis"))),
             authorizer=authorizer,
             needs_api_key=needs_api_key,
             validates_body=bool(validator.get("validateRequestBody")),
@@ -129,6 +130,11 @@ def named_function(uri: Any) -> str | None:
     text = uri.get("Fn::Sub") if isinstance(uri, dict) else uri
     match = _FUNCTION.search(text) if isinstance(text, str) else None
     return next((name for name in match.groups() if name), None) if match else None
+
+
+def _seconds(milliseconds: Any) -> float:
+    """What an integration's timeout says, also as the text that CloudFormation makes of a parameter."""
+    return int(milliseconds) / 1000 if isinstance(milliseconds, int | str) else INTEGRATION_TIMEOUT
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -121,7 +121,7 @@ class Supervisor:
         from scripts.dev.routes import Spec
 
         spec_path = template.api_definition()
-        spec = Spec(spec_path) if spec_path is not None else None
+        spec = Spec(spec_path, template.resolve) if spec_path is not None else None
         if self._api is not None and spec is not None:
             from scripts.dev import validation  # noqa: F401  (a slow import)
             from scripts.dev.certificate import certificate
@@ -172,7 +172,6 @@ class Supervisor:
                 template.usage_plan_keys(),
                 template.stage(),
                 template.region,
-                float(template.parameters.get("IntegrationTimeoutSeconds", 29)),
                 self.logs,
                 authorizers(operator),
             )
