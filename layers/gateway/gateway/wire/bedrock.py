@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, UpstreamError
-from gateway.eventstream import CONTENT_TYPE, Frame, exception
+from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
 from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
@@ -138,7 +138,12 @@ class EventStream:
     """Frames as they came: `application/vnd.amazon.eventstream`."""
 
     content_type = CONTENT_TYPE
-    ping = b""  # the format has none
+    # An event of a kind that no service model has. Clients should not fail at one (Smithy 2.0, "Event streams", "Client
+    # behavior"): botocore and the SDK for JavaScript (aws/aws-sdk-js-v3#1325) leave it out, others call it unknown.
+    ping = encode({":event-type": "ping", ":content-type": "application/json", ":message-type": "event"}, b"{}")
+
+    def __init__(self, *, converses: bool = False):
+        self._converses = converses
 
     def write(self, frame: Frame) -> bytes:
         return frame.raw
@@ -147,10 +152,10 @@ class EventStream:
         return b""
 
     def error(self, error: GatewayError) -> bytes:
-        return event_stream_error(error)
+        return event_stream_error(error, converses=self._converses)
 
 
-# The error events that a stream of Bedrock may have.
+# The error events that a stream of Bedrock may have. Source: the service model of bedrock-runtime.
 _EVENTS = {
     400: "validationException",
     408: "modelTimeoutException",
@@ -160,8 +165,11 @@ _EVENTS = {
 }
 
 
-def event_stream_error(error: GatewayError) -> bytes:
+def event_stream_error(error: GatewayError, *, converses: bool = False) -> bytes:
     """The service's own frame, where it sent one; else one of ours."""
     if isinstance(error, UpstreamError) and error.raw:
         return error.raw
-    return exception(_EVENTS.get(error.status, "internalServerException"), error.message)
+    kind = _EVENTS.get(error.status, "internalServerException")
+    if converses and kind == "modelTimeoutException":
+        kind = "modelStreamErrorException"  # ConverseStream lacks the other, and boto3 would say nothing of it
+    return exception(kind, error.message)
