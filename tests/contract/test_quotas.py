@@ -97,7 +97,7 @@ def numbered(number: int, each: Any = "") -> dict[str, Any]:
 
 
 ALARM, RULE, ROLE, FUNCTION = "AWS::CloudWatch::Alarm", "AWS::Events::Rule", "AWS::IAM::Role", "AWS::Lambda::Function"
-AUTHORIZER = {"x-amazon-apigateway-authorizer": {}}
+AUTHORIZER: dict[str, Any] = {"x-amazon-apigateway-authorizer": {}}
 # A deployment that is as large as is said in the one respect, by the name of its limit.
 AS_LARGE_AS: dict[str, Callable[[int], Deployed]] = {
     "the template's body": lambda n: said(Metadata=text(n - len('{"Metadata":""}'))),
