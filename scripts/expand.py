@@ -52,6 +52,7 @@ GUARDED = {
     "JobsConcurrency": "10",
     "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10",
     "LambdaWebAdapterLayerArn": "arn:aws:lambda:us-east-1:123456789012:layer:adapter:1",
+    "ModelRoutesUri": "s3://models/routes.json",
     "MonthlyUsd": "100",
     "PayloadLogging": "on",
     "PriceOverlayUri": "s3://prices/overlay.csv",

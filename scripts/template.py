@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,21 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
         for logical_id, resource in template["Resources"].items()
         if resource["Type"] == kind
     }
+
+
+def refusal(declared: Mapping[str, Any], value: str) -> str | None:
+    """Why CloudFormation takes no such value for a parameter, as far as its text decides; None where it does.
+
+    A pattern has to match the whole value (CloudFormation's user guide, "Parameters"). Bounds of numbers are not read.
+    """
+    reason = declared.get("ConstraintDescription")
+    if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
+        return reason or f"must be one of {', '.join(map(str, declared['AllowedValues']))}"
+    if len(value) > declared.get("MaxLength", len(value)):
+        return f"must be no longer than {declared['MaxLength']} characters" + (f": {reason}" if reason else "")
+    if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], value):
+        return reason or f"must match {declared['AllowedPattern']}"
+    return None
 
 
 @dataclass(frozen=True)

@@ -16,22 +16,21 @@ from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
+from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Catalog, Service
+from gateway.catalog import Service
 from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState
 from gateway.metering import Meter
-from gateway.routing import Routes
 from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.telemetry import logger
 from gateway.wire.compat import CompatRequest, translations
 
-catalog = Catalog.from_json(settings().sagemaker_endpoints)
+directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 seconds = settings().invocation_timeout
-routes = Routes.from_json(settings().model_routes)
 sessions = Sessions(settings().tenant_role_arn)
 models = ModelServices(
     {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
@@ -73,8 +72,9 @@ LEASE_MARGIN = 15.0
 def work(message: str, left: float) -> None:
     submission = jobs.submission(message)
     request = CompatRequest.from_json(submission.request)
-    route, tenant = routes.find(request.model_id or ""), submission.caller.tenant
-    requests = translations(request, route, catalog, tenant, by_default=settings().allow_unlisted_models)
+    names, tenant = directory(), submission.caller.tenant
+    route = names.routes.find(request.model_id or "")
+    requests = translations(request, route, names.catalog, tenant, by_default=settings().allow_unlisted_models)
     lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))
     tries = most_tries(requests, route)
     job = jobs.claim(submission.request_id, utc_now(), lease, tries)

@@ -17,11 +17,12 @@ from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
+from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Catalog, Service
+from gateway.catalog import Service
 from gateway.errors import GatewayError
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
@@ -29,7 +30,6 @@ from gateway.idempotency import Once, entry_of
 from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
-from gateway.routing import Routes
 from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.telemetry import logger
 from gateway.usage import RequestId
@@ -38,9 +38,8 @@ from gateway.wire.compat import CompatRequest, Translation, flag, translations
 KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
 
 app = api()
-catalog = Catalog.from_json(settings().sagemaker_endpoints)
+directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 seconds = settings().invocation_timeout
-routes = Routes.from_json(settings().model_routes)
 sessions = Sessions(settings().tenant_role_arn)
 models = ModelServices(
     {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
@@ -74,8 +73,9 @@ def invoke_model() -> Response[str]:
         (header(app, "type") or "text").lower(),
         flag(header(app, "messages_api")),
     )
-    route, by_default = routes.find(asked.model_id or ""), settings().allow_unlisted_models
-    requests = translations(request, route, catalog, who.tenant, by_default=by_default)
+    names, by_default = directory(), settings().allow_unlisted_models
+    route = names.routes.find(asked.model_id or "")
+    requests = translations(request, route, names.catalog, who.tenant, by_default=by_default)
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())

@@ -9,21 +9,19 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.price_overlay import current_book
 from gateway.budgets import BudgetState, month_of, next_month, states
-from gateway.catalog import Catalog
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing import money
 from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
-from gateway.routing import Routes
 from gateway.settings import settings
 from gateway.wire.compat import CompatRequest, flag, translations
 
 app = api()
-catalog = Catalog.from_json(settings().sagemaker_endpoints)
-routes = Routes.from_json(settings().model_routes)
+directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 ledger = DynamoLedger(settings().usage_table)
 accounts = AccountTable(settings().budgets_table)
 
@@ -61,9 +59,10 @@ def quote_invocation() -> Response[str]:
     asked, sent = query(app, QuoteInvocationParametersQuery), body(app, InvokeModelRequest)
     operation = (header(app, "type") or "text").lower()
     request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
-    who, route = caller(app), routes.find(asked.model_id or "")
+    who, names = caller(app), directory()
+    route = names.routes.find(asked.model_id or "")
     tenant, by_default = who.tenant, settings().allow_unlisted_models
-    translation, *_ = translations(request, route, catalog, tenant, by_default=by_default)
+    translation, *_ = translations(request, route, names.catalog, tenant, by_default=by_default)
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
     quote = quoted(translation.calls, tenant, cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))

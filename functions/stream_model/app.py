@@ -12,16 +12,16 @@ from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
+from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Catalog, Service
+from gateway.catalog import Service
 from gateway.http.asgi import Asgi
 from gateway.http.exchange import Route
 from gateway.invocation import ModelServices
 from gateway.metering import Meter
-from gateway.routing import Routes
 from gateway.settings import settings
 from gateway.streaming import StreamServices
 from serving import Serving
@@ -31,8 +31,7 @@ bedrock_runtime = BedrockRuntime(seconds, Sessions(settings().tenant_role_arn))
 endpoints = SageMakerRuntime(seconds)
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 serving = Serving(
-    Routes.from_json(settings().model_routes),
-    Catalog.from_json(settings().sagemaker_endpoints),
+    ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri),
     ModelServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     Meter(ledger, AccountTable(settings().budgets_table), current_book, warn),

@@ -23,9 +23,12 @@ class CompatRoutes:
         asked = self._serving.ask(request, name)
         flagged = flag(request.headers.get("messages_api"))
         streams = as_streams(
-            CompatRequest(body, name, arn, "text", flagged), asked.route, self._serving.catalog, request.caller.tenant,
+            CompatRequest(body, name, arn, "text", flagged),
+            asked.route,
+            asked.directory.catalog,
+            request.caller.tenant,
             by_default=self._serving.allow_unlisted,
-        )  # fmt: skip
+        )
         request_id = request.request_id
         writer = CompatStream(request_id)
         return self._serving.stream(asked, streams, lambda _: writer, writer.ping, writer.error, shows_cost=True)

@@ -12,13 +12,14 @@ from typing import Any
 
 from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, most_tries, permitted
 from gateway.aws.bedrock import BedrockCatalog
-from gateway.catalog import Catalog, Model
+from gateway.catalog import Model
+from gateway.directory import Directory
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
-from gateway.routing import Route, Routes
+from gateway.routing import Route
 from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream
 
 SSE = "text/event-stream; charset=utf-8"
@@ -30,6 +31,7 @@ class Asked:
     """One request that may be made: its models, the first choice first, and how it tries them."""
 
     request: Request
+    directory: Directory
     route: Route
     models: tuple[Model, ...]
     attempts: Attempts
@@ -72,8 +74,7 @@ def _kept(body: Any) -> Reply:
 class Serving:
     """The gateway behind the routes."""
 
-    routes: Routes
-    catalog: Catalog
+    directory: Callable[[], Directory]
     models: Models
     streams: Streams
     meter: Meter
@@ -95,18 +96,19 @@ class Serving:
         """
         if not isinstance(name, str) or not name:
             raise BadRequest("model: name a model. See /v1/models.", code="model_missing")
-        who, route = request.caller, self.routes.find(name)
+        who, directory = request.caller, self.directory()
+        route = directory.routes.find(name)
         models = permitted(
             route,
             who.tenant,
             operation,
-            lambda name: self.catalog.named(name, self._behind),
+            lambda name: directory.catalog.named(name, self._behind),
             by_default=self.allow_unlisted,
         )
         cost_centre = who.cost_centre(request.headers.get("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
-        return Asked(request, route, models, Attempts(route, context, self.meter, self.breakers))
+        return Asked(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
         return self.listing.behind(profile_arn)

@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from scripts.template import refusal
+
 ACCOUNT = "123456789012"
 STACK = "local"
 PARTITION = "aws"
@@ -170,6 +172,8 @@ class Template:
         chosen = environment.get(f"GATEWAY_PARAM_{name}", LOCAL_PARAMETERS.get(name, declared.get("Default")))
         if chosen is None:
             raise TemplateError(f"parameter {name} has no default: set GATEWAY_PARAM_{name}")
+        if why := refusal(declared, str(chosen)):
+            raise TemplateError(f"GATEWAY_PARAM_{name} {why}")
         if declared.get("Type") == "CommaDelimitedList" or str(declared.get("Type", "")).startswith("List<"):
             return [part.strip() for part in str(chosen).split(",")] if str(chosen) else []
         return str(chosen)

@@ -94,18 +94,27 @@ def test_a_file_saved_by_a_spreadsheet_is_read(bucket: str) -> None:
     assert cost() == Decimal("0.2")
 
 
-def test_each_function_that_prices_may_read_exactly_the_overlay_and_only_where_there_is_one() -> None:
-    said = Template(ROOT / "template.yaml", {"GATEWAY_PARAM_PriceOverlayUri": "s3://prices/a/b.csv"})
+@pytest.mark.parametrize(
+    ("setting", "variable", "parameter", "condition", "least"),
+    [
+        ("price_overlay", "PRICE_OVERLAY", "PriceOverlayUri", "HasPriceOverlay", 8),
+        ("model_routes_uri", "MODEL_ROUTES_URI", "ModelRoutesUri", "HasRoutesObject", 4),
+    ],
+)
+def test_each_function_that_reads_an_object_may_read_exactly_that_and_only_where_there_is_one(
+    setting: str, variable: str, parameter: str, condition: str, least: int
+) -> None:
+    said = Template(ROOT / "template.yaml", {f"GATEWAY_PARAM_{parameter}": "s3://prices/a/b.csv"})
     nothing = Template(ROOT / "template.yaml", {})
-    readers = [function for function in FUNCTIONS.values() if "price_overlay" in settings_read(function)]
-    assert len(readers) >= 8
+    readers = [function for function in FUNCTIONS.values() if setting in settings_read(function)]
+    assert len(readers) >= least
     for function in readers:
         statements = function.properties["Policies"][0]["Statement"]
-        [choice] = [s for s in statements if "Fn::If" in s and s["Fn::If"][0] == "HasPriceOverlay"]
+        [choice] = [s for s in statements if "Fn::If" in s and s["Fn::If"][0] == condition]
         assert said.resolve(choice) == {
             "Effect": "Allow",
             "Action": "s3:GetObject",
             "Resource": "arn:aws:s3:::prices/a/b.csv",
         }
         assert choice["Fn::If"][2] == {"Ref": "AWS::NoValue"}
-        assert nothing.resolve(function.environment["PRICE_OVERLAY"]) == ""
+        assert nothing.resolve(function.environment[variable]) == ""

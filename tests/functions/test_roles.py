@@ -155,6 +155,24 @@ def test_a_large_answer_of_a_submitted_call_is_kept_beside_its_row(load: Load, m
     assert work_off(load("complete_invocation"))["batchItemFailures"] == []
 
 
+def test_routes_of_an_object_are_read_by_whoever_needs_them(
+    load: Load, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3.client("s3").create_bucket(Bucket="models")
+    routes = json.dumps({"routes": {"fast": {"model": HAIKU}}})
+    boto3.client("s3").put_object(Bucket="models", Key="routes.json", Body=routes.encode())
+    monkeypatch.setenv("MODEL_ROUTES_URI", "s3://models/routes.json")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    settings.cache_clear()
+    assert ask(load("stream_model").app, "/model/fast/converse", {"messages": SAID})[0] == 200
+    assert call(load("invoke_model"), {"inputs": "hi"}, "fast")[0] == 200
+    assert call(load("invoke_model"), {"inputs": "hi"}, "fast", streaming="true")[0] == 200
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    quoted = load("report_usage").handler(event("/quote", {"inputs": "hi"}, query={"model_id": "fast"}), context())
+    assert quoted["statusCode"] == 200
+    assert [line["model_id"] for line in models.ledger.after()] == 3 * [HAIKU]
+
+
 def test_prices_of_ones_own_are_read_by_whoever_prices(
     load: Load, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

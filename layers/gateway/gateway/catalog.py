@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.names import OWN_ARN, id_in, split_profile
@@ -44,10 +45,20 @@ class Catalog:
 
     @classmethod
     def from_json(cls, text: str) -> Catalog:
-        endpoints = json.loads(text)
-        if not isinstance(endpoints, dict) or not all(isinstance(v, str) and v for v in endpoints.values()):
-            raise ValueError("SAGEMAKER_ENDPOINTS must be a JSON object of public model names to endpoint names")
-        return cls(endpoints)
+        """What the variable SAGEMAKER_ENDPOINTS says. Raises ValueError."""
+        try:
+            return cls.read(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"SAGEMAKER_ENDPOINTS is no JSON: {error}. It says {text[:40]!r}") from error
+        except ValueError as error:
+            raise ValueError(f"SAGEMAKER_ENDPOINTS: {error}") from error
+
+    @classmethod
+    def read(cls, said: Any) -> Catalog:
+        """Raises ValueError where it is no object of names to names."""
+        if not isinstance(said, dict) or not all(isinstance(name, str) and name for name in said.values()):
+            raise ValueError("the endpoints must be a JSON object of public model names to endpoint names")
+        return cls(said)
 
     def find(self, model_id: str | None, model_arn: str | None = None) -> Model:
         if not model_id:

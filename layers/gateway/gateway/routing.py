@@ -51,10 +51,19 @@ class Routes:
 
     @classmethod
     def from_json(cls, text: str) -> Routes:
+        """What the variable MODEL_ROUTES says. Raises ValueError with the name of the route that is wrong."""
+        try:
+            return cls.read(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"MODEL_ROUTES is no JSON: {error}. It says {text[:40]!r}") from error
+        except ValueError as error:
+            raise ValueError(f"MODEL_ROUTES: {error}") from error
+
+    @classmethod
+    def read(cls, said: Any) -> Routes:
         """Raises ValueError with the name of the route that is wrong."""
-        said = json.loads(text)
         if not isinstance(said, dict):
-            raise ValueError("MODEL_ROUTES must be a JSON object of names to routes")  # noqa: TRY004
+            raise ValueError("the routes must be a JSON object of names to routes")  # noqa: TRY004
         return cls({name: _route(name, route) for name, route in said.items()})
 
     def find(self, name: str) -> Route:
@@ -66,13 +75,13 @@ class Routes:
 
 def _route(name: str, said: Any) -> Route:
     if not isinstance(said, dict) or not isinstance(said.get("model", name), str) or said.keys() - _MEMBERS:
-        raise ValueError(f"MODEL_ROUTES: {name!r} must be an object with {', '.join(sorted(_MEMBERS))} only")
+        raise ValueError(f"{name!r} must be an object with {', '.join(sorted(_MEMBERS))} only")
     fallbacks = said.get("fallbacks", [])
     if not isinstance(fallbacks, list) or not all(isinstance(model, str) and model for model in fallbacks):
-        raise ValueError(f"MODEL_ROUTES: fallbacks of {name!r} must be a list of model ids")
+        raise ValueError(f"fallbacks of {name!r} must be a list of model ids")
     circuit = said.get("circuit")
     if circuit is not None and (not isinstance(circuit, dict) or circuit.keys() != {"failures", "seconds"}):
-        raise ValueError(f"MODEL_ROUTES: circuit of {name!r} must have failures and seconds")
+        raise ValueError(f"circuit of {name!r} must have failures and seconds")
     return Route(
         name,
         (said.get("model", name), *fallbacks),
@@ -85,5 +94,5 @@ def _route(name: str, said: Any) -> Route:
 
 def _count(name: str, member: str, value: Any, least: int = 0) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"MODEL_ROUTES: {member} of {name!r} must be a whole number, at least {least}")
+        raise ValueError(f"{member} of {name!r} must be a whole number, at least {least}")
     return value

@@ -85,6 +85,11 @@ class Settings:
         return self.environment.get("MODEL_ROUTES") or "{}"
 
     @property
+    def model_routes_uri(self) -> str:
+        """Where routes and endpoints lie that the environment has no room for, `s3://bucket/key`; empty: nowhere."""
+        return self.environment.get("MODEL_ROUTES_URI") or ""
+
+    @property
     def price_overlay(self) -> str:
         """Where the private price overlay lies, `s3://bucket/key`; empty where there is none."""
         return self.environment.get("PRICE_OVERLAY") or ""

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from functools import cache
-from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from gateway.aws.clients import client
+from gateway.aws.watched import FRESH, Unreadable, Watched
 from gateway.errors import GatewayError
 from gateway.pricing import PriceBook, price_book, read_overlay
 from gateway.settings import settings
-from gateway.telemetry import logger
-
-FRESH = 300.0  # seconds for which a call need not ask again
 
 
 class PricesUnavailable(GatewayError):
@@ -31,45 +24,18 @@ def current_book(max_age: float = FRESH) -> PriceBook:
     for what finance reads. Otherwise what was read before goes on to count until the overlay can be read again.
     """
     where = settings().price_overlay
-    return _overlay(where).book(max_age) if where else price_book()
-
-
-class Overlay:
-    """One object of S3, parsed again only when its ETag is another."""
-
-    def __init__(self, uri: str):
-        parts = urlsplit(uri)
-        self._bucket, self._key = parts.netloc, parts.path.lstrip("/")
-        self._etag = ""
-        self._asked = float("-inf")
-        self._book: PriceBook | None = None
-
-    def book(self, max_age: float) -> PriceBook:
-        now = time.monotonic()
-        if self._book is None or now - self._asked >= max_age:
-            try:
-                self._refresh()
-            except (ClientError, BotoCoreError, ValueError) as error:
-                # What the overlay says is for its owners alone: it goes to the log, never to a caller.
-                logger().error("price_overlay_unreadable", extra={"reason": str(error)})
-                if self._book is None or max_age <= 0:
-                    raise PricesUnavailable("The prices cannot be read at the moment. Try again later.") from error
-            self._asked = now
-        return self._book or price_book()
-
-    def _refresh(self) -> None:
-        condition = {"IfNoneMatch": self._etag} if self._etag else {}
-        try:
-            found = client("s3").get_object(Bucket=self._bucket, Key=self._key, **condition)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 304:
-                return
-            raise
-        text = found["Body"].read().decode("utf-8-sig")
-        self._book = price_book().with_overlay(read_overlay(text.splitlines()))
-        self._etag = found["ETag"]
+    if not where:
+        return price_book()
+    try:
+        return _overlay(where).get(max_age)
+    except Unreadable as error:
+        raise PricesUnavailable("The prices cannot be read at the moment. Try again later.") from error
 
 
 @cache
-def _overlay(uri: str) -> Overlay:
-    return Overlay(uri)
+def _overlay(uri: str) -> Watched[PriceBook]:
+    return Watched(uri, _over_the_list, "price_overlay_unreadable")
+
+
+def _over_the_list(text: str) -> PriceBook:
+    return price_book().with_overlay(read_overlay(text.splitlines()))

@@ -1,0 +1,24 @@
+"""What `sam deploy` itself makes of a samconfig.toml and of arguments: the command of the pinned SAM CLI, up to its first call."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from click.testing import CliRunner
+from samcli.commands.deploy import command
+
+from scripts.template import ROOT
+
+
+def deployed(config: Path, *arguments: str) -> dict[str, Any]:
+    """How the command would deploy: its options by name, `parameter_overrides` as CloudFormation gets them."""
+    environment = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
+    given = ["-t", str(ROOT / "template.yaml"), "--config-file", str(config), *arguments]
+    with mock.patch.object(command, "do_cli", autospec=True) as deploys:
+        done = CliRunner(env=environment).invoke(command.cli, given, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    told = inspect.signature(command.do_cli).bind(*deploys.call_args.args, **deploys.call_args.kwargs)
+    return dict(told.arguments)
