@@ -47,6 +47,7 @@ GUARDED = {
     "CurUri": "s3://bills/cur/data",
     "EnableWaf": "true",
     "GatewayStack": "gateway",
+    "IntegrationTimeoutSeconds": "60",
     "InvokeConcurrency": "10",
     "JobsConcurrency": "10",
     "KmsKeyArn": "arn:aws:kms:us-east-1:123456789012:key/6f2c9a6e-0e5b-4a57-9d51-1b8f0c2d7f10",

@@ -31,10 +31,11 @@ from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
 from gateway.routing import Routes
 from gateway.settings import seconds_left, settings, trace_of_invocation
+from gateway.telemetry import logger
 from gateway.usage import RequestId
 from gateway.wire.compat import CompatRequest, Translation, flag, translations
 
-POLL_MARGIN = 2.0  # seconds before API Gateway's patience ends: an answer this late is kept as well
+KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
 
 app = api()
 catalog = Catalog.from_json(settings().sagemaker_endpoints)
@@ -131,9 +132,16 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
 
 
 def keep_if_late(ended: Ended) -> None:
-    """API Gateway has sent the client away, or is about to: the answer waits to be polled for."""
-    if time.time() - received_at(app) > settings().integration_timeout - POLL_MARGIN:
+    """API Gateway has sent the client away, or may before the answer arrives: the answer waits to be polled for.
+
+    Its patience begins after the authorizer, thus never before the moment from which we count.
+    """
+    if time.time() - received_at(app) <= settings().sure_integration_timeout - KEPT_EARLY:
+        return
+    try:
         jobs.keep(request_id(app), caller(app).tenant_id, ended, utc_now())
+    except Exception as error:  # a client that is still there gets its answer all the same
+        logger().error("answer_not_kept", extra={"error_type": type(error).__name__, "request_id": request_id(app)})
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -46,7 +46,6 @@ class ApiGateway:
         keys: list[UsagePlanKey],
         stage: str,
         region: str,
-        timeout: float,
         logs: Path,
         authorizers: Mapping[str, Authorize],
     ):
@@ -57,7 +56,6 @@ class ApiGateway:
         self._plans = UsagePlans(keys)
         self._stage = stage
         self._region = region
-        self._timeout = timeout
         self._responses = GatewayResponses(spec.api.gateway_responses)
         self._validation = RequestValidation(spec)
         self._contract = ContractLog(spec, logs / "contract.log")
@@ -124,15 +122,14 @@ class ApiGateway:
         event = proxy_event(call, self._is_binary(call.request.header("content-type")))
         if _is_large(event) and len(json.dumps(event, ensure_ascii=False).encode()) > LARGEST_EVENT:
             raise Refused("REQUEST_TOO_LARGE")
-        timeout = self._timeout if route.timeout is None else route.timeout
         server = self._servers.get(route.function)
         if route.streams != (server is not None):
             raise Refused("INTEGRATION_FAILURE")  # a function has one mode, and every integration must be of it
         if server is not None:
-            return self._stream(call, server, event, timeout)
+            return self._stream(call, server, event, route.timeout)
         try:
             # Patience begins with the integration: what the authorizer took is not taken from it.
-            outcome = self._functions.invoke(route.function, event, timeout)
+            outcome = self._functions.invoke(route.function, event, route.timeout)
         except StillRunning:
             raise Refused("INTEGRATION_TIMEOUT") from None
         try:

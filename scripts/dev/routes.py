@@ -34,7 +34,7 @@ class Route:
     imported: Method
     function: str | None
     streams: bool
-    timeout: float | None  # in seconds; None where the spec says none
+    timeout: float  # in seconds
     authorizer: Authorizer | None
     pattern: re.Pattern[str]
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ def _route(method: Method) -> Route:
         imported=method,
         function=named_function(integration.uri),
         streams=integration.streams,
-        timeout=integration.timeout / 1000 if integration.says_timeout else None,
+        timeout=integration.timeout / 1000,
         authorizer=_authorizer(method),
         pattern=_pattern(method.path),
         names=tuple(name.removesuffix("+") for name in re.findall(r"\{([^}]+)\}", method.path)),

@@ -177,7 +177,6 @@ class Supervisor:
                 template.usage_plan_keys(),
                 template.stage(),
                 template.region,
-                float(template.parameters.get("IntegrationTimeoutSeconds", 29)),
                 self.logs,
                 authorizers(operator),
             )

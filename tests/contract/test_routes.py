@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from gateway.settings import Settings
+from scripts.iam_table import of_functions
 from scripts.template import of_type
 from tests.contract.contract import FUNCTIONS, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
+from tests.contract.expanded import stack
 
 INVOKE = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${%s.Arn}${LiveAlias}/invocations"
@@ -86,6 +89,48 @@ def test_an_operation_that_streams_may_take_as_long_as_a_function(operation: Ope
         "timeoutInMillis": 900_000,
         "uri": {"Fn::Sub": STREAM % "StreamModelFunction"},
     }
+
+
+def _timeout(given: dict[str, str]) -> Any:
+    """What /invoke_model's integration waits, as the spec comes to API Gateway."""
+    body = stack(**given)["Api"]["Properties"]["Body"]
+    return body["paths"]["/invoke_model"]["post"]["x-amazon-apigateway-integration"]["timeoutInMillis"]
+
+
+def test_api_gateway_waits_for_a_call_as_long_as_its_parameter_says() -> None:
+    """By default a number, as the extension's page asks for: CloudFormation makes text of every parameter."""
+    assert _timeout({}) == 29_000
+    assert isinstance(_timeout({}), int)
+    assert _timeout({"IntegrationTimeoutSeconds": "120"}) == "120000"
+
+
+def test_the_function_behind_it_knows_how_long_that_is() -> None:
+    def known(**given: str) -> str | None:
+        environment = stack(**given)["InvokeModelFunction"]["Properties"]["Environment"]["Variables"]
+        return environment.get("INTEGRATION_TIMEOUT_SECONDS")
+
+    assert known() is None
+    assert Settings({}).sure_integration_timeout == 29
+    assert known(IntegrationTimeoutSeconds="120") == "120"
+
+
+MODELS = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream", "sagemaker:InvokeEndpoint"}
+# What may go on behind a buffered integration after API Gateway has sent the client away, in seconds.
+BUFFERED = {
+    "ListModelsFunction": 30,
+    "ReportUsageFunction": 30,
+    "ManageTenantsFunction": 60,
+    "InvokeModelFunction": 600,
+}
+
+
+def test_what_a_client_may_be_sent_away_from_is_free_but_for_the_calls_whose_answer_is_kept() -> None:
+    resources = stack(InvocationTimeoutSeconds="600")
+    behind = {re.findall(r"\$\{(\w+)\.Arn\}", operation.uri)[0] for operation in OPERATIONS if not operation.streams}
+    timeouts = {name: int(resources[name]["Properties"]["Timeout"]) for name in behind}
+    assert timeouts == BUFFERED
+    granted = of_functions(TEMPLATE)
+    assert [name for name in behind if {grant.action for grant in granted[name]} & MODELS] == ["InvokeModelFunction"]
 
 
 def test_a_function_either_streams_on_every_route_or_on_none() -> None:

@@ -100,7 +100,7 @@ States:
     End: true
 """
 
-_FUNCTION = "{type: aws_proxy, httpMethod: POST, uri: {Fn::Sub: 'arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${EchoFunction.Arn}/invocations'}}"
+_FUNCTION = "{type: aws_proxy, httpMethod: POST, timeoutInMillis: {Fn::Sub: '${IntegrationTimeoutSeconds}000'}, uri: {Fn::Sub: 'arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${EchoFunction.Arn}/invocations'}}"
 _PROBLEM = """{statusCode: %d, responseParameters: {gatewayresponse.header.x-request-id: context.requestId}, responseTemplates: {application/json: '{"code": "%s", "request_id": "$context.requestId", "who": "$context.authorizer.tenant_id"}'}}"""
 
 SPEC = f"""

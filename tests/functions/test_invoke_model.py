@@ -6,7 +6,7 @@ import base64
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.errors import NotFound
 from gateway.ledger import SHARDS, Partition, sweep
+from gateway.settings import settings
 from gateway.tenants import Caller, Tenant
 from gateway.usage import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
@@ -293,6 +294,40 @@ def test_an_answer_that_comes_too_late_can_be_polled_for(load: Load) -> None:
     answer = json.loads(app.handler(late, context())["body"])
     status, polled = call(app, {}, query={"requestId": late["requestContext"]["requestId"]})
     assert (status, polled) == (200, answer)
+
+
+@pytest.fixture
+def waiting(timeout: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("INTEGRATION_TIMEOUT_SECONDS", timeout)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("timeout", ["", "29", "120", "6"])
+@pytest.mark.parametrize("took", [0.5, 2, 10, 23, 24.5, 26, 28.9, 29.5, 40, 118, 121])
+def test_whenever_an_answer_comes_the_client_gets_it_or_a_poll_does(
+    load: Load, waiting: None, timeout: str, took: float
+) -> None:
+    """Also where API Gateway does not read a timeout that is text, and waits its 29 seconds."""
+    app = load("invoke_model")
+    made = event("/invoke_model", {"inputs": "hello"}, query={"model_id": "amazon.titan-text-express-v1"}, late=took)
+    answer = json.loads(app.handler(made, context())["body"])
+    arrives = took + app.KEPT_EARLY  # at the latest, counted from when API Gateway received the request
+    client_gets_it = arrives <= min(float(timeout or 29), 29)
+    status, polled = call(app, {}, query={"requestId": made["requestContext"]["requestId"]})
+    assert client_gets_it or (status, polled) == (200, answer)
+
+
+def test_an_answer_that_cannot_be_kept_still_goes_to_a_client_that_waits(load: Load) -> None:
+    app = load("invoke_model")
+
+    def fail(*_: Any) -> None:
+        raise ConnectionError("DynamoDB is not there")
+
+    app.jobs.keep = fail
+    late = event("/invoke_model", {"inputs": "hello"}, query={"model_id": "amazon.titan-text-express-v1"}, late=28)
+    assert app.handler(late, context())["statusCode"] == 200
 
 
 def test_a_call_that_still_runs_polls_as_not_ready_and_for_nobody_else(load: Load) -> None:

@@ -9,6 +9,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+INTEGRATION_TIMEOUT = 29.0  # seconds; API Gateway's default (API reference, Integration: timeoutInMillis)
+
 
 class SettingsError(RuntimeError):
     """The environment lacks a setting that this function needs."""
@@ -108,9 +110,15 @@ class Settings:
         return Decimal(self.environment.get("RECONCILIATION_TOLERANCE_PERCENT") or "1")
 
     @property
-    def integration_timeout(self) -> float:
-        """Seconds after which API Gateway stops waiting for a buffered answer."""
-        return float(self.environment.get("INTEGRATION_TIMEOUT_SECONDS") or 29)
+    def sure_integration_timeout(self) -> float:
+        """Seconds for which API Gateway surely waits for a buffered answer.
+
+        No page of AWS's says whether its import reads a timeout that is text, as CloudFormation makes of a parameter.
+        So a longer one than API Gateway's default is never relied on.
+        """
+        return min(
+            float(self.environment.get("INTEGRATION_TIMEOUT_SECONDS") or INTEGRATION_TIMEOUT), INTEGRATION_TIMEOUT
+        )
 
     @property
     def result_retention(self) -> int:

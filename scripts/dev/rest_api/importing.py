@@ -91,7 +91,6 @@ class Integration:
     uri: Any
     streams: bool
     timeout: int
-    says_timeout: bool
 
 
 @dataclass(frozen=True)
@@ -360,9 +359,8 @@ class _Import:
         streams = said.get("responseTransferMode") == "STREAM"
         if streams and kind not in {"http_proxy", "aws_proxy"}:
             self.tell("stream type", f"{where}: {kind}")
-        timeout = self._value(said.get("timeoutInMillis"))
-        says_timeout = timeout is not None
-        return Integration(kind, said.get("uri"), streams, self._timeout(timeout, streams, where), says_timeout)
+        timeout = self._timeout(self._value(said.get("timeoutInMillis")), streams, where)
+        return Integration(kind, said.get("uri"), streams, timeout)
 
     def _timeout(self, said: Any, streams: bool, where: str) -> int:
         if said is None:
