@@ -18,6 +18,16 @@ from urllib3.util import create_urllib3_context
 SETTLING = 10.0  # seconds
 USER_AGENT = "model-gateway"  # boto3 makes its own anew for each request, in a sixth of the time that a request takes
 
+# A model may be silent for longer than the 350 s after which a NAT gateway or an interface endpoint drops a flow (VPC
+# guide, "Internet connection drops after 350 seconds"). Linux begins to probe after two hours, and botocore has no
+# option to say otherwise (boto/botocore#2916). macOS has another name for the first of the three.
+_IDLE: int = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0)
+PROBES: list[tuple[int, int, int]] = [
+    (socket.IPPROTO_TCP, _IDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
+]
+
 # Our own stores: retried, since every write to them is conditional or idempotent.
 STORES = Config(
     retries={"mode": "standard", "total_max_attempts": 6},
@@ -48,7 +58,7 @@ def models_config(seconds: float) -> Config:
 def connections(endpoint_url: str) -> HTTPConnectionPool:
     """Connections to one service, kept open. Nothing is retried, and no other host is followed to."""
     secure = {"ssl_context": _trust()} if endpoint_url.startswith("https:") else {}
-    alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *PROBES]
     return connection_from_url(endpoint_url, maxsize=200, retries=False, socket_options=alive, **secure)
 
 
@@ -62,4 +72,6 @@ def _trust() -> ssl.SSLContext:
 
 @cache
 def client(service: str, config: Config = STORES) -> Any:
-    return boto3.client(service, config=config)
+    made = boto3.client(service, config=config)
+    made._endpoint.http_session._socket_options.extend(PROBES)  # before its first connection
+    return made
