@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.catalog import Model
 from gateway.errors import BadRequest, GatewayError
-from gateway.http.asgi import Reply, Request, Streamed
+from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
@@ -18,7 +18,7 @@ class AnthropicRoutes:
     def __init__(self, serving: Serving):
         self._serving = serving
 
-    def messages(self, request: Request) -> Reply | Streamed:
+    def messages(self, request: Request) -> Pending | Streamed:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
         asked = self._serving.ask(request, read.model)
         calls = [self._call(read, model) for model in asked.models]
@@ -39,7 +39,7 @@ class AnthropicRoutes:
                 return Reply(answer.content, headers=headers)
             return Reply(anthropic.write_message(read, answer.body, Metered(answer.usage), name), headers=headers)
 
-        return self._serving.reply(asked, calls, write)
+        return self._serving.reply(asked, calls, write, headers)
 
     def count_tokens(self, request: Request) -> Reply:
         """Free at Bedrock, and no call of a model: nothing is reserved."""

@@ -17,7 +17,8 @@ from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Catalog, Service
-from gateway.http.asgi import Asgi, Route
+from gateway.http.asgi import Asgi
+from gateway.http.exchange import Route
 from gateway.invocation import ModelServices
 from gateway.metering import Meter
 from gateway.routing import Routes
@@ -68,4 +69,4 @@ ROUTES = (
     Route("GET", "/foundation-models", bedrock.foundation_models, bedrock_routes.problem),
     Route("GET", "/inference-profiles", bedrock.inference_profiles, bedrock_routes.problem),
 )
-app = Asgi(ROUTES, compat_routes.problem)
+app = Asgi(ROUTES, compat_routes.problem, settings().silence)

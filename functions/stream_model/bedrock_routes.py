@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError
-from gateway.http.asgi import Reply, Request, Streamed
+from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import open_stream
 from gateway.wire import bedrock
@@ -16,19 +16,19 @@ class BedrockRoutes:
     def __init__(self, serving: Serving):
         self._serving = serving
 
-    def converse(self, request: Request) -> Reply:
+    def converse(self, request: Request) -> Pending:
         asked = self._serving.ask(request, request.parameters["modelId"])
         return self._reply(asked, [bedrock.read_converse(m, request.json, streaming=False) for m in asked.models])
 
-    def converse_stream(self, request: Request) -> Streamed:
+    def converse_stream(self, request: Request) -> Pending:
         asked = self._serving.ask(request, request.parameters["modelId"])
         return self._stream(asked, [bedrock.read_converse(m, request.json, streaming=True) for m in asked.models])
 
-    def invoke(self, request: Request) -> Reply:
+    def invoke(self, request: Request) -> Pending:
         asked, calls = self._invocation(request, streaming=False)
         return self._reply(asked, calls)
 
-    def invoke_with_response_stream(self, request: Request) -> Streamed:
+    def invoke_with_response_stream(self, request: Request) -> Pending:
         asked, calls = self._invocation(request, streaming=True)
         return self._stream(asked, calls)
 
@@ -65,20 +65,24 @@ class BedrockRoutes:
             request.caller.tenant.must_allow_operation(operation)
         return asked, calls
 
-    def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Reply:
+    def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
         def write(_: ModelCall, answer: ModelAnswer) -> Reply:
             content_type = answer.headers.get("content-type", "application/json")
             return Reply(answer.content, headers=bedrock.passed_on(answer.headers), content_type=content_type)
 
         return self._serving.reply(asked, calls, write)
 
-    def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Streamed:
-        """Opened before its status is sent, since the format has nothing that could be sent before."""
+    def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
+        """Opened before its status is sent, so that a refusal has its own, but for one that comes late."""
         must_not_repeat(asked.request)
-        live = open_stream(calls, asked.attempts, self._serving.streams)
         writer = bedrock.EventStream()
-        headers = bedrock.passed_on(live.opened.headers)
-        return Streamed(live.deliver(writer), writer.content_type, b"", writer.error, live.opened.abort, headers)
+
+        def make() -> Streamed:
+            live = open_stream(calls, asked.attempts, self._serving.streams)
+            headers, abort = bedrock.passed_on(live.opened.headers), live.opened.abort
+            return Streamed(live.deliver(writer), writer.content_type, writer.ping, writer.error, abort, headers)
+
+        return Pending(make, content_type=writer.content_type, ping=writer.ping, error=writer.error)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import BadRequest, GatewayError
-from gateway.http.asgi import Reply, Request, Streamed
+from gateway.http.exchange import Reply, Request, Streamed
 from gateway.wire.compat import CompatRequest, flag
 from gateway.wire.compat_stream import CompatStream, as_streams, problem_json
 from serving import Serving, problem_reply

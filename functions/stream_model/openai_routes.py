@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, NotFound
-from gateway.http.asgi import Reply, Request, Streamed
+from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
@@ -19,7 +19,7 @@ class OpenAIRoutes:
     def __init__(self, serving: Serving):
         self._serving = serving
 
-    def chat_completions(self, request: Request) -> Reply | Streamed:
+    def chat_completions(self, request: Request) -> Pending | Streamed:
         asked = self._ask(request)
         # An endpoint's container reads the body itself; for models of Bedrock it becomes Converse.
         chats = {model: openai_chat.read_chat(request.json, model.base) for model in asked.models if _converses(model)}
@@ -49,9 +49,9 @@ class OpenAIRoutes:
                 openai_chat.write_chat(chats[call.model], answer.body, metered, name, created), headers=headers
             )
 
-        return self._serving.reply(asked, calls, write)
+        return self._serving.reply(asked, calls, write, headers)
 
-    def responses(self, request: Request) -> Reply | Streamed:
+    def responses(self, request: Request) -> Pending | Streamed:
         asked = self._ask(request)
         reads = [openai_responses.read_response(request.json, model.base) for model in asked.models]
         read, name, created = reads[0], f"resp_{request.request_id}", int(time.time())
@@ -67,9 +67,9 @@ class OpenAIRoutes:
             metered = Metered(answer.usage)
             return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
 
-        return self._serving.reply(asked, calls, write)
+        return self._serving.reply(asked, calls, write, headers)
 
-    def embeddings(self, request: Request) -> Reply:
+    def embeddings(self, request: Request) -> Pending:
         asked = self._ask(request, "embeddings")
         read = openai_embeddings.read_embeddings(request.json, asked.models[0])
 

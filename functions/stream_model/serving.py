@@ -14,7 +14,7 @@ from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, mos
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.catalog import Catalog, Model
 from gateway.errors import BadRequest, GatewayError, UpstreamError
-from gateway.http.asgi import Reply, Request, Streamed
+from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
@@ -115,17 +115,30 @@ class Serving:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
 
     # ----------------------------------------------------------------------------------------------- how it is answered
-    def reply(self, asked: Asked, calls: Sequence[ModelCall], write: Write) -> Reply:
-        """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key."""
-        if (key := asked.request.headers.get("idempotency-key")) is not None:
-            return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
-        return write(*answered(calls, asked.attempts, self.models))
+    def reply(
+        self, asked: Asked, calls: Sequence[ModelCall], write: Write, headers: Mapping[str, str] | None = None
+    ) -> Pending:
+        """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key.
 
-    def reply_all(self, asked: Asked, calls: Sequence[ModelCall], write: WriteAll) -> Reply:
+        `headers` are those that are known before it, for an answer that takes long.
+        """
+
+        def make() -> Reply:
+            if (key := asked.request.headers.get("idempotency-key")) is not None:
+                return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
+            return write(*answered(calls, asked.attempts, self.models))
+
+        return Pending(make, headers or {})
+
+    def reply_all(self, asked: Asked, calls: Sequence[ModelCall], write: WriteAll) -> Pending:
         """The same for an answer that is made of several calls of one model, each settled before the next."""
-        if (key := asked.request.headers.get("idempotency-key")) is not None:
-            return self._once(key, asked, [_Written(tuple(calls), write)])
-        return write([answered([call], asked.attempts, self.models)[1] for call in calls])
+
+        def make() -> Reply:
+            if (key := asked.request.headers.get("idempotency-key")) is not None:
+                return self._once(key, asked, [_Written(tuple(calls), write)])
+            return write([answered([call], asked.attempts, self.models)[1] for call in calls])
+
+        return Pending(make)
 
     def _once(self, key: str, asked: Asked, requests: Sequence[_Written]) -> Reply:
         request, context = asked.request, asked.attempts.context

@@ -35,7 +35,7 @@ from scripts.dev.embedded_aws.ownership import dismiss
 from scripts.dev.http_server import HttpServer, Request, Response
 from scripts.dev.security import Credentials, authorizers
 from scripts.dev.template import Function, Template, project_template
-from scripts.dev.web_functions import WebFunction
+from scripts.dev.web_functions import IDLE, WebFunction
 from scripts.dev.workers import FunctionHost, Nursery
 
 logger = logging.getLogger(__name__)
@@ -147,8 +147,9 @@ class Supervisor:
             _concurrency(self._user),
         )
         self._functions = host
+        idle = float(self._user.get("GATEWAY_DEV_STREAM_IDLE") or IDLE)
         self._servers = {
-            name: WebFunction(function, environments[name], self.logs / f"{name}.log", self._lifeline)
+            name: WebFunction(function, environments[name], self.logs / f"{name}.log", self._lifeline, idle)
             for name, function in functions.items()
             if function.serves_http
         }

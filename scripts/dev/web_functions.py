@@ -25,7 +25,7 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 _HOST = "127.0.0.1"
 _START_TIMEOUT = 60.0
 _LOOK = 0.01  # between two looks whether the server is ready
-_IDLE = 300.0  # API Gateway's: so long a stream may be silent
+IDLE = 300.0  # so long API Gateway lets a stream be silent (developer guide, "Stream the integration response")
 _AFTERLIFE = 5.0  # beyond its timeout in which a call whose supervisor has died may still end
 _PIECE = 65536
 _LARGEST_HEAD = 1 << 20
@@ -45,9 +45,11 @@ class Reply:
         patience: float,
         bodyless: bool = False,
         broken: Callable[[], None] = lambda: None,
+        idle: float = IDLE,
     ):
         self._connection, self._broken = connection, broken
         self._ends, self._patience = ends, patience  # of the function, of whoever asks (monotonic)
+        self._idle = idle
         head, self._rest = self._read_head()
         lines = head.decode("latin-1").split("\r\n")
         try:
@@ -71,7 +73,7 @@ class Reply:
         return head, rest
 
     def _receive(self) -> bytes:
-        left = min(self._patience - time.monotonic(), _IDLE)
+        left = min(self._patience - time.monotonic(), self._idle)
         try:
             self._connection.settimeout(max(left, 0.001))
             return self._connection.recv(_PIECE)
@@ -152,11 +154,14 @@ class Chunks:
 class WebFunction:
     """One function's server: started when it is needed, started anew when it has died."""
 
-    def __init__(self, function: Function, environment: Mapping[str, str], log: Path, lifeline: int):
+    def __init__(
+        self, function: Function, environment: Mapping[str, str], log: Path, lifeline: int, idle: float = IDLE
+    ):
         self.function = function
         self._environment = dict(environment)
         self._log = log
         self._lifeline = lifeline
+        self._idle = idle
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: int | None = None  # our end of the keeper's pipe
@@ -178,7 +183,7 @@ class WebFunction:
         try:
             connection.settimeout(patience)
             connection.sendall(request)
-            return Reply(connection, ends, min(ends, began + patience), method == "HEAD", self._suspect)
+            return Reply(connection, ends, min(ends, began + patience), method == "HEAD", self._suspect, self._idle)
         except TimeoutError:
             connection.close()
             raise

@@ -106,7 +106,7 @@ def test_api_gateway_waits_for_a_call_as_long_as_its_parameter_says() -> None:
 
 def test_the_function_behind_it_knows_how_long_that_is() -> None:
     def known(**given: str) -> str | None:
-        environment = stack(**given)["InvokeModelFunction"]["Properties"]["Environment"]["Variables"]
+        environment: dict[str, str] = stack(**given)["InvokeModelFunction"]["Properties"]["Environment"]["Variables"]
         return environment.get("INTEGRATION_TIMEOUT_SECONDS")
 
     assert known() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -14,7 +15,8 @@ import pytest
 
 from gateway.errors import BadRequest, GatewayError
 from gateway.http import asgi
-from gateway.http.asgi import Asgi, Reply, Request, Route, Streamed
+from gateway.http.asgi import Asgi
+from gateway.http.exchange import Pending, Reply, Request, Route, Streamed
 
 T = TypeVar("T")
 PING, ERROR = b": ping\n\n", b"event: error\n\n"
@@ -31,8 +33,8 @@ def problem(error: GatewayError, request_id: str) -> Reply:
     return Reply({"code": error.code, "request_id": request_id}, error.status, {"retry-after": "7"})
 
 
-def app_of(handler: Callable[[Request], Reply | Streamed]) -> Asgi:
-    return Asgi([Route("POST", "/say/{word}", handler, problem)], problem)
+def app_of(handler: Callable[[Request], Reply | Streamed | Pending], patience: float = 2 * SILENCE) -> Asgi:
+    return Asgi([Route("POST", "/say/{word}", handler, problem)], problem, patience)
 
 
 def streamed(parts: Iterator[bytes], ping: bytes = PING, abort: Callable[[], None] = lambda: None) -> Streamed:
@@ -94,7 +96,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, 10))
 
 
-def called(handler: Callable[[Request], Reply | Streamed], **options: Any) -> Client:
+def called(handler: Callable[[Request], Reply | Streamed | Pending], **options: Any) -> Client:
     client = Client()
     run(client.call(app_of(handler), **options))
     return client
@@ -201,6 +203,109 @@ def test_a_problem_after_a_sign_of_life_or_a_part_is_the_last_event(before: tupl
     assert b"".join(client.parts).replace(PING, b"") == b"".join(before) + ERROR
 
 
+# ---------------------------------------------------------------------------------------------- answers that take long
+ANSWER = {"word": "hello"}
+FRAME_PING = b"a frame that says nothing"
+
+
+def pending(seconds: float, fault: Exception | None = None, **head: Any) -> Callable[[Request], Pending]:
+    """An answer, or a failure, that takes so long."""
+
+    def make() -> Reply:
+        time.sleep(seconds)
+        if fault:
+            raise fault
+        return Reply(ANSWER, headers={"x-early": "1", "x-at-the-end": "2"})
+
+    return lambda _: Pending(make, {"x-early": "1"}, **head)
+
+
+def test_an_answer_in_time_has_its_length_and_all_its_headers() -> None:
+    client = called(pending(0))
+    assert (client.status, client.parts) == (200, [b'{"word":"hello"}'])
+    assert client.headers["content-length"] == "16"
+    assert (client.headers["x-early"], client.headers["x-at-the-end"]) == ("1", "2")
+
+
+def test_an_answer_that_takes_long_begins_with_white_space_and_is_the_same_json() -> None:
+    client = called(pending(6 * SILENCE))
+    assert (client.status, client.headers["content-type"]) == (200, "application/json")
+    assert (client.headers["x-request-id"], client.headers["x-early"]) == ("r1", "1")
+    assert not {"content-length", "x-at-the-end"} & client.headers.keys()
+    spaces = client.parts.count(b" ")
+    assert spaces >= 3
+    assert client.parts[:spaces] == [b" "] * spaces
+    assert json.loads(b"".join(client.parts)) == ANSWER
+    assert client.ended
+
+
+def test_an_answer_begins_no_earlier_than_patience_asks_and_then_never_falls_silent() -> None:
+    sent: list[float] = []
+
+    class Watched(Client):
+        async def _send(self, message: MutableMapping[str, Any]) -> None:
+            sent.append(time.monotonic())
+            await super()._send(message)
+
+    began, client = time.monotonic(), Watched()
+    run(client.call(app_of(pending(12 * SILENCE), patience=4 * SILENCE)))
+    assert 4 * SILENCE <= sent[0] - began < 6 * SILENCE
+    assert max(after - before for before, after in itertools.pairwise(sent)) < 3 * SILENCE
+
+
+def test_a_problem_before_patience_ends_has_its_status() -> None:
+    client = called(pending(SILENCE, BadRequest("no", code="bad")))
+    assert (client.status, client.headers["retry-after"]) == (400, "7")
+    assert json.loads(client.parts[0]) == {"code": "bad", "request_id": "r1"}
+
+
+@pytest.mark.parametrize("read", [json.loads, lambda body: json.loads(body.decode())])
+def test_a_problem_after_it_is_no_answer_to_any_parser_and_no_connection_that_broke(
+    read: Callable[[bytes], Any],
+) -> None:
+    client = called(pending(4 * SILENCE, BadRequest("no", code="bad")))
+    body = b"".join(client.parts)
+    assert (client.status, client.ended) == (200, True)
+    assert body.strip(b" ") == b'HTTP 400 {"code":"bad","request_id":"r1"}\xff'
+    with pytest.raises(ValueError, match="codec"):
+        read(body)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body.decode(errors="replace"))
+
+
+def test_a_stream_that_is_not_opened_for_long_shows_that_it_lives_in_its_own_format() -> None:
+    def make() -> Streamed:
+        time.sleep(4 * SILENCE)
+        return streamed(after(3 * SILENCE, b"one", b"two"), ping=FRAME_PING)
+
+    client = called(lambda _: Pending(make, content_type="application/frames", ping=FRAME_PING, error=lambda _: ERROR))
+    assert (client.status, client.headers["content-type"]) == (200, "application/frames")
+    pings = client.parts.count(FRAME_PING)
+    assert pings >= 3  # before it was opened, and after
+    assert (b"".join(client.parts[pings:]), client.ended) == (b"onetwo", True)
+
+
+def test_a_stream_that_is_refused_late_ends_with_its_own_error() -> None:
+    refused = pending(4 * SILENCE, BadRequest("no", code="bad"), ping=FRAME_PING, error=lambda _: ERROR)
+    client = called(refused)
+    assert (client.status, client.ended) == (200, True)
+    assert b"".join(client.parts).replace(FRAME_PING, b"") == ERROR
+    assert client.parts[0] == FRAME_PING
+
+
+def test_an_answer_is_made_to_its_end_whoever_has_gone() -> None:
+    made = threading.Event()
+
+    def make() -> Reply:
+        time.sleep(6 * SILENCE)
+        made.set()
+        return Reply(ANSWER)
+
+    with pytest.raises(OSError, match="nobody"):
+        run(Client(gone_after=2).call(app_of(lambda _: Pending(make))))
+    assert made.wait(2)
+
+
 # -------------------------------------------------------------------------------------------- slow clients, gone clients
 def test_a_slow_client_gets_all_and_the_model_is_read_no_faster_than_it_listens(
     monkeypatch: pytest.MonkeyPatch,
@@ -291,6 +396,17 @@ def test_a_stream_is_broken_off_in_time_to_settle_and_says_so() -> None:
     assert 0.2 < time.monotonic() - began < 0.5
     assert b"".join(client.parts).replace(PING, b"") == b"one" + ERROR
     assert client.ended
+
+
+@pytest.mark.parametrize(("ago", "left"), [(0, 600), (200, 600), (400, 500), (890, 10)])
+def test_the_end_is_that_of_the_function_or_of_api_gateway_whichever_comes_first(ago: float, left: float) -> None:
+    """API Gateway lets a stream take 15 minutes, and a cold start takes from them and not from Lambda's."""
+    now = time.time()
+    headers = {
+        "x-amzn-request-context": json.dumps({"requestTimeEpoch": (now - ago) * 1000}),
+        "x-amzn-lambda-context": json.dumps({"deadline": (now + 600) * 1000}),
+    }
+    assert Request("POST", "/", {}, headers, b"").deadline - now == pytest.approx(left, abs=0.1)
 
 
 def test_a_stream_that_ends_in_time_is_never_broken_off() -> None:

@@ -21,7 +21,7 @@ from gateway.catalog import Catalog
 from gateway.invocation import ModelCall
 
 DROPPED = 350  # seconds of silence after which a NAT gateway and an interface endpoint forget a flow
-IDLE: int = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0)
+IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)
 
 
 class Refusing(BaseHTTPRequestHandler):

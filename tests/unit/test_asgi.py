@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.errors import GatewayError
-from gateway.http.asgi import Asgi, Reply, Request, Route
+from gateway.http.asgi import Asgi
+from gateway.http.exchange import Reply, Request, Route
 
 CONTEXT = {
     "requestId": "request-1",

@@ -121,6 +121,11 @@ class Settings:
         )
 
     @property
+    def silence(self) -> float:
+        """Seconds for which an answer may be silent before it begins with a status 200 and signs of life."""
+        return float(self.environment.get("SILENCE_SECONDS") or 45)
+
+    @property
     def result_retention(self) -> int:
         """Seconds for which an answer can be polled."""
         return int(self.environment.get("RESULT_RETENTION_SECONDS") or 3600)

@@ -21,7 +21,7 @@ USER_AGENT = "model-gateway"  # boto3 makes its own anew for each request, in a 
 # A model may be silent for longer than the 350 s after which a NAT gateway or an interface endpoint drops a flow (VPC
 # guide, "Internet connection drops after 350 seconds"). Linux begins to probe after two hours, and botocore has no
 # option to say otherwise (boto/botocore#2916). macOS has another name for the first of the three.
-_IDLE: int = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0)
+_IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)
 PROBES: list[tuple[int, int, int]] = [
     (socket.IPPROTO_TCP, _IDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),

@@ -1,135 +1,43 @@
 """The edge of what streams: an ASGI application whose handlers are ordinary functions, each run in a thread.
 
-A handler answers a `Reply`, or a `Streamed` whose bytes are sent as they come. A stream is always read to its end: when
-the client hangs up its bytes are dropped, and the call behind it still settles. Where Lambda ends before the stream
-does, it is aborted in time to settle.
+A handler answers a `Reply`, a `Streamed` whose bytes are sent as they come, or a `Pending` that still makes one of the
+two. A stream is always read to its end: when the client hangs up its bytes are dropped, and the call behind it still
+settles. Where Lambda ends before the stream does, it is aborted in time to settle.
 
-On AWS the Lambda Web Adapter stands before it: who calls is in `x-amzn-request-context`, put there by API Gateway and
-by nobody else; how much time is left, and which trace it is in, in `x-amzn-lambda-context`.
+Whoever stands between drops an answer that is silent for too long: API Gateway after five minutes (developer guide,
+"Stream the integration response"), CloudFront after its OriginReadTimeout, an SDK after its own timeout (boto3: 60 s).
+So a pending answer begins after a while, with status 200 and signs of life: white space, which may stand before JSON.
+What fails after that has no status of its own any more. Its problem is then written as what no JSON parser takes for an
+answer, and the connection ends in good order: SDKs repeat a call whose connection broke, and it would be paid again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.errors import GatewayError, NotFound
+from gateway.http.exchange import Pending, Problem, Reply, Request, Route, Streamed
 from gateway.telemetry import logger
-from gateway.tenants import Caller, tenant_from_json
-from gateway.usage import KeyId, RequestId
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 KEEP_ALIVE = 15.0  # seconds of silence after which a stream shows that it lives
+PATIENCE = 45.0  # seconds after which a pending answer begins; less than CloudFront's 60, a cold start included
 SETTLING = 5.0  # seconds before the end of Lambda's time at which a stream is aborted
 MOST_WAITING = 1 << 20  # bytes that may wait for a slow client before the model is read no further
 THREADS = 256
-JSON = "application/json"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request, with who sent it. Header names are lower-case."""
-
-    method: str
-    path: str  # as it came, percent-encoded
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    parameters: Mapping[str, str] = field(default_factory=dict)  # of the path, decoded
-
-    @cached_property
-    def context(self) -> Mapping[str, Any]:
-        """API Gateway's request context."""
-        return json.loads(self.headers.get("x-amzn-request-context") or "{}")  # type: ignore[no-any-return]
-
-    @property
-    def request_id(self) -> RequestId:
-        return RequestId(self.context.get("requestId") or "")
-
-    @property
-    def caller(self) -> Caller:
-        """Who calls, as the authorizer said. Nothing that the client sent takes part."""
-        said = self.context.get("authorizer")
-        if not said or "tenant" not in said:
-            raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
-        return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
-
-    @cached_property
-    def _invocation(self) -> Mapping[str, Any]:
-        """Lambda's context."""
-        return json.loads(self.headers.get("x-amzn-lambda-context") or "{}")  # type: ignore[no-any-return]
-
-    @property
-    def deadline(self) -> float:
-        """When this invocation ends, in seconds since the epoch."""
-        return float(self._invocation.get("deadline") or (time.time() + 900) * 1000) / 1000
-
-    @property
-    def trace(self) -> str:
-        """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
-        return self._invocation.get("xray_trace_id") or ""
-
-    @property
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise BadRequest("The body must be JSON.", code="invalid_body") from error
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer at once."""
-
-    body: Any = b""  # bytes, or what becomes JSON
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content_type: str = JSON
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """An answer in parts. `error` is the last part of one that fails after its status was sent."""
-
-    parts: Iterator[bytes]
-    content_type: str
-    ping: bytes
-    error: Callable[[GatewayError], bytes]
-    abort: Callable[[], None]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[Request], "Reply | Streamed"]
-Problem = Callable[[GatewayError, str], Reply]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of one path of openapi.yaml, who answers it, and how its clients are told of a problem."""
-
-    method: str
-    path: str
-    handler: Handler
-    problem: Problem
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        # A parameter may hold slashes: whoever stands before may have decoded an ARN's.
-        return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(self.path)))
 
 
 class _Pipe:
@@ -148,16 +56,19 @@ class _Pipe:
         self._ready = asyncio.Event()
         self._woken = False  # the loop has been told that there is something to take
         self._silent = False
-        self._head: Reply | Streamed | None = None
+        self._head: Reply | Streamed | Pending | None = None
         self._live = False
         self._ended = False
         self._dropping = False
 
     # ------------------------------------------------------------------------------------------- the handler's thread
-    def offer(self, head: Reply | Streamed) -> None:
+    def offer(self, head: Reply | Streamed | Pending) -> None:
         with self._lock:
-            self._head = head
-            self._live = isinstance(head, Reply)
+            if self._live and isinstance(head, Reply):
+                self._parts.append(head.body)  # it was pending for so long that it has begun
+            else:
+                self._head = head
+                self._live = self._live or isinstance(head, Reply)
             wake = self._must_wake()
         self._wake(wake)
 
@@ -204,7 +115,7 @@ class _Pipe:
                 self._loop.call_soon_threadsafe(self._ready.set)
 
     # ------------------------------------------------------------------------------------------------- the event loop
-    async def take(self, seconds: float) -> tuple[Reply | Streamed | None, bytes, bool]:
+    async def take(self, seconds: float) -> tuple[Reply | Streamed | Pending | None, bytes, bool]:
         """What has come: the head once it is live, bytes, and whether that was all. Raises TimeoutError."""
         # Not asyncio.wait_for, which makes a task of each wait: half of what an event would cost.
         watch = self._loop.call_later(seconds, self._give_up)
@@ -230,13 +141,19 @@ class _Pipe:
         self._silent = True
         self._ready.set()
 
-    def commit(self) -> Streamed | None:
-        """The head of a stream that has been silent for long: its status cannot wait for the first part any more."""
+    def commit(self, *, patient: bool) -> Streamed | Pending | None:
+        """The head of what has been silent for long: its status cannot wait for the first part any more.
+
+        A pending answer waits while whoever stands between is `patient`, since it may still become a problem.
+        """
         with self._lock:
-            if not isinstance(self._head, Streamed) or not self._head.ping:
+            head = self._head
+            if head is None or isinstance(head, Reply) or not head.ping:
+                return None
+            if isinstance(head, Pending) and patient and not self._live:
                 return None
             self._live = True
-            return self._head
+            return head
 
     def drop(self) -> None:
         """Nobody listens any more."""
@@ -250,9 +167,10 @@ class _Pipe:
 class Asgi:
     """The application. GET / says that it is up; everything else is a route."""
 
-    def __init__(self, routes: Sequence[Route], problem: Problem):
+    def __init__(self, routes: Sequence[Route], problem: Problem, patience: float = PATIENCE):
         self._routes = routes
         self._problem = problem
+        self._patience = patience
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -276,7 +194,7 @@ class Asgi:
         problem = route.problem if route else self._problem
         self._threads.submit(_run, route, request, problem, pipe)
         try:
-            await _pass_on(pipe, send, request)
+            await _pass_on(pipe, send, request, self._patience)
         except BaseException:
             pipe.drop()
             raise
@@ -290,18 +208,29 @@ class Asgi:
 
 def _run(route: Route | None, request: Request, problem: Problem, pipe: _Pipe) -> None:
     """In a thread: answer a request, and hand on what comes, to the end."""
-    head: Reply | Streamed | None = None
+    head: Reply | Streamed | Pending | None = None
     try:
-        head = route.handler(request) if route else _unknown(request)
-        pipe.offer(_written(head) if isinstance(head, Reply) else head)
-        if isinstance(head, Streamed):
-            for part in head.parts:
+        head = made = route.handler(request) if route else _unknown(request)
+        if isinstance(head, Pending):
+            pipe.offer(head)
+            made = head.make()
+        pipe.offer(_written(made) if isinstance(made, Reply) else made)
+        if isinstance(made, Streamed):
+            for part in made.parts:
                 pipe.put(part)
     except Exception as error:
         said = _as_problem(error, request)
-        pipe.fail(_written(problem(said, request.request_id)), head.error(said) if isinstance(head, Streamed) else b"")
+        reply = _written(problem(said, request.request_id))
+        pipe.fail(reply, _last(head, said, reply))
     finally:
         pipe.end()
+
+
+def _last(head: Reply | Streamed | Pending | None, error: GatewayError, problem: Reply) -> bytes:
+    """What ends an answer that fails after its status was sent."""
+    if isinstance(head, Pending):
+        return head.failed(error, problem)
+    return head.error(error) if isinstance(head, Streamed) else b""
 
 
 def _written(reply: Reply) -> Reply:
@@ -342,17 +271,19 @@ async def _read(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-async def _pass_on(pipe: _Pipe, send: Send, request: Request) -> None:
+async def _pass_on(pipe: _Pipe, send: Send, request: Request, patience: float) -> None:
     """Send what the handler's thread hands on, and signs of life between."""
     begun = False
+    ends, interval = time.monotonic() + patience, min(KEEP_ALIVE, patience)
     watch: asyncio.TimerHandle | None = None
     common = {"x-request-id": request.request_id}
     try:
         while True:
             try:
-                head, data, ended = await pipe.take(KEEP_ALIVE)
+                left = ends - time.monotonic()
+                head, data, ended = await pipe.take(min(interval, left) if left > 0 and not begun else interval)
             except TimeoutError:
-                if silent := pipe.commit():
+                if silent := pipe.commit(patient=time.monotonic() < ends):
                     if not begun:
                         begun = True
                         await _start(send, 200, silent.content_type, {**common, **silent.headers})
@@ -363,7 +294,7 @@ async def _pass_on(pipe: _Pipe, send: Send, request: Request) -> None:
                 return
             if head is None:
                 continue
-            if watch is None:
+            if watch is None and isinstance(head, Streamed):
                 left = max(request.deadline - SETTLING - time.time(), 0)
                 watch = asyncio.get_running_loop().call_later(left, head.abort)
             if not begun:

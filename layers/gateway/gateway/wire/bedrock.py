@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, UpstreamError
-from gateway.eventstream import CONTENT_TYPE, Frame, exception
+from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
 from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
@@ -138,7 +138,9 @@ class EventStream:
     """Frames as they came: `application/vnd.amazon.eventstream`."""
 
     content_type = CONTENT_TYPE
-    ping = b""  # the format has none
+    # An event of a kind that no service model has. Clients should not fail at one (Smithy 2.0, "Event streams", "Client
+    # behavior"): botocore and the SDK for JavaScript (aws/aws-sdk-js-v3#1325) leave it out, others call it unknown.
+    ping = encode({":event-type": "ping", ":content-type": "application/json", ":message-type": "event"}, b"{}")
 
     def write(self, frame: Frame) -> bytes:
         return frame.raw

@@ -1,0 +1,144 @@
+"""What comes to the edge of what streams, and what its handlers answer: at once, in parts, or after a while.
+
+On AWS the Lambda Web Adapter stands before it: who calls is in `x-amzn-request-context`, put there by API Gateway and
+by nobody else; how much time is left, and which trace it is in, in `x-amzn-lambda-context`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from gateway.errors import BadRequest, GatewayError
+from gateway.tenants import Caller, tenant_from_json
+from gateway.usage import KeyId, RequestId
+
+LONGEST = 900.0  # seconds that API Gateway lets a stream take in all, counted from the request
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, with who sent it. Header names are lower-case."""
+
+    method: str
+    path: str  # as it came, percent-encoded
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the path, decoded
+
+    @cached_property
+    def context(self) -> Mapping[str, Any]:
+        """API Gateway's request context."""
+        return json.loads(self.headers.get("x-amzn-request-context") or "{}")  # type: ignore[no-any-return]
+
+    @property
+    def request_id(self) -> RequestId:
+        return RequestId(self.context.get("requestId") or "")
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls, as the authorizer said. Nothing that the client sent takes part."""
+        said = self.context.get("authorizer")
+        if not said or "tenant" not in said:
+            raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
+        return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
+
+    @cached_property
+    def _invocation(self) -> Mapping[str, Any]:
+        """Lambda's context."""
+        return json.loads(self.headers.get("x-amzn-lambda-context") or "{}")  # type: ignore[no-any-return]
+
+    @property
+    def deadline(self) -> float:
+        """When this invocation ends, or API Gateway's patience: in seconds since the epoch.
+
+        A cold start takes from API Gateway's time, and not from Lambda's.
+        """
+        now = time.time() * 1000
+        received = float(self.context.get("requestTimeEpoch") or now)
+        return min(float(self._invocation.get("deadline") or now + LONGEST * 1000), received + LONGEST * 1000) / 1000
+
+    @property
+    def trace(self) -> str:
+        """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
+        return self._invocation.get("xray_trace_id") or ""
+
+    @property
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise BadRequest("The body must be JSON.", code="invalid_body") from error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer at once."""
+
+    body: Any = b""  # bytes, or what becomes JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An answer in parts. `error` is the last part of one that fails after its status was sent."""
+
+    parts: Iterator[bytes]
+    content_type: str
+    ping: bytes
+    error: Callable[[GatewayError], bytes]
+    abort: Callable[[], None]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An answer that is still to be made. One that takes too long begins with the head and the pings that are here."""
+
+    make: Callable[[], Reply | Streamed]
+    headers: Mapping[str, str] = field(default_factory=dict)  # those that are known before the answer
+    content_type: str = JSON
+    ping: bytes = b" "
+    error: Callable[[GatewayError], bytes] | None = (
+        None  # the last part of a stream; of JSON the problem is made into one
+    )
+
+    def failed(self, error: GatewayError, problem: Reply) -> bytes:
+        return self.error(error) if self.error else late(problem)
+
+
+def late(problem: Reply) -> bytes:
+    """A problem whose status cannot be sent any more, as what is no JSON, and no UTF-8 at its end.
+
+    What is no JSON is an error to every SDK but botocore, which decodes it first and then takes it for an answer
+    without content (botocore.parsers, `_parse_body_as_json`).
+    """
+    return b"HTTP %d %b\xff" % (problem.status, problem.body)
+
+
+Handler = Callable[[Request], "Reply | Streamed | Pending"]
+Problem = Callable[[GatewayError, str], Reply]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path of openapi.yaml, who answers it, and how its clients are told of a problem."""
+
+    method: str
+    path: str
+    handler: Handler
+    problem: Problem
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        # A parameter may hold slashes: whoever stands before may have decoded an ARN's.
+        return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(self.path)))
