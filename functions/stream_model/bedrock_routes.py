@@ -75,7 +75,7 @@ class BedrockRoutes:
     def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
         """Opened before its status is sent, so that a refusal has its own, but for one that comes late."""
         must_not_repeat(asked.request)
-        writer = bedrock.EventStream()
+        writer = bedrock.EventStream(converses=calls[0].api == "ConverseStream")
 
         def make() -> Streamed:
             live = open_stream(calls, asked.attempts, self._serving.streams)

@@ -22,12 +22,12 @@ from gateway.aws.circuits import Circuits
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke
 from gateway.catalog import Catalog
-from gateway.errors import Passing, UpstreamError
+from gateway.errors import GatewayError, Passing, UpstreamError
 from gateway.eventstream import encode, frames
 from gateway.invocation import ModelCall
 from gateway.names import profile_id
 from gateway.routing import Circuit
-from gateway.wire.bedrock import event_stream_error
+from gateway.wire.bedrock import EventStream, event_stream_error
 from scripts.dev.model_stand_in import ModelStandIn
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -274,6 +274,27 @@ def test_an_error_frame_that_names_an_account_does_not_go_on_as_it_came(told: st
     raw = encode(headers, json.dumps({"message": f"Too many requests for {told}"}).encode())
     (frame,) = frames([raw])
     assert b"123456789012" not in event_stream_error(broke(frame, begun=True))
+
+
+@pytest.mark.parametrize(
+    ("api", "members"), [("ConverseStream", "ConverseStreamOutput"), ("Invoke…", "ResponseStream")]
+)
+def test_an_error_event_is_one_that_the_operation_has(aws: None, api: str, members: str) -> None:
+    """boto3 raises any other without its name and without its words."""
+    known = boto3.client("bedrock-runtime").meta.service_model.shape_for(members).members
+    for status in (400, 401, 403, 404, 408, 409, 413, 415, 424, 429, 500, 502, 503):
+        writer = EventStream(converses=api == "ConverseStream")
+        (frame,) = frames([writer.error(GatewayError("no", code="bad", status=status))])
+        assert frame.kind in known, status
+
+
+def test_a_sign_of_life_of_an_event_stream_is_an_event_that_no_operation_has(aws: None) -> None:
+    """Else clients would read it."""
+    model = boto3.client("bedrock-runtime").meta.service_model
+    (frame,) = frames([EventStream().ping])
+    assert not frame.is_error
+    for members in ("ConverseStreamOutput", "ResponseStream"):
+        assert frame.kind not in model.shape_for(members).members
 
 
 def test_a_profile_that_cannot_be_asked_for_now_is_no_model_without_a_price(

@@ -25,7 +25,7 @@ from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter
 from gateway.pricing import price_book
 from gateway.routing import Circuit, Route, Routes
-from gateway.streaming import Metered, open_stream
+from gateway.streaming import SSE_PING, Metered, open_stream
 from gateway.tenants import Budget, Caller, Guardrail, Tenant
 from gateway.usage import KeyId, Outcome, RequestId, TenantId, TokenUsage
 
@@ -412,6 +412,12 @@ def test_whatever_happens_every_row_is_settled_once_and_nothing_stays_held(
 
 
 # -------------------------------------------------------------------------------------------------------------- routes
+def test_a_sign_of_life_is_no_event_even_to_a_decoder_that_makes_one_of_every_empty_line() -> None:
+    stream = SSE_PING + SSE_PING + b'data: {"a": 1}\n\n' + SSE_PING + b"data: [DONE]\n\n"
+    for event in stream.split(b"\n\n")[:-1]:
+        assert [line for line in event.split(b"\n") if line.startswith(b"data:")], event
+
+
 def test_a_name_without_a_route_is_a_model_that_is_tried_once() -> None:
     assert Routes.from_json("{}").find(HAIKU) == Route(HAIKU, (HAIKU,))
 

@@ -33,6 +33,9 @@ from gateway.usage import (
     texts,
 )
 
+# A comment of server-sent events. No empty line follows: some decoders take it for an event that has no data, and fail
+# (openai/openai-python#2722; openai-go as well).
+SSE_PING = b": ping\n"
 SETTLING = timedelta(seconds=5)  # what settling may take of the time that a function has
 
 

@@ -142,6 +142,9 @@ class EventStream:
     # behavior"): botocore and the SDK for JavaScript (aws/aws-sdk-js-v3#1325) leave it out, others call it unknown.
     ping = encode({":event-type": "ping", ":content-type": "application/json", ":message-type": "event"}, b"{}")
 
+    def __init__(self, *, converses: bool = False):
+        self._converses = converses
+
     def write(self, frame: Frame) -> bytes:
         return frame.raw
 
@@ -149,10 +152,10 @@ class EventStream:
         return b""
 
     def error(self, error: GatewayError) -> bytes:
-        return event_stream_error(error)
+        return event_stream_error(error, converses=self._converses)
 
 
-# The error events that a stream of Bedrock may have.
+# The error events that a stream of Bedrock may have. Source: the service model of bedrock-runtime.
 _EVENTS = {
     400: "validationException",
     408: "modelTimeoutException",
@@ -162,8 +165,11 @@ _EVENTS = {
 }
 
 
-def event_stream_error(error: GatewayError) -> bytes:
+def event_stream_error(error: GatewayError, *, converses: bool = False) -> bytes:
     """The service's own frame, where it sent one; else one of ours."""
     if isinstance(error, UpstreamError) and error.raw:
         return error.raw
-    return exception(_EVENTS.get(error.status, "internalServerException"), error.message)
+    kind = _EVENTS.get(error.status, "internalServerException")
+    if converses and kind == "modelTimeoutException":
+        kind = "modelStreamErrorException"  # ConverseStream lacks the other, and boto3 would say nothing of it
+    return exception(kind, error.message)

@@ -13,7 +13,7 @@ from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.pricing import money
 from gateway.routing import Route
-from gateway.streaming import Metered
+from gateway.streaming import SSE_PING, Metered
 from gateway.tenants import Tenant
 from gateway.usage import TokenUsage, endpoint_delta
 from gateway.wire.compat import CompatRequest, translations
@@ -74,7 +74,7 @@ class CompatStream:
     """Server-sent events: `{"delta": …}` again and again, then `usage`, then `[DONE]`."""
 
     content_type = "text/event-stream; charset=utf-8"
-    ping = b": ping\n\n"
+    ping = SSE_PING
 
     def __init__(self, request_id: str):
         self._request_id = request_id

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.eventstream import Frame
-from gateway.streaming import Metered
+from gateway.streaming import SSE_PING, Metered
 from gateway.wire.openai_common import (
     Json,
     choice,
@@ -314,7 +314,7 @@ class ChatStream:
     """ConverseStream's frames as chunks of a chat completion."""
 
     content_type = "text/event-stream"
-    ping = b": ping\n\n"
+    ping = SSE_PING
 
     def __init__(self, request: ChatRequest, id: str, created: int):  # noqa: A002
         head = {"id": id, "object": "chat.completion.chunk", "created": created, "model": request.model}

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.errors import GatewayError
 from gateway.eventstream import Frame
-from gateway.streaming import Metered
+from gateway.streaming import SSE_PING, Metered
 from gateway.usage import TokenUsage
 from gateway.wire.openai_common import (
     Json,
@@ -390,7 +390,7 @@ class ResponsesStream:
     """ConverseStream's frames as the events of a response."""
 
     content_type = "text/event-stream"
-    ping = b": ping\n\n"
+    ping = SSE_PING
 
     def __init__(self, request: ResponsesRequest, id: str, created: int):  # noqa: A002
         self._request, self._id, self._created = request, id, created
