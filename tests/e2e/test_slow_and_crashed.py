@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_a_slow_call_that_fails_ends_with_its_reason(stack: LocalStack) -> None:
     assert gone.status_code == 504
     answer = client.polled(gone.json()["request_id"])
     assert (answer.status_code, answer.json()["code"]) == (429, "model_throttled")
+
+
+def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Path) -> None:
+    """Around the end of API Gateway's patience, and around the moment from which answers are kept."""
+    takes = (1, 1.8, 2.1, 3, 5, 6.4, 6.6, 6.7, 6.8, 6.9, 7, 7.2, 8)
+    environment = {"GATEWAY_PARAM_IntegrationTimeoutSeconds": "7"}
+    with LocalStack(tmp_path, environment=environment) as stack, ThreadPoolExecutor(len(takes)) as many:
+        client = OldClient(stack)
+
+        def ask(seconds: float) -> int:
+            answer = client.post({"inputs": f"[[delay={seconds}]] slow"}, TITAN)
+            status = answer.status_code
+            if status == 504:
+                answer = client.polled(answer.json()["request_id"])
+            assert list(answer.json()[0]) == ["generated_text"], seconds
+            return status
+
+        statuses = list(many.map(ask, takes))
+    assert (statuses[0], statuses[-1]) == (200, 504)
 
 
 def workers(stack: LocalStack, function: str) -> list[int]:
