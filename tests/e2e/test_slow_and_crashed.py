@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.dev.stack import LocalStack
 
+from .processes import eventually
 from .test_every_cent import aggregated, served
 from .test_old_tenants import OldClient
 
@@ -52,7 +54,7 @@ def test_a_slow_call_that_fails_ends_with_its_reason(stack: LocalStack) -> None:
 
 def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Path) -> None:
     """Around the end of API Gateway's patience, and around the moment from which answers are kept."""
-    takes = (1, 1.8, 2.1, 3, 5, 6.4, 6.6, 6.7, 6.8, 6.9, 7, 7.2, 8)
+    takes = (1, 1.8, 2.2, 5, 6.4, 6.7, 6.9, 7.2, 8)
     environment = {"GATEWAY_PARAM_IntegrationTimeoutSeconds": "7"}
     with LocalStack(tmp_path, environment=environment) as stack, ThreadPoolExecutor(len(takes)) as many:
         client = OldClient(stack)
@@ -61,9 +63,18 @@ def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Pa
             answer = client.post({"inputs": f"[[delay={seconds}]] slow"}, TITAN)
             status = answer.status_code
             if status == 504:
-                answer = client.polled(answer.json()["request_id"])
+                request_id = answer.json()["request_id"]
+                (answer,) = eventually(lambda: kept(request_id), 20)
+            assert answer.status_code == 200, (seconds, answer.text)
             assert list(answer.json()[0]) == ["generated_text"], seconds
             return status
+
+        def kept(request_id: str) -> Any:
+            """Its answer; none as long as it runs, or waits for a worker that is not there yet."""
+            time.sleep(0.3)  # many that poll at once are throttled
+            answer = client.post({}, query={"requestId": request_id})
+            running = answer.status_code in (404, 429) or answer.json() == [{"request_id": request_id}]
+            return None if running else [answer]
 
         statuses = list(many.map(ask, takes))
     assert (statuses[0], statuses[-1]) == (200, 504)
