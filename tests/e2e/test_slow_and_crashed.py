@@ -61,7 +61,7 @@ def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Pa
 
         def ask(seconds: float) -> int:
             answer = client.post({"inputs": f"[[delay={seconds}]] slow"}, TITAN)
-            status = answer.status_code
+            status: int = answer.status_code
             if status == 504:
                 request_id = answer.json()["request_id"]
                 (answer,) = eventually(lambda: kept(request_id), 20)

@@ -67,7 +67,7 @@ def messages(gateway: Gateway, prompt: str) -> Any:
 def chat_stream(gateway: Gateway, prompt: str) -> Any:
     client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key)
     said = [{"role": "user", "content": prompt}]
-    parts = client.chat.completions.create(model=CLAUDE, messages=said, stream=True)  # type: ignore[call-overload]
+    parts = client.chat.completions.create(model=CLAUDE, messages=said, stream=True)
     return "".join(part.choices[0].delta.content or "" for part in parts if part.choices)
 
 
