@@ -84,6 +84,20 @@ def test_a_repeat_is_answered_the_same_and_charged_once(app: Any, models: ModelS
     assert len(models.ledger.after()) == len(rows()) == 1
 
 
+def test_a_repeat_of_an_answer_that_took_long_is_the_answer_alone(app: Any, models: ModelStandIn) -> None:
+    app._patience = 0.05
+    key, said = str(uuid.uuid4()), [{"role": "user", "content": "[[delay=0.3]] hi"}]
+    first, again = (
+        ask(app, "/v1/chat/completions", {"model": HAIKU, "messages": said}, KEEPS, idempotency_key=key)
+        for _ in range(2)
+    )
+    assert first[0] == again[0] == 200
+    assert first[1].startswith(b"  ")
+    assert again[1] == first[1].lstrip(b" ")
+    assert (again[2]["idempotent-replayed"], again[2]["content-length"]) == ("true", str(len(again[1])))
+    assert len(models.ledger.after()) == 1
+
+
 @pytest.mark.parametrize("path", CALLS)
 def test_a_key_belongs_to_one_request(app: Any, models: ModelStandIn, path: str) -> None:
     key = str(uuid.uuid4())
