@@ -129,6 +129,9 @@ class FolderObjects:
         file.write_bytes(b"".join(parts))
         return True
 
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink(missing_ok=True)
+
 
 def objects_of(lake: str) -> Objects:
     if lake.startswith("s3://"):

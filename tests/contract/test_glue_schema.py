@@ -86,6 +86,9 @@ def written(name: str) -> str:
             keys.append(key)
             return True
 
+        def delete(self, key: str) -> None:
+            raise NotImplementedError
+
     lake, findings = ParquetLake(Keys()), FindingsLake(Keys())
     if name == "costs":
         lake.replace_costs("2026-11-24", lambda held: DayCosts(closed=True))

@@ -142,6 +142,9 @@ class Files:
         self.put_keys.append(key)
         return True
 
+    def delete(self, key: str) -> None:
+        del self.content[key]
+
     def table(self, prefix: str) -> pa.Table:
         tables = [pq.read_table(io.BytesIO(self.content[key])) for key in self.list(prefix)]
         return pa.concat_tables(tables)
@@ -530,7 +533,7 @@ def test_a_file_of_another_division_fails_the_proof(house: House) -> None:
         house.verify("2026-11-24T00")
 
 
-@pytest.mark.parametrize("key", [UsageFile("2026-11-24T01", 1, 2).key, "usage/dt=2026-11-24/hour=01/part-00.parquet"])
+@pytest.mark.parametrize("key", [UsageFile("2026-11-24T01", 1, 2).key, "usage/dt=2026-11-24/hour=01/part-0.parquet"])
 def test_a_day_with_a_file_of_another_division_is_not_summed(house: House, key: str) -> None:
     """Whichever hour of it is done again: no cost of it is told before somebody has looked."""
     house.periods.mark = "2026-11-23T23"
@@ -544,6 +547,89 @@ def test_a_day_with_a_file_of_another_division_is_not_summed(house: House, key: 
     assert house.costs() == costs
     with pytest.raises(CostsDoNotMatch, match=key):
         verify_day(DAY, house.lake)
+
+
+# -------------------------------------------------------------------------------- the layout before 2026-11-25: by shard
+def lay_out_by_shard(house: House, hour: str) -> list[str]:
+    """Divide an hour as it was before an hour was one file: into the same rows, a file for each shard."""
+    for file in [file for key in house.files.list("usage/") if (file := UsageFile.at(key)) and file.hour == hour]:
+        house.files.delete(file.key)
+    keys = []
+    for shard in range(SHARDS):
+        file = UsageFile(hour, shard, SHARDS)
+        price_usage(file, house.ledger, house.lake, BOOK, at(100))
+        for kind in ("usage", "quarantine"):
+            if content := house.files.content.pop(f"{kind}/{file.place}", None):
+                key = f"{kind}/dt={hour[:10]}/hour={hour[11:]}/part-{shard:02}.parquet"
+                house.files.content[key] = content
+                keys += [key]
+    return keys
+
+
+@pytest.fixture
+def older(house: House) -> House:
+    """A day whose hour 0 lies by shard, with a row in quarantine, and whose hour 1 is of today's layout."""
+    house.periods.mark = "2026-11-23T23"
+    house.add(*(settled(row(f"r{n}", n % 2 + 0.5), input_tokens=n + 1) for n in range(20)))
+    house.ledger.break_row(settled(row("broken")), outcome={"S": "exploded"})
+    house.run(at(2.2))
+    assert len(lay_out_by_shard(house, f"{DAY}T00")) > 3
+    house.periods.parts.clear()
+    return house
+
+
+def older_keys(house: House) -> list[str]:
+    return [key for key in house.files.content if "/hour=00/part-" in key and "-of-" not in key]
+
+
+def test_hours_of_the_older_layout_are_summed_with_later_hours_and_stay_as_they_lie(older: House) -> None:
+    costs, lying = older.costs(), older_keys(older)
+    older.add(settled(row("later", 2.5), input_tokens=100_000))
+    older.run(at(3.2))
+    (before,), (after,) = costs, older.costs()
+    assert after["cost"] - before["cost"] == Decimal("0.3")
+    assert older_keys(older) == lying
+    older.run(at(24.2))
+    assert older.closed == [Closed(1, [], [])]
+    assert older.costs()[0]["cost"] == after["cost"]
+
+
+def test_an_hour_of_the_older_layout_that_is_done_again_is_written_in_todays_and_its_older_files_go(
+    older: House,
+) -> None:
+    older.add(settled(row("late", 0.7), input_tokens=1_000_000))
+    older.run(at(3.2), hours=[f"{DAY}T00"])
+    assert list(older.files.list(f"usage/dt={DAY}/hour=00/")) == [UsageFile(f"{DAY}T00").key]
+    assert (older_keys(older), older.quarantined) == ([], 1)
+    assert older.costs()[0]["input_tokens"] == sum(range(1, 21)) + 1_000_000
+    older.verify(f"{DAY}T00")
+
+
+def test_an_hour_that_a_failed_run_left_in_both_layouts_is_mended_by_the_next(older: House) -> None:
+    """As the release did that knew no older layout: it wrote beside what was there, and its run failed."""
+    file = UsageFile(f"{DAY}T00")
+    older.add(settled(row("late", 0.7), input_tokens=1_000_000))
+    price_usage(file, older.ledger, older.lake, BOOK, at(100))
+    older.files.content[file.key] = parquet.no_usage()  # it may have been cut off at any moment
+    older.run(at(3.2))
+    assert list(older.files.list(f"usage/dt={DAY}/hour=00/")) == [file.key]
+    assert older.costs()[0]["input_tokens"] == sum(range(1, 21)) + 1_000_000
+
+
+def test_an_older_file_that_cannot_be_read_is_made_again_in_todays_layout(older: House) -> None:
+    costs, (key, *_) = older.costs(), older_keys(older)
+    older.files.content[key] = b"nothing that is Parquet"
+    older.run(at(3.2), hours=[f"{DAY}T01"])
+    assert older.closed == [Closed(1, [key], [])]
+    assert (older.costs(), older_keys(older)) == (costs, [])
+
+
+def test_older_files_stay_where_the_ledger_lacks_one_of_their_rows(older: House) -> None:
+    del older.ledger.rows[RequestId("r0"), 1]
+    costs, lying = older.costs(), older_keys(older)
+    with pytest.raises(CostsDoNotMatch, match="r0#1 is in the older files, and not in the ledger"):
+        older.run(at(3.2), hours=[f"{DAY}T00"])
+    assert (older.costs(), older_keys(older)) == (costs, lying)
 
 
 def test_an_hour_whose_division_is_forgotten_stays_as_it_lies(house: House) -> None:

@@ -169,6 +169,14 @@ class UsageFile:
 
 
 _USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})-of-([0-9]{2})\.parquet")
+# Until 2026-11-25 each shard of an hour had a file of its own, named by its number alone.
+_OLDER_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})\.parquet")
+
+
+def older_hour(key: str) -> str | None:
+    """The hour of a usage file of the older layout; None where the key is that of none."""
+    found = _OLDER_KEY.fullmatch(key)
+    return f"{found[1]}T{found[2]}" if found else None
 
 
 class Layout(Protocol):
@@ -210,11 +218,13 @@ def check_division(day: str, keys: Iterable[str]) -> None:
     Raises CostsDoNotMatch.
     """
     parts: dict[str, int] = {}  # of each hour, as its first file says
-    strange = [
-        f"{key} is not one of the usage files that lie beside it"
-        for key in sorted(keys)
-        if (file := UsageFile.at(key)) is None or parts.setdefault(file.hour, file.parts) != file.parts
-    ]
+    strange = []
+    for key in sorted(keys):
+        hour, of = older_hour(key), 0
+        if file := UsageFile.at(key):
+            hour, of = file.hour, file.parts
+        if hour is None or parts.setdefault(hour, of) != of:
+            strange.append(f"{key} is not one of the usage files that lie beside it")
     if strange:
         raise CostsDoNotMatch(day, strange)
 
@@ -511,6 +521,7 @@ class CorruptPart(Exception):
         super().__init__(f"{key} cannot be read")
         self.key = key
         self.usage_file = UsageFile.at(key)
+        self.older_hour = older_hour(key)
 
 
 class Source(Protocol):
@@ -558,6 +569,12 @@ class Lake(Protocol):
 
     def usage_keys(self, period: str) -> set[str]:
         """Where the usage of an hour or a day lies."""
+
+    def older_rows(self, keys: Iterable[str]) -> set[RowKey]:
+        """Which rows the files of the older layout at these keys hold, as far as they can be read."""
+
+    def drop_older(self, hour: str) -> None:
+        """Delete an hour's files of the older layout, and what was in quarantine beside them."""
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]: ...
 
@@ -615,6 +632,12 @@ def close_day(
     costs stay as they are.
     """
     mended, lost = list[str](), list[str]()
+
+    def is_kept(hour: str) -> bool:
+        return not _gone(hour, scheduled, retention)
+
+    for hour in filter(is_kept, _of_both_layouts(lake.usage_keys(day))):
+        _take_over(hour, source, lake, book, not_after)
     check_division(day, lake.usage_keys(day))
     while True:
         try:
@@ -623,8 +646,12 @@ def close_day(
         except CorruptPart as part:
             if part.key in {*mended, *lost}:
                 raise
+            if part.older_hour and is_kept(part.older_hour):
+                _take_over(part.older_hour, source, lake, book, not_after)
+                mended.append(part.key)
+                continue
             file = part.usage_file
-            known = file is not None and not _gone(file.hour, scheduled, retention)
+            known = file is not None and is_kept(file.hour)
             if not (file and known and price_usage(file, source, lake, book, not_after).rows):
                 lake.set_aside(part, lost=not known)
             (mended if known else lost).append(part.key)
@@ -640,6 +667,33 @@ def close_day(
     except CorruptPart as part:
         lake.set_aside(part, lost=False)
         return Closed(lake.replace_costs(day, costs), [*mended, part.key], lost)
+
+
+def _of_both_layouts(keys: Iterable[str]) -> list[str]:
+    """The hours that were written again since each shard had a file, and still have these files as well."""
+    known = list(keys)
+    older = {hour for key in known if (hour := older_hour(key))}
+    return sorted(older & {file.hour for key in known if (file := UsageFile.at(key))})
+
+
+def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
+    """Write an hour of the older layout in today's, and drop its older files: their rows are proven to be in the new.
+
+    Raises CostsDoNotMatch.
+    """
+    keys = lake.usage_keys(hour)
+    older = {key for key in keys if older_hour(key)}
+    parts = min((file.parts for key in keys if (file := UsageFile.at(key))), default=1)
+    files = [UsageFile(hour, part, parts) for part in range(parts)]
+    there = set[RowKey]()
+    for file in files:
+        price_usage(file, source, lake, book, not_after)
+        there |= lake.rows(file, only_open=False)
+        there |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
+    if missing := lake.older_rows(older) - there:
+        differences = [f"{name}#{attempt} is in the older files, and not in the ledger" for name, attempt in missing]
+        raise CostsDoNotMatch(hour, sorted(differences))
+    lake.drop_older(hour)
 
 
 def _restated(held: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:

@@ -4,6 +4,8 @@
     costs/dt=2026-11-24/part-0.parquet                     one row per tenant, cost centre and model; restatements
     quarantine/dt=2026-11-24/hour=01/part-00-of-01.parquet what could not be read
     corrupt/…                                              files of the lake that could not be read, as they were
+    usage/dt=2026-11-24/hour=01/part-07.parquet            the older layout: a file for each shard, read as it lies until
+                                                           its hour is written again
 
 A key says what is in it, so that doing a period again overwrites what it wrote before.
 """
@@ -11,7 +13,7 @@ A key says what is in it, so that doing a period again overwrites what it wrote 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -19,7 +21,17 @@ from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from gateway.aggregation import CorruptPart, CostLine, DayCosts, Pricer, Quarantined, RowKey, UsageFile, Written
+from gateway.aggregation import (
+    CorruptPart,
+    CostLine,
+    DayCosts,
+    Pricer,
+    Quarantined,
+    RowKey,
+    UsageFile,
+    Written,
+    older_hour,
+)
 from gateway.aws import parquet
 from gateway.aws.objects import ATTEMPTS, Objects, Overtaken, replace_file
 from gateway.aws.usage_columns import PricedPages
@@ -103,6 +115,19 @@ class ParquetLake:
     def usage_keys(self, period: str) -> set[str]:
         day, _, hour = period.partition("T")
         return set(self._objects.list(f"usage/dt={day}/" + (f"hour={hour}/" if hour else "")))
+
+    def older_rows(self, keys: Iterable[str]) -> set[RowKey]:
+        rows = set[RowKey]()
+        for key in keys:
+            with suppress(CorruptPart):
+                rows |= set(self._each(key, partial(parquet.usage_keys, only_open=False)))
+        return rows
+
+    def drop_older(self, hour: str) -> None:
+        for kind in ("usage", "quarantine"):
+            for key in self._objects.list(f"{kind}/dt={hour[:10]}/hour={hour[11:]}/"):
+                if older_hour(key.replace(kind, "usage", 1)):
+                    self._objects.delete(key)
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]:
         return self._each(f"costs/dt={day}/", lambda file: parquet.costs_lines(file.read()))

@@ -39,6 +39,8 @@ class Objects(Protocol):
     def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
         """Write a file in place of the one with this ETag (None: of none); False where another is there by now."""
 
+    def delete(self, key: str) -> None: ...
+
 
 class S3Objects:
     """A bucket."""
@@ -81,6 +83,9 @@ class S3Objects:
                 return False
             raise
         return True
+
+    def delete(self, key: str) -> None:
+        self._s3.delete_object(Bucket=self._bucket, Key=key)
 
     def _upload(self, place: dict[str, str], parts: Iterable[bytes], condition: dict[str, str]) -> None:
         """What is too large to be held in memory; until the last call nothing of it is there."""
