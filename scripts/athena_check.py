@@ -22,6 +22,7 @@ from gateway.reconciliation import REASONS
 from gateway.usage import Outcome
 from scripts import views as generated
 from scripts.athena import open_lake, queries, rows, views
+from scripts.command import run
 from scripts.synthetic_lake import (
     BOOK,
     FINDINGS,
@@ -426,4 +427,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

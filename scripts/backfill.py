@@ -13,18 +13,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from gateway.aggregation import GRACE, HOUR, MAX_HOURS, hours_between
+from scripts.command import WrongUse, run
 
 DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))
 TRIES = 20  # of one range, over all commands with the same --as-of
 DAYS = 7  # of one run
+POLLS = 5  # of the whole, before each window is asked for: AWS counts what is described
 
 Window = dict[str, str]
 
@@ -44,9 +47,19 @@ def windows(first: date, last: date, as_of: datetime, days: int = DAYS) -> Itera
 
 
 def backfill(
-    states: Any, machine: str, first: date, last: date, as_of: datetime, days: int = DAYS, seconds: float = 2
+    states: Any,
+    machine: str,
+    first: date,
+    last: date,
+    as_of: datetime,
+    days: int = DAYS,
+    seconds: float = 2,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """Run what of a range has not succeeded by earlier commands, and return what was found in each window of it."""
+    """Run what of a range has not succeeded by earlier commands, and return what was found in each window of it.
+
+    `tell` hears how far it is.
+    """
     left = list(windows(first, last, as_of, days))
     for attempt in range(1, TRIES + 1):
         if not left:
@@ -61,7 +74,13 @@ def backfill(
             begun_here = True
         else:
             begun_here = found["status"] == "RUNNING"
+        tell(f"{left[0]['first'][:10]} to {left[-1]['last'][:10]}: {len(left)} windows to aggregate")
+        succeeded, polls = 0, 0
         while (found := states.describe_execution(executionArn=arn))["status"] == "RUNNING":
+            polls += 1
+            if polls % POLLS == 0 and (now := len(left) - len(_failed(states, machine, name, left))) > succeeded:
+                succeeded = now
+                tell(f"{succeeded} of {len(left)} windows are done")
             time.sleep(seconds)
         if found["status"] == "SUCCEEDED":
             done: list[dict[str, Any]] = json.loads(found["output"])["windows"] if begun_here else []
@@ -113,15 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if asked.state_machine:
             import boto3
 
-            states = boto3.client("stepfunctions", region_name=asked.state_machine.split(":")[3])
-            done = backfill(states, asked.state_machine, asked.first, asked.last, asked.as_of, asked.days)
+            if not (arn := re.fullmatch(r"arn:[\w-]+:states:([\w-]+):\d+:stateMachine:[^:]+", asked.state_machine)):
+                raise WrongUse(f"{asked.state_machine} is no state machine's ARN: take the output BackfillCostsArn")
+            states = boto3.client("stepfunctions", region_name=arn[1])
+            done = backfill(states, asked.state_machine, asked.first, asked.last, asked.as_of, asked.days, tell=_tell)
         else:
-            from scripts.dev.stack import attach_or_start
-
-            with attach_or_start(DATA) as stack:
-                states = stack.client("stepfunctions")
-                machine = stack.info["state_machines"]["BackfillCosts"]
-                done = backfill(states, machine, asked.first, asked.last, asked.as_of, asked.days)
+            done = _in_local_stack(asked)
     except BackfillFailed as failed:
         again = f"the same command with --as-of {asked.as_of:%Y-%m-%dT%H:%MZ}"
         sys.exit(f"{failed}\nTo do again what failed, and only this: {again}")
@@ -132,10 +148,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("nothing is left to do")
 
 
+def _in_local_stack(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    from scripts.dev.stack import StackError, attach_or_start
+
+    try:
+        with attach_or_start(DATA) as stack:
+            machine = stack.info["state_machines"]["BackfillCosts"]
+            states = stack.client("stepfunctions")
+            return backfill(states, machine, asked.first, asked.last, asked.as_of, asked.days, tell=_tell)
+    except StackError as error:
+        raise WrongUse(f"The local stack: {error}") from error
+
+
+def _tell(line: str) -> None:
+    """Beside what is found, which is for programs as well."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def _moment(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

@@ -8,11 +8,13 @@ that are still open can never settle: they are swept at once, without waiting fo
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.aggregation import MAX_HOURS
+from scripts.command import WrongUse, run
 from scripts.report import costs_in, report
 
 DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))
@@ -56,15 +58,18 @@ def metered_hours(stack: LocalStack) -> list[str]:
 
 
 def main() -> None:
-    from scripts.dev.stack import attach_or_start, is_running
+    from scripts.dev.stack import StackError, attach_or_start, is_running
 
     alone = not is_running(DATA)
-    with attach_or_start(DATA) as stack:
-        aggregate(stack, datetime.now(UTC), alone=alone)
-        print(report(costs_in(stack.lake)), end="")
-        print("\nThe lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:")
-        print(f"  {stack.lake}")
+    try:
+        with attach_or_start(DATA) as stack:
+            aggregate(stack, datetime.now(UTC), alone=alone)
+            print(report(costs_in(stack.lake)), end="")
+            print("\nThe lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:")
+            print(f"  {stack.lake}")
+    except StackError as error:
+        raise WrongUse(f"The local stack: {error}") from error
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run(main))

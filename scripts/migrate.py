@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.command import run
+
 # Of no use any more, and why.
 GONE = {
     "BEDROCK_ENDPOINT": "the region's own endpoint is used",
@@ -120,4 +122,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

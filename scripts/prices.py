@@ -32,7 +32,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.names import OWN_ARN
-from gateway.pricing import Markup, Price, PriceBook, read_overlay, read_prices
+from gateway.pricing import EVERYONE, Markup, Price, PriceBook, read_overlay, read_prices
+from scripts.command import run
 from scripts.generate_price_book import (
     BOOK,
     FACTS,
@@ -179,7 +180,9 @@ def check(given: argparse.Namespace) -> int:
         wrong += [f"edited or removed: {row}" for row in sorted(set(read_rows(given.since)) - set(rows), key=BY_KEY)]
     if given.overlay:
         with given.overlay.open(encoding="utf-8-sig", newline="") as lines:
-            wrong += dead(list(read_overlay(lines)), priced)
+            overlay = list(read_overlay(lines))
+        wrong += dead(overlay, priced)
+        print(overlay_text(overlay, priced))
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"{len(rows)} rows of {len({row.model_id for row in rows})} models, version {priced.version}")
@@ -195,6 +198,19 @@ def dead(overlay: Iterable[Price | Markup], priced: PriceBook) -> list[str]:
         for name in sorted(found)
         if not OWN_ARN.match(name) and re.match(r"[a-z0-9-]+\.[a-z]", name)
     ]
+
+
+def overlay_text(overlay: Sequence[Price | Markup], priced: PriceBook) -> str:
+    """What was found of an overlay: agreed prices, those that are for models of one's own, and factors."""
+    prices = [row for row in overlay if isinstance(row, Price)]
+    listed = {price.model_id for price in priced.prices()}
+    own = {row.model_id for row in prices} - listed
+    markups = [row for row in overlay if isinstance(row, Markup)]
+    for_all = sum(row.target == EVERYONE for row in markups)
+    return (
+        f"overlay: {len(overlay)} rows: {len(prices)} prices of {len({row.model_id for row in prices})} models "
+        f"({len(own)} of them not of the public list), {len(markups)} markups ({for_all} for every tenant)"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -228,4 +244,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -20,6 +20,8 @@ from typing import Any
 
 import boto3
 
+from scripts.command import run
+
 DEAD_LETTERS = {
     "jobs": "JobsDeadLetterQueue",
     "aggregation": "AggregationDeadLetterQueue",
@@ -140,4 +142,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -33,6 +33,7 @@ from gateway.pricing import ZERO
 from gateway.statement_chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
 from gateway.statement_page import to_html
 from gateway.statements import Statement, StatementError, closes_at, days_of, from_csv, to_csv
+from scripts.command import run
 
 DELAY_DAYS = 3
 COLUMNS = ("team_id", "model_id", "input_tokens", "output_tokens", "invocations", "input_cost", "output_cost")
@@ -45,7 +46,8 @@ NOTES = {
 
 
 def costs_in(lake: Path) -> dict[str, list[CostLine]]:
-    """The lines of each day, as the files of the lake have them."""
+    """The lines of each day, as the files of the lake have them. Raises NoLake."""
+    must_be_folder(lake)
     files = sorted(lake.glob("**/costs/dt=*/part-*.parquet"))
     return {file.parent.name.removeprefix("dt="): list(costs_lines(file.read_bytes())) for file in files}
 
@@ -53,7 +55,12 @@ def costs_in(lake: Path) -> dict[str, list[CostLine]]:
 def report(days: dict[str, list[CostLine]]) -> str:
     if not any(days.values()):
         return "Nothing was metered yet.\n"
-    return "\n".join("\n".join([day, *_day(lines), ""]) for day, lines in sorted(days.items()))
+    shown = ["\n".join([day, *_day(lines), ""]) for day, lines in sorted(days.items()) if lines]
+    # Aggregated without a row, as most days of a long backfill.
+    empty = sorted(day for day, lines in days.items() if not lines)
+    if empty:
+        shown.append(f"Nothing was metered on {len(empty)} more days from {empty[0]} to {empty[-1]}.\n")
+    return "\n".join(shown)
 
 
 def _day(lines: Sequence[CostLine]) -> Iterator[str]:
@@ -133,9 +140,23 @@ class FolderObjects:
         (self._root / key).unlink(missing_ok=True)
 
 
+class NoLake(Exception):
+    """There is nothing at the place that was named."""
+
+    def __init__(self, lake: Path):
+        super().__init__(f"{lake} is no folder: name the folder of a lake, or s3:// and its bucket for statements")
+
+
+def must_be_folder(lake: Path) -> None:
+    if not lake.is_dir():
+        raise NoLake(lake)
+
+
 def objects_of(lake: str) -> Objects:
+    """The files of a lake. Raises NoLake."""
     if lake.startswith("s3://"):
         return S3Objects(lake.removeprefix("s3://").strip("/"))
+    must_be_folder(Path(lake))
     found = sorted(Path(lake).glob("**/costs"))
     return FolderObjects(found[0].parent if found else Path(lake))
 
@@ -194,7 +215,10 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] not in {"statement", "verify"}:
         if len(arguments) != 1 or arguments[0].startswith("-"):
             sys.exit(__doc__)
-        print(report(costs_in(Path(arguments[0]))), end="")
+        try:
+            print(report(costs_in(Path(arguments[0]))), end="")
+        except NoLake as error:
+            sys.exit(str(error))
         return
     parser = argparse.ArgumentParser(prog="python -m scripts.report")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -220,9 +244,9 @@ def main(arguments: Sequence[str]) -> None:
                         write_statement(statement, chosen.out)
             if not shown:
                 print(f"Nothing was metered in {chosen.month}.")
-    except StatementError as error:
+    except (StatementError, NoLake) as error:
         sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run(lambda: main(sys.argv[1:])))

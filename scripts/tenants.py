@@ -1,14 +1,14 @@
 """Tenants from the command line.
 
-    python -m scripts.tenants plan  -f tenants.yaml --url https://…   what apply would do
-    python -m scripts.tenants apply -f tenants.yaml --url https://…   make the gateway's tenants be what the file says
-    python -m scripts.tenants show  --url https://…                   what there is, in the form of the file
-    python -m scripts.tenants add TENANT_ID --cost-centre research    one tenant with one key, straight into the table
+    python -m scripts.tenants plan  -f tenants.yaml --stack NAME   what apply would do
+    python -m scripts.tenants apply -f tenants.yaml --stack NAME   make the gateway's tenants be what the file says
+    python -m scripts.tenants show  --stack NAME                   what there is, in the form of the file
+    python -m scripts.tenants add TENANT_ID --cost-centre research --stack NAME     one tenant with one key
 
-The first three talk to the gateway's admin API, signed with the AWS credentials of the environment; with `--local` to
-the local stack. A key is printed once, when it is made, or written to the file of `--keys-out`, and never again.
-`add` needs no API: it reaches the table that TENANTS_TABLE (or --table) names. An example of the file is
-scripts/tenants.example.yaml.
+The first three talk to the gateway's admin API, signed with the AWS credentials of the environment: that of a stack, of
+`--url https://…`, or with `--local` of the local stack. A key is printed once, when it is made, or written to the file
+of `--keys-out`, and never again. `add` needs no API: it reaches the tenants table of the stack, or that which --table
+(or TENANTS_TABLE) names. An example of the file is scripts/tenants.example.yaml.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import boto3
 import requests
 import yaml
 from botocore.credentials import Credentials
+from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
 from gateway.administration import must_be_sound
@@ -37,6 +39,7 @@ from gateway.aws.tenant_table import TenantTable
 from gateway.errors import BadRequest
 from gateway.tenants import Key, Tenant, digest_of, new_key
 from gateway.usage import KeyId, TenantId
+from scripts.command import WrongUse, run, sentence
 from scripts.signed import AdminApi, Refused, of
 from scripts.tenants_file import Wanted, WantedKey, WrongFile, is_live, read, shown
 
@@ -171,7 +174,7 @@ def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
         for key_id in change.revoke:
             api.call("DELETE", f"{of(change.tenant_id)}/keys/{key_id}")
     except (Refused, requests.RequestException) as error:
-        return f"{change.tenant_id}: {error}"
+        return f"{change.tenant_id}: {error if isinstance(error, Refused) else sentence(error)}"
     return None
 
 
@@ -225,9 +228,13 @@ def _tell(found: list[Change]) -> None:
 
 
 def add(arguments: argparse.Namespace) -> int:
+    table = arguments.table or (output(arguments.stack, "TenantsTableName") if arguments.stack else "")
+    table = table or os.environ.get("TENANTS_TABLE", "")
+    if not table:
+        raise WrongUse("name the gateway's stack with --stack, or its output TenantsTableName with --table")
     tenant = Tenant(TenantId(arguments.tenant_id), arguments.name or arguments.tenant_id, tuple(arguments.cost_centre))
-    add_tenant(arguments.table, tenant)
-    print(add_key(arguments.table, arguments.tenant_id, arguments.label))
+    add_tenant(table, tenant)
+    print(add_key(table, arguments.tenant_id, arguments.label))
     return 0
 
 
@@ -240,18 +247,26 @@ def reach(arguments: argparse.Namespace) -> AdminApi:
         except (OSError, ValueError, KeyError) as error:
             raise WrongUse(f"no local stack has run in {arguments.local}: `make dev` starts one") from error
         return AdminApi(arguments.url or said["url"], arguments.region or said["region"], known)
-    if not arguments.url:
-        raise WrongUse("name the gateway with --url, or take --local")
-    host = re.search(r"\.execute-api\.([a-z0-9-]+)\.", arguments.url)
+    url = arguments.url or (output(arguments.stack, "ApiUrl", arguments.region) if arguments.stack else "")
+    if not url:
+        raise WrongUse("name the gateway with --stack or --url, or take --local")
+    host = re.search(r"\.execute-api\.([a-z0-9-]+)\.", url)
     region = arguments.region or (host[1] if host else None) or os.environ.get("AWS_REGION")
     credentials = get_session().get_credentials()
-    if not region or credentials is None:
-        raise WrongUse("name the --region" if credentials else "there are no AWS credentials in the environment")
-    return AdminApi(arguments.url, region, credentials)
+    if credentials is None:
+        raise NoCredentialsError
+    if not region:
+        raise WrongUse("name the --region")
+    return AdminApi(url, region, credentials)
 
 
-class WrongUse(Exception):
-    """One sentence for whoever typed the command."""
+def output(stack: str, name: str, region: str | None = None) -> str:
+    """An output of a deployed gateway. Raises WrongUse."""
+    (found,) = boto3.client("cloudformation", region_name=region).describe_stacks(StackName=stack)["Stacks"]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
+    if name not in outputs:
+        raise WrongUse(f"the stack {stack} has no output {name}: is it a gateway, and deployed to its end?")
+    return str(outputs[name])
 
 
 def parse() -> argparse.Namespace:
@@ -261,6 +276,7 @@ def parse() -> argparse.Namespace:
         command = commands.add_parser(name)
         command.set_defaults(act=act)
         command.add_argument("-f", "--file", type=Path, required=name != "show")
+        command.add_argument("--stack", help="the gateway's stack, whose output ApiUrl is taken")
         command.add_argument("--url", help="of the API and its stage")
         command.add_argument("--region", help="of the API; by default what its address says")
         command.add_argument("--local", nargs="?", const=".dev", metavar="FOLDER", help="the local stack (of .dev)")
@@ -275,8 +291,8 @@ def parse() -> argparse.Namespace:
     command.add_argument("--name", default="")
     command.add_argument("--cost-centre", action="append", default=[], help="may be repeated; the first is the default")
     command.add_argument("--label", default="first key")
-    table = os.environ.get("TENANTS_TABLE")
-    command.add_argument("--table", default=table, required=not table)
+    command.add_argument("--stack", help="the gateway's stack, whose output TenantsTableName is taken")
+    command.add_argument("--table", help="the table; by default what TENANTS_TABLE names")
     return parser.parse_args()
 
 
@@ -284,13 +300,13 @@ def main() -> int:
     arguments = parse()
     try:
         return add(arguments) if arguments.act is None else int(arguments.act(reach(arguments), arguments))
-    except (WrongFile, WrongUse, BadRequest) as error:
+    except (WrongFile, BadRequest) as error:
         print(error, file=sys.stderr)
         return 2
-    except (Refused, requests.RequestException) as error:
+    except Refused as error:
         print(error, file=sys.stderr)
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from scripts.athena import Columns, columns_of, faults, open_lake, queries, question, tables, views
+from scripts.command import run
 from scripts.template import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
@@ -120,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

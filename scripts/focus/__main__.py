@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from scripts.athena import open_lake, quoted
+from scripts.command import run
 from scripts.focus.validator import check
 
 # Moments as FOCUS writes them; a Parquet file has a type for them.
@@ -53,4 +54,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -139,7 +139,9 @@ class Story:
         keep(row("tue-failed", "2026-11-24T13:05:00"), Outcome.FAILED, "model_throttled")
         second = row("tue-failed", "2026-11-24T13:05:01", SONNET, attempt=2, asked_model="fast")
         keep(replace(second, routing="fallback:model_throttled"), input_tokens=12, output_tokens=120)
-        keep(row("tue-cut", "2026-11-24T13:10:00"), Outcome.INTERRUPTED, "client_gone", input_tokens=30, output_tokens=3)
+        keep(
+            row("tue-cut", "2026-11-24T13:10:00"), Outcome.INTERRUPTED, "client_gone", input_tokens=30, output_tokens=3
+        )
         keep(row("tue-unknown", "2026-11-24T13:11:00"), Outcome.INTERRUPTED, "upstream_cut", source=UNKNOWN)
         keep(row("tue-left", "2026-11-24T13:12:00"), Outcome.UNSETTLED, source=UNKNOWN)
         self.workflow.periods.advance("2026-11-24T23")

@@ -74,6 +74,18 @@ def test_a_backfill_is_as_if_it_had_been_aggregated_in_time(workflow: Workflow, 
     ]
 
 
+def test_whoever_waits_is_told_how_far_it_is(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    mend_nested_executions()
+    monkeypatch.setattr(command, "POLLS", 1)
+    machine = make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn})
+    told: list[str] = []
+    states = boto3.client("stepfunctions")
+    backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02, tell=told.append)
+    assert told[0] == "2026-11-22 to 2026-11-24: 3 windows to aggregate"
+    assert set(told[1:]) <= {f"{done} of 3 windows are done" for done in (1, 2, 3)}
+    assert len(told) > 1
+
+
 def test_every_window_comes_to_its_end_and_only_what_failed_is_done_again(
     workflow: Workflow, fill: Fill, monkeypatch: pytest.MonkeyPatch
 ) -> None:

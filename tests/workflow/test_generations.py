@@ -27,7 +27,7 @@ from gateway.idempotency import entry_of
 from gateway.metering import charge_for
 from gateway.pricing import price_book
 from gateway.tenants import tenant_from_json
-from gateway.usage import Outcome, RequestId, TenantId, TokenUsage
+from gateway.usage import Outcome, RequestId, TenantId
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.report import verified_text
 from tests.functions.conftest import context, event
@@ -121,9 +121,7 @@ def test_costs_go_on_where_an_earlier_release_stopped_and_months_close_over_them
         with pytest.raises(Exception, match="is not closed; aggregate its hours again, with all 24 done"):
             closing({"scheduledTime": "2026-12-04T06:00:00Z"}, None)
         for day in ("2026-10-30", "2026-10-31", "2026-11-24"):
-            workflow.run_with(
-                {"scheduledTime": "2026-12-01T08:10:00Z", "first": f"{day}T00", "last": f"{day}T23"}
-            )
+            workflow.run_with({"scheduledTime": "2026-12-01T08:10:00Z", "first": f"{day}T00", "last": f"{day}T23"})
         assert older_files(workflow) <= {"dt=2026-11-25"}
         assert held(workflow) == expected(generation)
     closed = closing({"scheduledTime": "2026-12-04T06:00:00Z"}, None)["months"]
@@ -152,15 +150,15 @@ def test_a_tenant_reads_what_it_used_and_has_left(generation: Generation, workfl
 
     accounts, at = AccountTable("budgets"), datetime(2026, 11, 25, 6, tzinfo=UTC)
     written = generation.manifest["budget"]
-    own, _ = states(ACME, accounts, at)
-    assert (own.spent, own.spent + own.held) == (Decimal(written["spent"]), Decimal(written["committed"]))
+    budget, _ = states(ACME, accounts, at)
+    assert (budget.spent, budget.spent + budget.held) == (Decimal(written["spent"]), Decimal(written["committed"]))
 
     def charged(hold: Any, record: Any) -> Decimal:
         return charge_for(price_book(), hold, record)
 
     assert sweep_holds(accounts, workflow.ledger, charged, at) == 1  # that whose row is settled; one row is open yet
-    own, _ = states(ACME, accounts, at)
-    assert own.spent == Decimal(written["spent"]) + Decimal("0.00315")
+    budget, _ = states(ACME, accounts, at)
+    assert budget.spent == Decimal(written["spent"]) + Decimal("0.00315")
     assert accounts.begin_telling(AccountId(TenantId("acme"), "2026-11"), "passed 50 ", at) is False
 
 
@@ -211,6 +209,10 @@ def test_keys_jobs_and_kept_answers_of_an_earlier_release_are_good(
 
 def test_calls_that_an_earlier_release_began_are_swept_by_this_one(generation: Generation, workflow: Workflow) -> None:
     workflow.run_with({"scheduledTime": "2026-11-25T08:10:00Z"})
-    found = {row["request_id"]: row["outcome"] for hour in ("00", "05") for row in workflow.read(f"usage/dt=2026-11-25/hour={hour}/")}
+    found = {
+        row["request_id"]: row["outcome"]
+        for hour in ("00", "05")
+        for row in workflow.read(f"usage/dt=2026-11-25/hour={hour}/")
+    }
     assert (found["wed-crashed"], found["wed-open"]) == (Outcome.UNSETTLED.value, Outcome.OPEN.value)
     assert workflow.periods.dirty() == ["2026-11-25T00", "2026-11-25T05"]

@@ -75,6 +75,16 @@ def test_an_open_row_of_a_running_stack_stays_open(stack: Stack) -> None:
     assert "1 still open: not in the costs yet" in report(costs_in(stack.lake))
 
 
+def test_days_without_a_row_are_counted_and_have_no_table(stack: Stack) -> None:
+    """As a long backfill leaves them: closed, with nothing in them."""
+    stack.workflow.keep(row("a"), input_tokens=1000)
+    range_of_days = {"first": "2026-11-22T00", "last": "2026-11-24T23"}
+    stack.run_state_machine("AggregateCosts", {"scheduledTime": "2026-11-26T00:12:00Z"} | range_of_days)
+    printed = report(costs_in(stack.lake))
+    assert printed.endswith("\n\nNothing was metered on 2 more days from 2026-11-22 to 2026-11-23.\n")
+    assert ("unknown" in printed, printed.count("total")) == (False, 1)
+
+
 def test_nothing_is_nothing(stack: Stack) -> None:
     aggregate(stack, MIDNIGHT, alone=True)
     assert report(costs_in(stack.lake)) == "Nothing was metered yet.\n"

@@ -4,8 +4,8 @@
     costs/dt=2026-11-24/part-0.parquet                     one row per tenant, cost centre and model; restatements
     quarantine/dt=2026-11-24/hour=01/part-00-of-01.parquet what could not be read
     corrupt/…                                              files of the lake that could not be read, as they were
-    usage/dt=2026-11-24/hour=01/part-07.parquet            the older layout: a file for each shard, read as it lies until
-                                                           its hour is written again
+    usage/dt=2026-11-24/hour=01/part-07.parquet            the older layout, a file for each shard: read as it lies
+                                                           until its hour is written again
 
 A key says what is in it, so that doing a period again overwrites what it wrote before.
 """
