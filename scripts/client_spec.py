@@ -42,6 +42,9 @@ TYPES = {
     "ResponseRequest.tool_choice": "string|object",
     "StreamedUsage.cost": "string?",
 }
+# Headers that are `true` in any case, and false by any other text: whoever generates a client is given two words. The
+# contract itself takes any text, since a header is one and callers of long ago send what they do.
+FLAGS = ("messages_api", "streaming")
 BEARER = {"type": "http", "scheme": "bearer", "description": "A tenant's key."}
 
 
@@ -55,6 +58,9 @@ def client_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     for item in told["paths"].values():
         for operation in item.values():
             operation["security"] = [{scheme: []} for requirement in operation["security"] for scheme in requirement]
+            for parameter in operation.get("parameters", ()):
+                if parameter.get("name") in FLAGS:
+                    parameter["schema"] = {"type": "string", "enum": ["true", "false"]}
     return told
 
 

@@ -62,6 +62,7 @@ def make_python() -> Path:
     programs = ENVIRONMENT / "bin"
     options = ("--config", HOME / "python.yaml", "--output-path", PYTHON, "--overwrite", "--fail-on-warning")
     run(programs / "openapi-python-client", "generate", "--path", SPEC, *options)
+    shutil.copyfile(HOME / "python.md", PYTHON / "README.md")
     build = ("wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
     run(programs / "python", "-m", "pip", *build, "--wheel-dir", PYTHON / "dist", PYTHON)
     (wheel,) = (PYTHON / "dist").glob("*.whl")
@@ -80,6 +81,7 @@ def make_typescript() -> None:
     """The package and its JavaScript, by the strict compiler."""
     tools = set_up_node(HOME, TYPESCRIPT)
     shutil.copyfile(HOME / "tsconfig.json", TYPESCRIPT / "tsconfig.json")
+    shutil.copyfile(HOME / "typescript.md", TYPESCRIPT / "README.md")
     run(tools / "openapi-ts", "--input", SPEC, "--output", "src", "--no-log-file", folder=TYPESCRIPT)
     shutil.copyfile(HOME / "walk.ts", TYPESCRIPT / "src/walk.ts")
     shutil.rmtree(TYPESCRIPT / "dist", ignore_errors=True)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from scripts.client_spec import TYPES, typed
+from scripts.client_spec import FLAGS, TYPES, typed
 from scripts.template import ROOT
 from tests.contract.contract import METHODS, OPERATIONS, SPEC, everywhere
 
@@ -39,11 +39,27 @@ def test_it_has_nothing_that_only_aws_understands(spec: dict[str, Any]) -> None:
         assert not [name for name in part if str(name).startswith(("x-amazon-", "Fn::"))], where
 
 
+def with_flags(operation: dict[str, Any]) -> dict[str, Any]:
+    """An operation whose flags are two words."""
+    told = copy.deepcopy(operation)
+    for parameter in told.get("parameters", ()):
+        if parameter.get("name") in FLAGS:
+            parameter["schema"] = {"type": "string", "enum": ["true", "false"]}
+    return told
+
+
+def test_a_header_that_is_a_flag_has_two_words_in_a_client_and_any_text_in_the_contract() -> None:
+    parameters = [parameter for operation in OPERATIONS for parameter in operation.said.get("parameters", ())]
+    flags = [parameter for parameter in parameters if "`true` (any case)" in parameter.get("description", "")]
+    assert {parameter["name"] for parameter in flags} == set(FLAGS)
+    assert all(parameter["schema"] == {"type": "string", "maxLength": 16} for parameter in flags)
+
+
 def test_it_has_every_operation_whole(spec: dict[str, Any]) -> None:
     found = {(method, path): said for path, item in spec["paths"].items() for method, said in item.items()}
     assert found == {
         (operation.method, operation.path): {
-            name: part for name, part in operation.said.items() if not name.startswith("x-amazon-")
+            name: part for name, part in with_flags(operation.said).items() if not name.startswith("x-amazon-")
         }
         | {"security": [{scheme: []} for scheme in operation.said["security"][0]]}
         for operation in OPERATIONS

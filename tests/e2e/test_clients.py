@@ -44,6 +44,28 @@ def test_clients_from_the_spec_are_built_and_meet_the_same_answers(made: str) ->
         assert made.endswith(f"{NO_NODE}\n")
 
 
+def test_each_client_says_how_it_is_used_and_the_program_in_its_readme_runs(wheel: Path, tmp_path: Path) -> None:
+    text = (ROOT / "build/clients/python/README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    with LocalStack(tmp_path) as stack:
+        told = {"GATEWAY_URL": stack.url, "GATEWAY_KEY": stack.tenants[0]["key"], "PYTHONPATH": str(wheel)}
+        run = subprocess.run(
+            [str(ROOT / ".venv-clients/bin/python"), "-c", program],
+            env=os.environ | told,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert run.returncode == 0, run.stderr
+    assert_printed(run.stdout, (SPOKEN,))
+    if has_node():
+        text = (ROOT / "build/clients/typescript/README.md").read_text(encoding="utf-8")
+        declared = (ROOT / "build/clients/typescript/dist/index.d.ts").read_text(encoding="utf-8")
+        (names,) = re.findall(r"import \{ (\w+) \} from './dist/index.js'", text)
+        assert names in declared
+
+
 def test_the_example_of_the_generated_client_prints_what_it_promises(wheel: Path, tmp_path: Path) -> None:
     with LocalStack(tmp_path) as stack:
         told = {"GATEWAY_URL": stack.url, "GATEWAY_KEY": stack.tenants[0]["key"], "PYTHONPATH": str(wheel)}
