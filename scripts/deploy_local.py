@@ -1,6 +1,7 @@
 """Deploys template.yaml into an embedded AWS and proves that it meters: `make deploy-local`.
 
-The real way in: `sam build`, `sam deploy` of a former release, a tenant and usage, `sam deploy` of this one over it;
+The real way in: `sam build`, `sam deploy` of a former release, a tenant and usage, what earlier releases really wrote
+(tests/data/written-by), `sam deploy` of this one over it;
 calls through API Gateway's data plane with its authorizer and usage plan, every role refused what it does not name, the
 schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
 models' stand-in says it served, and with the price book. A night is reconciled, an earlier month is closed. Then one
@@ -36,11 +37,14 @@ from botocore.credentials import Credentials
 
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
+from scripts.embedded import earlier
 from scripts.embedded.books import a_month, a_night
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.definitions import hold_import_strict, hold_methods_closed
 from scripts.embedded.deployed import Broken, ended, hold, rows_below
 from scripts.embedded.derive import MODELS, derive
+from scripts.embedded.generation import Generation
+from scripts.embedded.generation import kept as generations
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
 from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
@@ -241,6 +245,16 @@ class Api:
         raise Broken(f"{request_id} has no answer after a minute")
 
 
+def hold_earlier(cloud: Cloud, outputs: Mapping[str, str], generation: Generation) -> str:
+    """The tenant of an earlier release goes on with its key, its usage and its answers, and so do the costs."""
+    api = api_of(cloud, outputs, generation.manifest["key"])
+    report = api.call("GET", "/usage?start=2026-11-24&end=2026-11-25")
+    hold(report.status == 200, f"GET /usage by a key of an earlier release answers {report.status} {report.body}")
+    earlier.reported(report.body, generation)
+    hold(api.poll("job-done")[0]["generated_text"] == "It is what was.", "an answer of an earlier release is gone")
+    return earlier.aggregated(cloud, STACK, outputs, generation)
+
+
 def add_tenant(cloud: Cloud, table: str) -> str:
     """A tenant by the project's own command; returns its key."""
     command = [
@@ -399,14 +413,21 @@ def fire_schedule(cloud: Cloud, machine: str) -> str:
     trusted = cloud.client("iam").get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
     services = [said["Principal"]["Service"] for said in trusted]
     hold(services in (["scheduler.amazonaws.com"], [["scheduler.amazonaws.com"]]), f"its role trusts {services}")
+    known = {run["executionArn"] for run in states.list_executions(stateMachineArn=machine)["executions"]}
     own = {said: deployed[said] for said in ("Name", "GroupName", "FlexibleTimeWindow", "Target")}
     moment = f"{datetime.now(UTC) + timedelta(seconds=2):%Y-%m-%dT%H:%M:%S}"
     scheduler.update_schedule(**own, ScheduleExpression=f"at({moment})")
     end = time.monotonic() + 30
-    while not (started := states.list_executions(stateMachineArn=machine)["executions"]):
+    while not (
+        started := [
+            run["executionArn"]
+            for run in states.list_executions(stateMachineArn=machine)["executions"]
+            if run["executionArn"] not in known
+        ]
+    ):
         hold(time.monotonic() < end, "the schedule starts nothing")
         time.sleep(0.2)
-    run = ended(cloud, started[0]["executionArn"], "the aggregation")
+    run = ended(cloud, started[0], "the aggregation")
     scheduler.update_schedule(**own, ScheduleExpression=deployed["ScheduleExpression"])
     hold(json.loads(run["input"]) == {"scheduledTime": f"{moment}Z"}, f"it starts it with {run['input']}")
     return f"at {moment}Z"
@@ -570,17 +591,24 @@ def prove(steps: Steps) -> None:
         hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
         with steps.step("submitted, run from the queue, polled"):
             request_ids = [submit_and_poll(api_of(cloud, outputs, key))]
-        with steps.step("sam deploy of this release over it: nothing is lost") as notes:
-            written = kept(cloud, outputs)
-            outputs = deploy(cloud, built / "template.yaml")
-            now = release_of(cloud)
-            hold(now.has_dashboard and not before.has_dashboard, "the upgrade adds no dashboard")
-            hold(
-                (now.package, now.log_level) != (before.package, before.log_level),
-                f"{before} goes on after the upgrade",
-            )
-            hold(kept(cloud, outputs) == written, "the upgrade changes the ledger, the tenants or the lake")
-            notes.append(f"{len(written.items)} items")
+        *oldest, newest = generations()
+        with earlier.beside(cloud, STACK, newest):
+            with steps.step("sam deploy of this release over it: nothing is lost") as notes:
+                written = kept(cloud, outputs)
+                outputs = deploy(cloud, built / "template.yaml")
+                now = release_of(cloud)
+                hold(now.has_dashboard and not before.has_dashboard, "the upgrade adds no dashboard")
+                hold(
+                    (now.package, now.log_level) != (before.package, before.log_level),
+                    f"{before} goes on after the upgrade",
+                )
+                hold(kept(cloud, outputs) == written, "the upgrade changes the ledger, the tenants or the lake")
+                notes.append(f"{len(written.items)} items")
+            with steps.step("what earlier releases wrote: keys, answers, costs and closed months go on") as notes:
+                notes.append(hold_earlier(cloud, outputs, newest))
+        for generation in oldest:
+            with steps.step("and what is older") as notes, earlier.beside(cloud, STACK, generation):
+                notes.append(hold_earlier(cloud, outputs, generation))
         api = api_of(cloud, outputs, key)
         with steps.step("every role is refused what it does not name") as notes:
             roles, refused = refuse_unnamed(cloud, STACK)
@@ -634,6 +662,7 @@ def prove(steps: Steps) -> None:
         with steps.step("the tenant goes with its stack"):
             delete_tenant_stack(cloud, admin, own)
         with steps.step("sam deploy of the former release again: nothing is lost, and calls go on"):
+            earlier.load(cloud, STACK, newest)
             written = kept(cloud, outputs)
             outputs = deploy(cloud, older)
             hold(release_of(cloud) == before, f"{release_of(cloud)} answers after the rollback, not {before}")
@@ -641,6 +670,7 @@ def prove(steps: Steps) -> None:
             api = api_of(cloud, outputs, key)
             again = api.invoke("What is a rollback?")
             hold(again.status == 200, f"after the rollback a call answers {again.status} {again.body}")
+            hold_earlier(cloud, outputs, newest)
             usage = api.call("GET", f"/usage?start={start}").body["totals"]["invocations"]
             hold(usage == sum(row["outcome"] == "succeeded" for row in rows) + 1, f"GET /usage counts {usage} calls")
 

@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,9 @@ def test_it_has_nothing_that_only_aws_understands(spec: dict[str, Any]) -> None:
         assert not [name for name in part if str(name).startswith(("x-amazon-", "Fn::"))], where
 
 
-def with_flags(operation: dict[str, Any]) -> dict[str, Any]:
+def with_flags(operation: Mapping[str, Any]) -> dict[str, Any]:
     """An operation whose flags are two words."""
-    told = copy.deepcopy(operation)
+    told = copy.deepcopy(dict(operation))
     for parameter in told.get("parameters", ()):
         if parameter.get("name") in FLAGS:
             parameter["schema"] = {"type": "string", "enum": ["true", "false"]}

@@ -11,8 +11,10 @@ from typing import Any
 import boto3
 import pytest
 
+from gateway.aggregation import Quarantined
 from gateway.aws import price_overlay
 from gateway.aws.account_table import AccountTable
+from gateway.aws.parquet import quarantine_file
 from gateway.budgets import Limits
 from gateway.metering import hold_for
 from gateway.pricing import COLUMNS
@@ -85,6 +87,18 @@ def test_a_row_that_cannot_be_read_for_another_reason_replaces_what_was_said_of_
         put_unreadable("a", outcome)
         workflow.run(1.2, hours=["2026-11-24T00"])
     assert [told["reason"] for told in workflow.read("quarantine/")] == ["outcome is 'evaporated'"]
+
+
+def test_an_hour_of_the_older_layout_goes_with_what_was_in_quarantine_beside_it(workflow: Workflow) -> None:
+    workflow.keep(row("a"), input_tokens=1000)
+    workflow.run(1.2)
+    s3, (key,) = boto3.client("s3"), workflow.files("usage/")
+    older = "dt=2026-11-24/hour=00/part-03.parquet"
+    s3.copy_object(Bucket="lake", Key=f"usage/{older}", CopySource={"Bucket": "lake", "Key": key})
+    told = quarantine_file([Quarantined("2026-11-24T00#03", "b#0001", "outcome is 'exploded'", "{}")])
+    s3.put_object(Bucket="lake", Key=f"quarantine/{older}", Body=told)
+    workflow.run(2.2, hours=["2026-11-24T00"])
+    assert (workflow.files("usage/"), workflow.files("quarantine/")) == ([key], [])
 
 
 def test_a_day_that_breaks_twice_keeps_what_broke_last(workflow: Workflow) -> None:
