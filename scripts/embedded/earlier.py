@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts.embedded.cloud import Cloud
 from scripts.embedded.deployed import ended, hold, rows_below
-from scripts.embedded.generation import Generation
+from scripts.embedded.generation import BUCKETS, Generation
 from scripts.embedded.roles import resources
 
 PLACES = {
@@ -27,7 +27,6 @@ PLACES = {
     "lake": "LakeBucket",
     "payloads": "PayloadsBucket",
 }
-BUCKETS = ("lake", "payloads")
 KEYS = {"results": ("request_id",), "budgets": ("pk",), "idempotency": ("id",)}  # of the others `pk` and `sk`
 SCHEDULED = "2026-11-25T08:10:00Z"  # after all that a generation has, by its own calendar
 TENANT = "acme"
