@@ -55,11 +55,12 @@ def client_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     for where, types in TYPES.items():
         schema, _, name = where.partition(".")
         schemas[schema]["properties"][name] |= typed(types)
-    for operation in (each for path in told["paths"].values() for each in path.values()):
-        operation["security"] = [{scheme: []} for requirement in operation["security"] for scheme in requirement]
-        for parameter in operation.get("parameters", ()):
-            if parameter.get("name") in FLAGS:
-                parameter["schema"] = {"type": "string", "enum": ["true", "false"]}
+    for item in told["paths"].values():
+        for operation in item.values():
+            operation["security"] = [{scheme: []} for requirement in operation["security"] for scheme in requirement]
+            for parameter in operation.get("parameters", ()):
+                if parameter.get("name") in FLAGS:
+                    parameter["schema"] = {"type": "string", "enum": ["true", "false"]}
     return told
 
 

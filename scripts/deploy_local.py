@@ -606,6 +606,7 @@ def prove(steps: Steps) -> None:
                 notes.append(f"{len(written.items)} items")
             with steps.step("what earlier releases wrote: keys, answers, costs and closed months go on") as notes:
                 notes.append(hold_earlier(cloud, outputs, newest))
+                earlier.prove_months(cloud, STACK, newest)
         for generation in oldest:
             with steps.step("and what is older") as notes, earlier.beside(cloud, STACK, generation):
                 notes.append(hold_earlier(cloud, outputs, generation))
@@ -670,7 +671,7 @@ def prove(steps: Steps) -> None:
             api = api_of(cloud, outputs, key)
             again = api.invoke("What is a rollback?")
             hold(again.status == 200, f"after the rollback a call answers {again.status} {again.body}")
-            hold_earlier(cloud, outputs, newest)
+            hold_earlier(cloud, outputs, newest)  # but its months: this stack has statements of its own by now
             usage = api.call("GET", f"/usage?start={start}").body["totals"]["invocations"]
             hold(usage == sum(row["outcome"] == "succeeded" for row in rows) + 1, f"GET /usage counts {usage} calls")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts.embedded.cloud import Cloud
 from scripts.embedded.deployed import ended, hold, rows_below
-from scripts.embedded.generation import Generation
+from scripts.embedded.generation import BUCKETS, Generation
 from scripts.embedded.roles import resources
 
 PLACES = {
@@ -27,7 +27,6 @@ PLACES = {
     "lake": "LakeBucket",
     "payloads": "PayloadsBucket",
 }
-BUCKETS = ("lake", "payloads")
 KEYS = {"results": ("request_id",), "budgets": ("pk",), "idempotency": ("id",)}  # of the others `pk` and `sk`
 SCHEDULED = "2026-11-25T08:10:00Z"  # after all that a generation has, by its own calendar
 TENANT = "acme"
@@ -74,7 +73,7 @@ def _all(cloud: Cloud, stack: str) -> Iterator[Place]:
 
 
 def aggregated(cloud: Cloud, stack: str, outputs: Mapping[str, str], generation: Generation) -> str:
-    """The state machine goes on where the earlier release stopped, and its closed months stay as they are."""
+    """The state machine goes on where the earlier release stopped."""
     asked = json.dumps({"scheduledTime": SCHEDULED})
     run = cloud.client("stepfunctions").start_execution(stateMachineArn=outputs["AggregateCostsArn"], input=asked)
     said = json.loads(ended(cloud, run["executionArn"], f"the aggregation over {generation.folder.name}")["output"])
@@ -90,6 +89,11 @@ def aggregated(cloud: Cloud, stack: str, outputs: Mapping[str, str], generation:
             for group, sums in groups.items()
         }
         hold(dict(held) == expected, f"costs of {day} are {dict(held)}, by the earlier release {expected}")
+    return f"{generation.folder.name}: {sum(map(len, generation.manifest['days'].values()))} sums"
+
+
+def prove_months(cloud: Cloud, stack: str, generation: Generation) -> None:
+    """The months that the earlier release has closed are proven, and stay as they are."""
     (function,) = [it.physical for it in resources(cloud, stack) if it.logical == "CloseMonthFunction"]
     for month in generation.manifest["closed_months"]:
         proof = json.dumps({"scheduledTime": SCHEDULED, "month": month}).encode()
@@ -97,7 +101,6 @@ def aggregated(cloud: Cloud, stack: str, outputs: Mapping[str, str], generation:
         answer = json.load(done["Payload"])
         hold("FunctionError" not in done, f"{month}, closed by an earlier release, is not proven: {answer}")
         hold([line["closed"] for line in answer["months"]] == [False], f"{month} is closed once more: {answer}")
-    return f"{generation.folder.name}: {sum(map(len, generation.manifest['days'].values()))} sums"
 
 
 def reported(report: Json, generation: Generation) -> None:
