@@ -105,6 +105,13 @@ def s3(operation: str, request: Mapping[str, Any]) -> Iterator[Ask]:
     if operation.startswith("ListObjects"):
         yield Ask("s3:ListBucket", bucket, (("s3:prefix", (request.get("Prefix", ""),)),))
         return
+    if operation == "GetBucketPolicy":
+        yield Ask(f"s3:{operation}", bucket)
+        return
+    if operation == "DeleteObjects":
+        for entry in request["Delete"]["Objects"]:
+            yield Ask("s3:DeleteObject", f"{bucket}/{entry['Key']}")
+        return
     where = under(f"s3://{request['Bucket']}/{request['Key']}") or f"{bucket}/{request['Key']}"
     in_parts = operation in {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
     yield Ask("s3:PutObject" if in_parts else f"s3:{operation}", where)
@@ -163,6 +170,12 @@ def model_call(path: str, body: bytes, headers: Mapping[str, str]) -> Iterator[A
     if guardrail:
         own = guardrail.startswith("arn:")
         yield Ask("bedrock:ApplyGuardrail", guardrail if own else f"{_BEDROCK}:123456789012:guardrail/{guardrail}")
+        # Any may be one with cross-Region inference, as all of the Standard tier are: then its profile is asked for as
+        # well, in the own region and in those that it leads to (Bedrock guide, "Permissions for using cross-Region
+        # inference with Amazon Bedrock Guardrails").
+        for region in ("us-east-1", "us-east-2", "us-west-2"):
+            profile = f"arn:aws:bedrock:{region}:123456789012:guardrail-profile/us.guardrail.v1:0"
+            yield Ask("bedrock:ApplyGuardrail", profile)
 
 
 def variable(name: str, otherwise: str = "") -> str:
