@@ -44,7 +44,7 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
-	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.sam_local_overlay --check && $(BIN)/python -m scripts.lock_layers --check
 
 validate: .venv/ready ## the template by the pinned SAM CLI and its linter, offline
 	$(BIN)/python -m scripts.sam validate --lint
@@ -58,17 +58,17 @@ scan: .venv/ready ## the templates by a security scanner; every finding is expla
 roles: .venv/ready ## a table of what each function may do
 	@$(BIN)/python -m scripts.iam_table
 
-generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql
-	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters
+generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql, what `sam local` runs from both
+	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters && $(BIN)/python -m scripts.sam_local_overlay
 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers
 
-build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's size limit; and what `sam local` runs here
-	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes && $(BIN)/python -m scripts.sam_local build
+build: .venv/ready ## sam build, with the pinned SAM CLI and any Python 3.13 that is here; fails above Lambda's size limit
+	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes
 
 sam-local: .venv/ready ## the AWS and the models behind `sam local start-api` and `sam local invoke`
-	@$(BIN)/python -m scripts.sam_local serve
+	@$(BIN)/python -m scripts.sam_local
 
 sam-local-check: .venv/ready ## every route and every event through `sam local`, where a Docker engine runs
 	@$(BIN)/python -m scripts.sam_local_check
