@@ -187,6 +187,15 @@ def before(function: Function, *, authorizer: bool) -> tuple[str, Json]:
     return edge, variables | {"LOCAL_HANDLER": function.handler}
 
 
+def mounted(template: Json, function: str, here: Path = TARGET.parent) -> tuple[list[Path], dict[str, str]]:
+    """Where a function of local/template.yaml imports from, without the edge, and the environment of its own code."""
+    properties = template["Resources"][function]["Properties"]
+    layers = [template["Resources"][layer["Ref"]]["Properties"]["ContentUri"] for layer in properties["Layers"][:-1]]
+    folders = [here / properties["CodeUri"], *(here / layer / "python" for layer in layers)]
+    variables = template["Globals"]["Function"]["Environment"]["Variables"] | properties["Environment"]["Variables"]
+    return folders, variables | {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": "/nonexistent"}
+
+
 def overlay() -> str:
     template = derive_template(ROOT / "template.yaml", load_yaml(ROOT / "openapi.yaml"))
     return HEADER + yaml.safe_dump(template, sort_keys=False, width=160, allow_unicode=True)

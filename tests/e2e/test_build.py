@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from bundle import recipe
-from scripts import artifact_sizes, sam
+from scripts import artifact_sizes, sam, sam_local_overlay
 from scripts.template import ROOT, functions, load
 
 NOT_CLONED = shutil.ignore_patterns(
@@ -133,17 +133,12 @@ def test_every_source_has_the_bytecode_of_lambdas_python_that_is_taken_unchecked
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_function_is_imported_and_nothing_of_it_is_compiled(clone: Path, local: Mapping[str, Any], name: str) -> None:
-    properties = local["Resources"][name]["Properties"]
-    layers = [local["Resources"][layer["Ref"]]["Properties"]["ContentUri"] for layer in properties["Layers"][:-1]]
-    here = clone / "local"
-    folders = [str(here / properties["CodeUri"]), *(str(here / layer / "python") for layer in layers)]
-    before = {folder: sorted(Path(folder).rglob("*")) for folder in folders}
-    given = local["Globals"]["Function"]["Environment"]["Variables"] | properties["Environment"]["Variables"]
-    given |= {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": "/nonexistent"}
-    said = asked(IMPORTS, json.dumps(folders), **given)
+    folders, given = sam_local_overlay.mounted(dict(local), name, clone / "local")
+    before = {folder: sorted(folder.rglob("*")) for folder in folders}
+    said = asked(IMPORTS, json.dumps([*map(str, folders)]), **given)
     assert said["compiled"] == []
     assert said["imported"] > 50
-    assert {folder: sorted(Path(folder).rglob("*")) for folder in folders} == before
+    assert {folder: sorted(folder.rglob("*")) for folder in folders} == before
 
 
 def test_a_source_without_bytecode_would_be_noticed(clone: Path, tmp_path: Path) -> None:
