@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -34,6 +34,9 @@ redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+test-lambda: .venv/ready ## unit, function and contract tests on the Python that Lambda runs, where it is here
+	@$(BIN)/python -m scripts.test_on_lambda
 
 check: lint types contract validate spec scan focus-check ## all that CI checks beside the tests
 

@@ -5,7 +5,8 @@ through the Makefile beside it. It needs the Python that Lambda runs, with pip, 
 
 Lambda's folders cannot be written to, so a module without bytecode is compiled at each cold start. A .pyc with an
 unchecked hash is imported without a look at its source (docs.python.org/3.13, import system, "Cached bytecode
-invalidation"). The same sources give the same bytes: otherwise each `sam deploy` would replace every layer.
+invalidation"). Bytecode has no CPU; one of another Python, which Lambda's guide warns of, would only be ignored.
+The same sources give the same bytes: otherwise each `sam deploy` would replace every layer.
 
 A layer of wheels is made twice: for Lambda, and for this machine's CPU, where `sam local` finds it.
 """
