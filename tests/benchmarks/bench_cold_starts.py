@@ -18,7 +18,7 @@ from pathlib import Path
 from scripts import sam, sam_local_overlay
 from scripts.template import FUNCTION, ROOT, load, of_type
 
-ROUNDS = 5
+ROUNDS = 3
 BARE = "bare Python"
 Way = tuple[list[Path], dict[str, str]]
 

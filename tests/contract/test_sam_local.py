@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 from samcli.commands.local.lib.swagger.parser import SwaggerParser
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+from samcli.lib.utils.codeuri import resolve_code_path
 
 from bundle import recipe
 from scripts import sam_local_overlay
@@ -104,6 +107,23 @@ def test_a_name_is_that_of_the_embedded_aws(template: dict[str, Any]) -> None:
         if resource["Type"] == FUNCTION:
             variables = resource["Properties"]["Environment"]["Variables"]
             assert {value for name, value in variables.items() if name.endswith("_TABLE")} <= tables
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+def test_sam_cli_itself_takes_code_and_layers_from_what_was_built_and_the_cpu_from_the_file(machine: str) -> None:
+    """As `sam local` resolves it: samcli/commands/local/cli_common/invoke_context.py."""
+    stacks, _ = SamLocalStackProvider.get_stacks(
+        str(sam_local_overlay.TARGET), parameter_overrides={"Machine": machine}
+    )
+    here, found = str(sam_local_overlay.TARGET.parent), list(SamFunctionProvider(stacks, True).get_all())
+    assert {function.name for function in found} == Template(ROOT / "template.yaml", {}).functions().keys()
+    wheels = {name for name, folder in layer_folders().items() if (folder / recipe.REQUIREMENTS).exists()}
+    for function in found:
+        assert function.architecture == machine
+        assert Path(resolve_code_path(here, function.codeuri)) == sam_local_overlay.BUILT / function.name
+        for layer in function.layers[:-1]:
+            built = recipe.LOCAL if layer.name in wheels else sam_local_overlay.BUILT
+            assert Path(resolve_code_path(here, layer.codeuri)) == built / layer.name
 
 
 def test_plain_sam_local_runs_what_plain_sam_build_built() -> None:
