@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -35,6 +35,9 @@ redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
+test-lambda: .venv/ready ## unit, function and contract tests on the Python that Lambda runs, where it is here
+	@$(BIN)/python -m scripts.test_on_lambda
+
 check: lint types contract validate spec scan focus-check ## all that CI checks beside the tests
 
 lint: .venv/ready ## style, imports, template
@@ -44,7 +47,7 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
-	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.lock_layers --check
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.sam_local_overlay --check && $(BIN)/python -m scripts.lock_layers --check
 
 validate: .venv/ready ## the template by the pinned SAM CLI and its linter, offline
 	$(BIN)/python -m scripts.sam validate --lint
@@ -58,17 +61,17 @@ scan: .venv/ready ## the templates by a security scanner; every finding is expla
 roles: .venv/ready ## a table of what each function may do
 	@$(BIN)/python -m scripts.iam_table
 
-generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql
-	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters
+generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql, what `sam local` runs from both
+	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters && $(BIN)/python -m scripts.sam_local_overlay
 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers
 
-build: .venv/ready ## sam build, with the pinned SAM CLI; fails above Lambda's size limit; and what `sam local` runs here
-	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes && $(BIN)/python -m scripts.sam_local build
+build: .venv/ready ## sam build, with the pinned SAM CLI and any Python 3.13 that is here; fails above Lambda's size limit
+	$(BIN)/python -m scripts.sam build && $(BIN)/python -m scripts.artifact_sizes
 
 sam-local: .venv/ready ## the AWS and the models behind `sam local start-api` and `sam local invoke`
-	@$(BIN)/python -m scripts.sam_local serve
+	@$(BIN)/python -m scripts.sam_local
 
 sam-local-check: .venv/ready ## every route and every event through `sam local`, where a Docker engine runs
 	@$(BIN)/python -m scripts.sam_local_check

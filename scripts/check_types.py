@@ -1,4 +1,4 @@
-"""Runs the strict type checker over the package, the scripts and the tests, then over each function on its own.
+"""Runs the strict type checker over package, recipe, scripts and tests, then over each function on its own.
 
 Each function's code is a module named `app`, as Lambda loads it, so one run cannot hold two of them.
 """
@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
-    failed = int(check("layers/gateway:scripts/sam_local_layer/python", "layers/gateway/gateway", "scripts", "tests"))
+    failed = int(
+        check("layers/gateway:scripts/sam_local_layer/python", "layers/gateway/gateway", "bundle", "scripts", "tests")
+    )
     for app in sorted(ROOT.glob("functions/**/app.py")):
         failed += check(f"layers/gateway:{app.parent}", str(app))
     return min(failed, 1)

@@ -35,6 +35,7 @@ from typing import Any
 import yaml
 from botocore.credentials import Credentials
 
+from bundle.recipe import VARIABLE, this_machine
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded import earlier
@@ -92,16 +93,17 @@ def build() -> Path:
     template, built = WORK / "template.yaml", WORK / "build"
     derive(ROOT / "template.yaml", template)
     folders = ["--build-dir", str(built), "--cache-dir", str(WORK / "cache")]
-    run_sam("build", "--template", str(template), *folders, "--cached", "--parallel")
+    run_sam("build", "--template", str(template), *folders, "--cached", "--parallel", **{VARIABLE: this_machine()})
     return built
 
 
 def hold_package(layer: Path) -> None:
-    """The layer is the package and nothing else: SAM copies whatever lies in its folder."""
+    """The layer is exactly the package and its bytecode: the recipe copies whatever lies in its folder."""
     shipped = {path.relative_to(layer).parts[:2] for path in layer.rglob("*") if path.is_file()}
-    hold(shipped <= {("python", "gateway"), ("python", "requirements.txt")}, f"the gateway layer ships {shipped}")
+    hold(shipped == {("python", "gateway")}, f"the gateway layer ships {shipped}")
     hold((layer / "python/gateway" / PRICE_BOOK.name).is_file(), "the gateway layer has no price book")
-    hold(not [*layer.rglob("__pycache__")], "the gateway layer ships compiled files")
+    compiled = {path.parents[1] / f"{path.name.partition('.')[0]}.py" for path in layer.rglob("*.pyc")}
+    hold(compiled == {*layer.rglob("*.py")}, "the gateway layer's bytecode is not that of its sources")
 
 
 def former(built: Path) -> Path:

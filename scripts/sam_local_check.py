@@ -28,7 +28,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from scripts import sam, sam_local, sam_local_image
+from scripts import sam, sam_local, sam_local_image, sam_local_overlay
 from scripts.dev.events import sqs_event
 from scripts.dev.stack import LocalStack, StackError
 from scripts.embedded.cloud import free_ports
@@ -184,7 +184,7 @@ def submit(api: Api, stack: LocalStack) -> str:
         if json.loads(received[0]["Body"])["request_id"] == request_id:
             break
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    worked = invoke("CompleteInvocationFunction", sqs_event(received, arn, sam_local.REGION))
+    worked = invoke("CompleteInvocationFunction", sqs_event(received, arn, sam_local_overlay.REGION))
     hold(worked == {"batchItemFailures": []}, f"the worker answers {worked}")
     return str(api.good(poll, {})[0]["generated_text"])
 
@@ -280,7 +280,7 @@ def answered(logical_id: str, case: Case) -> str:
     with ExitStack() as during:
         if "ResponseURL" in sent:
             told = during.enter_context(stack_that_listens())
-            sent |= {"ResponseURL": f"http://{sam_local.HOST}:{told.server_port}/answer"}
+            sent |= {"ResponseURL": f"http://{sam_local_overlay.HOST}:{told.server_port}/answer"}
         answer = invoke(logical_id, sent)
     if str(case) in REFUSED:
         hold(answer.get("errorMessage") == "Unauthorized", f"{answer}")
@@ -317,7 +317,7 @@ def prove(table: Table) -> None:
     RUN.mkdir(parents=True)
     begun = time.monotonic()
     print(f"base image {sam_local_image.IMAGE}: {sam_local_image.ready(ROOT / '.aws-sam/local/image')}", flush=True)
-    hold(sam_local.build() == 0, "sam build failed")
+    hold(sam.run("build") == 0, "sam build failed")
     port = int(os.environ.get(PORT_VARIABLE) or free_ports(1)[0])
     known = containers()
     try:

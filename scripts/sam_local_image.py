@@ -8,14 +8,14 @@ libc is newer, so it says nothing about whether a wheel loads on AWS.
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
-ARCHITECTURE = ARCHITECTURES[platform.machine().lower()]
+from bundle.recipe import this_machine
+
+ARCHITECTURE = this_machine()
 REPOSITORY = "public.ecr.aws/lambda/python"
 IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
 # What SAM CLI makes of it once, and would go on using after the base has changed.

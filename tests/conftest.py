@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from hypothesis import settings as property_settings
 from moto import mock_aws
 
 from gateway.aws import clients
@@ -36,6 +37,11 @@ ENVIRONMENT = {
     "SAGEMAKER_ENDPOINTS": '{"our-llama": "llama-endpoint", "our-embedder": "embed-endpoint"}',
     "KEY_CACHE_SECONDS": "5",
 }
+
+
+# How long an example takes is the machine's affair; timing is measured in tests/benchmarks.
+property_settings.register_profile("untimed", deadline=None)
+property_settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bundle.recipe import this_machine
 from scripts.template import FUNCTION, LAYER, STATE_MACHINE, load
 
-ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 MODELS = "ModelsUrl"
 # The SDK's own variables: what is deployed needs no word about a stand-in.
 ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
@@ -40,7 +39,7 @@ def derive(source: Path, target: Path) -> None:
 
 def adapt(template: dict[str, Any], source: Path, target: Path) -> None:
     """This machine's CPU, and paths that lead from `target`; definitions of state machines are written beside it."""
-    architecture = ARCHITECTURES[platform.machine().lower()]
+    architecture = this_machine()
     way = os.path.relpath(source.parent, target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     template["Globals"]["Function"]["Architectures"] = [architecture]
@@ -55,9 +54,9 @@ def adapt(template: dict[str, Any], source: Path, target: Path) -> None:
             definition = yaml.safe_load((source.parent / said["DefinitionUri"]).read_text())
             (target.parent / f"{name}.asl.json").write_text(json.dumps(definition, indent=1))
             said["DefinitionUri"] = f"{name}.asl.json"
-        for uri in ("CodeUri", "ContentUri"):
-            if isinstance(said.get(uri), str):
-                said[uri] = os.path.join(way, said[uri])
+        for place, key in ((said, "CodeUri"), (said, "ContentUri"), (resource.get("Metadata", {}), "ContextPath")):
+            if isinstance(place.get(key), str):
+                place[key] = os.path.join(way, place[key])
     move_includes(template, way)
 
 

@@ -3,5 +3,12 @@
 import subprocess
 import sys
 
-for name in ("bench_calls", "bench_streams", "bench_limits", "bench_hot_tenants", "bench_aggregation"):
+for name in (
+    "bench_calls",
+    "bench_cold_starts",
+    "bench_streams",
+    "bench_limits",
+    "bench_hot_tenants",
+    "bench_aggregation",
+):
     subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)

@@ -1,4 +1,4 @@
-"""CPU of a metered call beside a bare boto3 call, and CPU of each function's cold start beside a bare Python.
+"""CPU of a metered call beside a bare boto3 call.
 
 The gateway's side is the real handler with a real boto3, reserving and settling in a real DynamoDB wire format; store and
 models are stand-ins in other processes, so that only the caller's CPU is counted.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import resource
 import socket
 import statistics
 import subprocess
@@ -133,34 +132,11 @@ def warm(store: str, models: str) -> None:
         print(f"  {name:28} {middle:6.2f} ms   x {middle / base:4.2f}")
 
 
-def init_cpu(function: str | None) -> float:
-    """CPU milliseconds of a fresh process that imports a function's module, or nothing."""
-    code = f"import sys; sys.path[:0] = ['functions/{function}', 'layers/gateway']; import app" if function else "pass"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = dict(os.environ)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
-
-
-def cold() -> None:
-    functions = sorted(str(app.parent.relative_to(ROOT / "functions")) for app in ROOT.glob("functions/**/app.py"))
-    base = statistics.median(init_cpu(None) for _ in range(5))
-    print("\nCPU of a cold start (median of 5 fresh processes)")
-    print(f"  {'bare Python':44} {base:6.0f} ms   x {1:5.1f}")
-    for function in functions:
-        init_cpu(function)  # compiles, as a deployed package is
-        middle = statistics.median(init_cpu(function) for _ in range(5))
-        print(f"  {function:44} {middle:6.0f} ms   x {middle / base:5.1f}")
-
-
 def main() -> None:
     store, port = started("-c", "from tests.benchmarks.bench_calls import serve_store; serve_store()")
     models, ready = started("-m", "scripts.dev.model_stand_in", "--port", "0", "--ledger", os.devnull)
     try:
         warm(f"http://127.0.0.1:{port}", ready.rpartition(" ")[2])
-        cold()
     finally:
         for process in (store, models):
             process.terminate()

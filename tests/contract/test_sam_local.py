@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -12,27 +13,32 @@ from typing import Any
 
 import pytest
 from samcli.commands.local.lib.swagger.parser import SwaggerParser
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+from samcli.lib.utils.codeuri import resolve_code_path
 
-from scripts import sam_local
+from bundle import recipe
+from scripts import sam_local_overlay
 from scripts.dev.template import Template, load_yaml
-from scripts.template import FUNCTION, ROOT
-from tests.contract.contract import OPERATIONS, Operation
+from scripts.template import FUNCTION, LAYER, ROOT, load, of_type
+from tests.contract.contract import OPERATIONS
 
 SPEC = load_yaml(ROOT / "openapi.yaml")
-DERIVED = sam_local.derive_spec(SPEC)
+DERIVED = sam_local_overlay.derive_spec(SPEC)
 EDGE = ROOT / "scripts/sam_local_layer/python"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    target = tmp_path_factory.mktemp("local") / "template.yaml"
-    return sam_local.derive_template(ROOT / "template.yaml", SPEC, target, {})
+def template() -> dict[str, Any]:
+    """What samconfig.toml points `sam local` to."""
+    written: dict[str, Any] = load_yaml(ROOT / "local/template.yaml")
+    return written
 
 
 @pytest.fixture
 def edge(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(EDGE)
-    monkeypatch.setenv("LOCAL_HEADERS", " ".join(sam_local.underscored(SPEC)))
+    monkeypatch.setenv("LOCAL_HEADERS", " ".join(sam_local_overlay.underscored(SPEC)))
     monkeypatch.setenv("LOCAL_UNAUTHORIZED", '{"code": "unauthorized", "request_id": "$context.requestId"}')
     sys.modules.pop("local_edge", None)
     import local_edge
@@ -53,17 +59,14 @@ def test_sam_cli_mounts_every_operation_with_its_function_and_its_authorizer() -
         signed = operation.made.authorization == "AWS_IAM"
         assert route.authorizer_name == (None if signed else "TenantKey")
         assert route.use_default_authorizer is not signed
+        assert route.operation_name == operation.said["operationId"]
     assert SwaggerParser("", DERIVED).get_default_authorizer("Api") is None
     (authorizer,) = SwaggerParser("", DERIVED).get_authorizers().values()
     assert authorizer.lambda_name == "AuthorizeTenantFunction"
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_what_a_client_sees_of_an_operation_stays(operation: Operation) -> None:
-    derived, said = (spec["paths"][operation.path][operation.method] for spec in (DERIVED, SPEC))
-    for name in ("operationId", "parameters", "requestBody", "responses"):
-        assert derived.get(name) == said.get(name)
-    assert "responseTransferMode" not in derived["x-amazon-apigateway-integration"]
+def test_what_is_written_is_what_template_and_spec_say() -> None:
+    assert (ROOT / "local/template.yaml").read_text() == sam_local_overlay.overlay()
 
 
 def test_a_function_keeps_its_code_its_layers_and_every_variable(template: dict[str, Any]) -> None:
@@ -72,11 +75,30 @@ def test_a_function_keeps_its_code_its_layers_and_every_variable(template: dict[
     assert found.keys() == known.keys()
     for name, function in known.items():
         variables = found[name]["Environment"]["Variables"]
-        assert function.environment.keys() - sam_local.OF_THE_ADAPTER <= variables.keys()
+        assert function.environment.keys() - sam_local_overlay.OF_THE_ADAPTER <= variables.keys()
         assert all(isinstance(value, str) for value in variables.values())
-        assert {"Ref": "ParquetLayer"} in found[name].get("Layers", []) or "layers/parquet" not in str(function.layers)
-        assert found[name]["CodeUri"].endswith(str(function.code.relative_to(ROOT)))
-    assert template["Globals"]["Function"]["Layers"][-1] == {"Ref": sam_local.EDGE}
+        *layers, edge = (
+            template["Resources"][layer["Ref"]]["Properties"]["ContentUri"] for layer in found[name]["Layers"]
+        )
+        own = {path: logical_id for logical_id, path in layer_folders().items()}
+        assert [Path(layer).name for layer in layers] == [own[path] for path in function.layers]
+        assert edge == "../scripts/sam_local_layer"
+        assert found[name]["CodeUri"] == f"../.aws-sam/build/{name}"
+        assert (found[name]["Timeout"], found[name]["MemorySize"]) == (function.timeout, function.memory)
+
+
+def layer_folders() -> dict[str, Path]:
+    return {name: ROOT / said["ContentUri"] for name, said in of_type(load(ROOT / "template.yaml"), LAYER).items()}
+
+
+def test_a_layer_of_wheels_is_that_of_this_machine_and_the_package_is_what_is_deployed(
+    template: dict[str, Any],
+) -> None:
+    for name, folder in layer_folders().items():
+        has_wheels = (folder / recipe.REQUIREMENTS).exists()
+        built = ".aws-sam/local" if has_wheels else ".aws-sam/build"
+        assert template["Resources"][name]["Properties"]["ContentUri"] == f"../{built}/{name}"
+    assert template["Globals"]["Function"]["Architectures"] == [{"Ref": "Machine"}]
 
 
 def test_a_name_is_that_of_the_embedded_aws(template: dict[str, Any]) -> None:
@@ -87,13 +109,37 @@ def test_a_name_is_that_of_the_embedded_aws(template: dict[str, Any]) -> None:
             assert {value for name, value in variables.items() if name.endswith("_TABLE")} <= tables
 
 
-def test_plain_sam_local_finds_what_make_build_built() -> None:
-    told = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+@pytest.mark.parametrize("machine", ["x86_64", "arm64"])
+def test_sam_cli_itself_takes_code_and_layers_from_what_was_built_and_the_cpu_from_the_file(machine: str) -> None:
+    """As `sam local` resolves it: samcli/commands/local/cli_common/invoke_context.py."""
+    stacks, _ = SamLocalStackProvider.get_stacks(
+        str(sam_local_overlay.TARGET), parameter_overrides={"Machine": machine}
+    )
+    here, found = str(sam_local_overlay.TARGET.parent), list(SamFunctionProvider(stacks, True).get_all())
+    assert {function.name for function in found} == Template(ROOT / "template.yaml", {}).functions().keys()
+    wheels = {name for name, folder in layer_folders().items() if (folder / recipe.REQUIREMENTS).exists()}
+    for function in found:
+        assert function.architecture == machine
+        assert Path(resolve_code_path(here, function.codeuri)) == sam_local_overlay.BUILT / function.name
+        for layer in function.layers[:-1]:
+            built = recipe.LOCAL if layer.name in wheels else sam_local_overlay.BUILT
+            assert Path(resolve_code_path(here, layer.codeuri)) == built / layer.name
+
+
+def test_plain_sam_local_runs_what_plain_sam_build_built() -> None:
+    told = tomllib.loads(sam_local_overlay.SAMCONFIG.read_text())["default"]
+    assert "template_file" not in told["build"]["parameters"]
     for command in ("local_start_api", "local_invoke", "local_start_lambda"):
         parameters = told[command]["parameters"]
-        assert ROOT / parameters["template_file"] == sam_local.BUILT / "template.yaml"
-        assert parameters["add_host"] == [f"{sam_local.HOST}:host-gateway"]
-        assert parameters["region"] == sam_local.REGION
+        assert ROOT / parameters["template_file"] == sam_local_overlay.TARGET
+        assert parameters["parameter_overrides"] == [f"file://{recipe.MACHINE.relative_to(ROOT)}"]
+        assert parameters["add_host"] == [f"{sam_local_overlay.HOST}:host-gateway"]
+        assert parameters["region"] == sam_local_overlay.REGION
+
+
+def test_the_cache_of_layers_is_that_of_the_recipe() -> None:
+    """SAM's key is the layer's folder: after a change of bundle/ it would give what the former recipe built."""
+    assert sam_local_overlay.SAMCONFIG.read_text() == sam_local_overlay.samconfig()
 
 
 def test_the_layer_of_sam_local_is_in_no_template_that_is_deployed() -> None:
@@ -128,3 +174,42 @@ def test_whom_the_authorizer_refuses_gets_a_401_and_reaches_no_function(
     assert json.loads(answer["body"]) == {"code": "unauthorized", "request_id": answer["headers"]["x-request-id"]}
     with pytest.raises(Exception, match="^Unauthorized$"):  # an event from a file: the function's own answer
         edge.authorizer(asked | {"requestContext": {"apiId": "a1b2c3d4e5"}}, None)
+
+
+@pytest.fixture
+def nobody_listens(edge: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An AWS that is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    return url
+
+
+def test_a_call_without_make_sam_local_is_told_to_run_it(edge: ModuleType, nobody_listens: str) -> None:
+    arn = "arn:aws:execute-api:us-east-1:123456789012:1234567890/v1/GET/usage"
+    said = edge.authorizer({"methodArn": arn, "requestContext": {"apiId": edge.START_API}}, None)
+    answer = edge.handler({"requestContext": {"apiId": edge.START_API, "authorizer": said["context"]}}, None)
+    assert answer["statusCode"] == 503
+    problem = json.loads(answer["body"])
+    assert nobody_listens in problem["message"]
+    assert "Run `make sam-local`" in problem["message"]
+    assert problem["request_id"] == answer["headers"]["x-request-id"]
+
+
+def test_an_event_without_make_sam_local_fails_with_the_same_sentence(edge: ModuleType, nobody_listens: str) -> None:
+    with pytest.raises(edge.NothingBehindError, match="Run `make sam-local`"):
+        edge.handler({"Records": []}, None)
+    with pytest.raises(edge.NothingBehindError, match="Run `make sam-local`"):
+        edge.authorizer({"methodArn": "arn", "requestContext": {"apiId": "a1b2c3d4e5"}}, None)
+
+
+def test_where_an_aws_listens_the_function_answers(
+    edge: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "answering.py").write_text("def handler(event, context):\n    return 'its own'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LOCAL_HANDLER", "answering.handler")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert edge.handler({"requestContext": {}}, None) == "its own"

@@ -10,6 +10,7 @@ import grimp
 import pytest
 import yaml
 
+from bundle import recipe
 from gateway.aws.decoys import METRIC
 from gateway.telemetry import (
     AGGREGATION_LAG,
@@ -120,9 +121,21 @@ def test_every_layer_is_built_for_what_the_functions_run_on() -> None:
     common = TEMPLATE["Globals"]["Function"]
     for name, layer in of_type(TEMPLATE, LAYER).items():
         metadata = TEMPLATE["Resources"][name]["Metadata"]
-        assert metadata["BuildMethod"] == common["Runtime"]
+        assert metadata["BuildMethod"] == "makefile"
         assert [metadata["BuildArchitecture"]] == common["Architectures"] == layer["CompatibleArchitectures"]
         assert layer["CompatibleRuntimes"] == [common["Runtime"]]
+
+
+@pytest.mark.parametrize("logical_id", [*FUNCTIONS, *of_type(TEMPLATE, LAYER)])
+def test_what_is_deployed_is_built_by_the_recipe_that_ships_bytecode(logical_id: str) -> None:
+    metadata = TEMPLATE["Resources"][logical_id]["Metadata"]
+    assert (metadata["BuildMethod"], metadata["ContextPath"]) == ("makefile", "bundle")
+
+
+def test_the_recipe_builds_for_what_the_functions_run_on() -> None:
+    common = TEMPLATE["Globals"]["Function"]
+    assert common["Architectures"] == [recipe.ARCHITECTURE]
+    assert common["Runtime"] == f"python{recipe.LAMBDA[0]}.{recipe.LAMBDA[1]}"
 
 
 def test_a_message_or_a_schedule_that_fails_is_kept() -> None:

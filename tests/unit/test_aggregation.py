@@ -1183,7 +1183,7 @@ BOOKS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(rows(), max_size=25),
     st.lists(st.integers(0, 60), max_size=2),
@@ -1283,7 +1283,7 @@ def test_the_lake_is_the_ledger_whatever_happens(
     assert house.files.content == before
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(rows(), max_size=30), st.sampled_from(BOOKS), st.randoms(), st.integers(1, 12))
 def test_a_page_read_as_columns_is_the_same_as_row_by_row_in_whatever_order(
     history: list[tuple[UsageRecord, Outcome, TokenUsage, int]], book: PriceBook, random: Random, size: int
@@ -1314,7 +1314,7 @@ def test_costs_that_64_bits_cannot_hold_are_exact() -> None:
     assert pages.table(page([item(record)]))["cost"].to_pylist() == [Decimal(6_000_000_000)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted({(p.model_id, p.region) for p in price_book().prices()})), endings)
 def test_the_quick_way_to_price_a_row_is_the_slow_way(
     model: tuple[str, str], ending: tuple[Outcome, TokenUsage]

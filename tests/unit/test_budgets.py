@@ -365,7 +365,7 @@ fates = st.lists(st.sampled_from(["", "", "", "", "before", "after"]), max_size=
 steps = st.tuples(st.integers(1, 4000), st.sampled_from(["0", "37", "100", "refuse", "lost", "crash"]), fates)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(steps, max_size=25), st.decimals("0", "0.3", places=4))
 def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
     plan: list[tuple[int, str, list[str]]], limit: Decimal

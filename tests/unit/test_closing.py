@@ -321,7 +321,7 @@ happened = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(happened, max_size=14), st.integers(1, 6))
 def test_statements_add_up_to_the_costs_line_by_line(what: list[Any], page_lines: int) -> None:
     appearing: list[tuple[datetime, DatedLine]] = []

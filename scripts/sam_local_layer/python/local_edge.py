@@ -2,7 +2,7 @@
 
 SAM CLI gives every request of one `sam local start-api` the same id and time, drops headers with an underscore in their
 name, and cannot answer 401 for an authorizer that refuses. An event of a file is made new as well, so that it can be
-sent twice.
+sent twice. And where nothing listens behind `sam local`, it says what to start.
 """
 
 from __future__ import annotations
@@ -10,19 +10,32 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 START_API = "1234567890"  # the id that `sam local start-api` gives to every API
 REFUSED = "refused"
 HEADERS = tuple(os.environ.get("LOCAL_HEADERS", "").split())
 UNAUTHORIZED = os.environ.get("LOCAL_UNAUTHORIZED", "")
 
+BEHIND = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+NOTHING_BEHIND = (
+    "Nothing listens at {}, where `sam local` has its AWS and its models. Run `make sam-local` in another terminal, "
+    "wait until it says `ready`, and call again."
+)
+PATIENCE = 2.0
+
 Event = dict[str, Any]
 Handler = Callable[[Event, Any], Any]
+
+
+class NothingBehindError(Exception):
+    """What `sam local` needs does not run."""
 
 
 @cache
@@ -33,14 +46,34 @@ def own_handler() -> Handler:
     return found
 
 
+def nothing_behind() -> str | None:
+    """The sentence for whoever started `sam local` alone."""
+    for variable in BEHIND:
+        if not (url := os.environ.get(variable)):
+            continue
+        where = urlsplit(url)
+        try:
+            socket.create_connection((where.hostname, where.port or 80), PATIENCE).close()
+        except OSError:
+            return NOTHING_BEHIND.format(url)
+    return None
+
+
 def refusal(event: Event) -> Event | None:
-    """API Gateway's own answer to a caller whom the authorizer refused."""
+    """The answer to a request that reaches no function: nothing runs behind it, or its caller was refused."""
     context = event["requestContext"]
-    if not (context.get("authorizer") or {}).get(REFUSED):
-        return None
-    body = UNAUTHORIZED.replace("$context.requestId", context["requestId"])
-    headers = {"Content-Type": "application/json", "x-request-id": context["requestId"]}
-    return {"statusCode": 401, "headers": headers, "body": body, "isBase64Encoded": False}
+    request_id = context["requestId"]
+    if sentence := nothing_behind():
+        problem = {"code": "nothing_behind", "message": sentence, "request_id": request_id}
+        return answer(503, json.dumps(problem), request_id)
+    if (context.get("authorizer") or {}).get(REFUSED):
+        return answer(401, UNAUTHORIZED.replace("$context.requestId", request_id), request_id)
+    return None
+
+
+def answer(status: int, body: str, request_id: str) -> Event:
+    headers = {"Content-Type": "application/json", "x-request-id": request_id}
+    return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
 def as_received(event: Event) -> Event:
@@ -54,19 +87,27 @@ def as_received(event: Event) -> Event:
 
 
 def handler(event: Event, context: Any) -> Any:
-    """Any function behind the API."""
+    """Any function but the authorizer."""
     if "requestContext" not in event:
-        return own_handler()(event, context)
+        return own_answer(event, context)
     event = as_received(event)
     return refusal(event) or own_handler()(event, context)
 
 
+def own_answer(event: Event, context: Any) -> Any:
+    """The function's own. Raises NothingBehindError."""
+    if sentence := nothing_behind():
+        raise NothingBehindError(sentence)
+    return own_handler()(event, context)
+
+
 def authorizer(event: Event, context: Any) -> Any:
-    """The authorizer. Whom it refuses gets as far as `handler`, which answers 401."""
+    """The authorizer. Whom it refuses gets as far as `handler`, which answers 401, or 503 where nothing runs behind."""
     try:
-        return own_handler()(event, context)
+        return own_answer(event, context)
     except Exception as error:
-        if str(error) != "Unauthorized" or event["requestContext"].get("apiId") != START_API:
+        refused = isinstance(error, NothingBehindError) or str(error) == "Unauthorized"
+        if not refused or event["requestContext"].get("apiId") != START_API:
             raise
     api, stage, *_ = event["methodArn"].split("/")
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{api}/{stage}/*"}
