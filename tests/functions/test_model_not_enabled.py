@@ -38,7 +38,7 @@ OTHER = [
     ("AccessDeniedException", "", "model_access_denied"),
     ("ResourceNotFoundException", BEDROCK["notfound"].message, "model_not_found"),
     # A fault may quote the request, and a tenant must not be able to call its operators that way.
-    ("ValidationException", "Bad tool 'Model access is denied due to'", "model_rejected_request"),
+    ("ValidationException", "Bad tool 'Model access is denied due to x'", "model_rejected_request"),
     ("ThrottlingException", PAYMENT, "model_throttled"),
 ]
 
