@@ -545,7 +545,7 @@ def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
 
 # ------------------------------------------------------------------------------------------------- asked as an operator
 def verify(cloud: Cloud, api: Api) -> str:
-    """The operator's own command: what can be asked here is as it must be; what cannot is named, and no more than that."""
+    """The operator's own command: what can be asked here is as it must be; what cannot is known by name."""
     command = [sys.executable, "-m", "scripts.verify", "--stack", STACK, "--api-url", api.url, "--json", "--import"]
     command += ["--model", TEXT_MODEL, "--alarm-wait", "0", "--without", ",".join(UNASKED)]
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}

@@ -154,15 +154,16 @@ class Heard:
         return b"".join(part for _, part in self.parts).decode(errors="replace")
 
 
-def listen(caller: Caller, model: str, tokens: int, enough: Callable[[int], bool]) -> Heard:
+def listen(caller: Caller, model: str, tokens: int, enough: Callable[[int], bool], prompt: str = LONG) -> Heard:
     """Stream an answer; hang up as soon as that many parts are enough."""
-    body = {"model": model, "messages": [{"role": "user", "content": LONG}], "max_tokens": tokens, "stream": True}
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "stream": True}
     began, parts = time.monotonic(), list[tuple[float, bytes]]()
     with (
         requests.Session() as session,
         caller.send(session, "POST", "/v1/chat/completions", body, stream=True) as answer,
     ):
-        must(answer.status_code == 200, f"a stream of {model} answers {shown(answer)}")
+        if answer.status_code != 200:  # to tell what it says would read a stream to its end
+            raise StepError(f"a stream of {model} answers {shown(answer)}")
         for part in answer.iter_content(chunk_size=None):
             parts.append((time.monotonic() - began, part))
             if enough(len(parts)):
