@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scripts.verify.books import aggregation, athena, events
-from scripts.verify.calls import arns, call, hang_up, stream, throttle
+from scripts.verify.calls import admin, arns, call, hang_up, stream, throttle
 from scripts.verify.deployment import Deployment, unbroken
 from scripts.verify.edge import account, alarms, authorization, environment, imported, model_enabled, stage, strangers
 from scripts.verify.steps import RUNBOOK, NotAskedError, Result, Step, Verdict, code_of, results, sentence
@@ -38,6 +38,7 @@ STEPS = (
     Step(4, "stage", "there is one way in", stage),
     Step(4, "environment", "functions are up, their JSON is whole", environment),
     Step(5, "strangers", "no key, no answer", strangers),
+    Step(6, "admin", "a signed path with odd letters is read right", admin),
     Step(6, "call", "a call is answered, metered and charged", call),
     Step(7, "arns", "an ARN with %2F finds its route", arns),
     Step(8, "stream", "a stream comes over time", stream),

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.names import split_profile
 from gateway.usage import Outcome, RequestId, UsageRecord
+from scripts.signed import of
 from scripts.verify.deployment import PREFIX, Caller, Deployment, patience, said, shown
 from scripts.verify.edge import model_of
 from scripts.verify.steps import NotAskedError, StepError, must
@@ -35,6 +36,14 @@ LONG = "Count from 1 to 300 in words, one number a line, and leave none out."
 
 
 # ------------------------------------------------------------------------------------------------------------- one call
+def admin(deployment: Deployment) -> str:
+    """A signature covers the path, and a path with a space and a colon can be written in more than one way."""
+    tenant_id, _ = deployment.new_tenant({}, " a:b@c")
+    found = deployment.admin.call("GET", of(tenant_id))["tenant_id"]
+    must(found == tenant_id, f"the tenant {tenant_id} is found as {found}")
+    return f"{tenant_id!r} is put, gets a key, and is read back"
+
+
 def call(deployment: Deployment) -> str:
     caller, model, start = deployment.caller, model_of(deployment), f"{datetime.now(UTC):%Y-%m-%d}"
     before = totals_of(caller, start)

@@ -139,9 +139,9 @@ class Deployment:
         """The tenant that calls models: the given key's, or one that is made for this run."""
         return Caller(self.url, self.given_key) if self.given_key else self.new_tenant({})[1]
 
-    def new_tenant(self, settings: Mapping[str, Any]) -> tuple[str, Caller]:
+    def new_tenant(self, settings: Mapping[str, Any], suffix: str = "") -> tuple[str, Caller]:
         """A tenant with one key, for this run alone. Raises Refused."""
-        tenant_id = f"{PREFIX}{secrets.token_hex(6)}"
+        tenant_id = f"{PREFIX}{secrets.token_hex(6)}{suffix}"
         self.undo.callback(self._gone, f"tenant {tenant_id}", lambda: self._delete_tenant(tenant_id))
         self.put_tenant(tenant_id, settings)
         made = self.admin.call("POST", f"{of(tenant_id)}/keys", {"label": "verification"})

@@ -38,6 +38,7 @@ def deployment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[D
 
 def test_a_call_an_arn_and_a_stranger(deployment: Deployment) -> None:
     assert edge.strangers(deployment) == "401 without a key and 6 times with a wrong one"
+    assert calls.admin(deployment).endswith(" a:b@c' is put, gets a key, and is read back")
     assert calls.call(deployment).startswith(f"{MODEL}: 200, a settled row, 0.0000")
     assert calls.arns(deployment).startswith("…:inference-profile/us.amazon.nova-micro-v1:0: ")
 
