@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -31,6 +31,9 @@ prices: .venv/ready ## the price book: make prices ARGS="diff --offer index.json
 
 redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive ARGS="list --stack model-gateway"
 	@$(BIN)/python -m scripts.redrive $(ARGS)
+
+verify-deployment: .venv/ready ## what a deployed gateway has to be: make verify-deployment ARGS="--stack model-gateway"
+	@$(BIN)/python -m scripts.verify $(ARGS)
 
 test: .venv/ready ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile

@@ -109,6 +109,26 @@ def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
     return imported
 
 
+def importing_on_request(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """ImportRestApi: ministack takes the request for one that creates an empty API."""
+
+    async def handled(method: str, path: str, headers: Any, body: Any, query: dict[str, Any]) -> Any:
+        if method == "POST" and path.strip("/") == "restapis" and "import" in query.get("mode", ""):
+            return apigateway_v1._get_rest_api(apigateway_v1._import_rest_api(json.loads(body)))
+        return await handle(method, path, headers, body, query)
+
+    return handled
+
+
+def sending_nothing(send: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """A function's answer without a body (a 204) is sent without one; ministack fails at it."""
+
+    async def sent(to: Any, status: int, headers: Any, body: Any, **more: Any) -> None:
+        await send(to, status, headers, b"" if body is None else body, **more)
+
+    return sent
+
+
 def firing_as_its_role(invoke: Callable[..., None]) -> Callable[..., None]:
     """EventBridge Scheduler takes the schedule's role, and writes the moment it was scheduled for into the input.
 
@@ -159,7 +179,8 @@ def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
                     alias = "" if named.aliased else f' AS "{named.table}"'
                     views.append((named.start, named.end, f"(\n{text}\n){alias}"))
             if not views:
-                return await rewrite(query, database, catalog)
+                # DuckDB has Trino's function under a name of its own; the formats that are used here are the same.
+                return await rewrite(query.replace("date_format(", "strftime("), database, catalog)
             for start, end, text in sorted(views, reverse=True):
                 query = query[:start] + text + query[end:]
 
@@ -226,6 +247,8 @@ if __name__ == "__main__":
     iam_evaluator._resolve_condition_key = with_tls(iam_evaluator._resolve_condition_key)
     apigateway_v1._api_key_from_request = lambda _headers: usage_plan_key.get()
     apigateway_v1._import_rest_api = importing_strictly(apigateway_v1._import_rest_api)
+    apigateway_v1.handle_request = importing_on_request(apigateway_v1.handle_request)
+    app._send_response = sending_nothing(app._send_response)
     eventbridge._invoke_target = firing_as_its_role(eventbridge._invoke_target)
     scheduler._update_schedule = arming_again(scheduler._update_schedule)
     scheduler._SCHEDULE_TICK_INTERVAL = 1

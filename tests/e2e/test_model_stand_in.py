@@ -723,6 +723,8 @@ def test_a_bearer_key_and_a_percent_encoded_id_are_accepted(clients: Clients) ->
     [
         ("throttle", 429, "ThrottlingException"),
         ("denied", 403, "AccessDeniedException"),
+        ("notenabled", 403, "AccessDeniedException"),
+        ("noform", 404, "ResourceNotFoundException"),
         ("notfound", 404, "ResourceNotFoundException"),
         ("invalid", 400, "ValidationException"),
         ("quota", 400, "ServiceQuotaExceededException"),

@@ -74,6 +74,8 @@ def test_an_arn_is_one_part_of_the_path(aws: None, models: ModelStandIn) -> None
         ("[[throttle]]", 429, "model_throttled", Passing),
         ("[[internal]]", 503, "model_unavailable", Passing),
         ("[[denied]]", 403, "model_access_denied", UpstreamError),
+        ("[[notenabled]]", 403, "model_not_enabled", UpstreamError),
+        ("[[noform]]", 403, "model_not_enabled", UpstreamError),
         ("[[notfound]]", 404, "model_not_found", UpstreamError),
         ("[[invalid]]", 400, "model_rejected_request", UpstreamError),
     ],

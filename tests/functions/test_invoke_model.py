@@ -214,6 +214,8 @@ UPSTREAM = [
     ("[[invalid]]", 400, "model_rejected_request"),
     ("[[quota]]", 400, "model_quota_exceeded"),
     ("[[denied]]", 403, "model_access_denied"),
+    ("[[notenabled]]", 403, "model_not_enabled"),
+    ("[[noform]]", 403, "model_not_enabled"),
     ("[[notfound]]", 404, "model_not_found"),
     ("[[timeout]]", 408, "model_timeout"),
     ("[[modelerror]]", 424, "model_error"),

@@ -267,6 +267,8 @@ def refused(gateway: Gateway, client: Any, kind: str, text: str = "hello", model
     [
         ("invalid", "ValidationException", 400),
         ("denied", "AccessDeniedException", 403),
+        ("notenabled", "AccessDeniedException", 403),
+        ("noform", "AccessDeniedException", 403),
         ("notfound", "ResourceNotFoundException", 404),
         ("timeout", "ModelTimeoutException", 408),
         ("modelerror", "ModelErrorException", 424),

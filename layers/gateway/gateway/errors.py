@@ -10,6 +10,9 @@ GatewayError                       code, status, message (safe to show to a clie
 
 from __future__ import annotations
 
+# The account has still to enable a model. The code of such a refusal; telemetry counts these for the operators.
+MODEL_NOT_ENABLED = "model_not_enabled"
+
 
 class GatewayError(Exception):
     """What a client is told: a stable `code`, an HTTP `status`, and a sentence that says what to do."""

@@ -22,7 +22,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from gateway.telemetry import SERVICE, embedded
+from gateway.errors import MODEL_NOT_ENABLED
+from gateway.telemetry import MODELS_NOT_ENABLED, SERVICE, count, embedded
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
 
 _TRACE = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])")
@@ -104,6 +105,8 @@ def tell(span: Span) -> None:
     # In one piece, since other threads write as well.
     sys.stdout.write(_line(span, text, trace_id))
     sys.stdout.flush()
+    if span.row.error_code == MODEL_NOT_ENABLED:
+        count(MODELS_NOT_ENABLED)
 
 
 def finish_reason(said: Any) -> str:

@@ -18,6 +18,8 @@ SERVICE = "model-gateway"
 DAY_COST = "DayCostUsd"
 # A call was made whose model has no price, or an hour was closed with such calls. template.yaml has an alarm on it.
 UNPRICED_USAGE = "UnpricedUsage"
+# A model refused a call because the account has still to enable it.
+MODELS_NOT_ENABLED = "ModelNotEnabled"
 # Seconds since the oldest call began that is neither settled nor swept.
 OLDEST_OPEN_ROW_AGE = "OldestOpenRowAge"
 # A day's ledger and AWS's own record differ by more than the tolerance, for no reason that is known. Alarmed as well.

@@ -1,7 +1,8 @@
 """What a prompt may ask of the stand-in itself: [[throttle]], [[delay=0.2]], [[tokens_out=7]] …
 
 error    [[throttle]] [[denied]] [[notfound]] [[invalid]] [[quota]] [[timeout]] [[modelerror]] [[notready]]
-         [[internal]] [[unavailable]]; [[throttle_times=N:id]] throttles the first N calls that name `id`
+         [[internal]] [[unavailable]] [[notenabled]] (no agreement) [[noform]] (Anthropic's use case);
+         [[throttle_times=N:id]] throttles the first N calls that name `id`
 time     [[delay=S]] before the answer, [[chunk_delay=S]] before each delta of a stream
 answer   [[tokens_out=N]] [[chunks=N]] [[reasoning]] or [[reasoning=N]] (tokens) [[tool=name]]
 counts   [[nocount]] hides every count, [[usage={"input_tokens": 1, …}]] overrides them (names as in the ledger)

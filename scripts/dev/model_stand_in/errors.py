@@ -27,7 +27,26 @@ def invalid(message: str) -> Refusal:
 
 BEDROCK = {
     "throttle": Refusal(429, "ThrottlingException", "Too many requests, please wait before trying again."),
-    "denied": Refusal(403, "AccessDeniedException", "You don't have access to the model with the specified model ID."),
+    "denied": Refusal(
+        403,
+        "AccessDeniedException",
+        "User: arn:aws:sts::123456789012:assumed-role/gateway/call is not authorized to perform: bedrock:InvokeModel"
+        " because no identity-based policy allows the bedrock:InvokeModel action",
+    ),
+    "notenabled": Refusal(
+        403,
+        "AccessDeniedException",
+        "Model access is denied due to IAM user or service role is not authorized to perform the required AWS"
+        " Marketplace actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this"
+        " model. Refer to the Amazon Bedrock documentation for further details. Your AWS Marketplace subscription for"
+        " this model cannot be completed at this time. If you recently fixed this issue, try again after 5 minutes.",
+    ),
+    "noform": Refusal(
+        404,
+        "ResourceNotFoundException",
+        "Model use case details have not been submitted for this account. Fill out the Anthropic use case details form"
+        " before using the model. If you have already filled out the form, try again in 15 minutes.",
+    ),
     "notfound": Refusal(404, "ResourceNotFoundException", "Could not resolve the model from the model identifier."),
     "invalid": Refusal(
         400, "ValidationException", "Malformed input request, please reformat your input and try again."
@@ -44,6 +63,8 @@ BEDROCK = {
 SAGEMAKER = {
     "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
     "denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: sagemaker:InvokeEndpoint"),
+    "notenabled": Refusal(403, "AccessDeniedException", "User is not authorized to perform: sagemaker:InvokeEndpoint"),
+    "noform": Refusal(403, "AccessDeniedException", "User is not authorized to perform: sagemaker:InvokeEndpoint"),
     "notfound": Refusal(400, "ValidationError", "Endpoint not found."),
     "invalid": Refusal(400, "ValidationError", "The request was malformed."),
     "quota": Refusal(400, "ThrottlingException", "Rate exceeded"),

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from urllib3 import exceptions as http
 
-from gateway.errors import Passing, UpstreamError
+from gateway.errors import MODEL_NOT_ENABLED, Passing, UpstreamError
 from gateway.eventstream import Frame
 
 
@@ -36,6 +36,9 @@ _INVALID = Refusal(400, "model_rejected_request", "The model does not accept the
 _QUOTA = Refusal(400, "model_quota_exceeded", "A service quota is used up. Ask the gateway's operators.")
 _CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Try again.")
 _DENIED = Refusal(403, "model_access_denied", "The gateway has no access to this model. Ask its operators.")
+_NOT_ENABLED = Refusal(
+    403, MODEL_NOT_ENABLED, "The gateway's AWS account has not enabled this model. Ask the gateway's operators to."
+)
 _NOT_FOUND = Refusal(404, "model_not_found", "There is no such model here. See /list_foundation_models.")
 _TIMEOUT = Refusal(
     408, "model_timeout", "The model did not answer in time. Ask for less, or submit the call.", passes=True
@@ -75,6 +78,21 @@ _BY_TYPE = {
 }
 _BY_STATUS = {400: _INVALID, 403: _DENIED, 404: _NOT_FOUND, 408: _TIMEOUT, 424: _FAILED, 429: _THROTTLED}
 
+# A model that the account has still to enable, whatever type Bedrock gives to it: no agreement in AWS Marketplace or no
+# means of payment (403), Anthropic's form (404), no choice of data retention (400). AWS documents that such calls fail,
+# and not their words (Bedrock's user guide, "Request access to models"). These are as reported in public:
+# aws-samples/anthropic-on-aws#252, langgenius/dify#2829, obot-platform/obot#6747, truefoundry/models#934,
+# pydantic/pydantic-ai#8170. They are read from the beginning on, since a fault further on may quote a request.
+_TO_BE_ENABLED = re.compile(
+    r"Model access is denied due to "
+    r"|User: \S+ is not authorized to perform: aws-marketplace:"
+    r"|You don't have access to the model with the specified model ID"
+    r"|[\w.:/-]+ is not available for this account\."
+    r"|Model use case details have not been submitted"
+    r"|You have not filled out the required use-case form"
+    r"|data retention mode '\w+' is not available for this model"
+)
+
 _ARNS = re.compile(r"arn:aws[\w-]*:[^\s\"']+")
 _ACCOUNTS = re.compile(r"\b\d{12}\b")
 
@@ -94,6 +112,9 @@ def refused(error: ClientError) -> UpstreamError:
 def refusal_of(error_type: str, message: str, status: int, retry_after: str = "") -> UpstreamError:
     """The problem of a service's answer: its own name of the fault, its words, its status, how long it wants peace."""
     refusal = _BY_TYPE.get(error_type) or _BY_STATUS.get(status, _UNAVAILABLE)
+    if refusal in (_DENIED, _NOT_FOUND, _INVALID) and _TO_BE_ENABLED.match(message):
+        # One fault has one name for clients of Bedrock's own API as well, whose status goes by it.
+        return _problem(_NOT_ENABLED, _NOT_ENABLED.sentence, "AccessDeniedException")
     if refusal.passes and retry_after.isdecimal():
         return _problem(replace(refusal, retry_after=int(retry_after)), refusal.sentence, error_type)
     sentence = refusal.sentence
