@@ -157,7 +157,8 @@ def test_a_run_that_fails_tells_the_topic_and_the_topic_lets_it() -> None:
     }
     assert [target["Arn"] for target in rule["Targets"]] == [{"Ref": "AlarmTopic"}]
     statements = of_type(TEMPLATE, "AWS::SNS::TopicPolicy")["AlarmTopicPolicy"]["PolicyDocument"]["Statement"]
-    assert "ReconciliationFailures" in str([said for said in statements if "events.amazonaws.com" in str(said)])
+    (said,) = [said for said in statements if "events.amazonaws.com" in str(said)]
+    assert (said["Effect"], said["Action"], said["Resource"]) == ("Allow", "sns:Publish", {"Ref": "AlarmTopic"})
 
 
 def test_the_gateways_roles_are_those_of_every_function_that_may_call_a_model() -> None:
