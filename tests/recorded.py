@@ -163,6 +163,12 @@ def model_call(path: str, body: bytes, headers: Mapping[str, str]) -> Iterator[A
     if guardrail:
         own = guardrail.startswith("arn:")
         yield Ask("bedrock:ApplyGuardrail", guardrail if own else f"{_BEDROCK}:123456789012:guardrail/{guardrail}")
+        # Any may be one with cross-Region inference, as all of the Standard tier are: then its profile is asked for as
+        # well, in the own region and in those that it leads to (Bedrock guide, "Permissions for using cross-Region
+        # inference with Amazon Bedrock Guardrails").
+        for region in ("us-east-1", "us-east-2", "us-west-2"):
+            profile = f"arn:aws:bedrock:{region}:123456789012:guardrail-profile/us.guardrail.v1:0"
+            yield Ask("bedrock:ApplyGuardrail", profile)
 
 
 def variable(name: str, otherwise: str = "") -> str:

@@ -171,6 +171,25 @@ def test_a_guardrail_is_asked_for_beside_the_model() -> None:
     assert asked[1] == ("bedrock:ApplyGuardrail", "arn:aws:bedrock:us-east-1:123456789012:guardrail/g")
 
 
+def test_a_guardrail_with_cross_region_inference_may_be_applied_by_whatever_calls_a_model() -> None:
+    """It asks for its profile in the own region and in each that the profile leads to."""
+    asked = list(model_call("/model/m/converse", b'{"guardrailConfig": {"guardrailIdentifier": "g"}}', {}))[1:]
+    assert sum(":guardrail-profile/us.guardrail.v1:0" in ask.resource for ask in asked) == 3
+    callers = {
+        name: held for name, held in of_functions(TEMPLATE).items() if "bedrock:InvokeModel" in {g.action for g in held}
+    }
+    assert len(callers) == 3
+    for name, held in callers.items():
+        assert [ask for ask in asked if not any(grant.covers(ask) for grant in held)] == [], name
+
+
+def test_the_role_for_tenants_is_described_with_every_role_that_takes_it() -> None:
+    """Who follows a description that names fewer gets 403 on the calls of the others."""
+    takers = {name for name, held in of_functions(TEMPLATE).items() if "sts:AssumeRole" in {g.action for g in held}}
+    described = TEMPLATE["Parameters"]["TenantRoleArn"]["Description"]
+    assert set(re.findall(r"\w+Function\b", described)) == takers
+
+
 def test_a_statement_under_a_condition_of_the_template_counts_either_way() -> None:
     either = {"Fn::If": ["HasKey", {**READS, "Effect": "Allow"}, {"Ref": "AWS::NoValue"}]}
     assert [str(grant) for grant in grants([either])] == ["dynamodb:GetItem on UsageTable"]

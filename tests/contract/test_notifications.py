@@ -39,7 +39,9 @@ def keys(statement: dict[str, Any]) -> set[str]:
 @each_deployment
 def test_eventbridge_publishes_to_a_topic_under_no_condition(given: dict[str, str]) -> None:
     """EventBridge guide, "Using resource-based policies": a Condition cannot be used in a topic's policy for it."""
-    found = [(name, keys(said)) for name, said in statements(given, "AWS::SNS::TopicPolicy") if EVENTS in services(said)]
+    found = [
+        (name, keys(said)) for name, said in statements(given, "AWS::SNS::TopicPolicy") if EVENTS in services(said)
+    ]
     assert dict(found).keys() == {"AlarmTopicPolicy", "BudgetTopicPolicy"}
     assert [name for name, conditions in found if conditions] == []
 
@@ -56,7 +58,9 @@ def test_eventbridge_uses_a_key_under_no_condition_that_it_cannot_meet(given: di
 @each_deployment
 def test_a_rule_of_events_has_a_topic_that_lets_it(given: dict[str, str]) -> None:
     document = expand(ROOT / "template.yaml")
-    open_to_events = [said["Resource"] for _, said in statements(given, "AWS::SNS::TopicPolicy") if EVENTS in services(said)]
+    open_to_events = [
+        said["Resource"] for _, said in statements(given, "AWS::SNS::TopicPolicy") if EVENTS in services(said)
+    ]
     rules = of_kind(Stack(document, given).decided(), "AWS::Events::Rule")
     assert rules
     for rule in rules.values():
@@ -73,7 +77,14 @@ def test_a_keys_policy_can_be_changed_by_who_made_it_whoever_administers_it() ->
         account = [one["Action"] for one in said if one["Principal"] == root and one["Resource"] == "*"]
         assert len(account) == 1
         # What CloudFormation does to make, read and name a key (the resource type's own schema, and that of an alias).
-        needed = {"PutKeyPolicy", "EnableKeyRotation", "DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "CreateAlias"}
+        needed = {
+            "PutKeyPolicy",
+            "EnableKeyRotation",
+            "DescribeKey",
+            "GetKeyPolicy",
+            "GetKeyRotationStatus",
+            "CreateAlias",
+        }
         assert account == ["kms:*"] or {f"kms:{action}" for action in needed} <= set(account[0])
         if "AdministratorArn" in given:
             assert not [action for action in account[0] if action in {"kms:Decrypt", "kms:CreateGrant", "kms:*"}]
