@@ -10,7 +10,7 @@ from typing import Any
 from gateway.aws.decoys import alarm
 from gateway.aws.tenant_table import TenantTable
 from gateway.settings import settings
-from gateway.telemetry import logger
+from gateway.telemetry import AUTHORIZER_FAILED, count, logger
 from gateway.tenants import (
     DecoyUsed,
     Key,
@@ -28,6 +28,21 @@ tenants = KeyCache(TenantTable(settings().tenants_table), settings().key_cache_s
 
 
 def handler(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    try:
+        answer = decide(event)
+    except Exception as error:
+        # A metric of its own, since an alarm on Lambda's count of errors would be anybody's to raise.
+        logger().error("authorizer_failed", extra={"error_type": type(error).__name__})
+        count(AUTHORIZER_FAILED)
+        raise
+    if answer is None:
+        # This very text makes API Gateway answer its UNAUTHORIZED response.
+        raise Exception("Unauthorized")  # noqa: TRY002
+    return answer
+
+
+def decide(event: dict[str, Any]) -> dict[str, Any] | None:
+    """The policy for who calls; None for a stranger."""
     now = datetime.now(UTC)
     try:
         known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
@@ -37,8 +52,7 @@ def handler(event: dict[str, Any], _: Any) -> dict[str, Any]:
         known = None
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
-        # This very text makes API Gateway answer its UNAUTHORIZED response.
-        raise Exception("Unauthorized")  # noqa: TRY002
+        return None
     note_use(known[0], now)
     return allowed(*known, event["methodArn"])
 

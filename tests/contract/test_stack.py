@@ -314,7 +314,7 @@ def test_whatever_is_kept_is_kept_with_the_customers_key() -> None:
 
 def test_the_key_that_its_template_makes_may_be_used_by_whatever_keeps_something() -> None:
     (key,) = of_type(load(ROOT / "templates/key.yaml"), "AWS::KMS::Key").values()
-    said = {statement["Sid"]: statement for statement in key["KeyPolicy"]["Statement"]}
+    said = {statement["Sid"]: statement for statement in key["KeyPolicy"]["Statement"] if "Sid" in statement}
     arns = said["Logs"]["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
     patterns = [arn["Fn::Sub"].split(":log-group:")[1].replace("${GatewayStack}", "model-gateway") for arn in arns]
     for parameters in ({"EnableWaf": "true"}, PRIVATE):
@@ -490,13 +490,13 @@ def test_a_gradual_deployment_moves_every_function_of_the_api_and_errors_bring_t
     assert not [name for name, resource in plain()["Resources"].items() if "UpdatePolicy" in resource]
     for how in TEMPLATE["Parameters"]["Deployment"]["AllowedValues"]:
         assert TEMPLATE["Mappings"]["Deployments"][how]["Gradual"] == (how != "AllAtOnce")
-    document = plain(Deployment="Canary10Percent5Minutes")["Resources"]
+    document = plain(Deployment="Canary10Percent10Minutes")["Resources"]
     groups = of_kind(document, "AWS::CodeDeploy::DeploymentGroup").values()
     for function in API_FUNCTIONS:
         assert "CodeDeployLambdaAliasUpdate" in document[f"{function}Aliaslive"]["UpdatePolicy"]
     assert len(groups) == len(API_FUNCTIONS)
     for group in groups:
-        assert "Canary10Percent5Minutes" in json.dumps(group["DeploymentConfigName"])
+        assert "Canary10Percent10Minutes" in json.dumps(group["DeploymentConfigName"])
         watched = [alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]]
         assert watched == ["ApiErrorsAlarm", "RequestErrorsAlarm"]
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]

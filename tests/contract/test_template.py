@@ -11,7 +11,14 @@ import pytest
 import yaml
 
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import AGGREGATION_LAG, OLDEST_OPEN_ROW_AGE, QUARANTINED_ROWS, RECONCILIATION_OFF, UNPRICED_USAGE
+from gateway.telemetry import (
+    AGGREGATION_LAG,
+    AUTHORIZER_FAILED,
+    OLDEST_OPEN_ROW_AGE,
+    QUARANTINED_ROWS,
+    RECONCILIATION_OFF,
+    UNPRICED_USAGE,
+)
 from scripts.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
@@ -134,9 +141,14 @@ def test_a_message_or_a_schedule_that_fails_is_kept() -> None:
 def test_an_alarm_watches_a_metric_that_the_code_counts_or_aws_does_and_tells_the_topic() -> None:
     own = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
     alarms = of_type(TEMPLATE, "AWS::CloudWatch::Alarm").values()
-    counted = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == own}
+    watched = [
+        *alarms,
+        *(one["MetricStat"]["Metric"] for alarm in alarms for one in alarm.get("Metrics", ()) if "MetricStat" in one),
+    ]
+    counted = {metric["MetricName"] for metric in watched if metric.get("Namespace") == own}
     assert counted == {
         METRIC,
+        AUTHORIZER_FAILED,
         UNPRICED_USAGE,
         OLDEST_OPEN_ROW_AGE,
         QUARANTINED_ROWS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -18,6 +19,7 @@ from gateway.telemetry import logger
 from gateway.tenants import Key, Tenant, digest_of, new_key
 from gateway.usage import KeyId, TenantId
 from scripts.tenants import add_key, add_tenant
+from tests.contract.expanded import of_kind, stack
 
 from .conftest import ROOT, context
 
@@ -107,19 +109,25 @@ def test_a_tenant_with_a_plan_of_its_own_is_throttled_by_that(load: Load) -> Non
     assert said["usageIdentifierKey"] == "f" * 32
 
 
-def test_a_decoy_is_unauthorized_and_raises_the_alarm(
-    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """From here on, what the function writes to its log, metrics included."""
+    written = io.StringIO()
+    logger().info("the logger is made once a process, and keeps the stream of the test that made it")
+    for handler in logging.getLogger("model-gateway").handlers:
+        monkeypatch.setattr(handler, "stream", written)
+    monkeypatch.setattr(sys, "stdout", written)
+    return lambda: [json.loads(line) for line in written.getvalue().splitlines() if line.startswith("{")]
+
+
+def test_a_decoy_is_unauthorized_and_raises_the_alarm(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     text = new_key()
     decoy = Key(KeyId("key_decoy"), TenantId(""), digest_of(text), "wiki", datetime.now(UTC), decoy=True)
     TenantTable("tenants").put_key(decoy)
     authorizer = load("authorize_tenant")
-    logger().info("the logger is made once a process, and keeps the stream of the test that made it")
-    for handler in logging.getLogger("model-gateway").handlers:
-        monkeypatch.setattr(handler, "stream", sys.stdout)
+    logged = listen(monkeypatch)
     with pytest.raises(Exception, match="^Unauthorized$"):
         authorizer.handler(asking(**{"x-api-key": text}), context())
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    said = logged()
     (warning,) = [line for line in said if line.get("message") == "decoy_key_used"]
     assert (warning["level"], warning["key_id"], warning["source_ip"]) == ("WARNING", "key_decoy", "203.0.113.7")
     (metric,) = [line for line in said if "DecoyKeyUsed" in line]
@@ -150,3 +158,67 @@ def test_the_last_use_is_written_once_a_day(load: Load, monkeypatch: pytest.Monk
     for _ in range(2):  # by another environment, and once more by it
         assert load("authorize_tenant").handler(asking(**{"x-api-key": key}), context())
     assert TenantTable("tenants").key(digest_of(key)) == record
+
+
+# ------------------------------------------------------------------------------------------------------------- alarms
+# What API Gateway answers when the authorizer has raised "Unauthorized", and when it has failed (`openapi.yaml`).
+SEEN_BY_THE_API = {"Unauthorized": "4XXError", "failed": "5XXError"}
+
+
+def watching(moved: set[tuple[str, str, str]]) -> set[str]:
+    """The alarms of a deployed stack that watch one of these metrics: namespace, name, and what its dimension says."""
+    found = set()
+    for name, alarm in of_kind(stack(), "AWS::CloudWatch::Alarm").items():
+        metrics = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one] or [alarm]
+        for metric in metrics:
+            told = {(metric["Namespace"], metric["MetricName"], one["Value"]) for one in metric["Dimensions"]}
+            found |= {name} if told & moved else set()
+    return found
+
+
+def moved_by(raised: str, lines: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
+    """The metrics that an invocation that raised moves: Lambda's own, the API's, and those that it logged."""
+    own = {
+        (described["Namespace"], metric["Name"], line["service"])
+        for line in lines
+        for described in line.get("_aws", {}).get("CloudWatchMetrics", ())
+        for metric in described["Metrics"]
+    }
+    api = SEEN_BY_THE_API["Unauthorized" if raised == "Unauthorized" else "failed"]
+    return own | {
+        ("AWS/Lambda", "Errors", "model-gateway/AuthorizeTenantFunction"),
+        ("AWS/ApiGateway", api, "model-gateway"),
+    }
+
+
+@pytest.fixture
+def _as_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = stack()["AuthorizeTenantFunction"]["Properties"]["Environment"]["Variables"]
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", said["POWERTOOLS_METRICS_NAMESPACE"])
+
+
+@pytest.mark.usefixtures("_as_deployed")
+@pytest.mark.parametrize("key", ["mgw_guess", "x" * 10_000, "gäste", "mgw_" + "0" * 46])
+def test_a_wrong_key_moves_no_metric_that_an_alarm_watches(
+    authorizer: Any, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Else any stranger could call the operators out, and roll a release back."""
+    logged = listen(monkeypatch)
+    with pytest.raises(Exception, match="^Unauthorized$"):
+        authorizer.handler(asking(**{"x-api-key": key}), context())
+    assert watching(moved_by("Unauthorized", logged())) == set()
+
+
+@pytest.mark.usefixtures("_as_deployed")
+def test_an_authorizer_that_fails_moves_metrics_of_both_alarms_that_roll_a_release_back(
+    authorizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = add_key("tenants", "acme", "ci")
+    boto3.client("dynamodb").delete_table(TableName="tenants")
+    logged = listen(monkeypatch)
+    with pytest.raises(Exception, match="ResourceNotFound") as raised:
+        authorizer.handler(asking(**{"x-api-key": key}), context())
+    lines = logged()
+    assert watching(moved_by(str(raised.value), lines)) == {"ApiErrorsAlarm", "RequestErrorsAlarm"}
+    assert [line["error_type"] for line in lines if line.get("message") == "authorizer_failed"]
+    assert key not in json.dumps(lines)

@@ -24,6 +24,8 @@ OLDEST_OPEN_ROW_AGE = "OldestOpenRowAge"
 RECONCILIATION_OFF = "ReconciliationOff"
 # Rows of the ledger that could not be read, or make no sense, and files of the lake that were lost.
 QUARANTINED_ROWS = "QuarantinedRows"
+# The authorizer failed. Lambda's own count has wrong keys as well, since only an error makes API Gateway answer 401.
+AUTHORIZER_FAILED = "AuthorizerFailed"
 # Hours between the newest that is in the costs and now.
 AGGREGATION_LAG = "AggregationLagHours"
 
