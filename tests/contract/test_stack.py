@@ -14,6 +14,7 @@ import pytest
 from scripts.template import ROOT, load, of_type
 from tests.contract.contract import OPERATIONS, TEMPLATE
 from tests.contract.expanded import of_kind, outputs, plain, stack
+from tests.contract.rules import refusals
 from tests.recorded import POLLED
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1b4db7eb-4057-4f5b-8a35-9f1a3f0c6d52"
@@ -198,7 +199,8 @@ def test_an_endpoint_lets_through_what_the_roles_allow_and_not_to_other_accounts
     for name, endpoint in of_kind(resources, "AWS::EC2::VPCEndpoint").items():
         if name == "ApiEndpoint":  # keys are no principals
             continue
-        (statement,) = endpoint["PolicyDocument"]["Statement"]
+        statement, *more = endpoint["PolicyDocument"]["Statement"]
+        assert not more or name == "S3Endpoint"  # see test_private_network.py
         assert "aws:PrincipalAccount" in statement["Condition"]["StringEquals"]
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         if endpoint["VpcEndpointType"] == "Gateway":
@@ -330,7 +332,10 @@ def test_the_key_that_its_template_makes_may_be_used_by_whatever_keeps_something
 def test_what_money_rests_on_outlives_the_stack_and_can_be_put_back() -> None:
     resources = stack()
     for name in ("UsageTable", "TenantsTable", "BudgetsTable", "LakeBucket"):
-        assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert (resources[name]["DeletionPolicy"], resources[name]["UpdateReplacePolicy"]) == (
+            "RetainExceptOnCreate",
+            "Retain",
+        )
     for name in ("UsageTable", "TenantsTable", "BudgetsTable"):
         said = resources[name]["Properties"]["PointInTimeRecoverySpecification"]
         assert said == {"PointInTimeRecoveryEnabled": True}
@@ -522,6 +527,35 @@ def test_snapshots_are_taken_where_asked_and_not_of_what_streams() -> None:
 def test_concurrency_is_reserved_where_it_is_given(function: str, parameter: str) -> None:
     assert "ReservedConcurrentExecutions" not in stack()[function]["Properties"]
     assert stack(**{parameter: "7"})[function]["Properties"]["ReservedConcurrentExecutions"] == "7"
+
+
+def test_no_more_is_taken_from_the_queue_than_there_is_room_for() -> None:
+    """Lambda guide, "Configuring scaling behavior for SQS event source mappings": the poller does not look at what is reserved."""
+    assert "ScalingConfig" not in stack()["CompleteInvocationFunctionJobs"]["Properties"]
+    mapping = stack(JobsConcurrency="7")["CompleteInvocationFunctionJobs"]["Properties"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": "7"}
+    declared = TEMPLATE["Parameters"]["JobsConcurrency"]
+    assert (declared["MinValue"], declared["MaxValue"]) == (0, 1000)
+    refused = {number for number in ("0", "1", "2", "1000") if refusals(TEMPLATE, "eu-west-1", JobsConcurrency=number)}
+    assert refused == {"1"}  # a poller takes two at least
+
+
+WITHOUT_THE_LAYER = ("us-gov-west-1", "us-gov-east-1", "cn-north-1", "cn-northwest-1", "me-south-1", "eusc-de-east-1")
+
+
+@pytest.mark.parametrize("region", [*WITHOUT_THE_LAYER, "us-east-1", "eu-central-2", "ap-southeast-7", "me-central-1"])
+def test_a_region_without_the_adapters_layer_asks_for_a_copy(region: str) -> None:
+    copy = "arn:aws:lambda:me-south-1:123456789012:layer:adapter:1"
+    assert bool(refusals(TEMPLATE, region)) == (region in WITHOUT_THE_LAYER)
+    assert refusals(TEMPLATE, region, LambdaWebAdapterLayerArn=copy) == []
+
+
+def test_what_a_parameter_needs_beside_it_is_asked_for() -> None:
+    own = {"VpcId": "vpc-0123456789abcdef0"}
+    assert refusals(TEMPLATE, "eu-west-1", **own) == ["Give SubnetIds with VpcId."]
+    assert refusals(TEMPLATE, "eu-west-1", **own, SubnetIds="subnet-01234567,subnet-89abcdef") == []
+    assert refusals(TEMPLATE, "eu-west-1", SnapStart="PublishedVersions")
+    assert refusals(TEMPLATE, "eu-west-1", SnapStart="PublishedVersions", LiveAlias=":live") == []
 
 
 def test_everything_is_traced() -> None:

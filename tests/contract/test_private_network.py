@@ -1,0 +1,124 @@
+"""Network=private: who reaches the API, what leaves the network, and where it lies."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import pytest
+
+from tests.contract.contract import OPERATIONS, TEMPLATE, Operation
+from tests.contract.expanded import of_kind, stack
+from tests.contract.rules import refusals
+
+PRIVATE = {"Network": "private"}
+# Ids of tenants and keys, and names of models, that look like a part of another path.
+ADVERSARIAL = (
+    "v1", "model", "usage", "POST", "invoke_model", "v1/models", "v1/POST/v1/x", "a/GET/v1/models", "../v1/models", "*", "..", "quote",
+)  # fmt: skip
+STAGES = ("v1", "prod", "admin", "POST")
+
+
+# --------------------------------------------------------------------------------------------------------------- the API
+def admits(stage: str) -> list[str]:
+    """What the resource policy of a private API allows everybody, as patterns of IAM: an asterisk crosses slashes."""
+    policy = stack(**PRIVATE, StageName=stage)["Api"]["Properties"]["Policy"]
+    (allow,) = [said for said in policy["Statement"] if said["Effect"] == "Allow"]
+    assert (allow["Principal"], allow["Action"]) == ("*", "execute-api:Invoke")
+    return [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in allow["Resource"]]
+
+
+def paths(operation: Operation) -> set[str]:
+    """The paths of an operation, with adversarial values in all of its parameters."""
+    names = re.findall(r"\{(\w+)\}", operation.path)
+    made = set()
+    for values in itertools.product(ADVERSARIAL, repeat=len(names)):
+        path = operation.path
+        for name, value in zip(names, values, strict=True):
+            path = path.replace(f"{{{name}}}", value)
+        made.add(path)
+    return made
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_path_of_an_operator_is_open_whatever_a_tenant_is_called(stage: str) -> None:
+    """For IAM within an account either policy is enough: what is open here asks for no rights on execute-api."""
+    patterns = admits(stage)
+    for operation in OPERATIONS:
+        is_open = not operation.path.startswith("/admin")
+        for path in paths(operation):
+            arn = f"execute-api:/{stage}/{operation.method.upper()}{path}"
+            assert any(re.fullmatch(pattern, arn) for pattern in patterns) == is_open, arn
+
+
+def test_no_other_stage_and_no_other_method_is_open() -> None:
+    patterns = admits("v1")
+    for arn in (
+        "execute-api:/Stage/GET/usage",
+        "execute-api:/v1/DELETE/v1/models",
+        "execute-api:/v1/PUT/model/m/converse",
+    ):
+        assert not [pattern for pattern in patterns if re.fullmatch(pattern, arn)], arn
+
+
+# ------------------------------------------------------------------------------------------------------- what leaves it
+@pytest.mark.parametrize(("region", "bucket"), [("eu-west-1", "euwest1")])
+def test_a_custom_resource_reaches_cloudformation_and_nobody_elses_bucket(region: str, bucket: str) -> None:
+    """It answers into AWS's bucket, by an address that is signed by AWS: of neither is the account this one."""
+    statements = stack(**PRIVATE)["S3Endpoint"]["Properties"]["PolicyDocument"]["Statement"]
+    open_to_others = [said for said in statements if "Condition" not in said]
+    assert open_to_others == [
+        {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": f"arn:aws:s3:::cloudformation-custom-resource-response-{bucket}/*",
+        }
+    ]
+
+
+def test_the_flow_log_may_do_what_its_service_does() -> None:
+    """VPC guide, "IAM role for publishing flow logs to CloudWatch Logs", but for making the group, which the stack does."""
+    (policy,) = stack(**PRIVATE)["FlowLogsRole"]["Properties"]["Policies"]
+    allowed: dict[str, Any] = {}
+    for said in policy["PolicyDocument"]["Statement"]:
+        actions = said["Action"] if isinstance(said["Action"], list) else [said["Action"]]
+        allowed |= dict.fromkeys(actions, said["Resource"])
+    group = "model-gateway/FlowLogs.Arn"
+    assert allowed == {
+        "logs:CreateLogStream": group,
+        "logs:PutLogEvents": group,
+        "logs:DescribeLogStreams": group,
+        "logs:DescribeLogGroups": "*",
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------ its zones
+def zones(**parameters: str) -> list[str]:
+    made = of_kind(stack(**PRIVATE, **parameters), "AWS::EC2::Subnet")
+    return [made[name]["AvailabilityZone"] for name in ("FirstSubnet", "SecondSubnet")]
+
+
+def test_the_zones_of_a_new_network_can_be_chosen() -> None:
+    """The first two of an account may be such as Lambda, or an endpoint's service, is not in."""
+    assert zones() == ["eu-west-1a", "eu-west-1b"]
+    assert zones(FirstZone="eu-west-1c", SecondZone="eu-west-1a") == ["eu-west-1c", "eu-west-1a"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "good"),
+    [("", "", True), ("us-east-1b", "us-east-1d", True), ("us-east-1b", "", False), ("", "us-east-1b", False),
+     ("us-east-1b", "us-east-1b", False)],
+)  # fmt: skip
+def test_zones_are_two_different_ones_or_none(first: str, second: str, good: bool) -> None:
+    assert (refusals(TEMPLATE, "us-east-1", FirstZone=first, SecondZone=second) == []) == good
+
+
+@pytest.mark.parametrize("zone", ["us-east-1a", "ap-southeast-4c", "us-gov-west-1b", "eusc-de-east-1a"])
+def test_a_zone_is_named_as_aws_names_it(zone: str) -> None:
+    for name in ("FirstZone", "SecondZone"):
+        pattern = TEMPLATE["Parameters"][name]["AllowedPattern"]
+        assert re.fullmatch(pattern, zone)
+        assert not re.fullmatch(pattern, zone[:-1])  # a region
+        assert not re.fullmatch(pattern, "use1-az4")  # a zone's id, which a subnet does not take here
