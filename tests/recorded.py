@@ -105,6 +105,13 @@ def s3(operation: str, request: Mapping[str, Any]) -> Iterator[Ask]:
     if operation.startswith("ListObjects"):
         yield Ask("s3:ListBucket", bucket, (("s3:prefix", (request.get("Prefix", ""),)),))
         return
+    if operation == "GetBucketPolicy":
+        yield Ask(f"s3:{operation}", bucket)
+        return
+    if operation == "DeleteObjects":
+        for entry in request["Delete"]["Objects"]:
+            yield Ask("s3:DeleteObject", f"{bucket}/{entry['Key']}")
+        return
     where = under(f"s3://{request['Bucket']}/{request['Key']}") or f"{bucket}/{request['Key']}"
     in_parts = operation in {"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
     yield Ask("s3:PutObject" if in_parts else f"s3:{operation}", where)

@@ -23,6 +23,7 @@ from gateway.http.schemas import (
     RotationRequest,
     TenantSettings,
 )
+from gateway.http.tenant_resource import tenant_of_stack
 from gateway.settings import settings
 from gateway.tenants import Key, tenant_from_json, tenant_to_json
 from gateway.usage import KeyId, TenantId
@@ -126,4 +127,6 @@ def expected_version() -> int | None:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return answer_stack(event, administration) if is_from_stack(event) else app.resolve(event, context)
+    if is_from_stack(event):
+        return answer_stack(event, lambda asked: tenant_of_stack(asked, administration))
+    return app.resolve(event, context)

@@ -19,6 +19,7 @@ from tests.recorded import POLLED, UNSEEN, dynamodb, faults, model_call, s3, sts
 ACTIONS = {
     "transact_write_items": {"PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"},
     "list_objects_v2": {"ListBucket"},
+    "delete_objects": {"DeleteObject"},
     "put_object": {"PutObject", "GetObject"},
     "assume_role": {"AssumeRole", "TagSession"},
     "create_multipart_upload": {"PutObject"},

@@ -110,7 +110,10 @@ def at(answer: Any, way: tuple[Any, ...]) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in (*REFUSED, "manage_tenants/custom_resource")])
+OF_STACKS = [name for name, case in CASES.items() if "ResponseURL" in case.event]
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in (*REFUSED, *OF_STACKS)])
 def test_an_event_is_answered(name: str, run: Callable[[Case], Any], models: ModelStandIn) -> None:
     answer = run(CASES[name])
     if "httpMethod" in CASES[name].event and "methodArn" not in CASES[name].event:
@@ -150,7 +153,8 @@ def test_the_steps_of_the_costs_hand_on_what_their_events_have(run: Callable[[Ca
     assert commit["verified"][0].keys() == run(CASES["aggregate_costs/verify_costs/file"]).keys()
 
 
-def test_the_event_of_a_stack_makes_its_tenant_and_tells_the_stack(load: Load) -> None:
+@pytest.mark.parametrize("name", OF_STACKS)
+def test_the_event_of_a_stack_is_done_and_told_to_the_stack(name: str, load: Load) -> None:
     told: list[Any] = []
 
     class Stack(BaseHTTPRequestHandler):
@@ -164,7 +168,7 @@ def test_the_event_of_a_stack_makes_its_tenant_and_tells_the_stack(load: Load) -
 
     with HTTPServer(("127.0.0.1", 0), Stack) as stack:
         Thread(target=stack.serve_forever, daemon=True).start()
-        sent = CASES["manage_tenants/custom_resource"].event | {"ResponseURL": f"http://127.0.0.1:{stack.server_port}/"}
-        answer = load("manage_tenants").handler(sent, context())
+        sent = CASES[name].event | {"ResponseURL": f"http://127.0.0.1:{stack.server_port}/"}
+        answer = load(CASES[name].folder).handler(sent, context())
         stack.shutdown()
     assert (answer["Status"], told) == ("SUCCESS", [answer])

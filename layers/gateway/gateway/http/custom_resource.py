@@ -1,30 +1,18 @@
-"""A tenant as a part of a CloudFormation stack: `Custom::Tenant`, whose properties are those of the admin API.
-
-It makes no key: whatever CloudFormation is told stays readable in the stack. Keys come from the admin API, shown once.
-"""
+"""What a CloudFormation stack asks of a function for a resource of its own, and how the stack is told."""
 
 from __future__ import annotations
 
 import json
 import time
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from gateway.administration import Actor, Administration
-from gateway.errors import BadRequest, GatewayError, NotFound
-from gateway.http.problems import Unfit
-from gateway.http.schemas import TenantSettings
+from gateway.errors import GatewayError
 from gateway.telemetry import logger
-from gateway.tenants import tenant_from_json, tenant_to_json
-from gateway.usage import TenantId
 
-# What Create answers when it fails. Its Delete follows, and must not delete a tenant that was there before.
+# What Create answers when it fails. Its Delete follows, and must not delete what was there before.
 NOT_MADE = "not-made"
-_ITS_OWN = ("ServiceToken", "ServiceTimeout")
 _PATIENCE = 10.0  # seconds
 _TRIES = 3
 
@@ -33,12 +21,12 @@ def is_from_stack(event: Mapping[str, Any]) -> bool:
     return "ResponseURL" in event and "RequestType" in event
 
 
-def answer_stack(event: Mapping[str, Any], administration: Administration) -> dict[str, Any]:
+def answer_stack(event: Mapping[str, Any], do: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     """Do what the stack asks and tell it so, whatever happens: a stack that hears nothing waits for an hour."""
     physical_id = str(event.get("PhysicalResourceId") or NOT_MADE)
     answer: dict[str, Any]
     try:
-        answer = {"Status": "SUCCESS"} | _do(event, administration)
+        answer = {"Status": "SUCCESS"} | do(event)
     except GatewayError as error:
         answer = {"Status": "FAILED", "PhysicalResourceId": physical_id, "Reason": f"{error.code}: {error.message}"}
     except Exception as error:
@@ -48,31 +36,6 @@ def answer_stack(event: Mapping[str, Any], administration: Administration) -> di
     answer |= {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
     _tell(str(event["ResponseURL"]), answer)
     return answer
-
-
-def _do(event: Mapping[str, Any], administration: Administration) -> dict[str, Any]:
-    actor = Actor(f"cloudformation:{event['StackId']}")
-    if event["RequestType"] == "Delete":
-        physical_id = str(event["PhysicalResourceId"])
-        if physical_id != NOT_MADE:
-            with suppress(NotFound):  # gone is what the stack wants
-                administration.delete_tenant(TenantId(physical_id), actor)
-        return {"PhysicalResourceId": physical_id}
-    said = {name: value for name, value in event["ResourceProperties"].items() if name not in _ITS_OWN}
-    tenant_id = TenantId(str(said.pop("tenant_id", "")))
-    try:
-        # Not strictly: CloudFormation sends numbers and booleans as text.
-        sent = TenantSettings.model_validate(said).model_dump(mode="json", exclude_unset=True)
-    except ValidationError as error:
-        raise Unfit(error, "Properties", "invalid_tenant") from error
-    is_new = tenant_id != event.get("PhysicalResourceId")
-    if is_new and administration.exists(tenant_id) and not administration.was_made_by(tenant_id, actor):
-        # Or else the stack's end would delete what it did not make.
-        raise BadRequest(f"There is a tenant {tenant_id} already.", code="tenant_exists")
-    tenant, _ = administration.put_tenant(tenant_from_json(sent | {"tenant_id": tenant_id}), actor)
-    shown = tenant_to_json(tenant)
-    # A new id is a new resource: CloudFormation then deletes the old one.
-    return {"PhysicalResourceId": tenant_id, "Data": {"tenant_id": tenant_id, "version": shown["version"]}}
 
 
 def _tell(url: str, answer: Mapping[str, Any]) -> None:

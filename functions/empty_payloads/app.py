@@ -1,0 +1,32 @@
+"""Empties the bucket of payloads when its stack goes: the custom resource PayloadsEmptied of template.yaml.
+
+A function of its own, since nothing that serves requests may delete there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.aws.leftovers import Leftovers
+from gateway.errors import BadRequest
+from gateway.http.custom_resource import answer_stack
+from gateway.settings import seconds_left, settings
+
+TELLING = 60  # seconds that are left for the answer to the stack
+
+leftovers = Leftovers(settings().payloads_bucket)
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return answer_stack(event, lambda asked: end(asked, context))
+
+
+def end(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    if event["RequestType"] == "Delete" and not leftovers.is_in_service():
+        while leftovers.delete_some():
+            if seconds_left(context) < TELLING:
+                raise BadRequest(
+                    "There are more payloads. Delete the stack again, and it goes on.", code="not_empty_yet"
+                )
+    return {"PhysicalResourceId": settings().payloads_bucket}

@@ -1,0 +1,51 @@
+"""What is left in a bucket when its stack goes: CloudFormation deletes none that holds anything."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from gateway.aws.clients import client
+
+
+class Leftovers:
+    """The objects of one bucket that has no versions."""
+
+    def __init__(self, bucket: str):
+        self._bucket = bucket
+        self._s3 = client("s3")
+
+    def is_in_service(self) -> bool:
+        """Does the bucket still have its policy?
+
+        In a stack that goes, the policy goes before the bucket is emptied, as the template orders it. Where an update or
+        a rollback takes away nothing but the resource that empties, it stays, and so do the objects.
+        """
+        try:
+            self._s3.get_bucket_policy(Bucket=self._bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchBucketPolicy", "NoSuchBucket"}:
+                return False
+            raise
+        return True
+
+    def delete_some(self) -> int:
+        """Delete as many as one request takes, and answer how many they were; 0 when nothing is left."""
+        try:
+            page = self._s3.list_objects_v2(Bucket=self._bucket)
+        except self._s3.exceptions.NoSuchBucket:
+            return 0
+        keys = [{"Key": entry["Key"]} for entry in page.get("Contents", ())]
+        if keys:
+            refused = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True}).get(
+                "Errors"
+            )
+            if refused:
+                raise NotDeleted(len(refused), refused[0]["Code"])
+        return len(keys)
+
+
+class NotDeleted(Exception):
+    """S3 refused to delete objects."""
+
+    def __init__(self, count: int, code: str):
+        super().__init__(f"{count} objects were not deleted: {code}")

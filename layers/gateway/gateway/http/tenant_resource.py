@@ -1,0 +1,48 @@
+"""A tenant as a part of a CloudFormation stack: `Custom::Tenant`, whose properties are those of the admin API.
+
+It makes no key: whatever CloudFormation is told stays readable in the stack. Keys come from the admin API, shown once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.administration import Actor, Administration
+from gateway.errors import BadRequest, NotFound
+from gateway.http.custom_resource import NOT_MADE
+from gateway.http.problems import Unfit
+from gateway.http.schemas import TenantSettings
+from gateway.tenants import tenant_from_json, tenant_to_json
+from gateway.usage import TenantId
+
+_ITS_OWN = ("ServiceToken", "ServiceTimeout")
+
+
+def tenant_of_stack(event: Mapping[str, Any], administration: Administration) -> dict[str, Any]:
+    """Make, change or delete the tenant that the stack describes."""
+    actor = Actor(f"cloudformation:{event['StackId']}")
+    if event["RequestType"] == "Delete":
+        physical_id = str(event["PhysicalResourceId"])
+        if physical_id != NOT_MADE:
+            with suppress(NotFound):  # gone is what the stack wants
+                administration.delete_tenant(TenantId(physical_id), actor)
+        return {"PhysicalResourceId": physical_id}
+    said = {name: value for name, value in event["ResourceProperties"].items() if name not in _ITS_OWN}
+    tenant_id = TenantId(str(said.pop("tenant_id", "")))
+    try:
+        # Not strictly: CloudFormation sends numbers and booleans as text.
+        sent = TenantSettings.model_validate(said).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        raise Unfit(error, "Properties", "invalid_tenant") from error
+    is_new = tenant_id != event.get("PhysicalResourceId")
+    if is_new and administration.exists(tenant_id) and not administration.was_made_by(tenant_id, actor):
+        # Or else the stack's end would delete what it did not make.
+        raise BadRequest(f"There is a tenant {tenant_id} already.", code="tenant_exists")
+    tenant, _ = administration.put_tenant(tenant_from_json(sent | {"tenant_id": tenant_id}), actor)
+    shown = tenant_to_json(tenant)
+    # A new id is a new resource: CloudFormation then deletes the old one.
+    return {"PhysicalResourceId": tenant_id, "Data": {"tenant_id": tenant_id, "version": shown["version"]}}
