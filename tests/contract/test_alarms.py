@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from scripts.template import ROOT
 from tests.contract.contract import TEMPLATE
 from tests.contract.expanded import of_kind, stack
 
@@ -80,3 +82,33 @@ def test_a_release_that_fails_every_request_fails_enough_of_them_for_the_alarm()
 @each_guard
 def test_an_alarm_that_brings_a_release_back_is_not_raised_by_silence(guard: str) -> None:
     assert alarm(guard)["TreatMissingData"] == "notBreaching"
+
+
+# ---------------------------------------------------------------------------------------------------- what they cost
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+IDLE = README.partition("Idle, a month:")[2].partition("### Threats")[0]
+
+
+def endpoints(**parameters: str) -> int:
+    made = of_kind(stack(Network="private", **parameters), "AWS::EC2::VPCEndpoint").values()
+    return sum(endpoint["VpcEndpointType"] == "Interface" for endpoint in made)
+
+
+def test_the_readme_counts_what_is_billed_by_the_month() -> None:
+    """CloudWatch's price is by "alarm metric", so that an alarm over a sum costs as much as its parts."""
+    alarms = of_kind(stack(), "AWS::CloudWatch::Alarm").values()
+    watched = sum(len([one for one in said.get("Metrics", ()) if "MetricStat" in one]) or 1 for said in alarms)
+    assert f"| {watched} x 0.10 | {watched * Decimal('0.10')} |" in IDLE
+    assert f"| {len(of_kind(stack(), 'AWS::CloudWatch::Dashboard'))} x 3.00 | 3.00 |" in IDLE
+    for count in (endpoints(), endpoints(TenantRoleArn="arn:aws:iam::210987654321:role/tenants")):
+        assert str(count * Decimal("14.60")) in IDLE
+    for parameters, word in (({}, "four"), ({"CorsOrigin": "https://a.example"}, "five")):
+        (acl,) = of_kind(stack(EnableWaf="true", **parameters), "AWS::WAFv2::WebACL").values()
+        assert (len(acl["Rules"]), word in IDLE) == ({"four": 4, "five": 5}[word], True)
+
+
+def test_the_readme_adds_up_what_an_idle_gateway_costs() -> None:
+    rows = re.findall(r"^\| [^|*]+ \|[^|]*\| ([\d.]+) \|$", IDLE, re.MULTILINE)
+    (said,) = re.findall(r"\*\*sum\*\* \| \| \*\*([\d.]+)\*\*", IDLE)
+    assert len(rows) == 5
+    assert sum(map(Decimal, rows)) == Decimal(said)

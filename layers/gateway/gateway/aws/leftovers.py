@@ -17,8 +17,8 @@ class Leftovers:
     def is_in_service(self) -> bool:
         """Does the bucket still have its policy?
 
-        In a stack that goes, the policy goes before the bucket is emptied, as the template orders it. Where an update or
-        a rollback takes away nothing but the resource that empties, it stays, and so do the objects.
+        In a stack that goes, the policy goes before the bucket is emptied, as the template orders it. Where an
+        update or a rollback takes away nothing but the resource that empties, it stays, and so do the objects.
         """
         try:
             self._s3.get_bucket_policy(Bucket=self._bucket)
