@@ -5,8 +5,8 @@ The real way in: `sam build`, `sam deploy` of a former release, a tenant and usa
 calls through API Gateway's data plane with its authorizer and usage plan, every role refused what it does not name, the
 schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
 models' stand-in says it served, and with the price book. A night is reconciled, an earlier month is closed. Then one
-more tenant as a stack of its own, by templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. At last
-the former release again, over all that was written. Exit code 0 means that all of it holds.
+more tenant as a stack of its own, by templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. Then
+the former release again, over all that was written. At last the stack goes. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 """
@@ -46,6 +46,7 @@ from scripts.embedded.deployed import Broken, ended, hold, rows_below
 from scripts.embedded.derive import MODELS, derive
 from scripts.embedded.generation import Generation
 from scripts.embedded.generation import kept as generations
+from scripts.embedded.removal import LARGE, remove
 from scripts.embedded.roles import Allowed, refuse_unnamed, resources
 from scripts.environments import NotSetUp, set_up
 from scripts.signed import AdminApi, Refused, of
@@ -701,6 +702,10 @@ def prove(steps: Steps) -> None:
             hold_earlier(cloud, outputs, newest)  # but its months: this stack has statements of its own by now
             usage = api.call("GET", f"/usage?start={start}").body["totals"]["invocations"]
             hold(usage == sum(row["outcome"] == "succeeded" for row in rows) + 1, f"GET /usage counts {usage} calls")
+        with steps.step("sam delete: the stack goes, and what is kept stays") as notes:
+            large = api.invoke("x" * LARGE, streaming="true")
+            hold(large.status == 200, f"submitting a large request answers {large.status} {large.body}")
+            notes.append(remove(cloud, STACK, outputs))
 
 
 def main() -> int:

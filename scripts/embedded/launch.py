@@ -26,8 +26,8 @@ from typing import Any
 import boto3
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import apigateway_v1, athena, eventbridge, glue, lambda_svc, scheduler
-from ministack.services.cloudformation import changesets, handlers, stacks
+from ministack.services import apigateway_v1, athena, eventbridge, glue, lambda_svc, s3, scheduler
+from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
 from scripts.dev.rest_api.importing import import_rest_api
 
@@ -187,6 +187,17 @@ def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return rewritten
 
 
+def of_empty_buckets(delete: Callable[..., None]) -> Callable[..., None]:
+    """S3 deletes no bucket that holds anything, and the stack with it fails; ministack deletes whatever is in it."""
+
+    def deleted(physical_id: str, props: dict[str, Any]) -> None:
+        if (s3._buckets.get(physical_id) or {}).get("objects"):
+            raise ValueError(f"The bucket you tried to delete is not empty: {physical_id} (BucketNotEmpty)")
+        delete(physical_id, props)
+
+    return deleted
+
+
 def with_leading_keys(context: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
     """`dynamodb:LeadingKeys`: the partition key that a request names. ministack does not know the condition."""
 
@@ -254,6 +265,8 @@ if __name__ == "__main__":
     scheduler._SCHEDULE_TICK_INTERVAL = 1
     athena._rewrite_data_paths = expanding_views(athena._rewrite_data_paths)
     iam_actions.dynamodb_service_context = with_leading_keys(iam_actions.dynamodb_service_context)
+    buckets = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    buckets["delete"] = of_empty_buckets(buckets["delete"])
     for module in (changesets, handlers, stacks):
         module._evaluate_conditions = joining_in_conditions(module._evaluate_conditions)
     lambda_runtime.zipfile = SimpleNamespace(**{**vars(zipfile), "ZipFile": UnpackedOnce})

@@ -42,7 +42,7 @@ def holds(statement: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
         return not holds(statement["NotStatement"]["Statement"], headers)
     match = statement["ByteMatchStatement"]
     assert match["PositionalConstraint"] == "EXACTLY"
-    return headers.get(match["FieldToMatch"]["SingleHeader"]["Name"]) == match["SearchString"]
+    return bool(headers.get(match["FieldToMatch"]["SingleHeader"]["Name"]) == match["SearchString"])
 
 
 def counted_as(resources: Mapping[str, Any], source: str, headers: Mapping[str, str]) -> list[str]:

@@ -10,8 +10,9 @@ from gateway.aws.clients import client
 class Leftovers:
     """The objects of one bucket that has no versions."""
 
-    def __init__(self, bucket: str):
+    def __init__(self, bucket: str, page: int = 1000):
         self._bucket = bucket
+        self.page = page  # what S3 lists, and deletes, by one request at most
         self._s3 = client("s3")
 
     def is_in_service(self) -> bool:
@@ -31,20 +32,19 @@ class Leftovers:
     def delete_some(self) -> int:
         """Delete as many as one request takes, and answer how many they were; 0 when nothing is left."""
         try:
-            page = self._s3.list_objects_v2(Bucket=self._bucket)
+            page = self._s3.list_objects_v2(Bucket=self._bucket, MaxKeys=self.page)
         except self._s3.exceptions.NoSuchBucket:
             return 0
         keys = [{"Key": entry["Key"]} for entry in page.get("Contents", ())]
         if keys:
-            refused = self._s3.delete_objects(Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True}).get(
-                "Errors"
-            )
+            asked = {"Objects": keys, "Quiet": True}
+            refused = self._s3.delete_objects(Bucket=self._bucket, Delete=asked).get("Errors")
             if refused:
-                raise NotDeleted(len(refused), refused[0]["Code"])
+                raise DeletionError(len(refused), refused[0]["Code"])
         return len(keys)
 
 
-class NotDeleted(Exception):
+class DeletionError(Exception):
     """S3 refused to delete objects."""
 
     def __init__(self, count: int, code: str):
