@@ -29,7 +29,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import apigateway_v1, athena, eventbridge, glue, lambda_svc, s3, scheduler
 from ministack.services.cloudformation import changesets, handlers, provisioners, stacks
 
-from scripts.dev.rest_api.importing import import_rest_api
+from scripts.dev.rest_api.importing import ImportRefused, import_rest_api
 
 # The line of a traceback that names the exception: the last that follows the indented lines of its frames.
 RAISED = re.compile(r"^[ ].*\n([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
@@ -110,11 +110,18 @@ def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
 
 
 def importing_on_request(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """ImportRestApi: ministack takes the request for one that creates an empty API."""
+    """ImportRestApi, which fails on warnings where it is told to; ministack creates an empty API for it."""
 
     async def handled(method: str, path: str, headers: Any, body: Any, query: dict[str, Any]) -> Any:
         if method == "POST" and path.strip("/") == "restapis" and "import" in query.get("mode", ""):
-            return apigateway_v1._get_rest_api(apigateway_v1._import_rest_api(json.loads(body)))
+            spec = json.loads(body)
+            try:
+                told = [str(it) for it in import_rest_api(spec).findings if it.rule.outcome == "warns"]
+                if told and "true" in query.get("failonwarnings", ""):
+                    return apigateway_v1._v1_error("BadRequestException", f"Warnings: {'; '.join(told)}", 400)
+                return apigateway_v1._get_rest_api(apigateway_v1._import_rest_api(spec))
+            except ImportRefused as refused:
+                return apigateway_v1._v1_error("BadRequestException", str(refused), 400)
         return await handle(method, path, headers, body, query)
 
     return handled

@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import boto3
 import requests
-import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from scripts.dev.rest_api.importing import Method, import_rest_api
+from scripts.dev.template import load_yaml, project_template
 from scripts.signed import AdminApi, Refused, of
 
 ROOT = Path(__file__).parents[2]
@@ -103,9 +104,16 @@ class Deployment:
         return self._clients[service]
 
     @cached_property
-    def spec(self) -> dict[str, Any]:
-        document: dict[str, Any] = yaml.safe_load(SPEC.read_text())
-        return document
+    def document(self) -> dict[str, Any]:
+        """openapi.yaml as CloudFormation hands it on, with names of functions that there are not."""
+        template = project_template({"AWS_REGION": self.session.region_name or "us-east-1"})
+        resolved: dict[str, Any] = template.resolve(load_yaml(SPEC))
+        return resolved
+
+    @cached_property
+    def wanted(self) -> tuple[Method, ...]:
+        """The methods that API Gateway makes of it, by the rules of its import."""
+        return import_rest_api(self.document).methods
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:

@@ -13,15 +13,15 @@ import requests
 from botocore.exceptions import ClientError
 
 from gateway.names import split_profile
-from scripts.dev.template import project_template
+from scripts.dev.rest_api.importing import Method
 from scripts.verify.deployment import PREFIX, Caller, Deployment, said, shown
 from scripts.verify.steps import NotAskedError, StepError, code_of, must
 
 Json = Any
-METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
 # New accounts begin with less than Lambda's default of 1,000, often with 10. Lambda's guide, "Lambda quotas".
 FEWEST_EXECUTIONS = 100
 JSON_VARIABLES = ("MODEL_ROUTES", "SAGEMAKER_ENDPOINTS")
+LONGEST = 600  # letters of what API Gateway says
 WRONG_KEYS = 6  # RequestErrorsAlarm is reached by five errors
 ALARMS = ("RequestErrorsAlarm", "ApiErrorsAlarm")
 
@@ -81,8 +81,7 @@ def imported(deployment: Deployment) -> str:
     if not deployment.with_import:
         raise NotAskedError("makes an API for a moment: ask for it by --import")
     api = deployment.client("apigateway")
-    template = project_template({"AWS_REGION": deployment.session.region_name or "us-east-1"})
-    body = json.dumps(template.resolve(deployment.spec) | {"info": own_name(deployment.spec)}).encode()
+    body = json.dumps(deployment.document | {"info": own_name(deployment.document)}).encode()
     # An API that streams is Regional or private; without this it would be edge-optimized.
     told = {"body": body, "parameters": {"endpointConfigurationTypes": "REGIONAL"}}
 
@@ -101,12 +100,16 @@ def imported(deployment: Deployment) -> str:
         try:
             made = take(strictly=False)
         except ClientError as refusal:
-            raise StepError(f"refused: {refusal_of(refusal)}") from refusal
-    faults = faults_of_methods(deployment.spec, resources_of(api, made["id"]))
+            raise StepError(f"refused: {shortened(refusal_of(refusal))}") from refusal
+    faults = faults_of_methods(deployment.wanted, resources_of(api, made["id"]))
     must(not faults, "; ".join(faults))
     warnings += made.get("warnings", ())
-    told_too = f"warnings to read: {'; '.join(warnings)}" if warnings else "no warnings"
-    return f"taken, {len(operations(deployment.spec))} methods; {told_too}"
+    told_too = f"warnings to read: {shortened('; '.join(warnings))}" if warnings else "no warnings"
+    return f"taken, {len(deployment.wanted)} methods; {told_too}"
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def refusal_of(error: ClientError) -> str:
@@ -121,29 +124,6 @@ def own_name(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # -------------------------------------------------------------------------------------------------------- who guards it
-def operations(spec: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    return {
-        (method.upper(), path): operation
-        for path, item in spec["paths"].items()
-        for method, operation in item.items()
-        if method in METHODS
-    }
-
-
-def guard_of(spec: Mapping[str, Any], operation: Mapping[str, Any]) -> tuple[str, bool]:
-    """What API Gateway has to say of an operation: authorizationType and apiKeyRequired."""
-    schemes = spec["components"]["securitySchemes"]
-    kind, needs_key = "NONE", False
-    for requirement in operation.get("security", spec.get("security", ())):
-        for name in requirement:
-            authtype = schemes[name].get("x-amazon-apigateway-authtype")
-            if authtype:
-                kind = "AWS_IAM" if authtype == "awsSigv4" else "CUSTOM"
-            else:
-                needs_key = True
-    return kind, needs_key
-
-
 def resources_of(api: Any, api_id: str) -> list[dict[str, Any]]:
     pages = api.get_paginator("get_resources").paginate(
         restApiId=api_id, embed=["methods"], PaginationConfig={"PageSize": 500}
@@ -151,20 +131,20 @@ def resources_of(api: Any, api_id: str) -> list[dict[str, Any]]:
     return [resource for page in pages for resource in page["items"]]
 
 
-def faults_of_methods(spec: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where the methods of an API are guarded otherwise than the spec's operations, by name."""
+def faults_of_methods(methods: Iterable[Method], resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Where an API is guarded otherwise than its definition wants it, by the names of its methods."""
+    wanted = {(it.http_method, it.path): (it.authorization, it.api_key_required) for it in methods}
     there = {
         (name, resource["path"]): (method.get("authorizationType", "NONE"), bool(method.get("apiKeyRequired")))
         for resource in resources
         for name, method in resource.get("resourceMethods", {}).items()
     }
-    wanted = {where: guard_of(spec, operation) for where, operation in operations(spec).items()}
     faults = [f"{method} {path} is not there" for method, path in sorted(wanted.keys() - there.keys())]
     faults += [f"{method} {path} is in no spec" for method, path in sorted(there.keys() - wanted.keys())]
     for (method, path), guard in sorted(wanted.items()):
         found = there.get((method, path), guard)
         if guard[0] == "NONE":
-            faults.append(f"{method} {path} has no security in the spec")
+            faults.append(f"{method} {path} is left open by its definition")
         if found[0] != guard[0]:
             faults.append(f"{method} {path} is {found[0]}, not {guard[0]}")
         if found[1] != guard[1]:
@@ -174,9 +154,9 @@ def faults_of_methods(spec: Mapping[str, Any], resources: Iterable[Mapping[str, 
 
 def authorization(deployment: Deployment) -> str:
     found = resources_of(deployment.client("apigateway"), deployment.outputs["ApiId"])
-    faults = faults_of_methods(deployment.spec, found)
+    faults = faults_of_methods(deployment.wanted, found)
     must(not faults, "; ".join(faults))
-    kinds = [guard_of(deployment.spec, operation)[0] for operation in operations(deployment.spec).values()]
+    kinds = [method.authorization for method in deployment.wanted]
     return f"{kinds.count('CUSTOM')} by the authorizer and a usage plan, {kinds.count('AWS_IAM')} by IAM, none open"
 
 

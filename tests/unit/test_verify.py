@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ from scripts.verify.deployment import Deployment, unbroken
 from scripts.verify.steps import NotAskedError, Step, StepError, Verdict, judged
 
 Json = Any
-SPEC = load(ROOT / "openapi.yaml")
+WANTED = Deployment("gateway", ExitStack()).wanted
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def told() -> list[str]:
 def deployment(told: list[str]) -> Iterator[Deployment]:
     with ExitStack() as undo:
         made = Deployment("gateway", undo, "https://api.example.com/v1", tell=told.append)
-        made.__dict__["spec"] = SPEC
+        made.__dict__["wanted"] = WANTED
         yield made
 
 
@@ -96,11 +97,11 @@ def test_whatever_a_step_meets_is_a_verdict(
 # ---------------------------------------------------------------------------------------------------------- who guards it
 def methods() -> list[dict[str, Any]]:
     """The API's resources as API Gateway tells of them, where it is as the spec wants it."""
-    found = dict[str, dict[str, Any]]()
-    for (method, path), operation in edge.operations(SPEC).items():
-        kind, needs_key = edge.guard_of(SPEC, operation)
-        guarded = {"httpMethod": method, "authorizationType": kind, "apiKeyRequired": needs_key}
-        found.setdefault(path, {"path": path, "resourceMethods": {}})["resourceMethods"][method] = guarded
+    found: dict[str, dict[str, Any]] = {}
+    for it in WANTED:
+        guarded = {"authorizationType": it.authorization, "apiKeyRequired": it.api_key_required}
+        there = found.setdefault(it.path, {"path": it.path, "resourceMethods": {}})["resourceMethods"]
+        there[it.http_method] = {"httpMethod": it.http_method, **guarded}
     return [{"path": "/"}, *found.values()]
 
 
@@ -108,12 +109,12 @@ def faults(change: Callable[[dict[str, Any]], object], path: str) -> list[str]:
     resources = methods()
     (resource,) = [it for it in resources if it["path"] == path]
     change(resource["resourceMethods"])
-    return edge.faults_of_methods(SPEC, resources)
+    return edge.faults_of_methods(WANTED, resources)
 
 
 def test_each_method_is_guarded_as_its_operation_says() -> None:
-    assert edge.faults_of_methods(SPEC, methods()) == []
-    guards = {where: edge.guard_of(SPEC, operation) for where, operation in edge.operations(SPEC).items()}
+    assert edge.faults_of_methods(WANTED, methods()) == []
+    guards = {(it.http_method, it.path): (it.authorization, it.api_key_required) for it in WANTED}
     admin = {where for where in guards if where[1].startswith("/admin")}
     assert {guards[where] for where in admin} == {("AWS_IAM", False)}
     assert {guards[where] for where in guards.keys() - admin} == {("CUSTOM", True)}
@@ -137,10 +138,11 @@ def test_a_method_that_is_not_there_or_in_no_spec_is_named() -> None:
     assert faults(lambda there: there.update(PUT={}), "/usage") == ["PUT /usage is in no spec"]
 
 
-def test_an_operation_without_security_is_a_fault_even_where_the_api_agrees() -> None:
-    spec = {"paths": {"/x": {"get": {}}}, "components": {"securitySchemes": {}}}
-    found = [{"path": "/x", "resourceMethods": {"GET": {"authorizationType": "NONE", "apiKeyRequired": False}}}]
-    assert edge.faults_of_methods(spec, found) == ["GET /x has no security in the spec"]
+def test_a_method_that_its_definition_leaves_open_is_a_fault_even_where_the_api_agrees() -> None:
+    left_open = [replace(WANTED[0], authorization="NONE", api_key_required=False)]
+    where = f"{WANTED[0].http_method} {WANTED[0].path}"
+    found = [{"path": WANTED[0].path, "resourceMethods": {WANTED[0].http_method: {"authorizationType": "NONE"}}}]
+    assert edge.faults_of_methods(left_open, found) == [f"{where} is left open by its definition"]
 
 
 def test_methods_are_read_back_page_by_page(deployment: Deployment) -> None:
