@@ -12,8 +12,8 @@ if URL.startswith("https:"):
     os.environ["AWS_BEARER_TOKEN_BEDROCK"] = KEY
     bedrock = boto3.client("bedrock-runtime", endpoint_url=URL, region_name="us-east-1")
 else:
-    # Over http boto3 sends no bearer token. The local stack takes the key beside any signature, and so does a public API;
-    # a private one refuses a signature that is not its own.
+    # Over http boto3 sends no bearer token. The local stack and a public API take the key beside any signature;
+    # a private API refuses each that is not made for it.
     anybody = {"aws_access_key_id": "anybody", "aws_secret_access_key": "anything"}
     bedrock = boto3.client("bedrock-runtime", endpoint_url=URL, region_name="us-east-1", **anybody)
     bedrock.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("x-api-key", KEY))
