@@ -12,22 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 import requests
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 
+from scripts import command
 from scripts.signed import Refused
 from scripts.verify.deployment import Deployment
 
 RUNBOOK = "docs/run/first-deployment.md"
-_DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "403"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 # An AWS that is a stand-in knows less than the real one.
 _UNKNOWN = {"UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented", "501", "404"}
 
@@ -96,7 +87,7 @@ def judged(step: Step, deployment: Deployment) -> tuple[Verdict, str]:
     except StepError as fault:
         return Verdict.FAILED, str(fault)
     except ClientError as error:
-        if code_of(error) in _DENIED | _UNKNOWN:
+        if code_of(error) in command.DENIED | _UNKNOWN:
             return Verdict.NOT_ASKED, sentence(error)
         return Verdict.FAILED, sentence(error)
     except Refused as refused:
@@ -119,26 +110,13 @@ def code_of(error: ClientError) -> str:
 def sentence(error: Exception) -> str:
     """What a fault on the way to AWS or to the gateway means for the person who runs this."""
     match error:
-        case NoCredentialsError() | PartialCredentialsError():
-            return "there are no AWS credentials: set AWS_PROFILE, or sign in"
-        case NoRegionError():
-            return "there is no AWS region: set AWS_REGION"
-        case ProfileNotFound():
-            return f"{error}: set AWS_PROFILE to one that there is"
-        case ClientError() if code_of(error) in _DENIED:
-            return f"these credentials may not call {error.operation_name}"
-        case ClientError() if code_of(error) in _EXPIRED:
-            return "the AWS credentials are not valid, or no more: sign in again"
         case ClientError() if code_of(error) in _UNKNOWN:
             return f"this AWS does not know {error.operation_name}"
-        case ClientError():
-            said = error.response.get("Error", {})
-            return f"{error.operation_name} is refused, {code_of(error)}: {str(said.get('Message', ''))[:500]}"
-        case EndpointConnectionError():
-            return f"AWS cannot be reached: {error}"
         case requests.exceptions.SSLError():
             return f"the gateway's certificate is not trusted: {error}"
         case requests.RequestException():
             return "the gateway does not answer; name an address of it that can be reached from here by --api-url"
+        case BotoCoreError() | ClientError():
+            return command.sentence(error)
         case _:
             return " ".join(str(error).split())

@@ -428,9 +428,9 @@ def test_a_second_ctrl_c_does_not_stop_the_taking_away() -> None:
     ("error", "words"),
     [
         (NoCredentialsError(), "no AWS credentials"),
-        (NoRegionError(), "set AWS_REGION"),
+        (NoRegionError(), "Set AWS_REGION"),
         (refusal("AccessDenied", "DescribeStacks"), "may not call DescribeStacks"),
-        (refusal("ExpiredToken", "DescribeStacks"), "sign in again"),
+        (refusal("ExpiredToken", "DescribeStacks"), "Log in again"),
     ],
 )
 def test_where_nothing_can_be_asked_it_ends_in_a_sentence(
