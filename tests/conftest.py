@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import boto3
@@ -42,6 +43,11 @@ ENVIRONMENT = {
 # How long an example takes is the machine's affair; timing is measured in tests/benchmarks.
 property_settings.register_profile("untimed", deadline=None)
 property_settings.load_profile("untimed")
+
+
+# A shell starts what runs in its background deaf to Ctrl-C, and so would be the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
