@@ -31,6 +31,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+import boto3
 import pytest
 import requests
 from botocore.eventstream import EventStreamBuffer
@@ -462,11 +463,14 @@ def settled(stack: LocalStack) -> tuple[list[Json], list[Json]]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    environment = {
-        "GATEWAY_PARAM_SageMakerEndpoints": json.dumps(ENDPOINTS),
-        "GATEWAY_PARAM_ModelRoutes": json.dumps(ROUTES),
-    }
+    """More endpoints than a parameter holds, so they lie in an object."""
+    environment = {"GATEWAY_PARAM_ModelRoutesUri": "s3://routes/exact.json"}
     with LocalStack(tmp_path_factory.mktemp("exact"), environment=environment) as running:
+        session = boto3.Session("local", "local", region_name="us-east-1")
+        s3 = session.client("s3", endpoint_url=running.aws_endpoint)
+        s3.create_bucket(Bucket="routes")
+        said = json.dumps({"endpoints": ENDPOINTS, "routes": ROUTES})
+        s3.put_object(Bucket="routes", Key="exact.json", Body=said)
         yield running
 
 
