@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -198,7 +199,9 @@ def mounted(template: Json, function: str, here: Path = TARGET.parent) -> tuple[
 
 def overlay() -> str:
     template = derive_template(ROOT / "template.yaml", load_yaml(ROOT / "openapi.yaml"))
-    return HEADER + yaml.safe_dump(template, sort_keys=False, width=160, allow_unicode=True)
+    # SAM CLI teaches the YAML loader of its process ordered dictionaries, which no safe dump knows.
+    plain = json.loads(json.dumps(template))
+    return HEADER + yaml.safe_dump(plain, sort_keys=False, width=160, allow_unicode=True)
 
 
 # ------------------------------------------------------------------------------------------------------- samconfig.toml
