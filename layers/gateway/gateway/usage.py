@@ -218,11 +218,13 @@ _TIERS = frozenset({"priority", "flex", "reserved", "optimized", "ultrafast"})
 
 def echoed_tier(*places: Any) -> str:
     """The tier that an answer echoes, in the first place that names one: a word, `{"type": …}` or `{"latency": …}`."""
-    for place in places:
-        named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
-        if isinstance(named, str) and named in _TIERS:
-            return named
-    return "default"
+    return next((tier for place in places if (tier := named_tier(place))), "default")
+
+
+def named_tier(place: Any) -> str:
+    """The tier that one place names; empty where it names none that is known."""
+    named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
+    return named if isinstance(named, str) and named in _TIERS else ""
 
 
 def header_tier(headers: Mapping[str, str]) -> str:
