@@ -1,7 +1,7 @@
 """The queue's worker: runs a submitted call and keeps its answer for polling.
 
 A job that another worker holds is left in the queue, so that its message comes again; a job that ends, well or badly,
-is taken out of it.
+is taken out of it. A job runs by its tenant's record of now, and not at all once the tenant or its key may not call.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
+from gateway.aws.tenant_table import TenantTable
 from gateway.catalog import Service
+from gateway.errors import Forbidden, GatewayError
 from gateway.invocation import Context, ModelServices, utc_now
-from gateway.jobs import Ended, JobState
+from gateway.jobs import Ended, JobState, Submission
 from gateway.metering import Meter
 from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.telemetry import logger
-from gateway.wire.compat import CompatRequest, translations
+from gateway.tenants import Caller
+from gateway.wire.compat import CompatRequest, Translation, translations
 
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 seconds = settings().invocation_timeout
@@ -38,6 +41,7 @@ models = ModelServices(
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
 meter = Meter(ledger, AccountTable(settings().budgets_table), current_book, warn)
 circuits = Circuits(settings().idempotency_table)
+tenants = TenantTable(settings().tenants_table)
 jobs = JobTable(
     settings().results_table,
     settings().usage_table,
@@ -72,16 +76,25 @@ LEASE_MARGIN = 15.0
 def work(message: str, left: float) -> None:
     submission = jobs.submission(message)
     request = CompatRequest.from_json(submission.request)
-    names, tenant = directory(), submission.caller.tenant
+    names = directory()
     route = names.routes.find(request.model_id or "")
-    requests = translations(request, route, names.catalog, tenant, by_default=settings().allow_unlisted_models)
+    requests: tuple[Translation, ...] = ()
+    refusal: GatewayError | None = None
+    try:
+        who = caller_now(submission)
+        requests = translations(request, route, names.catalog, who.tenant, by_default=settings().allow_unlisted_models)
+    except GatewayError as error:
+        refusal = error
     lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))
-    tries = most_tries(requests, route)
+    tries = most_tries(requests, route) if requests else 1
     job = jobs.claim(submission.request_id, utc_now(), lease, tries)
     if job is None:
         known = jobs.find(submission.request_id)
         if known is not None and known.state is not JobState.DONE:
             raise JobBusy
+        return
+    if refusal is not None:
+        jobs.finish(job, Ended.failed(refusal), [], utc_now())
         return
     if job.attempts > settings().max_job_attempts * tries:
         ended = Ended(
@@ -89,7 +102,18 @@ def work(message: str, left: float) -> None:
         )
         jobs.finish(job, ended, [], utc_now())
         return
-    who, region = submission.caller, settings().region
+    region = settings().region
     where = Context(submission.request_id, who, submission.cost_centre, region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, where, meter, circuits, first=job.attempts - tries + 1)
     complete(job, requests, attempts, models, jobs)
+
+
+def caller_now(submission: Submission) -> Caller:
+    """Who submitted the call, as the tenant's record says now. Raises Forbidden for who may not call any more."""
+    said = submission.caller
+    tenant, key = tenants.tenant(said.tenant_id), tenants.key_of(said.tenant_id, said.key_id)
+    if tenant is None or key is None or key.revoked:
+        raise Forbidden("The key that submitted this call was revoked before the call ran.")
+    if tenant.suspended:
+        raise Forbidden("Your tenant is suspended. Ask the gateway's operators.")
+    return Caller(tenant, said.key_id)

@@ -29,7 +29,7 @@ RATES = (10, 50, 100, 200, 500)  # calls a second
 def item_of(calls: int) -> dict[str, Any]:
     """The account of a tenant that runs so many calls, all of a hard budget, as it lies in the table."""
     from gateway.aws.account_table import AccountTable
-    from gateway.budgets import AccountId, Hold, Limits, month_of
+    from gateway.budgets import AccountId, Booking, Hold, Limits, month_of
     from gateway.usage import RequestId, TenantId
 
     accounts, now = AccountTable("budgets"), datetime.now(UTC)
@@ -41,7 +41,7 @@ def item_of(calls: int) -> dict[str, Any]:
             Limits(usd=Decimal(1000)),
         )
     last = next(iter(accounts.account(account).holds.values()))
-    accounts.book(last, Decimal("0.00456789"))
+    accounts.book(last, Booking(Decimal("0.00456789")))
     key = {"pk": {"S": f"{account.tenant_id}#{account.month}#00"}}
     item: dict[str, Any] = accounts._dynamodb.get_item(TableName="budgets", Key=key)["Item"]
     return item

@@ -7,13 +7,16 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway.aws.tenant_table import TenantTable
 from gateway.http.asgi import Asgi
+from gateway.tenants import Caller, Key
 from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,14 @@ def streaming(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> An
     """The application of stream_model."""
     monkeypatch.syspath_prepend(str(ROOT / "functions/stream_model"))
     return load("stream_model").app
+
+
+def register(caller: Caller, *, revoked: bool = False) -> None:
+    """The tenant and the key of a caller, as their table has them."""
+    table = TenantTable("tenants")
+    table.put_tenant(caller.tenant)
+    now = datetime.now(UTC)
+    table.put_key(Key(caller.key_id, caller.tenant_id, f"sha256-of-{caller.key_id}", "", now, revoked=revoked))
 
 
 def context(seconds: float = 60) -> Any:

@@ -7,7 +7,9 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -17,11 +19,11 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.errors import NotFound
 from gateway.ledger import SHARDS, Partition, sweep
 from gateway.settings import settings
-from gateway.tenants import Caller, Tenant
+from gateway.tenants import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 
-from .conftest import context, event
+from .conftest import context, event, register
 
 Load = Callable[[str], Any]
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
@@ -36,6 +38,9 @@ def rows() -> list[UsageRecord]:
 def call(app: Any, body: Any, model_id: str | None = None, *, seconds: float = 60, **more: Any) -> tuple[int, Any]:
     query = {"model_id": model_id} if model_id else {}
     sent = event("/invoke_model", body, query=query | more.pop("query", {}), **more)
+    if "streaming" in more:
+        known = sent["requestContext"]["authorizer"]
+        register(Caller(tenant_from_json(json.loads(known["tenant"])), KeyId(known["key_id"])))
     answer = app.handler(sent, context(seconds))
     assert answer["multiValueHeaders"]["x-request-id"] == [sent["requestContext"]["requestId"]]
     return answer["statusCode"], json.loads(answer["body"])
@@ -395,6 +400,40 @@ def test_a_submitted_call_is_polled_as_often_as_wanted(load: Load, models: Model
     ((row,), (served,)) = rows(), models.ledger.after()
     assert (row.request_id, row.cost_centre, row.tenant_id) == (asked["requestId"], "ops", "acme")
     assert agrees(row, served)
+
+
+SUBMITTER = Caller(Tenant(TenantId("acme"), "Acme", ("research", "ops")), KeyId("key_acme"))
+
+
+@pytest.mark.parametrize(
+    ("now", "revoked", "code"),
+    [
+        (replace(SUBMITTER.tenant, suspended=True), False, "access_denied"),
+        (SUBMITTER.tenant, True, "access_denied"),
+        (None, False, "access_denied"),
+        (replace(SUBMITTER.tenant, allowed_models=("amazon.*",)), False, "model_not_allowed"),
+        (replace(SUBMITTER.tenant, budget=Budget(Decimal("0.000001"), hard=True)), False, "budget_exceeded"),
+        (replace(SUBMITTER.tenant, max_output_tokens=1), False, "max_tokens_not_allowed"),
+    ],
+    ids=["suspended", "key revoked", "deleted", "model taken away", "budget made", "fewer tokens"],
+)
+def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
+    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool, code: str
+) -> None:
+    app, worker = load("invoke_model"), load("complete_invocation")
+    asked = {"inputs": "hello", "parameters": {"max_tokens": 100}}
+    _, body = call(app, asked, "anthropic.claude-3-haiku-20240307-v1:0", streaming="true")
+    if now is not None:
+        register(replace(SUBMITTER, tenant=now), revoked=revoked)
+    else:
+        key = {"pk": {"S": "tenant#acme"}, "sk": {"S": "tenant"}}
+        boto3.client("dynamodb").delete_item(TableName="tenants", Key=key)
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=worker.settings().jobs_queue_url)["Messages"]
+    record = {"messageId": "m0", "body": message["Body"]}
+    assert worker.handler({"Records": [record]}, context()) == {"batchItemFailures": []}
+    status, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert (status, problem["code"]) == (429 if code == "budget_exceeded" else 403, code)
+    assert (models.ledger.after(), [row.usage.input_tokens for row in rows()]) == ([], [])
 
 
 def test_a_submitted_call_that_fails_ends_with_its_reason(load: Load) -> None:

@@ -27,6 +27,7 @@ from gateway.budgets import (
     AccountId,
     Accounts,
     Booked,
+    Booking,
     Crossing,
     Hold,
     InMemoryAccounts,
@@ -42,7 +43,7 @@ from gateway.catalog import Catalog, Model, Service
 from gateway.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall, within
 from gateway.ledger import InMemoryLedger, sweep
-from gateway.metering import Meter, Parked, charge_for, quote
+from gateway.metering import Meter, Parked, booking_for, quote
 from gateway.pricing import PriceBook, read_prices
 from gateway.routing import Route
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
@@ -88,7 +89,7 @@ def test_room_is_taken_until_it_is_booked(accounts: Accounts) -> None:
     assert (refused.value.status, refused.value.code) == (429, "budget_exceeded")
     for said in ("limit 2.5 USD", "spent 0", "held 2", "2026-12-01T00:00:00Z"):
         assert said in refused.value.message
-    booked = accounts.book(hold("r1"), Decimal("0.25"))
+    booked = accounts.book(hold("r1"), Booking(Decimal("0.25")))
     assert booked == Booked(Decimal("0.25"), Decimal("0.25"), Decimal("0.25"))
     accounts.hold(hold("r3"), limits)
     account = accounts.account(ACME)
@@ -110,8 +111,8 @@ def test_a_hold_fits_to_the_last_digit(accounts: Accounts) -> None:
 def test_a_hold_is_booked_once_and_taken_once(accounts: Accounts) -> None:
     accounts.hold(hold(), Limits())
     accounts.hold(hold(), Limits())
-    assert accounts.book(hold(), Decimal(1))
-    assert accounts.book(hold(), Decimal(1)) is None
+    assert accounts.book(hold(), Booking(Decimal(1)))
+    assert accounts.book(hold(), Booking(Decimal(1))) is None
     assert (accounts.account(ACME).spent, accounts.account(ACME).committed) == (Decimal(1), Decimal(1))
 
 
@@ -132,7 +133,7 @@ def test_calls_at_once_are_counted_while_they_run(accounts: Accounts) -> None:
     with pytest.raises(GatewayError) as refused:
         accounts.hold(hold("r3"), limits)
     assert (refused.value.code, refused.value.retry_after) == ("too_many_invocations", 1)
-    accounts.book(hold("r1"), Decimal(0))
+    accounts.book(hold("r1"), Booking(Decimal(0)))
     accounts.hold(hold("r3"), limits)
 
 
@@ -191,7 +192,7 @@ def spend(accounts: Accounts, tenant: Tenant, usd: str, shard: int, told: list[C
     number = len(told) + int(accounts.account(replace(ACME, shard=shard)).spent * 10**6)
     held = replace(hold(f"r{shard}-{number}", usd), account=replace(ACME, shard=shard))
     accounts.hold(held, Limits())
-    booked = accounts.book(held, Decimal(usd))
+    booked = accounts.book(held, Booking(Decimal(usd)))
     assert booked
     for crossing in crossings(tenant, held, booked, accounts):
         tell(accounts, ACME, crossing.mark, crossing, told.append, NOW)
@@ -220,7 +221,7 @@ def test_a_threshold_that_a_crash_kept_back_is_told_by_the_sweep_once(accounts: 
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(2)))
     tenant = replace(tenant, cost_centre_budgets={"research": Budget(Decimal(1), thresholds=(90,))})
     accounts.hold(hold(), Limits())
-    assert accounts.book(hold(), Decimal("1.1"))  # and dies
+    assert accounts.book(hold(), Booking(Decimal("1.1")))  # and dies
     told: list[Crossing] = []
 
     def swept(at: datetime) -> int:
@@ -246,7 +247,7 @@ def test_who_dies_while_it_tells_is_followed_by_the_sweep(accounts: Accounts) ->
 
 def test_last_months_spending_is_measured_by_last_months_budget(accounts: Accounts) -> None:
     accounts.hold(hold(), Limits())
-    assert accounts.book(hold(), Decimal(1))
+    assert accounts.book(hold(), Booking(Decimal(1)))
     lowered = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal("0.5")))
     told: list[Crossing] = []
     assert sweep_thresholds(accounts, lambda _: lowered, told.append, datetime(2026, 12, 2, 1, tzinfo=UTC)) == 0
@@ -269,7 +270,7 @@ def test_a_hold_may_be_of_any_amount(aws: None, amount: str) -> None:
     held = replace(hold("r1", amount, centre="b\u00fcro 1"), tokens=2**32 - 1)
     accounts.hold(held, Limits())
     assert accounts.account(ACME).holds == {held.name: held}
-    assert accounts.book(held, Decimal(0))
+    assert accounts.book(held, Booking(Decimal(0)))
     assert accounts.account(ACME).committed == 0
 
 
@@ -361,16 +362,28 @@ class Crashing:
         return write
 
 
+class Remembering(InMemoryAccounts):
+    """Accounts that still know what each call held after it was booked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.amounts: dict[str, Decimal] = {}
+
+    def hold(self, hold: Hold, limits: Limits) -> None:
+        super().hold(hold, limits)
+        self.amounts[hold.request_id] = hold.amount
+
+
 fates = st.lists(st.sampled_from(["", "", "", "", "before", "after"]), max_size=12)
 steps = st.tuples(st.integers(1, 4000), st.sampled_from(["0", "37", "100", "refuse", "lost", "crash"]), fates)
 
 
 @settings(max_examples=150)
 @given(st.lists(steps, max_size=25), st.decimals("0", "0.3", places=4))
-def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
+def test_whatever_happens_a_hard_budget_is_not_passed_and_only_what_nobody_knows_stays_held(
     plan: list[tuple[int, str, list[str]]], limit: Decimal
 ) -> None:
-    ledger, accounts, warned = InMemoryLedger(), InMemoryAccounts(), list[Any]()
+    ledger, accounts, warned = InMemoryLedger(), Remembering(), list[Any]()
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(limit, hard=True))
     for number, (tokens, what, doom) in enumerate(plan):
         fate = iter(doom)
@@ -380,13 +393,15 @@ def test_whatever_happens_a_hard_budget_is_not_passed_and_nothing_stays_held(
         assert account.spent <= account.committed <= limit
     later = NOW + timedelta(hours=1)
     sweep(ledger, later)
-    sweep_holds(accounts, ledger, lambda held, row: charge_for(BOOK, held, row), later)
+    sweep_holds(accounts, ledger, lambda held, row: booking_for(BOOK, held, row), later)
     sweep_thresholds(accounts, lambda _: tenant, warned.append, later)
-    account = accounts.account(ACME)
-    charges = [BOOK.charge_record(row) for row in ledger.rows.values()]
+    account, rows = accounts.account(ACME), list(ledger.rows.values())
+    charges = [BOOK.charge_record(row) for row in rows]
     assert account.holds == {}
-    assert account.committed == account.spent == sum(charge.cost for charge in charges if charge)
-    assert account.spent <= limit
+    assert account.spent == sum(charge.cost for charge in charges if charge)
+    unknown = [accounts.amounts[row.request_id] for row, charge in zip(rows, charges, strict=True) if charge is None]
+    assert account.committed == account.spent + sum(unknown)
+    assert account.committed <= limit
     assert sorted(crossing.threshold for crossing in warned) == [
         percent for percent in (50, 80, 100) if limit * percent <= account.spent * 100 and account.spent
     ]
@@ -401,16 +416,22 @@ def test_a_call_that_does_not_fit_is_neither_made_nor_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "outcome", "spent"),
-    [(Unpriced.BLOCK, "model_unpriced", "0"), (Unpriced.PARK, "ok", "0.1"), (Unpriced.ALLOW, "ok", "0")],
+    ("policy", "outcome", "kept"),
+    [
+        (Unpriced.BLOCK, "model_unpriced", "0"),
+        (Unpriced.PARK, "ok", "0.1"),
+        (Unpriced.ALLOW, "ok", "0"),
+        (None, "model_unpriced", "0"),
+    ],
 )
-def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced, outcome: str, spent: str) -> None:
+def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced | None, outcome: str, kept: str) -> None:
     accounts = InMemoryAccounts()
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(10), hard=True), unpriced=policy)
     book = PriceBook(price for price in BOOK.prices() if price.model_id == "dear")
     meter = Meter(InMemoryLedger(), accounts, lambda: book, lambda _: None)
     assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
-    assert accounts.account(ACME).spent == Decimal(spent)
+    account = accounts.account(ACME)
+    assert (account.spent, account.committed) == (0, Decimal(kept))  # nothing is spent that has no price
 
 
 @pytest.mark.parametrize("limited", [True, False])

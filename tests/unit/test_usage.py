@@ -14,8 +14,10 @@ from gateway.usage import (
     TokenUsage,
     echoed_tier,
     estimate_tokens,
+    from_anthropic,
     from_converse,
     from_invoke_model,
+    from_openai,
     image_class,
     is_label,
 )
@@ -243,6 +245,17 @@ STARTED: dict[str, Any] = {
         ([{"outputText": "a", "inputTextTokenCount": 6, "totalOutputTextTokenCount": None},
           {"outputText": "", "inputTextTokenCount": None, "totalOutputTextTokenCount": 3, **metrics(6, 3)}], (6, 3, 0, 0, 0)),
         ([{"outputs": [{"text": "a"}]}, {"outputs": [], **metrics(5, 4, **CACHE)}], (5, 4, 100, 50, 0)),
+        # the cache's counts in the last event only
+        ([{"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1}}},
+          {"type": "message_delta", "usage": {"output_tokens": 9}},
+          {"type": "message_stop", "usage": {"cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}}], (7, 9, 100, 50, 0)),
+        # an input that only Bedrock's count tells; one that counts the cache twice is not taken
+        ([{"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 1}}},
+          {"type": "message_stop", **metrics(812, 9)}], (812, 9, 0, 0, 0)),
+        ([STARTED, {"type": "message_stop", **metrics(157, 9, **CACHE)}], (7, 9, 100, 20, 30)),
+        # counts never shrink
+        ([STARTED, {"type": "message_delta", "usage": {"input_tokens": 0, "output_tokens": 9, "cache_read_input_tokens": 0}},
+          {"type": "message_stop", "usage": {"output_tokens": 0}}], (7, 9, 100, 20, 30)),
     ],
 )  # fmt: skip
 def test_an_invoke_stream_is_counted_by_its_last_chunks(chunks: list[Any], expected: tuple[int, ...]) -> None:
@@ -329,3 +342,20 @@ def test_metadata_of_any_shape_is_no_count(metadata: Any) -> None:
     stream = ConverseStreamUsage()
     stream.see(metadata)
     assert stream.usage() is None
+
+
+@pytest.mark.parametrize("odd", [-1, -4_000_000, "-5", 2**63, "many", [], 1e30])
+def test_a_count_below_nothing_or_beyond_all_measure_is_no_count(odd: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        from_converse({"inputTokens": odd, "outputTokens": 1}, "")
+    with pytest.raises((ValueError, TypeError)):
+        from_anthropic({"input_tokens": 1, "output_tokens": odd}, "")
+    with pytest.raises((ValueError, TypeError)):
+        from_openai({"prompt_tokens": odd, "completion_tokens": 1}, "")
+    stream = InvokeStreamUsage()
+    stream.see({"type": "message_start", "message": {"usage": {"input_tokens": 5, "output_tokens": 1}}})
+    stream.see({"type": "message_delta", "usage": {"output_tokens": odd}})
+    assert stream.usage() is None
+    native = ConverseStreamUsage()
+    native.see({"usage": {"inputTokens": 5, "outputTokens": odd}})
+    assert native.usage() is None

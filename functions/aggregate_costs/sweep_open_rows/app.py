@@ -8,7 +8,6 @@ input may name another moment, `asOf`, where it is known that no caller lives (a
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -18,9 +17,9 @@ from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import Hold, sweep_holds, sweep_thresholds
+from gateway.budgets import Booking, Hold, sweep_holds, sweep_thresholds
 from gateway.ledger import sweep
-from gateway.metering import charge_for
+from gateway.metering import booking_for
 from gateway.settings import settings
 from gateway.telemetry import OLDEST_OPEN_ROW_AGE, measure
 from gateway.usage import UsageRecord
@@ -36,9 +35,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     swept = sweep(ledger, now, leases_ended_by)
     oldest = ledger.oldest_open()
     measure(OLDEST_OPEN_ROW_AGE, (now - oldest).total_seconds() if oldest else 0, MetricUnit.Seconds)
-    released = sweep_holds(accounts, ledger, charged, now, leases_ended_by)
+    released = sweep_holds(accounts, ledger, booking, now, leases_ended_by)
     return {"swept": swept, "released": released, "told": sweep_thresholds(accounts, tenants.tenant, warn, now)}
 
 
-def charged(hold: Hold, record: UsageRecord) -> Decimal:
-    return charge_for(current_book(), hold, record)
+def booking(hold: Hold, record: UsageRecord) -> Booking:
+    return booking_for(current_book(), hold, record)

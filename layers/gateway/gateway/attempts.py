@@ -22,13 +22,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from gateway.budgets import Hold, Limits, slot_of
+from gateway.budgets import NOTHING, Hold, Limits, slot_of
 from gateway.catalog import Model, Service
 from gateway.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
 from gateway.jobs import Ended, Ending, Job
 from gateway.metering import Meter, Reserved
-from gateway.pricing import ZERO
 from gateway.routing import Circuit, Route
 from gateway.spans import Span, finish_reason, tell
 from gateway.tenants import Tenant
@@ -129,7 +128,7 @@ class Ticket:
     def _give_back(self) -> None:
         if self.slot is not None:
             slot, self.slot = self.slot, None
-            self.attempts.meter.accounts.book(slot, ZERO)
+            self.attempts.meter.accounts.book(slot, NOTHING)
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ class Attempts:
                 reserved = self.meter.reserve(self.context.caller.tenant, row, call.bound)
             except BaseException:
                 if slot:
-                    self.meter.accounts.book(slot, ZERO)
+                    self.meter.accounts.book(slot, NOTHING)
                 raise
             return make(call, Ticket(self, call, reserved, slot, self.context.clock()))
 

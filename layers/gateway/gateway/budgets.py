@@ -1,13 +1,14 @@
 """Budgets: a call is held for before it is made, and what it cost is booked after it.
 
     hold      room for the most that the call can cost, taken atomically; refused where it does not fit
-    book      the hold becomes the true charge, or nothing; once, however often it is tried
+    book      the hold becomes the true charge; once, however often it is tried. What nobody knows stays held
     sweep     a hold whose lease has ended is booked from the ledger, which says what became of the call
     tell      a threshold that was passed is told once a month; the sweep tells those that a crash kept back
 
 `committed` is what is spent and held together, per tenant and per cost centre, for one month. A hold is taken only
 where `committed + hold <= limit`, so `spent` passes a hard limit by nothing as long as no call costs more than was held
-for it; where a model breaks its own maximum, by no more than what these calls cost beyond their holds.
+for it; where a model breaks its own maximum, by no more than what these calls cost beyond their holds. A call whose
+usage or price nobody knows keeps its hold for the month: it is neither spent nor free.
 
 A busy tenant's account is spread over shards, each with its part of the limit. That never lets more through; near the
 limit a call may be refused while the other shards have, together, still room for it.
@@ -151,6 +152,21 @@ def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, r
 
 
 @dataclass(frozen=True)
+class Booking:
+    """What a call that has ended takes of its budget: what it cost, and what it keeps held where nobody knows that."""
+
+    charge: Decimal = ZERO
+    kept: Decimal = ZERO
+
+    @property
+    def committed(self) -> Decimal:
+        return self.charge + self.kept
+
+
+NOTHING = Booking()
+
+
+@dataclass(frozen=True)
 class Booked:
     """What booking did: sums after it, and what this charge was."""
 
@@ -165,8 +181,8 @@ class Accounts(Protocol):
     def hold(self, hold: Hold, limits: Limits) -> None:
         """Take room. Raises the GatewayError of `Account.refusal`."""
 
-    def book(self, hold: Hold, charge: Decimal) -> Booked | None:
-        """Turn a hold into a charge; None where it was booked already."""
+    def book(self, hold: Hold, booking: Booking) -> Booked | None:
+        """Turn a hold into what its call takes; None where it was booked already."""
 
     def account(self, account: AccountId) -> Account: ...
 
@@ -207,11 +223,11 @@ class InMemoryAccounts:
             minute_tokens=used + hold.tokens,
         )
 
-    def book(self, hold: Hold, charge: Decimal) -> Booked | None:
+    def book(self, hold: Hold, booking: Booking) -> Booked | None:
         account = self.account(hold.account)
         if hold.name not in account.holds:
             return None
-        centre, delta = hold.cost_centre, charge - hold.amount
+        centre, delta, charge = hold.cost_centre, booking.committed - hold.amount, booking.charge
         spent = account.centres_spent.get(centre, ZERO) + charge
         self.accounts[hold.account] = after = replace(
             account,
@@ -330,7 +346,7 @@ def slot_of(row: UsageRecord) -> Hold:
 
 
 def sweep_holds(
-    accounts: Accounts, ledger: Ledger, charge_of: ChargeOf, now: datetime, leases_ended_by: datetime | None = None
+    accounts: Accounts, ledger: Ledger, booking_of: BookingOf, now: datetime, leases_ended_by: datetime | None = None
 ) -> int:
     """Book the holds that nobody booked, by what the ledger says of their calls: nothing, where there was none."""
     swept = 0
@@ -340,11 +356,12 @@ def sweep_holds(
         try:
             record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
         except UnreadableRow:  # nobody can say what it used
-            record = None
+            swept += accounts.book(hold, Booking(kept=hold.amount)) is not None
+            continue
         if record is not None and record.is_open:
             continue  # the ledger's own sweep comes first
         is_slot = hold.account.tenant_id.startswith(_MODELS)
-        swept += accounts.book(hold, charge_of(hold, record) if record and not is_slot else ZERO) is not None
+        swept += accounts.book(hold, booking_of(hold, record) if record and not is_slot else NOTHING) is not None
     return swept
 
 
@@ -402,7 +419,7 @@ def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetStat
     return found
 
 
-class ChargeOf(Protocol):
-    """What a settled row is booked at."""
+class BookingOf(Protocol):
+    """What a settled row takes of its budget."""
 
-    def __call__(self, hold: Hold, record: UsageRecord) -> Decimal: ...
+    def __call__(self, hold: Hold, record: UsageRecord) -> Booking: ...

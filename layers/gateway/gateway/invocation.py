@@ -9,11 +9,19 @@ from typing import Any, Protocol
 
 from gateway.catalog import Model, Service
 from gateway.errors import Forbidden, GatewayError, NotFound
-from gateway.estimates import count_of, input_bound, marks_cache, output_bound, output_said, tier_said
 from gateway.jobs import Jobs, JobState
 from gateway.ledger import Ledger
 from gateway.metering import Bound
 from gateway.tenants import Caller, Tenant
+from gateway.token_bounds import (
+    count_of,
+    input_bound,
+    marks_cache,
+    output_bound,
+    output_said,
+    reader_of,
+    tiers_said,
+)
 from gateway.usage import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
@@ -86,9 +94,10 @@ class ModelCall:
         most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
         made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
         # Of a picture to embed only the text beside it has tokens.
-        read = input_bound(self.body.get("inputText") or "" if self.input_images else self.body)
-        usage = TokenUsage(read, made, input_images=self.input_images, service_tier=tier_said(self.body, self.headers))
-        return Bound(usage, self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body))
+        asked = self.body.get("inputText") or "" if self.input_images else self.body
+        usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
+        cached = self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body)
+        return Bound(usage, cached, tiers_said(self.body, self.headers))
 
 
 @dataclass(frozen=True)
@@ -176,8 +185,7 @@ def within(call: ModelCall, tenant: Tenant) -> ModelCall:
         return call
     if most is not None and asked is not None and asked > most:
         raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
-    hard = any(budget.hard for budget in (tenant.budget, *tenant.cost_centre_budgets.values()) if budget)
-    if call.named_maximum is not None or not call.output_path or (most is None and not hard):
+    if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
         return call
     return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
 

@@ -8,22 +8,35 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets import AccountId, Accounts, Crossing, Hold, Limits, crossings, month_of, shard_of, tell
+from gateway.budgets import (
+    NOTHING,
+    AccountId,
+    Accounts,
+    Booking,
+    Crossing,
+    Hold,
+    Limits,
+    crossings,
+    month_of,
+    shard_of,
+    tell,
+)
 from gateway.errors import Forbidden
 from gateway.estimates import MOST_SECONDS, dearest, most
 from gateway.ledger import Ledger
 from gateway.pricing import ZERO, PriceBook
 from gateway.telemetry import UNPRICED_USAGE, count
 from gateway.tenants import Tenant, Unpriced
-from gateway.usage import UNKNOWN, ModelId, TenantId, TokenUsage, UsageRecord
+from gateway.usage import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The most that a call can use; `cached` says that it may write to the prompt cache."""
+    """The most that a call can use, at any of `tiers`; `cached` says that it may write to the prompt cache."""
 
     usage: TokenUsage
     cached: bool = False
+    tiers: tuple[str, ...] = ("default",)
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class Reserved:
 
 @dataclass(frozen=True)
 class Parked:
-    """A tenant uses a model that has no price yet; its budget keeps what the call would cost at the dearest one."""
+    """A tenant uses a model that has no price; its budget keeps what the call would cost at the dearest ones."""
 
     tenant_id: TenantId
     model_id: ModelId
@@ -76,7 +89,7 @@ class Meter:
             self.ledger.reserve(row)
         except Exception:
             if hold:
-                self.accounts.book(hold, ZERO)
+                self.accounts.book(hold, NOTHING)
             raise
         return Reserved(row, hold)
 
@@ -85,31 +98,30 @@ class Meter:
         self.book_hold(tenant, reserved, settled)
 
     def book_hold(self, tenant: Tenant, reserved: Reserved, settled: UsageRecord) -> None:
-        """Book what a settled row costs. Where this fails, the sweep does it when the lease has ended."""
+        """Book what a settled row takes. Where this fails, the sweep does it when the lease has ended."""
         now = settled.settled_at or settled.started_at
         if reserved.hold:
-            self._book(tenant, reserved.hold, settled, now)
+            self._book(tenant, reserved.hold, booking_for(self.book(), reserved.hold, settled), now)
         if _needs_prices(tenant) and is_unpriced(self.book(), settled):
             count(UNPRICED_USAGE)
-            if tenant.unpriced is Unpriced.PARK:
+            if tenant.on_unpriced is Unpriced.PARK:
                 self._park(settled, now)
 
-    def _book(self, tenant: Tenant, hold: Hold, settled: UsageRecord, now: datetime) -> None:
-        if booked := self.accounts.book(hold, charge_for(self.book(), hold, settled)):
+    def _book(self, tenant: Tenant, hold: Hold, booking: Booking, now: datetime) -> None:
+        if booked := self.accounts.book(hold, booking):
             with suppress(Exception):  # no call fails for it: the sweep tells what is not told here
                 for crossing in crossings(tenant, hold, booked, self.accounts):
                     tell(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
 
     def _park(self, row: UsageRecord, now: datetime) -> None:
-        day = f"{now:%Y-%m-%d}"
-        kept = dearest(self.book().for_tenant(row.tenant_id), row.region, row.usage, row.started_at)
-        parked = Parked(row.tenant_id, row.model_id, row.region, day, kept)
+        kept = at_dearest(self.book(), row)
+        parked = Parked(row.tenant_id, row.model_id, row.region, f"{now:%Y-%m-%d}", kept)
         with suppress(Exception):  # no call fails for it: the next one tells it
             tell(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
 
 
 def _needs_prices(tenant: Tenant) -> bool:
-    return tenant.is_limited or tenant.unpriced is not Unpriced.ALLOW
+    return tenant.is_limited or tenant.on_unpriced is not Unpriced.ALLOW
 
 
 def is_unpriced(book: PriceBook, row: UsageRecord) -> bool:
@@ -126,23 +138,39 @@ def quote(
     at: datetime,
     seconds: int = MOST_SECONDS,
 ) -> Decimal | None:
-    """The most that a call can cost in USD; None where its model has no price and the tenant's policy allows that.
+    """The most that a call can cost in USD; None where no part of that has a price and the tenant's policy allows it.
 
-    Raises Forbidden where the policy does not.
+    Where one of its tiers has no price, the others are held for under `allow`. Raises Forbidden under `block`.
     """
     book = book.for_tenant(tenant.tenant_id)
-    amount = most(book, model_id, region, bound.usage, cached=bound.cached, at=at, seconds=seconds)
-    if amount is None and tenant.unpriced is Unpriced.BLOCK:
-        raise Forbidden("This model has no price yet, and your tenant may not use it without.", code="model_unpriced")
-    # A tier without a price may turn out to be the default one, which has.
-    if amount is None and (tenant.unpriced is Unpriced.PARK or _priced_by_default(book, model_id, region, bound, at)):
-        return dearest(book, region, bound.usage, at)
-    return amount
+    amounts = maximum_by_tier(book, model_id, region, bound, at, seconds)
+    priced = [amount for amount in amounts.values() if amount is not None]
+    if len(priced) < len(amounts):
+        if tenant.on_unpriced is Unpriced.BLOCK:
+            raise unpriced(model_id, [tier for tier, amount in amounts.items() if amount is None])
+        if tenant.on_unpriced is Unpriced.PARK:
+            priced.append(dearest(book, region, bound.usage, at))
+    return max(priced, default=None)
 
 
-def _priced_by_default(book: PriceBook, model_id: str, region: str, bound: Bound, at: datetime) -> bool:
-    usage = replace(bound.usage, service_tier="default")
-    return most(book, model_id, region, usage, cached=bound.cached, at=at) is not None
+def maximum_by_tier(
+    book: PriceBook, model_id: str, region: str, bound: Bound, at: datetime, seconds: int
+) -> dict[str, Decimal | None]:
+    return {
+        tier: most(
+            book, model_id, region, replace(bound.usage, service_tier=tier), cached=bound.cached, at=at, seconds=seconds
+        )
+        for tier in bound.tiers
+    }
+
+
+def unpriced(model_id: str, tiers: list[str]) -> Forbidden:
+    which = f"{model_id} has no price" + ("" if "default" in tiers else f" for the tier {tiers[0]}")
+    return Forbidden(
+        f"{which}, and your tenant may only make calls that have one. Ask the gateway's operators for a price, or use "
+        "another model.",
+        code="model_unpriced",
+    )
 
 
 def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsage) -> Hold:
@@ -159,13 +187,20 @@ def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsag
     )
 
 
-def charge_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Decimal:
-    """What a settled row takes of a budget: its charge; nothing where nobody knows what it used.
+def booking_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Booking:
+    """What a settled row takes of a budget: its charge, and the rest of its hold where that is not its last word.
 
-    An unpriced row takes what it would cost at the dearest price, where room was held for it.
+    Nobody knows what a call used that broke off, or that nobody came back for: its hold stays, whatever part of its
+    usage is known. What was used without a price keeps what it would cost at the dearest prices, within its hold.
     """
-    if (charge := book.charge_record(settled)) is not None:
-        return charge.cost
-    if not is_unpriced(book, settled) or not hold.amount:
-        return ZERO
-    return dearest(book.for_tenant(settled.tenant_id), settled.region, settled.usage, settled.started_at)
+    charge = book.charge_record(settled)
+    if charge is not None:
+        ended = settled.outcome in (Outcome.SUCCEEDED, Outcome.FAILED)
+        return Booking(charge.cost, ZERO if ended else max(hold.amount - charge.cost, ZERO))
+    if settled.usage.source == UNKNOWN or settled.is_open:
+        return Booking(kept=hold.amount)
+    return Booking(kept=min(hold.amount, at_dearest(book, settled)))
+
+
+def at_dearest(book: PriceBook, row: UsageRecord) -> Decimal:
+    return dearest(book.for_tenant(row.tenant_id), row.region, row.usage, row.started_at)

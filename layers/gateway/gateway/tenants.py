@@ -21,11 +21,11 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Unpriced(StrEnum):
-    """What becomes of a call whose model has no price."""
+    """What becomes of a call whose model, tier or part has no price."""
 
     BLOCK = "block"  # refused
-    PARK = "park"  # made; its budget holds the dearest price there is, until it is priced
-    ALLOW = "allow"  # made, and listed as unpriced
+    PARK = "park"  # made; its budget keeps what it would cost at the dearest prices there are
+    ALLOW = "allow"  # made, and listed as unpriced; no budget counts it
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,20 @@ class Tenant:
     budget: Budget | None = None
     cost_centre_budgets: Mapping[str, Budget] = field(default_factory=dict)
     budget_shards: int = 1
-    unpriced: Unpriced = Unpriced.ALLOW
+    unpriced: Unpriced | None = None
     idempotency_seconds: int = 0
     usage_plan_key: str = ""
     guardrail: Guardrail | None = None
     version: int = 0
+
+    @property
+    def on_unpriced(self) -> Unpriced:
+        """The policy in force. A hard budget that calls without a price could pass would be none."""
+        return self.unpriced or (Unpriced.BLOCK if self.has_hard_budget else Unpriced.ALLOW)
+
+    @property
+    def has_hard_budget(self) -> bool:
+        return any(budget.hard for budget in (self.budget, *self.cost_centre_budgets.values()) if budget)
 
     @property
     def is_limited(self) -> bool:
@@ -132,7 +141,7 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "budget": budget_to_json(tenant.budget) if tenant.budget else None,
         "cost_centre_budgets": {centre: budget_to_json(b) for centre, b in tenant.cost_centre_budgets.items()},
         "budget_shards": tenant.budget_shards,
-        "unpriced": tenant.unpriced.value,
+        "unpriced": tenant.unpriced and tenant.unpriced.value,
         "idempotency_seconds": tenant.idempotency_seconds,
         "usage_plan_key": tenant.usage_plan_key,
         "guardrail": vars(tenant.guardrail) if tenant.guardrail else None,
@@ -167,7 +176,7 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         budget=budget_from_json(values["budget"]) if values.get("budget") else None,
         cost_centre_budgets={c: budget_from_json(b) for c, b in (values.get("cost_centre_budgets") or {}).items()},
         budget_shards=values.get("budget_shards") or 1,
-        unpriced=Unpriced(values.get("unpriced") or Unpriced.ALLOW),
+        unpriced=Unpriced(values["unpriced"]) if values.get("unpriced") else None,
         idempotency_seconds=values.get("idempotency_seconds") or 0,
         usage_plan_key=values.get("usage_plan_key") or "",
         guardrail=Guardrail(**values["guardrail"]) if values.get("guardrail") else None,

@@ -90,6 +90,17 @@ class UsageRecord:
         return replace(self, outcome=outcome, usage=usage, settled_at=at, error_code=error_code)
 
 
+def whole(value: Any) -> int:
+    """A count that a service gave, also as `"5"`. Raises ValueError or TypeError for what is none.
+
+    A negative count would be credit, and one that no table can hold would be no count of tokens.
+    """
+    counted = int(value)
+    if not 0 <= counted < 2**63:
+        raise ValueError(f"{counted} is no count")
+    return counted
+
+
 def image_class(width: int, height: int, premium: bool) -> str:
     """The price class of an image call: up to 512x512 or larger; standard or premium."""
     size = "512x512" if width <= 512 and height <= 512 else "larger"
@@ -101,14 +112,14 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 
     Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
     """
-    details = [(detail.get("ttl"), int(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
+    details = [(detail.get("ttl"), whole(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
     hour = sum(count for ttl, count in details if ttl == "1h")
-    written = int(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
+    written = whole(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
     written = max(written, sum(count for _, count in details))  # where only the details were told
     return TokenUsage(
-        input_tokens=int(usage["inputTokens"]),
-        output_tokens=int(usage["outputTokens"]),
-        cache_read_tokens=int(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
+        input_tokens=whole(usage["inputTokens"]),
+        output_tokens=whole(usage["outputTokens"]),
+        cache_read_tokens=whole(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -119,12 +130,12 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
     """The Messages API's `usage`: input_tokens excludes the cache's; cache_creation splits writes by TTL."""
     by_ttl = usage.get("cache_creation") or {}
-    hour, short = (int(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
-    written = max(int(usage.get("cache_creation_input_tokens") or 0), hour + short)
+    hour, short = (whole(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
+    written = max(whole(usage.get("cache_creation_input_tokens") or 0), hour + short)
     return TokenUsage(
-        input_tokens=int(usage["input_tokens"]),
-        output_tokens=int(usage["output_tokens"]),
-        cache_read_tokens=int(usage.get("cache_read_input_tokens") or 0),
+        input_tokens=whole(usage["input_tokens"]),
+        output_tokens=whole(usage["output_tokens"]),
+        cache_read_tokens=whole(usage.get("cache_read_input_tokens") or 0),
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -140,11 +151,11 @@ def from_openai(
     The usage itself hardly tells what was written to the cache; `cache` is what Bedrock says beside it: read, written.
     """
     details = usage.get("prompt_tokens_details") or {}
-    read = int(details.get("cached_tokens") or cache[0])
-    written = int(details.get("cache_write_tokens") or cache[1])
+    read = whole(details.get("cached_tokens") or cache[0])
+    written = whole(details.get("cache_write_tokens") or cache[1])
     return TokenUsage(
-        input_tokens=max(int(usage["prompt_tokens"]) - read - written, 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
+        input_tokens=max(whole(usage["prompt_tokens"]) - read - written, 0),
+        output_tokens=whole(usage.get("completion_tokens") or 0),
         cache_read_tokens=read,
         cache_write_5m_tokens=written,
         service_tier=service_tier or "default",
@@ -189,7 +200,7 @@ class EndpointUsage:
             prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
             if read := details.get("input_length") or len(prompt):
                 kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
-                self._usage = TokenUsage(int(read), int(details["generated_tokens"]), raw=json.dumps(kept))
+                self._usage = TokenUsage(whole(read), whole(details["generated_tokens"]), raw=json.dumps(kept))
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         return self._usage
@@ -218,11 +229,13 @@ _TIERS = frozenset({"priority", "flex", "reserved", "optimized", "ultrafast"})
 
 def echoed_tier(*places: Any) -> str:
     """The tier that an answer echoes, in the first place that names one: a word, `{"type": …}` or `{"latency": …}`."""
-    for place in places:
-        named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
-        if isinstance(named, str) and named in _TIERS:
-            return named
-    return "default"
+    return next((tier for place in places if (tier := named_tier(place))), "default")
+
+
+def named_tier(place: Any) -> str:
+    """The tier that one place names; empty where it names none that is known."""
+    named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
+    return named if isinstance(named, str) and named in _TIERS else ""
 
 
 def header_tier(headers: Mapping[str, str]) -> str:
@@ -245,7 +258,9 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     usage = _counted(_mapping(body, "usage"))
     own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
     tier = echoed_tier(header_tier(headers), own_tier, usage.get("service_tier"))
-    beside = {name: int(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))}
+    beside = {
+        name: whole(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
+    }
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
         if counted := _own_counts(usage, beside, raw, tier):
             return counted
@@ -262,6 +277,7 @@ _METRIC_NAMES = {
     "cache-write-input": "cacheWriteInputTokenCount",
 }
 _CACHE = ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")
+_ANTHROPIC_CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _AS_ANTHROPIC = {
     "input_tokens": "inputTokenCount",
     "output_tokens": "outputTokenCount",
@@ -274,7 +290,7 @@ def _own_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, t
     """A family's own `usage`, with what it leaves out as Bedrock counts it beside. None where it has another shape."""
     cache = {name: beside[name] for name in _CACHE if name in beside}
     if "prompt_tokens" in usage:
-        read, written = (int(cache.get(name) or 0) for name in _CACHE)
+        read, written = (whole(cache.get(name) or 0) for name in _CACHE)
         return from_openai(usage, raw, tier, (read, written))
     if "inputTokens" in usage:
         return from_converse({**cache, **usage}, raw, tier)
@@ -285,7 +301,7 @@ def _own_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, t
 
 
 def _bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
-    read, made, cached, written = (int(counts.get(name) or 0) for name in _METRIC_NAMES.values())
+    read, made, cached, written = (whole(counts.get(name) or 0) for name in _METRIC_NAMES.values())
     return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
 
 
@@ -295,9 +311,9 @@ def _body_counts(body: Any) -> tuple[int, int] | None:
         return None
     if "inputTextTokenCount" in body:
         results = body.get("results") or ()
-        return int(body["inputTextTokenCount"] or 0), sum(int(result.get("tokenCount") or 0) for result in results)
+        return whole(body["inputTextTokenCount"] or 0), sum(whole(result.get("tokenCount") or 0) for result in results)
     if "prompt_token_count" in body:
-        return int(body["prompt_token_count"] or 0), int(body.get("generation_token_count") or 0)
+        return whole(body["prompt_token_count"] or 0), whole(body.get("generation_token_count") or 0)
     return None
 
 
@@ -321,7 +337,7 @@ class ConverseStreamUsage:
 
     def see(self, metadata: Any) -> None:
         """The payload of the event `metadata`. It may be of any shape."""
-        self._usage = _mapping(metadata, "usage") or self._usage
+        self._usage = merged(self._usage, _counted(_mapping(metadata, "usage")))
         if isinstance(metadata, Mapping):
             self._tiers = (*self._tiers, metadata.get("performanceConfig"), metadata.get("serviceTier"))
 
@@ -346,12 +362,12 @@ class InvokeStreamUsage:
     """What an InvokeModelWithResponseStream used, gathered from its chunks, whatever the model's family.
 
     A family's own words come first. Bedrock's count in the last chunk (`amazon-bedrock-invocationMetrics`) says what
-    they leave out; it does not tell the cache's TTLs apart, Anthropic's own words do.
+    they leave out; it does not tell the cache's TTLs apart, Anthropic's own words do. Counts only grow: wherever a
+    chunk tells one, the largest is the last.
     """
 
     def __init__(self) -> None:
-        self._started: Mapping[str, Any] = {}  # Anthropic's message_start
-        self._delta: Mapping[str, Any] = {}  # Anthropic's message_delta; its counts are cumulative
+        self._messages: Mapping[str, Any] = {}  # Anthropic's message_start, message_delta and message_stop
         self._own: Mapping[str, Any] = {}  # Nova's or OpenAI-style usage
         self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
         self._metrics: Mapping[str, Any] = {}
@@ -380,25 +396,22 @@ class InvokeStreamUsage:
         """A chunk of the stream. It may be of any shape."""
         if not isinstance(chunk, Mapping):
             return
-        usage = _counted(chunk.get("usage")) or _counted(_mapping(chunk, "metadata").get("usage"))
+        kind = chunk.get("type")
+        said = _mapping(chunk, "message") if kind == "message_start" else chunk
+        usage = _counted(said.get("usage")) or _counted(_mapping(chunk, "metadata").get("usage"))
         self._tier = chunk.get("service_tier") or usage.get("service_tier") or self._tier
-        if chunk.get("type") == "message_start":
-            self._begun = True
-            self._started = _counted(_mapping(chunk, "message").get("usage"))
-            self._tier = self._started.get("service_tier") or self._tier
-        elif chunk.get("type") == "message_stop":
-            self._stopped = True
+        if kind in ("message_start", "message_delta", "message_stop"):
+            self._begun, self._stopped = True, self._stopped or kind == "message_stop"
+            self._messages = merged(self._messages, usage)
         elif "messageStart" in chunk or "messageStop" in chunk:  # Nova's, whose counts come after its stop
             self._begun, self._said_all = True, "messageStop" in chunk
-        elif chunk.get("type") == "message_delta":
-            self._delta = {**self._delta, **usage}
         elif "prompt_tokens" in usage or "inputTokens" in usage:
-            self._own = usage
+            self._own = merged(self._own, usage)
         else:
             self._see_bare(chunk)
         metrics = _mapping(chunk, METRICS)
         if "inputTokenCount" in metrics or "outputTokenCount" in metrics:
-            self._metrics = _counted(metrics)
+            self._metrics = merged(self._metrics, _counted(metrics))
 
     def _see_bare(self, chunk: Mapping[str, Any]) -> None:
         """Llama counts on in every chunk, Titan at the end; both tell the prompt's count in the first chunk only."""
@@ -412,7 +425,7 @@ class InvokeStreamUsage:
 
         `service_tier` is the response's header, since no chunk echoes it.
         """
-        own = {**self._started, **self._delta} or self._own or self._bare
+        own = self._messages or self._own or self._bare
         said = {"usage": own, METRICS: self._metrics}
         raw = _compact({name: counts for name, counts in said.items() if counts})
         try:
@@ -420,11 +433,17 @@ class InvokeStreamUsage:
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
+    def _beside_messages(self) -> dict[str, Any]:
+        """Bedrock's counts in Anthropic's names, but for an input that counts the cache once more."""
+        beside = {ours: self._metrics[name] for ours, name in _AS_ANTHROPIC.items() if name in self._metrics}
+        cached = sum(whole(self._messages.get(name) or 0) for name in _ANTHROPIC_CACHE)
+        if cached and whole(beside.get("input_tokens") or 0) == cached + whole(self._messages.get("input_tokens") or 0):
+            del beside["input_tokens"]
+        return {"output_tokens": 0, **beside}
+
     def _read(self, raw: str, tier: str) -> TokenUsage | None:
-        if self._started or self._delta:
-            # What message_start counts of the output is its first token.
-            last = self._metrics.get("outputTokenCount", self._started.get("output_tokens", 0))
-            return _own_counts({**self._started, "output_tokens": last, **self._delta}, self._metrics, raw, tier)
+        if self._messages:
+            return _own_counts(merged(self._beside_messages(), self._messages), self._metrics, raw, tier)
         if self._own:
             return _own_counts(self._own, self._metrics, raw, tier)
         if counts := self._bare | dict(self._metrics):
@@ -435,6 +454,18 @@ class InvokeStreamUsage:
 def _mapping(place: Any, name: str) -> Mapping[str, Any]:
     found = place.get(name) if isinstance(place, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def merged(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Two usages of one stream as one: of each count the larger, of anything else the later."""
+    made = dict(before)
+    for name, value in usage.items():
+        known = made.get(name)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            made[name] = merged(known, value)
+        elif not (isinstance(value, int) and isinstance(known, int) and known > value >= 0):
+            made[name] = value
+    return made
 
 
 def _counted(usage: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
 from gateway.aws.writes import Writes
-from gateway.budgets import TELLING, Account, AccountId, Booked, Hold, Limits, minute_of, month_of
+from gateway.budgets import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
 from gateway.errors import GatewayError
 from gateway.pricing import SCALE, ZERO
 from gateway.usage import RequestId, TenantId
@@ -156,9 +156,13 @@ class AccountTable:
             if not conditional(error):
                 raise
 
-    def book(self, hold: Hold, charge: Decimal) -> Booked | None:
+    def book(self, hold: Hold, booking: Booking) -> Booked | None:
         names = {"#hold": hold.name, "#centre": _COMMITTED + hold.cost_centre, "#spent": _SPENT + hold.cost_centre}
-        values = {":delta": _whole(charge - hold.amount), ":charge": _whole(charge), ":zero": 0}
+        values = {
+            ":delta": _whole(booking.committed - hold.amount),
+            ":charge": _whole(booking.charge),
+            ":zero": 0,
+        }
         try:
             updated = self._writes.update_item(
                 TableName=self.table,
@@ -177,7 +181,7 @@ class AccountTable:
                 return None
             raise
         after = _account(hold.account, updated["Attributes"])
-        return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), charge)
+        return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), booking.charge)
 
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
         months = {month_of(now), month_of(now.replace(day=1) - timedelta(days=1))}

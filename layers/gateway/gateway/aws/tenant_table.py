@@ -29,6 +29,10 @@ class TenantTable:
         item = self._get(f"tenant#{tenant_id}", "tenant")
         return to_tenant(item) if item else None
 
+    def key_of(self, tenant_id: TenantId, key_id: KeyId) -> Key | None:
+        indexed = self._get(f"tenant#{tenant_id}", f"key#{key_id}")
+        return self.key(indexed["digest"]["S"]) if indexed else None
+
     def note_use(self, key: Key, day: date) -> None:
         """The key was used on this day. A key that is gone meanwhile does not come back by it."""
         try:

@@ -146,7 +146,9 @@ class BudgetLine(BaseModel):
     monthly_usd: str
     hard: Annotated[bool, Field(description="A hard budget refuses what does not fit; a soft one warns.")]
     spent: str
-    held: Annotated[str, Field(description="Room that running calls take.")]
+    held: Annotated[
+        str, Field(description="Room that running calls take, and that calls keep whose usage or price nobody knows.")
+    ]
     available: Annotated[
         str, Field(description="The limit less what is spent and held; below zero where a soft budget is passed.")
     ]
@@ -393,9 +395,12 @@ class TenantSettings(BaseModel):
     budget_shards: Annotated[
         int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
     ] = 1
-    unpriced: Annotated[Unpriced | None, Field(description="What becomes of a call whose model has no price.")] = (
-        "allow"
-    )
+    unpriced: Annotated[
+        Unpriced | None,
+        Field(
+            description="What becomes of a call whose model, tier or part has no price. Unsaid it is `block` with a hard budget, else `allow`."
+        ),
+    ] = None
     idempotency_seconds: Annotated[
         int | None,
         Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
@@ -424,7 +429,7 @@ class Tenant(BaseModel):
     budget: Budget | None = None
     cost_centre_budgets: dict[str, Budget] | None = None
     budget_shards: int | None = None
-    unpriced: Unpriced | None = "allow"
+    unpriced: Unpriced | None = None
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
     usage_plan_key: str | None = None

@@ -17,10 +17,10 @@ from typing import Any
 from gateway.attempts import permitted
 from gateway.catalog import Catalog, Model, Service
 from gateway.errors import BadRequest, GatewayError
-from gateway.estimates import count_of
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.routing import Route
 from gateway.tenants import Tenant
+from gateway.token_bounds import count_of
 from gateway.usage import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
 
