@@ -6,6 +6,7 @@ is taken out of it. A job runs by its tenant's record of now, and not at all onc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -78,7 +79,7 @@ def work(message: str, left: float) -> None:
     request = CompatRequest.from_json(submission.request)
     names = directory()
     route = names.routes.find(request.model_id or "")
-    requests: tuple[Translation, ...] = ()
+    requests: Sequence[Translation] = ()
     refusal: GatewayError | None = None
     try:
         who = caller_now(submission)

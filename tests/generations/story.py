@@ -21,7 +21,7 @@ from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import AccountId, Hold, Limits
+from gateway.budgets import AccountId, Booking, Hold, Limits
 from gateway.idempotency import entry_of
 from gateway.jobs import Ended, Submission
 from gateway.ledger import shard_of
@@ -182,7 +182,7 @@ class Story:
             hold = Hold(RequestId(name), 1, account, "research", Decimal(amount), 2400, begun, ends)
             self.accounts.hold(hold, Limits.of(ACME, "research"))
             if name == "wed-a":
-                self.accounts.book(hold, Decimal("0.11"))
+                self.accounts.book(hold, Booking(Decimal("0.11")))
         self.accounts.begin_telling(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ", at("2026-11-25T00:11:00"))
         self.accounts.told(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ")
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attempts import Attempts, CircuitOpen, answered
-from gateway.budgets import AccountId, InMemoryAccounts, month_of, sweep_holds
+from gateway.budgets import AccountId, Booking, InMemoryAccounts, month_of, sweep_holds
 from gateway.catalog import Catalog
 from gateway.errors import Forbidden, GatewayError, Passing, UpstreamError
 from gateway.eventstream import Frame
@@ -214,9 +214,9 @@ def test_a_slot_that_a_crash_left_is_given_back_by_the_sweep_and_charged_to_nobo
     open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)  # and nobody ever reads it
     late = NOW + timedelta(seconds=601)
     sweep(world.ledger, late)
-    assert sweep_holds(world.accounts, world.ledger, lambda *_: Decimal(9), late) == 1
+    assert sweep_holds(world.accounts, world.ledger, lambda *_: Booking(Decimal(9)), late) == 1
     (account,) = world.accounts.accounts.values()
-    assert (dict(account.holds), account.spent) == ({}, Decimal(0))
+    assert (dict(account.holds), account.spent, account.committed) == ({}, Decimal(0), Decimal(0))
 
 
 def test_a_budget_refuses_before_any_model_is_asked_and_is_no_reason_for_a_fallback() -> None:

@@ -431,7 +431,7 @@ def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced | N
     meter = Meter(InMemoryLedger(), accounts, lambda: book, lambda _: None)
     assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
     account = accounts.account(ACME)
-    assert (account.spent, account.committed) == (0, Decimal(kept))  # nothing is spent that has no price
+    assert (account.spent, account.committed) == (Decimal(0), Decimal(kept))  # nothing is spent that has no price
 
 
 @pytest.mark.parametrize("limited", [True, False])

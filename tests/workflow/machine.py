@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -82,6 +83,7 @@ class Machine:
             name: load(app) for name, app in steps(folder).items()
         }
         self.calls: list[tuple[str, Any]] = []
+        self._one_at_a_time = threading.Lock()  # what stands in for DynamoDB and S3 here is not made for threads
         self._steps = boto3.client("stepfunctions")
         iam = boto3.client("iam")
         role = iam.create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
@@ -97,7 +99,8 @@ class Machine:
         event = json.loads(event) if isinstance(event, (str, bytes)) else event
         self.calls.append((function.function_name, event))
         try:
-            return json.dumps(self.handlers[function.function_name](event, None)), False, ""
+            with self._one_at_a_time:
+                return json.dumps(self.handlers[function.function_name](event, None)), False, ""
         except Exception as error:
             return json.dumps({"errorMessage": str(error), "errorType": type(error).__name__}), True, ""
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,12 +23,12 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.objects import S3Objects
 from gateway.aws.payloads import Payloads
-from gateway.budgets import AccountId, states, sweep_holds
+from gateway.budgets import AccountId, Booking, Hold, states, sweep_holds
 from gateway.idempotency import entry_of
-from gateway.metering import charge_for
+from gateway.metering import booking_for
 from gateway.pricing import price_book
-from gateway.tenants import tenant_from_json
-from gateway.usage import Outcome, RequestId, TenantId
+from gateway.tenants import Unpriced, tenant_from_json
+from gateway.usage import Outcome, RequestId, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.report import verified_text
 from tests.functions.conftest import context, event
@@ -153,10 +154,10 @@ def test_a_tenant_reads_what_it_used_and_has_left(generation: Generation, workfl
     budget, _ = states(ACME, accounts, at)
     assert (budget.spent, budget.spent + budget.held) == (Decimal(written["spent"]), Decimal(written["committed"]))
 
-    def charged(hold: Any, record: Any) -> Decimal:
-        return charge_for(price_book(), hold, record)
+    def booking(hold: Hold, record: UsageRecord) -> Booking:
+        return booking_for(price_book(), hold, record)
 
-    assert sweep_holds(accounts, workflow.ledger, charged, at) == 1  # that whose row is settled; one row is open yet
+    assert sweep_holds(accounts, workflow.ledger, booking, at) == 1  # that whose row is settled; one row is open yet
     budget, _ = states(ACME, accounts, at)
     assert budget.spent == Decimal(written["spent"]) + Decimal("0.00315")
     assert accounts.begin_telling(AccountId(TenantId("acme"), "2026-11"), "passed 50 ", at) is False
@@ -176,7 +177,10 @@ def test_keys_jobs_and_kept_answers_of_an_earlier_release_are_good(
     authorize = load(FUNCTIONS / "authorize_tenant/app.py")
     arn = "arn:aws:execute-api:us-east-1:111122223333:a1b2c3d4e5/v1/POST/invoke_model"
     allowed = authorize({"headers": {"x-api-key": generation.manifest["key"]}, "methodArn": arn}, None)
-    assert tenant_from_json(json.loads(allowed["context"]["tenant"])) == ACME
+    # Releases until 2026-11-25 wrote the policy for usage without a price where nobody had said one.
+    said = generation.folder.name
+    written = replace(ACME, unpriced=Unpriced.ALLOW) if said in ("2026-11-24", "2026-11-25") else ACME
+    assert tenant_from_json(json.loads(allowed["context"]["tenant"])) == written
 
     invoke, complete = load(FUNCTIONS / "invoke_model/app.py"), load(FUNCTIONS / "complete_invocation/app.py")
 

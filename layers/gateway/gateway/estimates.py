@@ -29,8 +29,10 @@ def most(
     amounts = [book.charge(model_id, region, bound, at, seconds)]
     if cached:
         written = bound.input_tokens
-        for kind in ("cache_write_5m_tokens", "cache_write_1h_tokens"):
-            dearer = replace(bound, input_tokens=0, **{kind: written})
+        for dearer in (
+            replace(bound, input_tokens=0, cache_write_5m_tokens=written),
+            replace(bound, input_tokens=0, cache_write_1h_tokens=written),
+        ):
             amounts.append(book.charge(model_id, region, dearer, at, seconds) or amounts[0])
     charges = [charge.cost for charge in amounts if charge is not None]
     return max(charges) if amounts[0] is not None else None
