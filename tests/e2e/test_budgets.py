@@ -168,8 +168,11 @@ def test_workers_that_die_between_hold_and_booking_spend_no_more_than_the_budget
     stack.invoke("SweepOpenRowsFunction", {"asOf": AFTER_ALL_LEASES})
     account, rows = account_of(stack, tenant), rows_of(stack, tenant)
     assert account.holds == {}
-    assert account.committed == account.spent <= limit
     assert {row.outcome for row in rows} <= {Outcome.SUCCEEDED, Outcome.FAILED, Outcome.UNSETTLED}
+    # Nobody knows what a call used whose worker died: its hold stays, within the limit.
+    unknown = [row for row in rows if row.outcome is Outcome.UNSETTLED]
+    assert account.spent <= account.committed <= limit
+    assert (account.committed > account.spent) == bool(unknown)
     charges = [price_book().charge_record(row) for row in rows]
     assert account.spent == sum(charge.cost for charge in charges if charge)
     succeeded = [row.outcome for row in rows].count(Outcome.SUCCEEDED)
