@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from gateway.errors import BadRequest
 from gateway.names import OWN_ARN, id_in, split_profile
+from gateway.settings import read_variable
 from gateway.usage import ModelId
 
 _MODEL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}$")
@@ -46,12 +46,7 @@ class Catalog:
     @classmethod
     def from_json(cls, text: str) -> Catalog:
         """What the variable SAGEMAKER_ENDPOINTS says. Raises ValueError."""
-        try:
-            return cls.read(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"SAGEMAKER_ENDPOINTS is no JSON: {error}. It says {text[:40]!r}") from error
-        except ValueError as error:
-            raise ValueError(f"SAGEMAKER_ENDPOINTS: {error}") from error
+        return read_variable("SAGEMAKER_ENDPOINTS", text, cls.read)
 
     @classmethod
     def read(cls, said: Any) -> Catalog:

@@ -11,10 +11,11 @@ A name may be an alias or a model's own id. A name without a route is a model, t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from gateway.settings import read_variable
 
 _MEMBERS = {"model", "fallbacks", "retries", "deadline_seconds", "concurrency", "circuit"}
 
@@ -52,12 +53,7 @@ class Routes:
     @classmethod
     def from_json(cls, text: str) -> Routes:
         """What the variable MODEL_ROUTES says. Raises ValueError with the name of the route that is wrong."""
-        try:
-            return cls.read(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"MODEL_ROUTES is no JSON: {error}. It says {text[:40]!r}") from error
-        except ValueError as error:
-            raise ValueError(f"MODEL_ROUTES: {error}") from error
+        return read_variable("MODEL_ROUTES", text, cls.read)
 
     @classmethod
     def read(cls, said: Any) -> Routes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 INTEGRATION_TIMEOUT = 29.0  # seconds; API Gateway's default (API reference, Integration: timeoutInMillis)
 
@@ -179,3 +182,13 @@ def trace_of_invocation() -> str:
 def seconds_left(context: Any) -> float:
     """Seconds until Lambda ends this invocation."""
     return float(context.get_remaining_time_in_millis()) / 1000
+
+
+def read_variable(name: str, text: str, read: Callable[[Any], T]) -> T:
+    """What a variable of the environment says in JSON. Raises ValueError, which names the variable."""
+    try:
+        return read(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is no JSON: {error}. It says {text[:40]!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
