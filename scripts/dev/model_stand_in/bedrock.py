@@ -18,6 +18,7 @@ from scripts.dev.model_stand_in.guess import guess_dialect
 from scripts.dev.model_stand_in.ledger import Ledger, Usage
 from scripts.dev.model_stand_in.pictures import read_picture, write_picture
 from scripts.dev.model_stand_in.prompt_cache import PromptCache
+from scripts.dev.model_stand_in.reading import count_whole
 from scripts.dev.model_stand_in.vectors import read_embedding, write_embedding
 
 P = ParamSpec("P")
@@ -120,14 +121,15 @@ class Bedrock:
     def _generate(self, call: Call, ask: Ask, streaming: bool) -> Generation:
         call.served.input_images = ask.prompt.images
         call.obey(ask.directives, self._throttle, BEDROCK)
-        return self._model.generate(ask, self._cache.split(ask.model_id, ask.prompt), streaming)
+        whole = _whole(call, ask.directives)
+        return self._model.generate(ask, whole or self._cache.split(ask.model_id, ask.prompt), streaming)
 
     def _embed(self, call: Call, dialect: str, body: dict[str, Any]) -> None:
         request = _reading(read_embedding, dialect, call.served.model_id, body)
         directives = read_directives(request.prompt)
         call.served.input_images = len(request.images)
         call.obey(directives, self._throttle, BEDROCK)
-        usage = _overridden(Usage(input_tokens=request.tokens), directives)
+        usage = _overridden(_whole(call, directives) or Usage(input_tokens=request.tokens), directives)
         counted = None if directives.nocount else usage.input_tokens
         headers = {**_JSON, **_latency(call), **_echo(call)}
         if counted is not None:
@@ -188,6 +190,16 @@ def _reading(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return read(*args, **kwargs)
     except (AttributeError, TypeError, LookupError, ValueError) as error:
         raise invalid(f"Malformed input request: {error}, please reformat your input and try again.") from error
+
+
+def _whole(call: Call, directives: Directives) -> Usage | None:
+    """The usage of a call whose whole body is to count; a refusal where it is longer than its model reads."""
+    if directives.whole is None:
+        return None
+    tokens = count_whole(_body(call.exchange))
+    if tokens > directives.whole:
+        raise invalid("Input is too long for requested model.")
+    return Usage(input_tokens=tokens)
 
 
 def _overridden(usage: Usage, directives: Directives) -> Usage:

@@ -5,7 +5,8 @@ error    [[throttle]] [[denied]] [[notfound]] [[invalid]] [[quota]] [[timeout]] 
          [[throttle_times=N:id]] throttles the first N calls that name `id`
 time     [[delay=S]] before the answer, [[chunk_delay=S]] before each delta of a stream
 answer   [[tokens_out=N]] [[chunks=N]] [[reasoning]] or [[reasoning=N]] (tokens) [[tool=name]]
-counts   [[nocount]] hides every count, [[usage={"input_tokens": 1, …}]] overrides them (names as in the ledger)
+counts   [[nocount]] hides every count, [[usage={"input_tokens": 1, …}]] overrides them (names as in the ledger),
+         [[whole=N]] counts the whole body, sign by sign and unpacked; a body above N tokens is refused as too long
 break    [[cut=N]] after N stream events (a buffered answer is cut before its first byte),
          [[streamerror=N]] and [[streamthrottle=N]] send an error event after N events
 """
@@ -35,6 +36,7 @@ class Directives:
     tool: str | None = None
     nocount: bool = False
     usage: tuple[tuple[str, int], ...] = ()
+    whole: int | None = None
     cut: int | None = None
     stream_error: tuple[int, str] | None = None
 
@@ -61,7 +63,7 @@ def _read(name: str, value: str) -> dict[str, Any]:
     match name:
         case "delay" | "chunk_delay":
             return {name: float(value)}
-        case "tokens_out" | "chunks" | "cut":
+        case "tokens_out" | "chunks" | "cut" | "whole":
             return {name: int(value)}
         case "tool":
             return {name: value}
