@@ -16,9 +16,11 @@ Json = dict[str, Any]
 
 def told(answer: Json, tool: str) -> Json:
     """Converse's answer with the tool's input as its text; what was said before it is left out."""
+    if not tool:
+        return answer
     message = answer["output"]["message"]
     blocks = message["content"]
-    if not tool or not any(_is(block, tool) for block in blocks):
+    if not any(_is(block, tool) for block in blocks):
         return answer
     content = [
         {"text": json.dumps(block["toolUse"].get("input") or {})} if _is(block, tool) else block

@@ -14,6 +14,7 @@ import binascii
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from gateway.families import Family
@@ -118,7 +119,7 @@ def _are_objects(values: list[Any]) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-# ------------------------------------------------------------------------------------------------ the form of the answer
+# ----------------------------------------------------------------------------------------------- the form of the answer
 
 
 def _form(work: _Work) -> None:
@@ -166,6 +167,13 @@ def _force_answer(work: _Work, schema: Json, told: Json) -> bool:
     work.answer_tool = name
     work.warn("the schema of the answer is enforced by a tool that it is given in: this model has no structured output")
     return True
+
+
+def _effort(work: _Work) -> None:
+    family, output = work.family, dict(work.body.get("outputConfig") or {})
+    if family.prefix and not family.efforts and output.pop("effort", None):
+        work.put("outputConfig", output)
+        work.warn("effort was left out: this model takes none")
 
 
 # --------------------------------------------------------------------------------------------------------------- tools
@@ -228,7 +236,9 @@ def _choose(work: _Work, config: Json, kind: str) -> None:
     else:
         words = "Call one of your tools now."
     work.put("system", [*(work.body.get("system") or []), {"text": words}])
-    work.warn("the call of a tool is asked for in the system prompt and not enforced: this model cannot be made to call")
+    work.warn(
+        "the call of a tool is asked for in the system prompt and not enforced: this model cannot be made to call"
+    )
 
 
 def _one_tool(work: _Work) -> None:
@@ -326,7 +336,8 @@ def _sampling(work: _Work) -> None:
 
 
 def _system(work: _Work) -> None:
-    kept = [block for block in work.body.get("system") or () if (block := _marked(work, block)) and not _blank(block)]
+    marked = (_marked(work, block) for block in work.body.get("system") or ())
+    kept = [block for block in marked if block and not _blank(block)]
     while kept and "cachePoint" in kept[0]:
         del kept[0]
     if kept and not work.family.system:
@@ -426,7 +437,7 @@ def _words_of(document: Json) -> str:
     return f'<document name="{name}">\n{text}\n</document>' if isinstance(text, str) and text.strip() else ""
 
 
-# -------------------------------------------------------------------------------------- calls of tools, and their results
+# ------------------------------------------------------------------------------------- calls of tools, and their results
 
 
 def _calls(work: _Work) -> None:
@@ -462,7 +473,7 @@ def _declare(work: _Work) -> None:
 def _pairs(turns: list[Json]) -> frozenset[tuple[int, str]]:
     """The calls that the turn after theirs answers: the number of their turn, and their id."""
     found: set[tuple[int, str]] = set()
-    for index, (turn, after) in enumerate(zip(turns, turns[1:], strict=False)):
+    for index, (turn, after) in enumerate(pairwise(turns)):
         asked = {str(block["toolUse"].get("toolUseId")) for block in turn["content"] if "toolUse" in block}
         given = {str(block["toolResult"].get("toolUseId")) for block in after["content"] if "toolResult" in block}
         found |= {(index, each) for each in asked & given}
@@ -499,10 +510,10 @@ def _neighbours(work: _Work) -> None:
         for index, content in enumerate(parts):
             if index:
                 turns.append({"role": "assistant", "content": [{"text": BEGIN}]})
-            if any("document" in block for block in content) and not any("text" in block for block in content):
-                content = [*content, {"text": _BESIDE}]
+            alone = any("document" in block for block in content) and not any("text" in block for block in content)
+            if alone:
                 work.warn("a text was put beside a document: models on Bedrock read none alone")
-            turns.append({**turn, "content": content})
+            turns.append({**turn, "content": [*content, {"text": _BESIDE}] if alone else content})
     work.body["messages"] = turns
 
 
@@ -523,4 +534,4 @@ def _apart(work: _Work, content: list[Json]) -> list[list[Json]]:
     return [results, others]
 
 
-_STEPS = (_form, _tools, _system, _turns, _calls, _one_tool, _thinking, _sampling, _neighbours)
+_STEPS = (_form, _effort, _tools, _system, _turns, _calls, _one_tool, _thinking, _sampling, _neighbours)

@@ -12,6 +12,7 @@ BerriAI/litellm PR 32831, for the words of Bedrock's refusals.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,8 +41,16 @@ def fit_messages(body: Json, family: Family, *, translated: bool = True) -> Fitt
     """InvokeModel's body as the family takes it; `answer_tool` is set only where the answer is `translated`."""
     if "messages" not in body or not _is_readable(body):
         return Fitted(body)
-    work = _Work(dict(body), family, translated)
-    for step in _STEPS:
+    return _fitted(_Work(dict(body), family, translated), _STEPS)
+
+
+def plain_messages(body: Json, family: Family) -> Fitted:
+    """The same body without what is Claude's alone, for a model that is asked in Converse's words."""
+    return _fitted(_Work(dict(body), family, translated=True), _PLAIN) if _is_readable(body) else Fitted(body)
+
+
+def _fitted(work: _Work, steps: Sequence[Callable[[_Work], None]]) -> Fitted:
+    for step in steps:
         step(work)
     return Fitted(work.body, tuple(work.warnings), work.answer_tool)
 
@@ -97,9 +106,7 @@ def _is_readable(body: Json) -> bool:
 
 
 def _is_content(content: Any) -> bool:
-    return isinstance(content, str) or (
-        isinstance(content, list) and all(isinstance(block, dict) for block in content)
-    )
+    return isinstance(content, str) or (isinstance(content, list) and all(isinstance(block, dict) for block in content))
 
 
 def _blocks(content: Any) -> list[Json]:
@@ -164,13 +171,15 @@ def _controlled(work: _Work, part: Json) -> Json:
 
 
 def _tools(work: _Work) -> None:
-    tools = [fitted for tool in work.body.get("tools") or () if (fitted := _tool(work, tool))]
-    if tools and not work.family.tools:
+    work.put("tools", [fitted for tool in work.body.get("tools") or () if (fitted := _tool(work, tool))])
+
+
+def _choice(work: _Work) -> None:
+    if work.body.get("tools") and not work.family.tools:
+        work.put("tools", None)
         work.warn("tools were left out: this model calls none")
-        tools = []
-    work.put("tools", tools)
     choice = work.object("tool_choice")
-    if not tools:
+    if not work.body.get("tools"):
         work.put("tool_choice", None)
     elif choice.get("type") in ("any", "tool") and choice["type"] not in work.family.forces:
         kept = {"type": "auto"} | {k: v for k, v in choice.items() if k == "disable_parallel_tool_use"}
@@ -181,7 +190,7 @@ def _tools(work: _Work) -> None:
 
 
 def _tool(work: _Work, tool: Json) -> Json | None:
-    tool = _controlled(work, tool)
+    tool = dict(_controlled(work, tool))
     kind = str(tool.get("type") or "custom")
     searches = work.family.searches_tools
     if kind.startswith("tool_search") and not searches:
@@ -302,12 +311,16 @@ def _content(work: _Work, content: Any) -> Any:
             if block.get("cache_control") and kept and kept[-1].get("type") not in ("thinking", "redacted_thinking"):
                 kept[-1] = _controlled(work, {**kept[-1], "cache_control": block["cache_control"]})
             continue
-        if block.get("type") == "tool_result" and _is_content(inner := block.get("content")):
-            block = {**block, "content": _content(work, inner)}
-            if not block["content"]:
-                del block["content"]
-        kept.append(_controlled(work, block))
+        kept.append(_controlled(work, _result(work, block) if block.get("type") == "tool_result" else block))
     return kept
+
+
+def _result(work: _Work, block: Json) -> Json:
+    if not _is_content(block.get("content")):
+        return block
+    rest = {name: value for name, value in block.items() if name != "content"}
+    content = _content(work, block["content"])
+    return {**rest, "content": content} if content else rest
 
 
 # ----------------------------------------------------------------------------------------------- the form of the answer
@@ -400,4 +413,5 @@ def _sampling(work: _Work) -> None:
         work.put("stop_sequences", kept)
 
 
-_STEPS = (_fields, _system, _turns, _form, _tools, _thinking, _sampling, _betas)
+_STEPS = (_fields, _system, _turns, _form, _tools, _choice, _thinking, _sampling, _betas)
+_PLAIN = (_system, _turns, _tools, _betas)
