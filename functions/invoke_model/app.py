@@ -26,6 +26,7 @@ from gateway.catalog import Service
 from gateway.errors import GatewayError
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
+from gateway.http.warnings import warned
 from gateway.idempotency import Once, entry_of
 from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
@@ -64,8 +65,8 @@ def invoke_model() -> Response[str]:
     sent, who = body(app, InvokeModelRequest), caller(app)
     if asked.requestId:
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
-        ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
-        return answer(app, [{"request_id": asked.requestId}] if ready is None else ready)
+        kept = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
+        return answer(app, [{"request_id": asked.requestId}] if kept is None else kept)
     request = CompatRequest(
         sent,
         asked.model_id,
@@ -90,7 +91,9 @@ def invoke_model() -> Response[str]:
         keep_if_late(Ended.failed(error))
         raise
     keep_if_late(Ended(body=made))
-    return answer(app, made)
+    ready = answer(app, made)
+    ready.headers.update(warned(warning for each in requests for call in each.calls for warning in call.warnings))
+    return ready
 
 
 def submit(request: CompatRequest, context: Context) -> Any:

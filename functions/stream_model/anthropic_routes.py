@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.catalog import Model
 from gateway.errors import BadRequest, GatewayError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
+from gateway.wire.answers import AnswerMessageStream, told_message, told_stream
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
+from gateway.wire.fitting import Fitted
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
@@ -21,23 +26,32 @@ class AnthropicRoutes:
     def messages(self, request: Request) -> Pending | Streamed:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
         asked = self._serving.ask(request, read.model)
-        calls = [self._call(read, model) for model in asked.models]
+        fitted = {model: _fitted(read, model) for model in asked.models}
+        calls = [self._call(read, model, made.body) for model, made in fitted.items()]
         request_id = request.request_id
         name = f"msg_{request_id}"
 
         def writer_of(call: ModelCall) -> StreamWriter:
-            native = call.model.provider == NATIVE
-            return NativeStream(request_id) if native else TranslatedStream(read, name, request_id)
+            tool = fitted[call.model].answer_tool
+            if call.model.provider == NATIVE:
+                native = NativeStream(request_id)
+                return AnswerMessageStream(native, tool) if tool else native
+            return told_stream(TranslatedStream(read, name, request_id), tool)
 
         headers = {"request-id": request_id}
+        headers |= warned(warning for made in fitted.values() for warning in made.warnings)
         if read.stream:
             known = NativeStream(request_id)
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
+            made = fitted[call.model]
+            own = {"request-id": request_id, **warned(made.warnings)}
             if call.model.provider == NATIVE:
-                return Reply(answer.content, headers=headers)
-            return Reply(anthropic.write_message(read, answer.body, Metered(answer.usage), name), headers=headers)
+                content = told_message(answer.content, made.answer_tool) if made.answer_tool else answer.content
+                return Reply(content, headers=own)
+            metered = Metered(answer.usage)
+            return Reply(anthropic.write_message(read, answer.body, metered, name, made.answer_tool), headers=own)
 
         return self._serving.reply(asked, calls, write, headers)
 
@@ -45,19 +59,24 @@ class AnthropicRoutes:
         """Free at Bedrock, and no call of a model: nothing is reserved."""
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
         model = _readable(self._serving.ask(request, read.model, charged=False).models[0])
-        body = {"input": read.input(model.provider == NATIVE, model.provider)}
+        body = {"input": read.input(model.provider == NATIVE, model.base)}
         answer = self._serving.models.call(ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))
 
-    def _call(self, read: anthropic.MessagesRequest, model: Model) -> ModelCall:
+    def _call(self, read: anthropic.MessagesRequest, model: Model, body: Any) -> ModelCall:
         if model.provider == NATIVE:
             api = "InvokeModelWithResponseStream" if read.stream else "InvokeModel"
             tier = {"x-amzn-bedrock-service-tier": read.service_tier} if read.service_tier else {}
-            return ModelCall(model, "text", api, read.native, output_path=("max_tokens",), headers=tier)
-        _readable(model)
+            return ModelCall(model, "text", api, body, output_path=("max_tokens",), headers=tier)
         api = "ConverseStream" if read.stream else "Converse"
-        body = anthropic.converse_body(read, model.provider)
         return ModelCall(model, "text", api, body, output_path=CONVERSE_OUTPUT)
+
+
+def _fitted(read: anthropic.MessagesRequest, model: Model) -> Fitted:
+    """The body that the model is sent."""
+    if model.provider == NATIVE:
+        return anthropic.native_body(read, model.base)
+    return anthropic.converse_body(read, _readable(model).base)
 
 
 def _readable(model: Model) -> Model:

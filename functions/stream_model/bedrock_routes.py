@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway.errors import GatewayError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import open_stream
 from gateway.wire import bedrock
@@ -66,9 +67,10 @@ class BedrockRoutes:
         return asked, calls
 
     def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
-        def write(_: ModelCall, answer: ModelAnswer) -> Reply:
+        def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             content_type = answer.headers.get("content-type", "application/json")
-            return Reply(answer.content, headers=bedrock.passed_on(answer.headers), content_type=content_type)
+            headers = bedrock.passed_on(answer.headers) | warned(call.warnings)
+            return Reply(answer.content, headers=headers, content_type=content_type)
 
         return self._serving.reply(asked, calls, write)
 
@@ -79,7 +81,7 @@ class BedrockRoutes:
 
         def make() -> Streamed:
             live = open_stream(calls, asked.attempts, self._serving.streams)
-            headers, abort = bedrock.passed_on(live.opened.headers), live.opened.abort
+            headers, abort = bedrock.passed_on(live.opened.headers) | warned(live.call.warnings), live.opened.abort
             return Streamed(live.deliver(writer), writer.content_type, writer.ping, writer.error, abort, headers)
 
         return Pending(make, content_type=writer.content_type, ping=writer.ping, error=writer.error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import BadRequest, GatewayError
 from gateway.http.exchange import Reply, Request, Streamed
+from gateway.http.warnings import warned
 from gateway.wire.compat import CompatRequest, flag
 from gateway.wire.compat_stream import CompatStream, as_streams, problem_json
 from serving import Serving, problem_reply
@@ -31,7 +32,10 @@ class CompatRoutes:
         )
         request_id = request.request_id
         writer = CompatStream(request_id)
-        return self._serving.stream(asked, streams, lambda _: writer, writer.ping, writer.error, shows_cost=True)
+        headers = warned(warning for call in streams for warning in call.warnings)
+        return self._serving.stream(
+            asked, streams, lambda _: writer, writer.ping, writer.error, headers, shows_cost=True
+        )
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

@@ -9,9 +9,11 @@ from typing import Any
 from gateway.catalog import Model, Service
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
+from gateway.wire.answers import told_stream
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
 
@@ -30,11 +32,11 @@ class OpenAIRoutes:
             for model in asked.models
         ]
         name, created = f"chatcmpl-{request.request_id}", int(time.time())
-        headers = _warnings([warning for chat in chats.values() for warning in chat.warnings])
+        headers = warned(warning for chat in chats.values() for warning in chat.warnings)
 
         def writer_of(call: ModelCall) -> StreamWriter:
-            if call.model in chats:
-                return openai_chat.ChatStream(chats[call.model], name, created)
+            if (chat := chats.get(call.model)) is not None:
+                return told_stream(openai_chat.ChatStream(chat, name, created), chat.answer_tool)
             return openai_endpoint.EndpointChatStream(request.json)
 
         if request.json.get("stream"):
@@ -42,30 +44,33 @@ class OpenAIRoutes:
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
-            if call.model not in chats:
-                return Reply(answer.content, headers=headers)
-            metered = Metered(answer.usage)
-            return Reply(
-                openai_chat.write_chat(chats[call.model], answer.body, metered, name, created), headers=headers
-            )
+            if (chat := chats.get(call.model)) is None:
+                return Reply(answer.content)
+            written = openai_chat.write_chat(chat, answer.body, Metered(answer.usage), name, created)
+            return Reply(written, headers=warned(chat.warnings))
 
         return self._serving.reply(asked, calls, write, headers)
 
     def responses(self, request: Request) -> Pending | Streamed:
         asked = self._ask(request)
-        reads = [openai_responses.read_response(request.json, model.base) for model in asked.models]
-        read, name, created = reads[0], f"resp_{request.request_id}", int(time.time())
-        calls = [
-            _call(model, each.converse, streaming=read.stream) for model, each in zip(asked.models, reads, strict=True)
-        ]
-        headers = _warnings(read.warnings)
-        if read.stream:
-            writer = openai_responses.ResponsesStream(read, name, created)
-            return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
+        reads = {model: openai_responses.read_response(request.json, model.base) for model in asked.models}
+        name, created = f"resp_{request.request_id}", int(time.time())
+        calls = [_call(model, read.converse, streaming=read.stream) for model, read in reads.items()]
+        headers = warned(warning for read in reads.values() for warning in read.warnings)
+        first = reads[calls[0].model]
+        if first.stream:
+            known = openai_responses.ResponsesStream(first, name, created)
 
-        def write(_: ModelCall, answer: ModelAnswer) -> Reply:
-            metered = Metered(answer.usage)
-            return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
+            def writer_of(call: ModelCall) -> StreamWriter:
+                read = reads[call.model]
+                return told_stream(openai_responses.ResponsesStream(read, name, created), read.answer_tool)
+
+            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
+
+        def write(call: ModelCall, answer: ModelAnswer) -> Reply:
+            read = reads[call.model]
+            written = openai_responses.write_response(read, answer.body, Metered(answer.usage), name, created)
+            return Reply(written, headers=warned(read.warnings))
 
         return self._serving.reply(asked, calls, write, headers)
 
@@ -113,10 +118,6 @@ def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     if not _converses(model):
         raise BadRequest("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
     return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
-
-
-def _warnings(warnings: Sequence[str]) -> dict[str, str]:
-    return {"x-gateway-warning": "; ".join(warnings)} if warnings else {}
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

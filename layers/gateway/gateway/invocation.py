@@ -47,7 +47,7 @@ class ModelCall:
     base64 text; `headers` go beside it. `image_class` and `input_images` are the parts of its price that only the
     request tells. `output_path` says where in the body the maximum of tokens stands, empty where the model makes none
     or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill;
-    after `until` nobody is left to settle it.
+    after `until` nobody is left to settle it. `warnings` name what was left out or adapted so that the model takes it.
     """
 
     model: Model
@@ -63,6 +63,7 @@ class ModelCall:
     headers: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     until: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def max_output_tokens(self) -> int | None:

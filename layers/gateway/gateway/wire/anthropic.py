@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
+from gateway.families import family
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
+from gateway.wire.answers import told
 from gateway.wire.anthropic_converse import (
     answer_content,
     invalid,
@@ -24,6 +26,8 @@ from gateway.wire.anthropic_converse import (
     to_converse,
     unsupported,
 )
+from gateway.wire.fitting import Fitted
+from gateway.wire.fitting_claude import fit_messages
 
 Json = dict[str, Any]
 
@@ -141,12 +145,17 @@ def _native(fields: Json, beta: str | None) -> Json:
     return native | {name: value for name, value in fields.items() if name not in ("model", "stream", "service_tier")}
 
 
-def converse_body(request: MessagesRequest, provider: str = "") -> Json:
-    """Converse's body for a model that is not Anthropic's. Raises BadRequest for what that model cannot be asked."""
-    body = to_converse(request.native, provider)
+def converse_body(request: MessagesRequest, base: str = "") -> Fitted:
+    """Converse's body for a model that is not Anthropic's, whose Bedrock id is `base`. Raises BadRequest."""
+    made = to_converse(request.native, base)
     if request.service_tier:
-        body["serviceTier"] = {"type": request.service_tier}
-    return body
+        made.body["serviceTier"] = {"type": request.service_tier}
+    return made
+
+
+def native_body(request: MessagesRequest, base: str) -> Fitted:
+    """InvokeModel's body, as the Claude whose Bedrock id is `base` takes it."""
+    return fit_messages(request.native, family(base))
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
@@ -159,11 +168,12 @@ class CountRequest:
     model: str
     body: Json
 
-    def input(self, native: bool, provider: str = "") -> Json:
+    def input(self, native: bool, base: str = "") -> Json:
         """Bedrock's `input` of CountTokens: InvokeModel's body as base64, or what Converse would be sent."""
         if native:
-            return {"invokeModel": {"body": base64.b64encode(json.dumps(self.body).encode()).decode()}}
-        translated = to_converse(self.body, provider)
+            body = fit_messages(self.body, family(base)).body
+            return {"invokeModel": {"body": base64.b64encode(json.dumps(body).encode()).decode()}}
+        translated = to_converse(self.body, base).body
         counted = ("messages", "system", "toolConfig", "additionalModelRequestFields")
         return {"converse": {name: translated[name] for name in counted if name in translated}}
 
@@ -188,8 +198,11 @@ def write_count(answer: Mapping[str, Any]) -> Json:
 # ---------------------------------------------------------------------------------------------------------- messages
 
 
-def write_message(request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str) -> Json:
-    """The message that Converse's answer makes."""
+def write_message(
+    request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str, answer_tool: str = ""
+) -> Json:
+    """The message that Converse's answer makes; `answer_tool` is the one whose input is its text."""
+    answer = told(dict(answer), answer_tool) if answer_tool else answer
     content = answer_content(answer)
     reason = stop_reason(answer.get("stopReason"))
     return begun(request, message_id) | {

@@ -1,7 +1,7 @@
 """Anthropic's Messages in Converse's words: for the models on Bedrock that are not Anthropic's own.
 
-What Converse has no word for is refused by its name and place, never left out. Bodies are Converse's JSON as it goes
-over the wire: blobs are base64 strings.
+What Converse has no word for is left out and named in a warning; what would have to be fetched or cannot be read is
+refused by its name and place. Bodies are Converse's JSON as it goes over the wire: blobs are base64 strings.
 
 Sources: Anthropic's Messages API reference; the bedrock-runtime service model.
 """
@@ -12,9 +12,13 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
+from gateway.families import family
+from gateway.wire.fitting import Fitted, Wish, fit
+from gateway.wire.fitting_claude import plain_messages
 
 Json = dict[str, Any]
 
@@ -36,27 +40,47 @@ def invalid(where: str, what: str) -> BadRequest:
     return BadRequest(f"{where}: {what}", code="invalid_field")
 
 
-def to_converse(body: Json, provider: str = "") -> Json:
-    """Converse's body for the body of a message. `provider` is the model's: each has its own name for top_k."""
-    translated: Json = {"messages": _messages(body["messages"])}
-    if system := _system(body.get("system")):
+@dataclass
+class _Reading:
+    """What is learned of a body while it is read."""
+
+    names: set[str] = field(default_factory=set)  # of documents
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def leave(self, where: str, why: str = "this model cannot be asked for it") -> None:
+        self.warn(f"{where} was left out: {why}")
+
+
+def to_converse(body: Json, base: str = "") -> Fitted:
+    """Converse's body for the body of a message, as the model whose Bedrock id is `base` takes it."""
+    model = family(base)
+    plain, reading = plain_messages(body, model), _Reading()
+    body = plain.body
+    translated: Json = {"messages": _messages(body["messages"], reading)}
+    if system := _system(body.get("system"), reading):
         translated["system"] = system
     if body.get("cache_control"):
         _cache_the_last(translated["messages"], body["cache_control"])
     translated["inferenceConfig"] = _inference(body)
-    if tools := _tools(body, translated["messages"]):
+    tools, wish = _tools(body, reading)
+    if tools:
         translated["toolConfig"] = tools
-    if body.get("top_k") is not None:
-        translated["additionalModelRequestFields"] = _top_k(body["top_k"], provider)
-    if output := _output(body):
+    if body.get("top_k") is not None and (own := _top_k(body["top_k"], base, reading)):
+        translated["additionalModelRequestFields"] = own
+    if output := _output(body, reading):
         translated["outputConfig"] = output
-    if metadata := _metadata(body.get("metadata")):
+    if metadata := _metadata(body.get("metadata"), reading):
         translated["requestMetadata"] = metadata
     if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
-        raise unsupported("thinking")
+        reading.leave("thinking", "this model is not asked to think")
     if body.get("context_management") is not None:
-        raise unsupported("context_management")
-    return translated
+        reading.leave("context_management", "this model edits no context of its own")
+    made = fit(translated, model, wish)
+    return Fitted(made.body, (*plain.warnings, *reading.warnings, *made.warnings), made.answer_tool)
 
 
 def _inference(body: Json) -> Json:
@@ -69,45 +93,49 @@ def _inference(body: Json) -> Json:
     return config
 
 
-def _top_k(top_k: Any, provider: str) -> Json:
-    match provider:
+def _top_k(top_k: Any, base: str, reading: _Reading) -> Json:
+    """Each has its own name for it; the others refuse a field that they do not know."""
+    match base.partition(".")[0]:
         case "amazon":
             return {"inferenceConfig": {"topK": top_k}}
         case "cohere":
             return {"k": top_k}
-        case _:
+        case "mistral" | "anthropic":
             return {"top_k": top_k}
+    reading.leave("top_k", "this model takes none")
+    return {}
 
 
-def _output(body: Json) -> Json:
+def _output(body: Json, reading: _Reading) -> Json:
     """Effort, and the schema of the answer, which an older beta has in output_format."""
     config = _object(body.get("output_config") or {}, "output_config")
-    _only(config, "output_config", {"effort", "format"})
+    _only(config, "output_config", {"effort", "format"}, reading)
     output: Json = {}
     if config.get("effort") is not None:
         output["effort"] = config["effort"]
     if format_ := config.get("format") or body.get("output_format"):
         if _object(format_, "output_config.format").get("type") != "json_schema":
             raise unsupported("output_config.format.type", "only json_schema is known.")
-        _only(format_, "output_config.format", {"type", "schema"})
+        _only(format_, "output_config.format", {"type", "schema", "name", "description"}, reading)
         schema = json.dumps(_required(format_, "schema", "output_config.format"))
         output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
     return output
 
 
-def _metadata(metadata: Any) -> Json:
+def _metadata(metadata: Any, reading: _Reading) -> Json:
     user = (metadata or {}).get("user_id")
     if user is None:
         return {}
     if not _METADATA_VALUE.fullmatch(user):
-        raise invalid("metadata.user_id", "use at most 256 letters, digits, blanks and :_@$#=/+,.- for this model.")
+        reading.leave("metadata.user_id", "Bedrock takes 256 letters, digits, blanks and :_@$#=/+,.- at most")
+        return {}
     return {"user_id": user}
 
 
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-def _system(system: Any) -> list[Json]:
+def _system(system: Any, reading: _Reading) -> list[Json]:
     if isinstance(system, str):
         return [{"text": system}] if system else []
     blocks: list[Json] = []
@@ -115,23 +143,20 @@ def _system(system: Any) -> list[Json]:
         where = f"system.{index}"
         if _object(block, where).get("type") != "text":
             raise unsupported(where, "a system prompt is made of text.")
-        blocks += _text(block, where)
+        blocks += _text(block, where, reading)
     return blocks
 
 
-def _messages(messages: list[Any]) -> list[Json]:
+def _messages(messages: list[Any], reading: _Reading) -> list[Json]:
     """Converse wants the roles to alternate; the Messages API reads turns of one role as one."""
-    names: set[str] = set()
     turns: list[Json] = []
     for index, message in enumerate(messages):
         where = f"messages.{index}"
-        _only(_object(message, where), where, {"role", "content"})
+        _only(_object(message, where), where, {"role", "content"}, reading)
         role = message.get("role")
-        if role == "system":
-            raise unsupported(f"{where}.role", "give the system prompt in system, or use an Anthropic model.")
         if role not in ("user", "assistant"):
             raise invalid(f"{where}.role", "must be user or assistant.")
-        content = _content(message.get("content"), f"{where}.content", names)
+        content = _content(message.get("content"), f"{where}.content", reading)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += content
         else:
@@ -139,48 +164,50 @@ def _messages(messages: list[Any]) -> list[Json]:
     return turns
 
 
-def _content(content: Any, where: str, names: set[str]) -> list[Json]:
+def _content(content: Any, where: str, reading: _Reading) -> list[Json]:
     if isinstance(content, str):
         return [{"text": content}]
     return [
         part
         for index, block in enumerate(_list(content, where))
-        for part in _block(_object(block, f"{where}.{index}"), f"{where}.{index}", names)
+        for part in _block(_object(block, f"{where}.{index}"), f"{where}.{index}", reading)
     ]
 
 
-def _block(block: Json, where: str, names: set[str]) -> list[Json]:
+def _block(block: Json, where: str, reading: _Reading) -> list[Json]:
     match block.get("type"):
         case "text":
-            return _text(block, where)
+            return _text(block, where, reading)
         case "image":
-            _only(block, where, {"source"} | _CACHED)
+            _only(block, where, {"source"} | _CACHED, reading)
             return [{"image": _image(block, where)}, *_cache_point(block)]
         case "document":
-            _only(block, where, {"source", "title", "context", "citations"} | _CACHED)
-            return [{"document": _document(block, where, names)}, *_cache_point(block)]
+            _only(block, where, {"source", "title", "context", "citations"} | _CACHED, reading)
+            return [{"document": _document(block, where, reading)}, *_cache_point(block)]
         case "tool_use":
-            _only(block, where, {"id", "name", "input"} | _CACHED)
+            _only(block, where, {"id", "name", "input"} | _CACHED, reading)
             use = {"toolUseId": _required(block, "id", where), "name": _required(block, "name", where)}
             return [{"toolUse": {**use, "input": _required(block, "input", where)}}, *_cache_point(block)]
         case "tool_result":
-            return _tool_result(block, where, names)
+            return _tool_result(block, where, reading)
         case "thinking":
-            _only(block, where, {"thinking", "signature"})
+            _only(block, where, {"thinking", "signature"}, reading)
             thought = {"text": _required(block, "thinking", where)}
             # A model that does not sign its thoughts is not to be shown a signature.
             signed = {"signature": block["signature"]} if block.get("signature") else {}
             return [{"reasoningContent": {"reasoningText": thought | signed}}]
         case "redacted_thinking":
             return [{"reasoningContent": {"redactedContent": _required(block, "data", where)}}]
-        case kind:
-            raise unsupported(f"{where}.type", f"this model reads no {kind}. Leave it out, or use an Anthropic model.")
+        case str() as kind:
+            # What Anthropic's service made or ran earlier: this model can be told of it, but not in its own form.
+            reading.warn(f"{kind} was put into words: this model reads none")
+            return [{"text": json.dumps(block)}]
+        case _:
+            raise invalid(f"{where}.type", "is missing, or of another type than it must be.")
 
 
-def _text(block: Json, where: str) -> list[Json]:
-    _only(block, where, {"text", "citations"} | _CACHED)
-    if block.get("citations"):
-        raise unsupported(f"{where}.citations")
+def _text(block: Json, where: str, reading: _Reading) -> list[Json]:
+    _only(block, where, {"text", "citations"} | _CACHED, reading)
     return [{"text": _required(block, "text", where)}, *_cache_point(block)]
 
 
@@ -203,17 +230,17 @@ def _image(block: Json, where: str) -> Json:
     return {"format": media_type.removeprefix("image/"), "source": {"bytes": data}}
 
 
-def _document(block: Json, where: str, names: set[str]) -> Json:
+def _document(block: Json, where: str, reading: _Reading) -> Json:
     source = _source(block, where, {"base64", "text"})
     if (block.get("citations") or {}).get("enabled"):
-        raise unsupported(f"{where}.citations")
+        reading.leave("citations", "this model gives none")
     data = _required(source, "data", f"{where}.source")
     plain = source["type"] == "text"
     if not plain and source.get("media_type") != "application/pdf":
         raise invalid(f"{where}.source.media_type", "must be application/pdf.")
     document: Json = {
         "format": "txt" if plain else "pdf",
-        "name": _document_name(block.get("title"), names),
+        "name": _document_name(block.get("title"), reading.names),
         "source": {"bytes": base64.b64encode(data.encode()).decode() if plain else data},
     }
     if block.get("context"):
@@ -232,10 +259,10 @@ def _document_name(title: Any, names: set[str]) -> str:
     return name
 
 
-def _tool_result(block: Json, where: str, names: set[str]) -> list[Json]:
+def _tool_result(block: Json, where: str, reading: _Reading) -> list[Json]:
     """A result of a tool. Converse puts cache points beside it, never inside."""
-    _only(block, where, {"tool_use_id", "content", "is_error"} | _CACHED)
-    content = [] if block.get("content") in (None, "") else _content(block["content"], f"{where}.content", names)
+    _only(block, where, {"tool_use_id", "content", "is_error"} | _CACHED, reading)
+    content = [] if block.get("content") in (None, "") else _content(block["content"], f"{where}.content", reading)
     inside = [part for part in content if "cachePoint" in part]
     parts = [part for part in content if "cachePoint" not in part]
     for part in parts:
@@ -265,35 +292,32 @@ def _cache_the_last(messages: list[Json], control: Json) -> None:
 # ------------------------------------------------------------------------------------------------------------ tools
 
 
-def _tools(body: Json, messages: list[Json]) -> Json:
+def _tools(body: Json, reading: _Reading) -> tuple[Json, Wish]:
     choice = _object(body.get("tool_choice") or {"type": "auto"}, "tool_choice")
     if choice.get("type") not in _TOOL_CHOICES:
         raise invalid("tool_choice.type", f"must be one of {', '.join(sorted(_TOOL_CHOICES))}.")
-    if choice.get("disable_parallel_tool_use"):
-        raise unsupported("tool_choice.disable_parallel_tool_use")
-    _only(choice, "tool_choice", {"type", "name", "disable_parallel_tool_use"})
-    tools = [part for index, tool in enumerate(body.get("tools") or ()) for part in _tool(tool, f"tools.{index}")]
-    if choice["type"] == "none":
-        # Converse has no such choice: without tools there is none to call, but then none may stand in the messages.
-        if any(part.keys() & {"toolUse", "toolResult"} for turn in messages for part in turn["content"]):
-            raise unsupported("tool_choice.type", "once a tool was used, this model cannot be kept from using one.")
-        return {}
-    if not tools and choice["type"] != "auto":
-        raise invalid("tool_choice", "send the tools to choose from in tools.")
+    _only(choice, "tool_choice", {"type", "name", "disable_parallel_tool_use"}, reading)
+    wish = Wish(choice["type"] == "none", bool(choice.get("disable_parallel_tool_use")))
+    tools = [
+        part for index, tool in enumerate(body.get("tools") or ()) for part in _tool(tool, f"tools.{index}", reading)
+    ]
     if not tools:
-        return {}
+        if choice["type"] in ("any", "tool") and not body.get("tools"):
+            raise invalid("tool_choice", "send the tools to choose from in tools.")
+        return {}, wish
     config: Json = {"tools": tools}
     if choice["type"] == "tool":
         config["toolChoice"] = {"tool": {"name": _required(choice, "name", "tool_choice")}}
-    elif body.get("tool_choice"):
+    elif body.get("tool_choice") and choice["type"] != "none":
         config["toolChoice"] = {choice["type"]: {}}
-    return config
+    return config, wish
 
 
-def _tool(tool: Any, where: str) -> list[Json]:
+def _tool(tool: Any, where: str, reading: _Reading) -> list[Json]:
     if (kind := _object(tool, where).get("type") or "custom") != "custom":
-        raise unsupported(f"{where}.type", f"{kind} runs on Anthropic's models only. Use tools of your own.")
-    _only(tool, where, {"name", "description", "input_schema", "strict"} | _CACHED)
+        reading.leave(f"the tool {kind}", "only Anthropic's models know it")
+        return []
+    _only(tool, where, {"name", "description", "input_schema", "strict"} | _CACHED, reading)
     schema = _required(tool, "input_schema", where)
     spec: Json = {"name": _required(tool, "name", where), "inputSchema": {"json": schema}}
     if tool.get("description"):
@@ -351,10 +375,10 @@ def _answer_block(block: Json) -> Json | None:
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def _only(part: Json, where: str, known: set[str]) -> None:
+def _only(part: Json, where: str, known: set[str], reading: _Reading) -> None:
     for name, value in part.items():
         if name != "type" and name not in known and value is not None:
-            raise unsupported(f"{where}.{name}")
+            reading.leave(f"{where}.{name}")
 
 
 def _required(part: Json, name: str, where: str) -> Any:

@@ -1,6 +1,7 @@
 """Bedrock's own operations: what boto3 sends goes on as it came, and what the service answers comes back so.
 
-Of a request only what it may cost is read: which part of its body bounds the answer, and what it makes.
+Of a request only what it may cost is read: which part of its body bounds the answer, and what it makes; and what the
+family of its model is known to refuse is left out or adapted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
 from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
+from gateway.wire.fitting_calls import fitted
 
 Json = dict[str, Any]
 
@@ -54,7 +56,7 @@ def read_converse(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     api = "ConverseStream" if streaming else "Converse"
     if not isinstance(_object(body).get("requestMetadata") or {}, dict):
         raise BadRequest("requestMetadata must be an object.", code="invalid_body")
-    return ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens"))
+    return fitted(ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens")))
 
 
 def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
@@ -81,7 +83,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
         return ModelCall(
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )
-    return ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told)
+    return fitted(ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told))
 
 
 def read_count_tokens(model: Model, body: Any) -> ModelCall:

@@ -23,6 +23,7 @@ from gateway.tenants import Tenant
 from gateway.token_bounds import count_of
 from gateway.usage import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
+from gateway.wire.fitting_calls import fitted
 
 Json = dict[str, Any]
 
@@ -222,7 +223,7 @@ def _text(model: Model, inputs: Any, parameters: Json, additional: Json) -> Tran
     body = shape.body(inputs, parameters)
     answers = number(body.get(shape.answers), 1)
     call = ModelCall(model, "text", "InvokeModel", body, output_path=shape.output, answers=max(answers, 1))
-    return Translation((call,), lambda bodies: {"generated_text": shape.text(bodies[0])})
+    return Translation((fitted(call),), lambda bodies: {"generated_text": shape.text(bodies[0])})
 
 
 # Parameters by the names that providers' own bodies use, as Converse has them.
@@ -278,7 +279,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json) -> 
     if additional:
         body["additionalModelRequestFields"] = additional
     call = ModelCall(model, "text", "Converse", body, output_path=("inferenceConfig", "maxTokens"))
-    return Translation((call,), lambda bodies: {"generated_text": _converse_text(bodies[0])})
+    return Translation((fitted(call),), lambda bodies: {"generated_text": _converse_text(bodies[0])})
 
 
 def _converse_text(body: Json) -> str:

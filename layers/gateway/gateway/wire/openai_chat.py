@@ -11,6 +11,7 @@ from typing import Any
 from gateway.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.streaming import SSE_PING, Metered
+from gateway.wire.answers import told
 from gateway.wire.openai_common import (
     Json,
     choice,
@@ -78,6 +79,7 @@ class ChatRequest:
     stream: bool = False
     include_usage: bool = False
     warnings: tuple[str, ...] = ()
+    answer_tool: str = ""  # the tool whose input is the answer's text
 
 
 def read_chat(body: Any, base: str) -> ChatRequest:
@@ -100,7 +102,8 @@ def read_chat(body: Any, base: str) -> ChatRequest:
         maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"
         draft.reason(effort, "reasoning_effort", maximum)
     include_usage = flag(stream_options(given, stream), "include_usage", False, "stream_options.")
-    return ChatRequest(model, draft.body("messages"), stream, include_usage, tuple(draft.warnings))
+    fitted = draft.fitted("messages")
+    return ChatRequest(model, fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool)
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
@@ -264,6 +267,7 @@ def _read_format(draft: Draft, given: Json) -> None:
 
 def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a chat completion."""
+    answer = told(answer, request.answer_tool)
     blocks = answer["output"]["message"]["content"]
     message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
     calls = [

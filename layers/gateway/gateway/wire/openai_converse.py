@@ -1,7 +1,8 @@
 """How requests in OpenAI's formats become Converse's: turns, content, tools, reasoning, the form of the answer.
 
-What differs by family of models stands here once. Sources: the bedrock-runtime service model; Amazon Bedrock's user
-guide for Claude's thinking and for gpt-oss; Amazon Nova 2's user guide for `reasoningConfig`.
+What a family of models does not take is left to `gateway.wire.fitting`; how each is asked to think stands here.
+Sources: the bedrock-runtime service model; Amazon Bedrock's user guide for Claude's thinking and for gpt-oss; Amazon
+Nova 2's user guide for `reasoningConfig`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.families import Family, family
+from gateway.wire.fitting import Fitted, Wish, fit
 from gateway.wire.openai_common import Json, choice, fields, listed, nothing, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
@@ -38,9 +41,6 @@ _DOCUMENTS = {
 }
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
 
-# Claude 3.7 to 4.5 think within a budget of tokens; from 4.6 on they adapt, and effort steers them.
-_BUDGETED = re.compile(r"anthropic\.claude-(3-7-|(opus|sonnet|haiku)-4-(\d{8}|[0-5]-))")
-_THOUGHTLESS = re.compile(r"anthropic\.claude-(3-[^7]|v\d|instant)")
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096}
 _JSON_ONLY = "Answer with one JSON object and nothing else."
 
@@ -137,11 +137,12 @@ class Draft:
     tool_config: Json = field(default_factory=dict)
     service_tier: str = ""
     warnings: list[str] = field(default_factory=list)
+    wish: Wish = field(default_factory=Wish)
     _names: set[str] = field(default_factory=set)
 
     @property
-    def is_claude(self) -> bool:
-        return self.base.startswith("anthropic.")
+    def family(self) -> Family:
+        return family(self.base)
 
     def say(self, role: str, blocks: list[Json]) -> None:
         """Add to the conversation. Converse's roles alternate, so neighbours of one role become one turn."""
@@ -197,48 +198,25 @@ class Draft:
         self._names.add(name)
         return name
 
-    def _blocks(self) -> Iterator[Json]:
-        return (block for message in self.messages for block in message["content"])
-
     def use_tools(self, specs: list[Json], chosen: Json, parallel: bool) -> None:
         """Let the model call functions. `chosen` is Converse's tool choice, or `{"none": {}}`; empty where unsaid."""
-        spoken = [block for block in self._blocks() if block.keys() & {"toolUse", "toolResult"}]
         if not specs and chosen.keys() & {"any", "tool"}:
             raise refused("tool_choice", "needs tools. Send them, or leave it out.")
-        if not spoken and ("none" in chosen or not specs):
-            return
-        if not specs:
-            # Converse reads no calls or results of tools without a declaration of them.
-            if not self.is_claude:
-                raise refused("tools", "must hold the tools that the conversation has used.", "tools_missing")
-            names = dict.fromkeys(block["toolUse"]["name"] for block in spoken if "toolUse" in block)
-            specs, chosen = [tool_spec(name, None, {"type": "object"}, None, "tools") for name in names], {"none": {}}
-        if not parallel and not self.is_claude:
-            if "tool" not in chosen:
-                message = (
-                    "cannot be false: this model has no such switch. Leave it out, or name one tool in tool_choice."
-                )
-                raise refused("parallel_tool_calls", message, "unsupported_value")
-            self.warn("parallel_tool_calls false is not enforced: this model has no such switch")
-            parallel = True
-        self.tool_config = {"tools": specs}
-        if "none" in chosen:
-            if not self.is_claude:
-                message = "cannot be none for this model once tools were used. Send auto."
-                raise refused("tool_choice", message, "unsupported_value")
-            self.additional["tool_choice"] = {"type": "none"}
-        elif not parallel:
-            kind = next(iter(chosen), "auto")
-            self.additional["tool_choice"] = {"type": kind, "disable_parallel_tool_use": True, **chosen.get(kind, {})}
-        elif chosen and "auto" not in chosen:
-            self.tool_config["toolChoice"] = chosen
+        self.wish = Wish(no_tools="none" in chosen, one_tool=not parallel)
+        if specs:
+            self.tool_config = {"tools": specs}
+            if chosen.keys() & {"any", "tool"}:
+                self.tool_config["toolChoice"] = chosen
 
     def reason(self, effort: str, param: str, maximum: str) -> None:
         """Ask the model to think as hard as `effort`; call this once the conversation and the maximum are known."""
         usual = {"minimal": "low"}.get(effort, effort)
-        if _BUDGETED.match(self.base):
+        thinks = self.family.thinks
+        if thinks == "budget":
             self._think_within(effort, param, maximum)
-        elif self.is_claude and not _THOUGHTLESS.match(self.base):
+        elif thinks == "always" and effort == "none":
+            self.warn(f"{param} none has no effect: this model always thinks")
+        elif thinks:
             self.additional["thinking"] = {"type": "disabled" if effort == "none" else "adaptive"}
             if effort != "none":
                 self.output["effort"] = usual
@@ -252,13 +230,17 @@ class Draft:
             self.additional["reasoningConfig"] = config
         elif self.base.startswith(("moonshot.", "moonshotai.", "zai.glm-")):
             self.additional["reasoning_effort"] = usual
-        else:
-            raise refused(param, "is not supported by this model. Leave it out.", "unsupported_parameter")
+        elif effort != "none":
+            self.warn(f"{param} was left out: this model does not think")
 
     def _effort(self, effort: str, param: str, *known: str) -> str:
-        if effort not in known:
-            raise refused(param, f"must be one of {', '.join(known)} for this model.", "unsupported_value")
-        return effort
+        """The effort, or the nearest that the model knows; `known` are from the least to the most."""
+        if effort in known:
+            return effort
+        order = list(EFFORTS)
+        nearest = min(known, key=lambda name: abs(order.index(name) - order.index(effort)))
+        self.warn(f"{param} {effort} was taken as {nearest}: this model knows {', '.join(known)}")
+        return nearest
 
     def _think_within(self, effort: str, param: str, maximum: str) -> None:
         if effort == "none":
@@ -269,7 +251,11 @@ class Draft:
             return
         asked = self.inference.setdefault("maxTokens", budget + HELD_FOR_ANSWER)
         if asked <= budget:
-            raise refused(maximum, f"must be more than the {budget} tokens that {param} {effort} may think.")
+            budget = asked // 2
+            if budget < _BUDGETS["low"]:
+                self.warn(f"{param} was left out: {maximum} leaves less than {_BUDGETS['low']} tokens to think")
+                return
+            self.warn(f"{param} {effort} thinks within {budget} tokens: {maximum} leaves no more")
         self.additional["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
     def _tool_turn_without_thoughts(self) -> bool:
@@ -292,8 +278,8 @@ class Draft:
         self.system.append({"text": _JSON_ONLY})
         self.warn(f"{where} json_object is asked for in the system prompt and not enforced; json_schema is enforced")
 
-    def body(self, where: str) -> Json:
-        """Converse's body, without the model's id; `where` is the field that the conversation came in."""
+    def fitted(self, where: str) -> Fitted:
+        """Converse's body as the model takes it, without its id; `where` is the field that the conversation came in."""
         if not self.messages:
             raise refused(where, "must hold at least one user message.", "missing_required_parameter")
         parts: Json = {
@@ -305,7 +291,8 @@ class Draft:
             "outputConfig": self.output,
             "serviceTier": {"type": self.service_tier} if self.service_tier else {},
         }
-        return {name: part for name, part in parts.items() if part}
+        made = fit({name: part for name, part in parts.items() if part}, self.family, self.wish)
+        return Fitted(made.body, (*self.warnings, *made.warnings), made.answer_tool)
 
 
 def stop_sequences(value: Any) -> list[str]:

@@ -12,6 +12,7 @@ from gateway.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.streaming import SSE_PING, Metered
 from gateway.usage import TokenUsage
+from gateway.wire.answers import told
 from gateway.wire.openai_common import (
     Json,
     cache_json,
@@ -75,6 +76,7 @@ class ResponsesRequest:
     stream: bool = False
     echo: Json = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    answer_tool: str = ""  # the tool whose input is the answer's text
 
 
 def read_response(body: Any, base: str) -> ResponsesRequest:
@@ -110,7 +112,8 @@ def read_response(body: Any, base: str) -> ResponsesRequest:
         "parallel_tool_calls": given.get("parallel_tool_calls", True),
         "text": {"format": form},
     }
-    return ResponsesRequest(model, draft.body("input"), stream, echo, tuple(draft.warnings))
+    fitted = draft.fitted("input")
+    return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool)
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
@@ -355,6 +358,7 @@ def _item_id(response_id: str, kind: str, index: int) -> str:
 
 def write_response(request: ResponsesRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a response."""
+    answer = told(answer, request.answer_tool)
     output = [item.json() for item in _items(answer["output"]["message"]["content"], id)]
     return _finished(request, id, created, answer.get("stopReason", ""), output, metered)
 
