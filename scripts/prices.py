@@ -14,8 +14,8 @@ that far from what litellm says: more often a unit was misread than a price move
 `--effective-from` (today, where it is not said), a new one from the day that its list states, and one of which the
 book says that nobody states it from the day after that.
 
-`profiles` takes AWS's own list of inference profiles and of the regions each may be called from, and gives those that the
-book does not price the price of their model in that region (`scripts.profile_prices`). It names what stays unpriced.
+`profiles` takes AWS's own list of inference profiles and of the regions each may be called from, and gives those that
+the book does not price the price of their model in that region (`scripts.profile_prices`). It names what stays without.
 
 `check` reads the book and what was appended to it, and with `--since` proves that an older book is wholly in it; with
 `--overlay` it reads a private overlay, and names what in it can never price a call.
@@ -54,7 +54,7 @@ from scripts.generate_price_book import (
     read_snapshot,
     regional_first,
 )
-from scripts.price_offers import MODELS, Left, load, offered, rows_of
+from scripts.price_offers import Left, load, offered, rows_of
 from scripts.profile_prices import read_places
 from scripts.profile_prices import rows_of as profile_rows
 
@@ -143,7 +143,7 @@ def compare(given: argparse.Namespace) -> int:
     listed, left = other, list[Left]()
     if given.offer:
         prices = [price for place in given.offer for price in offered(load(place))]
-        listed, left = rows_of(prices, json.loads(given.models.read_text(encoding="utf-8")), known)
+        listed, left = rows_of(prices, known)
     found = changes(known, listed, other if given.offer else (), given.effective_from)
     far = [change for change in found if change.too_far(given.allow_factor)]
     for change in found:
@@ -242,7 +242,6 @@ def main(arguments: list[str] | None = None) -> int:
         lists.add_argument("--allow-factor", type=Decimal, default=FACTOR)
         today = datetime.now(UTC).date()
         lists.add_argument("--effective-from", type=date.fromisoformat, default=today)
-        lists.add_argument("--models", type=Path, default=MODELS)
         lists.set_defaults(run=compare)
     places = commands.add_parser("profiles")
     places.add_argument("--places", type=Path, required=True, help="a CSV of profiles and the regions of a request")

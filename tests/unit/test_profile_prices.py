@@ -96,7 +96,11 @@ def row(name: str, region: str, source: str = "a list", usd: str | None = "1") -
 
 
 def test_a_place_without_a_price_gets_that_of_its_model_in_the_region_and_no_other() -> None:
-    known = [row("amazon.x", "eu-west-3", usd="3"), row("eu.amazon.x", "eu-west-1"), row("amazon.x", "us-west-1", usd="9")]
+    known = [
+        row("amazon.x", "eu-west-3", usd="3"),
+        row("eu.amazon.x", "eu-west-1"),
+        row("amazon.x", "us-west-1", usd="9"),
+    ]
     places = [Place("eu.amazon.x", "eu-west-3"), Place("eu.amazon.x", "eu-west-1"), Place("eu.amazon.x", "eu-north-1")]
     made, left = rows_of(places, known, "2026-10-06")
     assert [(r.model_id, r.region, r.usd, r.effective_from) for r in made] == [
