@@ -64,10 +64,14 @@ GEOGRAPHIES = {
     "in": ("ap-south-1", "ap-south-2"),
     "us-gov": ("us-gov-east-1", "us-gov-west-1"),
 }  # fmt: skip
-# Anthropic's models cost the same in each region of a geography; those of others may not, so they stay with the few.
+# A geographic profile costs what its model costs in the region of the request ("the price is calculated based on the
+# Region from which you call", Amazon Bedrock User Guide, cross-Region inference). These providers' models cost the same
+# in each region of a geography: a tenth more than the global profile, by each model's card in that guide and by AWS's
+# own list. Those of others may not, so they stay with the few, and AWS's list says the rest (`scripts.profile_prices`).
+ALIKE = frozenset({"anthropic", "openai", "xai", "moonshotai", "zai"})
 WIDE_GEOGRAPHIES = GEOGRAPHIES | {
-    "us": ("us-east-1", "us-east-2", "us-west-1", "us-west-2"),
-    "eu": ("eu-west-1", "eu-central-1", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2"),
+    "us": ("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1"),
+    "eu": ("eu-west-1", "eu-central-1", "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1", "eu-south-2"),
     "apac": (
         "ap-northeast-1", "ap-southeast-2", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
         "ap-southeast-1", "ap-southeast-4",
@@ -295,7 +299,7 @@ def places(model: str, providers: set[str], since: str) -> tuple[str, ...]:
     if first not in GEOGRAPHIES and second in providers:
         raise PriceRefusedError(f"unknown geography {first}: {model}")
     without = SIX_REGIONS if since < SIX_REGIONS_BEFORE else HOME_REGIONS
-    return (WIDE_GEOGRAPHIES if second == "anthropic" else GEOGRAPHIES).get(first, without)
+    return (WIDE_GEOGRAPHIES if second in ALIKE else GEOGRAPHIES).get(first, without)
 
 
 def legacy_rows(regions: Mapping[str, Any]) -> Iterator[Row]:

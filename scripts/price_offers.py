@@ -2,12 +2,13 @@
 
 Bedrock's prices are in several offers: `AmazonBedrock` (Amazon's and open models; a model is a part of the usage type),
 `AmazonBedrockFoundationModels` (the marketplace's; a model is the service's name). No offer names a model id, so each
-model must stand in `price_facts/aws-models.json`; one that does not is listed, not guessed. The same holds for a usage
-type with a word that nobody here knows, and for an amount whose unit does not say how many: one offer is per thousand
-tokens, the other per million, and a wrong guess is wrong by a thousand.
+model must stand in the table by which the bill is read (`gateway.usage_types`); one that does not is listed, not
+guessed. The same holds for a usage type with a word that nobody here knows, and for an amount whose unit does not say
+how many: one offer is per thousand tokens, the other per million, and a wrong guess is wrong by a thousand.
 
-In the map, `regional` says which ids the plain price of a region is for: the model's own (""), and the profiles of the
-region's geographies ("geo") that the book knows. A price marked global is that of the `global.` profile.
+The plain price of a region is that of the model's own id there, and of the profiles of the region's geographies that
+the book knows; of a model that the table has as `geographic`, of the profiles alone. A price marked global is that of
+the `global.` profile.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 from gateway.names import split_profile
-from scripts.generate_price_book import FACTS, WIDE_GEOGRAPHIES, PriceRefusedError, Row, exact
+from gateway.usage_types import is_geographic, model_named
+from scripts.generate_price_book import WIDE_GEOGRAPHIES, PriceRefusedError, Row, exact
 
-MODELS = FACTS / "aws-models.json"
 MARKETPLACE = "AmazonBedrockFoundationModels"
 # What Amazon gives for nothing, and says so: Nova's cache is paid for where it is read.
 FREE_UNITS = {"cache_write_5m_tokens"}
@@ -193,9 +194,7 @@ def kind_of(text: str, measure: str = "") -> Kind | None:
     return Kind(unit, tier[0] if tier else "default", long, scope)
 
 
-def rows_of(
-    prices: Iterable[Offered], models: Mapping[str, Mapping[str, Any]], book: Iterable[Row]
-) -> tuple[list[Row], list[Left]]:
+def rows_of(prices: Iterable[Offered], book: Iterable[Row]) -> tuple[list[Row], list[Left]]:
     """The rows that an offer states, and what is left of it, with the reason."""
     known = list(book)
     ids = {row.model_id for row in known}
@@ -205,7 +204,7 @@ def rows_of(
     left: list[Left] = []
     for price in prices:
         try:
-            found = _rows(price, models, ids, long_tiers)
+            found = _rows(price, ids, long_tiers)
         except PriceRefusedError as why:
             left.append(Left(str(why), price))
             continue
@@ -218,13 +217,11 @@ def rows_of(
     return sorted(row for key, (row, _) in made.items() if key not in refused), left
 
 
-def _rows(
-    price: Offered, models: Mapping[str, Mapping[str, Any]], ids: set[str], long_tiers: set[tuple[str, str]]
-) -> list[Row]:
+def _rows(price: Offered, ids: set[str], long_tiers: set[tuple[str, str]]) -> list[Row]:
     if _NO_CALL.search(price.name):
         raise PriceRefusedError("not the price of a call")
-    entry = models.get(price.offer, {}).get(price.model)
-    if entry is None:
+    base = model_named(price.model)
+    if base is None:
         raise PriceRefusedError("model not in the map")
     kind = kind_of(price.kind, price.unit)
     if kind is None:
@@ -239,7 +236,7 @@ def _rows(
     # The book has all tokens per million, but for the list of 2024.
     usd, per = (price.usd * 1_000_000 / per, 1_000_000) if kind.unit.endswith("_tokens") else (price.usd, 1)
     rows = []
-    for model_id in _priced(str(entry["id"]), entry.get("regional", ["", "geo"]), kind.scope, price.region, ids):
+    for model_id in _priced(base, kind.scope, price.region, ids):
         tier = kind.tier
         if kind.long:
             above = [name for known, name in long_tiers if known == model_id]
@@ -253,7 +250,7 @@ def _rows(
     return rows
 
 
-def _priced(base: str, regional: Iterable[str], scope: str, region: str, ids: set[str]) -> list[str]:
+def _priced(base: str, scope: str, region: str, ids: set[str]) -> list[str]:
     if scope == "global":
         return [f"global.{base}"] if f"global.{base}" in ids else []
     of_geographies = [
@@ -262,5 +259,5 @@ def _priced(base: str, regional: Iterable[str], scope: str, region: str, ids: se
         if (found := split_profile(name))[1] == base and found[0] not in ("", "global")
         and region in WIDE_GEOGRAPHIES.get(found[0], ())
     ]  # fmt: skip
-    own = [base] if "" in regional and scope == "regional" else []
-    return [*own, *(of_geographies if "geo" in regional or scope == "geo" else [])]
+    own = [base] if scope == "regional" and not is_geographic(base) else []
+    return [*own, *of_geographies]

@@ -2,6 +2,7 @@
 
     python -m scripts.prices diff    --offer index.json …     what a price list says that the book does not
     python -m scripts.prices refresh --offer index.json …     and append it
+    python -m scripts.prices profiles --places FILE [--append]              profiles that only their model's price has
     python -m scripts.prices check   [--since FILE] [--overlay FILE]
 
 `--offer` takes offer files of the AWS Price List, as paths or https addresses, or the answers of `aws pricing
@@ -12,6 +13,9 @@ A price that changes by more than a factor (2 either way; `--allow-factor` says 
 that far from what litellm says: more often a unit was misread than a price moved. A changed price counts from
 `--effective-from` (today, where it is not said), a new one from the day that its list states, and one of which the
 book says that nobody states it from the day after that.
+
+`profiles` takes AWS's own list of inference profiles and of the regions each may be called from, and gives those that
+the book does not price the price of their model in that region (`scripts.profile_prices`). It names what stays without.
 
 `check` reads the book and what was appended to it, and with `--since` proves that an older book is wholly in it; with
 `--overlay` it reads a private overlay, and names what in it can never price a call.
@@ -50,7 +54,9 @@ from scripts.generate_price_book import (
     read_snapshot,
     regional_first,
 )
-from scripts.price_offers import MODELS, Left, load, offered, rows_of
+from scripts.price_offers import Left, load, offered, rows_of
+from scripts.profile_prices import read_places
+from scripts.profile_prices import rows_of as profile_rows
 
 APPENDED = FACTS / "appended.csv"
 LEGACY = FACTS / "legacy-2024.json"
@@ -137,7 +143,7 @@ def compare(given: argparse.Namespace) -> int:
     listed, left = other, list[Left]()
     if given.offer:
         prices = [price for place in given.offer for price in offered(load(place))]
-        listed, left = rows_of(prices, json.loads(given.models.read_text(encoding="utf-8")), known)
+        listed, left = rows_of(prices, known)
     found = changes(known, listed, other if given.offer else (), given.effective_from)
     far = [change for change in found if change.too_far(given.allow_factor)]
     for change in found:
@@ -162,6 +168,19 @@ def tell_left(left: Sequence[Left]) -> None:
             f"{o.offer} {o.model}" if of_models else o.name for o in (one.offered for one in left if one.why == why)
         }
         print(f"left out, {why} ({count}): {', '.join(sorted(names))}")
+
+
+def profiles(given: argparse.Namespace) -> int:
+    known = read_rows(given.book)
+    rows, left = profile_rows(read_places(given.places), known, given.effective_from.isoformat())
+    for row in rows:
+        print(Change(row, None, None))
+    for place in left:
+        print(f"unpriced, no list states its model there: {place.profile} {place.region}")
+    if given.append and rows:
+        append(given.book, given.appended, rows)
+    print(f"{len(rows)} prices {'appended' if given.append else 'that the book does not have'}, {len(left)} unpriced")
+    return 0
 
 
 def check(given: argparse.Namespace) -> int:
@@ -223,8 +242,12 @@ def main(arguments: list[str] | None = None) -> int:
         lists.add_argument("--allow-factor", type=Decimal, default=FACTOR)
         today = datetime.now(UTC).date()
         lists.add_argument("--effective-from", type=date.fromisoformat, default=today)
-        lists.add_argument("--models", type=Path, default=MODELS)
         lists.set_defaults(run=compare)
+    places = commands.add_parser("profiles")
+    places.add_argument("--places", type=Path, required=True, help="a CSV of profiles and the regions of a request")
+    places.add_argument("--effective-from", type=date.fromisoformat, default=datetime.now(UTC).date())
+    places.add_argument("--append", action="store_true")
+    places.set_defaults(run=profiles)
     checks = commands.add_parser("check")
     checks.add_argument("--since", type=Path, help="an older book, all of which must be in this one")
     checks.add_argument("--overlay", type=Path, help="a private overlay")

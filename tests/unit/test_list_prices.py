@@ -39,11 +39,13 @@ COLUMNS = {
     "write_5m": "cache_write_5m_tokens",
     "write_1h": "cache_write_1h_tokens",
 }
+# The providers whose models cost the same in each region of a geography.
+ALIKE = ("anthropic.", "openai.", "xai.", "moonshotai.", "zai.")
 ABROAD, TAKEN = "abroad", "?"
 UNSTATED_SINCE = "2026-11-25"
 ONE_SOURCE = ("price map only", "list of 2024 only", "no second source", "none")
-# One list at two dates: neither is a second source for the other.
-EDITIONS = {"aws-list", "aws-list-10"}
+# Each one list at two dates: neither is a second source for the other.
+EDITIONS = {"aws-list", "aws-list-10"}, {"legacy", "legacy-10"}
 # Only these say what is paid in GovCloud.
 OF_GOVCLOUD = {"portkey", "gov-table"}
 # No count of a call has these parts, so nothing is charged by their rows yet.
@@ -106,8 +108,8 @@ def is_taken(place: str) -> bool:
 def called_in(place: str, model: str) -> Iterator[tuple[str, str]]:
     """(name, region) of the calls in a place of the sheet."""
     known, _, region = place.removeprefix(TAKEN).partition("@")
-    found = PLACES.get(known, {"profile": "", "regions": known, "regions_of_claude": ""})
-    regions = (model.startswith("anthropic.") and found["regions_of_claude"]) or found["regions"]
+    found = PLACES.get(known, {"profile": "", "regions": known, "regions_alike": ""})
+    regions = (model.startswith(ALIKE) and found["regions_alike"]) or found["regions"]
     for one in [region] if region else regions.split():
         yield (f"{found['profile']}.{model}" if found["profile"] else model), one
 
@@ -130,7 +132,7 @@ def doubt(line: dict[str, str], place: str, surcharge: str) -> str:
             return why
     if is_taken(place):
         return ABROAD
-    if {line["source"], line["checked_against"]} <= EDITIONS:
+    if any({line["source"], line["checked_against"]} <= editions for editions in EDITIONS):
         return "no second source"
     of_govcloud = not OF_GOVCLOUD.isdisjoint({line["source"], line["checked_against"]})
     return "" if of_govcloud or surcharge != "plus_20" else "GovCloud"

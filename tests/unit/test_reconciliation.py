@@ -231,6 +231,31 @@ def test_a_unit_that_is_not_known_makes_its_line_unmapped() -> None:
     assert [(finding.mapped, finding.usage_type) for finding in findings] == [(False, IN)]
 
 
+UNHEARD = "USE1-NovaUnheard-input-tokens"
+
+
+def test_a_line_of_an_unknown_name_that_is_usage_nobody_billed_wakes_nobody() -> None:
+    """Both are listed, and what is left of them is what counts."""
+    findings = bill([metered()], [billed(1_000_000, usage_type=UNHEARD)])
+    assert [(finding.mapped, named(finding)) for finding in findings] == [
+        (True, {"unexplained": Decimal("-0.06")}),
+        (False, {"unexplained": Decimal("0.06")}),
+    ]
+    assert [finding.above_tolerance for finding in findings] == [False, False]
+    assert summary(findings)["unmapped"] == 1
+
+
+@pytest.mark.parametrize("tokens", [400_000, 1_600_000])
+def test_what_is_left_of_unknown_names_and_of_usage_nobody_billed_wakes_somebody(tokens: int) -> None:
+    findings = bill([metered()], [billed(tokens, usage_type=UNHEARD)])
+    assert [finding.above_tolerance for finding in findings] == [True, True]
+
+
+def test_an_unknown_name_is_not_held_against_usage_that_is_billed() -> None:
+    findings = bill([metered(2_000_000)], [billed(1_000_000), billed(1_000_000, usage_type=UNHEARD)])
+    assert [finding.above_tolerance for finding in findings] == [True, True]
+
+
 def test_usage_that_aws_does_not_bill_is_unexplained() -> None:
     found = of(bill([metered()], []))
     assert (named(found), found.above_tolerance) == ({"unexplained": Decimal("-0.06")}, True)

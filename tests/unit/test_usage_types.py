@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.names import split_profile
 from gateway.pricing import price_book
-from gateway.usage_types import Kind, _names, billed_model, billed_tier, kind_of, units_per
+from gateway.usage_types import Kind, _plain, billed_model, billed_tier, kind_of, model_named, names, units_per
+from scripts.price_offers import _KIND
 
 SONNET = "Claude Sonnet 4.6 (Amazon Bedrock Edition)"
 SONNET_ID = "anthropic.claude-sonnet-4-6"
@@ -82,9 +84,53 @@ def test_the_region_of_the_bill_stands_before_that_of_the_name() -> None:
     assert kind.region == "eu-north-1"
 
 
-def test_every_curated_model_is_one_that_the_price_book_knows() -> None:
-    priced = {price.model_id for price in price_book().prices()}
-    assert set(_names()["models"].values()) - priced == set()
+def test_every_model_of_the_table_is_one_that_the_price_book_knows() -> None:
+    priced = {split_profile(price.model_id)[1] for price in price_book().prices()}
+    assert set(names()["models"].values()) - priced == set()
+
+
+def test_no_two_names_of_the_table_are_one_name_of_two_models() -> None:
+    """Blanks, dots and dashes are no difference: "Claude 3.5 Haiku" is "Claude3-5Haiku"."""
+    ids: dict[str, set[str]] = {}
+    for name, model_id in names()["models"].items():
+        ids.setdefault(_plain(name), set()).add(model_id)
+    assert {name: models for name, models in ids.items() if len(models) > 1} == {}
+
+
+@pytest.mark.parametrize("name", sorted(names()["models"]))
+def test_every_name_that_the_price_tool_knows_is_one_that_the_bill_may_use(name: str) -> None:
+    """In a usage type, where it is spelt so, and as a product of the marketplace."""
+    model_id = names()["models"][name]
+    assert model_named(name) == model_id
+    product = kind_of("USE1-MP:USE1_InputTokenCount-Units", f"{name} (Amazon Bedrock Edition)")
+    assert product == Kind(model_id, "us-east-1", "default", "input_tokens")
+    if " " not in name:
+        usage_type = f"USW2-{name}-input-tokens-batch"
+        assert kind_of(usage_type) == Kind(model_id, "us-west-2", "batch", "input_tokens")
+        assert _KIND.split(usage_type.removeprefix("USW2-"), maxsplit=1) == [name, "input-tokens-batch"]
+
+
+@pytest.mark.parametrize(
+    ("usage_type", "product", "model_id", "unit"),
+    [
+        ("EU-TitanEmbeddingV2-Text-input-tokens", "", "amazon.titan-embed-text-v2:0", "input_tokens"),
+        ("USE1-TitanEmbeddingsG1-Text-input-tokens", "", "amazon.titan-embed-text-v1", "input_tokens"),
+        ("USE1-TitanEmbeddingsG1-Image-input-image", "", "amazon.titan-embed-image-v1", "input_image"),
+        ("EU-Mistral7B-output-tokens", "", "mistral.mistral-7b-instruct-v0:2", "output_tokens"),
+        ("USE1-Llama4-Scout-17B-input-tokens", "", "meta.llama4-scout-17b-instruct-v1:0", "input_tokens"),
+        ("USE1-Gemma-3-27B-IT-output-tokens-flex", "", "google.gemma-3-27b-it", "output_tokens"),
+        ("USE1-GPT-OSS-120B-input-tokens", "", "openai.gpt-oss-120b-1:0", "input_tokens"),
+        ("USE1-MP:USE1_InputTokenCount-Units", "Claude Fable 5.2 (Amazon Bedrock Edition)", "anthropic.claude-fable-5-2",
+         "input_tokens"),
+        ("EUW2-MP:EUW2_InputTokenCount-Units", "Cohere Embed 4 (Amazon Bedrock Edition)", "cohere.embed-v4:0",
+         "input_tokens"),
+        ("USE1-xai.grok-4.7-mantle-output-tokens-standard", "", "xai.grok-4.7", "output_tokens"),
+    ],
+)  # fmt: skip
+def test_what_the_bill_calls_them(usage_type: str, product: str, model_id: str, unit: str) -> None:
+    kind = kind_of(usage_type, product)
+    assert kind
+    assert (kind.model_id, kind.unit) == (model_id, unit)
 
 
 def test_a_geographic_profile_is_billed_as_its_model_and_a_global_one_is_not() -> None:

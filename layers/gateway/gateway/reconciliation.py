@@ -13,9 +13,12 @@ The bill (CUR 2.0), by model and usage type: tokens and USD, some days later. A 
     rounding      up to a millionth of a USD for each line of the bill
     unexplained   the rest
 
-`price` and `unexplained` above the tolerance are what somebody must look at. The ledger counts at the list price here
-(`list_cost`): what a tenant is charged is the gateway's own affair. Calls to SageMaker are not compared: it is billed
-by the hour.
+`price` and `unexplained` above the tolerance are what somebody must look at. A line of the bill whose name is not known
+and usage of the ledger that the bill does not name are likely one and the same: only what is left of both, held
+against each other, wakes somebody. Each stays listed, the line as not `mapped`.
+
+The ledger counts at the list price here (`list_cost`): what a tenant is charged is the gateway's own affair. Calls to
+SageMaker are not compared: it is billed by the hour.
 """
 
 from __future__ import annotations
@@ -348,7 +351,21 @@ def against_bill(
         findings.append(_billed_finding(kind, books.side(kind), billed[kind], percent))
     for (reason, who, usage_type, kind), sums in sorted(beside.items(), key=lambda item: str(item[0])):
         findings.append(_beside(reason, who, usage_type, kind, sums, percent))
-    return [*findings, *_priced_otherwise(books, percent)]
+    return [*_netted(findings, percent), *_priced_otherwise(books, percent)]
+
+
+def _netted(findings: Sequence[Finding], percent: Decimal) -> list[Finding]:
+    """Lines of the bill that are not mapped, and usage that no line is of, alarm by what is left of them together."""
+    unnamed = [finding for finding in findings if not finding.mapped and finding.reasons["unexplained"]]
+    unbilled = [f for f in findings if f.mapped and not f.aws_quantity and f.ledger and f.reasons["unexplained"]]
+    billed, recorded = (
+        sum((abs(finding.reasons["unexplained"]) for finding in side), ZERO) for side in (unnamed, unbilled)
+    )
+    together = _all({"unexplained": billed - recorded})
+    if not (unnamed and unbilled) or _is_off(together, recorded, billed, percent, LEAST_USD):
+        return list(findings)
+    alike = [*unnamed, *unbilled]
+    return [replace(f, above_tolerance=False) if any(f is one for one in alike) else f for f in findings]
 
 
 def _billed_finding(kind: Kind, side: _Side, billed: _Billed, percent: Decimal) -> Finding:

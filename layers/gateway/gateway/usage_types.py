@@ -8,6 +8,9 @@ AWS spells one thing in several ways, all of them met in bills and in the public
     USE1-MP:USE1_InputTokenCount_Global-Units                      the model is the product's name
     USE1-MP:USE1_cache_write_tokens_1h_global_standard-Units
 
+Each name of a model stands once, in `usage_types.json`, for the bill and for the tool that reads the price list. One
+thing is spelt with and without blanks, dots and dashes ("Claude 3.5 Haiku", "Claude3-5Haiku"): those spellings are one.
+
 A word that is not known here (`custom-model`, `reserved` …) makes the usage type unmapped: listed, never guessed.
 """
 
@@ -23,6 +26,7 @@ _GEO = re.compile(r"(us|us-gov|eu|apac|jp|au|ca|in|sa|me|uk)\.(?=[a-z0-9]+\.)")
 _MARKETPLACE = re.compile(r"(?:(?P<region>[A-Z0-9]+)-)?(?:MP:)?(?P<code>[A-Z]{2,3}[A-Z]?\d?)_(?P<body>\w+)-Units")
 _OWN = re.compile(r"(?P<region>[A-Z0-9]+)-(?P<model>.+?)[-_](?P<body>(?:mantle[-_])?(?:input|output|cache)[-_].+)")
 _EDITION = re.compile(r"\s*\(Amazon Bedrock Edition\)\s*$")
+_ID = re.compile(r"[a-z0-9]+\.[a-z]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9]h)(?=[A-Z])")
 _SAID_BY_ALL = {
     "mantle", "input", "output", "token", "tokens", "count", "cache", "read", "write", "text", "prompt", "response",
@@ -42,10 +46,31 @@ class Kind(NamedTuple):
 
 
 @cache
-def _names() -> dict[str, Any]:
+def names() -> dict[str, Any]:
+    """The table: `models` by name, the ids that are `geographic`, and `regions` by code."""
     with resources.files("gateway").joinpath("usage_types.json").open(encoding="utf-8") as file:
-        names: dict[str, Any] = json.load(file)
-    return names
+        table: dict[str, Any] = json.load(file)
+    return table
+
+
+@cache
+def _models() -> dict[str, str]:
+    return {_plain(name): model_id for name, model_id in names()["models"].items()}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", name.lower())
+
+
+def model_named(name: str) -> str | None:
+    """The id of the model that AWS calls so: by the table, or the id itself; None for one that is not known."""
+    name = _EDITION.sub("", name)
+    return _models().get(_plain(name)) or (name if _ID.match(name) else None)
+
+
+def is_geographic(model_id: str) -> bool:
+    """Is the plain price of a region that of the profiles of its geographies alone?"""
+    return model_id in names()["geographic"]
 
 
 def billed_model(model_id: str) -> str:
@@ -61,20 +86,20 @@ def billed_tier(tier: str) -> str:
 def kind_of(usage_type: str, product: str = "", region: str = "") -> Kind | None:
     """What a usage type counts; `product` is the product's name, `region` its region where the bill has it."""
     if found := _MARKETPLACE.fullmatch(usage_type):
-        name = _EDITION.sub("", product)
+        name = product
     elif found := _OWN.fullmatch(usage_type):
         name = found["model"]
     else:
         return None
     code = found["region"] or found.groupdict().get("code") or ""
-    where = region or _names()["regions"].get(code, "")
-    model_id = _names()["models"].get(name) or (name if re.match(r"[a-z0-9]+\.[a-z]", name) else "")
+    where = region or names()["regions"].get(code, "")
+    model_id = model_named(name)
     words = _words(found["body"])
     unit = _unit(words)
     if not (model_id and where and unit):
         return None
     tiers = {tier for word, tier in _TIERS.items() if word in words}
-    if len(tiers) > 1 or (words - _SAID_BY_ALL - _TIERS.keys() and unit != "image"):
+    if len(tiers) > 1 or (words - _SAID_BY_ALL - _TIERS.keys() and unit not in ("image", "input_image")):
         return None
     if "global" in words and not model_id.startswith("global."):
         model_id = f"global.{model_id}"
@@ -88,8 +113,8 @@ def units_per(pricing_unit: str, usage_type: str, unit: str) -> int | None:
     """
     said = pricing_unit.strip().lower()
     known = {"1k tokens": 1_000, "1k token": 1_000, "1m tokens": 1_000_000, "1m token": 1_000_000}
-    if unit == "image":
-        return 1 if said in {"", "units", "unit", "image", "images"} else None
+    if unit in ("image", "input_image"):
+        return 1 if said in {"", "units", "unit", "image", "images", "images processed", "input images"} else None
     if said in {"", "units", "unit"}:
         return 1_000_000 if _MARKETPLACE.fullmatch(usage_type) else 1_000 if not said else None
     return known.get(said, 1 if said in {"token", "tokens"} else None)
@@ -101,7 +126,7 @@ def _words(body: str) -> set[str]:
 
 def _unit(words: set[str]) -> str | None:
     if "image" in words:
-        return "image" if "created" in words else None
+        return "image" if "created" in words else "input_image" if words == {"input", "image"} else None
     if "cache" in words or "cached" in words:
         if "write" in words:
             return "cache_write_1h_tokens" if "1h" in words else "cache_write_5m_tokens"
