@@ -65,6 +65,7 @@ GUARDED = {
 }
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "by default": REQUIRED,
+    "by default, functions in a VPC": {**REQUIRED, "Network": "functions-in-vpc"},
     "public, with everything": {**GUARDED, "AccessLog": "on"},
     "private, with everything": {**GUARDED, "AccessLog": "off", "Network": "private"},
 }

@@ -53,9 +53,10 @@ class Explained:
 
 FUNCTION, TABLE, BUCKET = "AWS::Lambda::Function.*", "AWS::DynamoDB::Table.", "AWS::S3::Bucket."
 DISTRIBUTION = "AWS::CloudFront::Distribution.Browsers"
-BY_DEFAULT, PUBLIC, PRIVATE = (f"template.yaml, {name}" for name in DEPLOYMENTS)
+PUBLIC, PRIVATE = (f"template.yaml, {name}" for name in DEPLOYMENTS if name.endswith("with everything"))
+BY_DEFAULT = "template.yaml, by default*"  # the functions in a VPC or not
 _OWN_KEY = "AWS's own key encrypts it; KmsKeyArn gives one of yours, which costs, and which can be lost."
-_NETWORK = "Network=private runs them in subnets; a public gateway reaches public endpoints of AWS, with IAM and TLS."
+_NETWORK = "Network puts them into subnets; a public gateway reaches public endpoints of AWS, with IAM and TLS."
 EXPLAINED = [
     Explained(
         "CKV_AWS_115",

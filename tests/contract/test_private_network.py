@@ -1,18 +1,23 @@
-"""Network=private: who reaches the API, what leaves the network, and where it lies."""
+"""Network: who reaches the API, where the functions run, what leaves their network, and where it lies."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from typing import Any
 
 import pytest
 
 from tests.contract.contract import OPERATIONS, TEMPLATE, Operation
-from tests.contract.expanded import of_kind, stack
+from tests.contract.expanded import of_kind, outputs, stack
 from tests.contract.rules import refusals
 
 PRIVATE = {"Network": "private"}
+IN_VPC = {"Network": "functions-in-vpc"}
+OWN_VPC = {"VpcId": "vpc-0123456789abcdef0", "SubnetIds": "subnet-01234567,subnet-89abcdef"}
+TENANT_ROLE = {"TenantRoleArn": "arn:aws:iam::210987654321:role/tenants"}
+in_any_vpc = pytest.mark.parametrize("network", [PRIVATE, IN_VPC], ids=lambda said: said["Network"])
 # Ids of tenants and keys, and names of models, that look like a part of another path.
 ADVERSARIAL = (
     "v1", "model", "usage", "POST", "invoke_model", "v1/models", "v1/POST/v1/x", "a/GET/v1/models", "../v1/models", "*", "..", "quote",
@@ -62,11 +67,76 @@ def test_no_other_stage_and_no_other_method_is_open() -> None:
         assert not [pattern for pattern in patterns if re.fullmatch(pattern, arn)], arn
 
 
+# ----------------------------------------------------------------------------- functions in a VPC, and the API public
+def deployed(**parameters: str) -> dict[str, Any]:
+    """The stack, whose deployment of the API has one name: SAM gives it another each time."""
+    named: dict[str, Any] = json.loads(
+        re.sub(r"ApiDeployment[0-9a-f]{10}", "ApiDeployment", json.dumps(stack(**parameters)))
+    )
+    named["ApiDeployment"]["Properties"].pop("Description", None)
+    return named
+
+
+@pytest.mark.parametrize("more", [{}, TENANT_ROLE], ids=["", "tenants' role"])
+def test_functions_in_a_vpc_have_the_network_of_a_private_gateway_but_for_the_way_to_its_api(
+    more: dict[str, str],
+) -> None:
+    public, private, ours = deployed(**more), deployed(**PRIVATE, **more), deployed(**IN_VPC, **more)
+    assert private.keys() - ours.keys() == {"ApiEndpoint"}
+    beside = {name for name in ours.keys() - public.keys() if ours[name] != private[name]}
+    assert beside == {"EndpointsSecurityGroup"}
+    for name, function in of_kind(ours, "AWS::Lambda::Function").items():
+        assert function == private[name]["Properties"]
+        assert function["VpcConfig"]["SubnetIds"] == ["model-gateway/FirstSubnet", "model-gateway/SecondSubnet"]
+
+
+@pytest.mark.parametrize("more", [{}, {"EnableWaf": "true", "CorsOrigin": "https://a.example", "AccessLog": "on"}])
+def test_its_api_and_all_that_lies_before_it_are_those_of_a_public_gateway(more: dict[str, str]) -> None:
+    public, ours = deployed(**more), deployed(**IN_VPC, **more)
+    assert ours["Api"]["Properties"]["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert "Policy" not in ours["Api"]["Properties"]
+    for name, resource in public.items():
+        if resource["Type"].startswith(("AWS::ApiGateway::", "AWS::WAFv2::", "AWS::CloudFront::")):
+            assert ours[name] == resource, name
+    assert outputs("g", **IN_VPC, **more) == outputs("g", **more)
+
+
+def test_nobody_but_the_functions_reaches_the_endpoints_of_a_public_api() -> None:
+    def sources(**parameters: str) -> list[str]:
+        rules = stack(**parameters)["EndpointsSecurityGroup"]["Properties"]["SecurityGroupIngress"]
+        return [rule.get("CidrIp") or rule["SourceSecurityGroupId"] for rule in rules]
+
+    assert sources(**IN_VPC) == ["model-gateway/FunctionsSecurityGroup"]
+    assert sources(**PRIVATE) == ["model-gateway/FunctionsSecurityGroup", "10.0.0.0/8"]
+
+
+def test_in_a_vpc_of_yours_functions_need_a_security_group_and_nothing_else() -> None:
+    ours = stack(**IN_VPC, **OWN_VPC)
+    made = {name for name, said in ours.items() if said["Type"].startswith("AWS::EC2::")}
+    assert made == {"FunctionsSecurityGroup"}
+    assert ours["FunctionsSecurityGroup"]["Properties"]["VpcId"] == OWN_VPC["VpcId"]
+    for function in of_kind(ours, "AWS::Lambda::Function").values():
+        assert function["VpcConfig"] == {
+            "SecurityGroupIds": ["model-gateway/FunctionsSecurityGroup"],
+            "SubnetIds": OWN_VPC["SubnetIds"].split(","),
+        }
+
+
+def test_the_endpoint_of_a_private_api_in_a_vpc_of_yours_has_its_security_group() -> None:
+    ours = stack(**PRIVATE, **OWN_VPC)
+    assert ours["ApiEndpoint"]["Properties"]["SecurityGroupIds"] == ["model-gateway/EndpointsSecurityGroup"]
+    assert ours["EndpointsSecurityGroup"]["Properties"]["VpcId"] == OWN_VPC["VpcId"]
+    assert "EndpointsSecurityGroup" not in stack(**PRIVATE, **OWN_VPC, ApiEndpointId="vpce-0123456789abcdef0")
+
+
 # ------------------------------------------------------------------------------------------------------- what leaves it
+@in_any_vpc
 @pytest.mark.parametrize(("region", "bucket"), [("eu-west-1", "euwest1")])
-def test_a_custom_resource_reaches_cloudformation_and_nobody_elses_bucket(region: str, bucket: str) -> None:
+def test_a_custom_resource_reaches_cloudformation_and_nobody_elses_bucket(
+    network: dict[str, str], region: str, bucket: str
+) -> None:
     """It answers into AWS's bucket, by an address that is signed by AWS: of neither is the account this one."""
-    statements = stack(**PRIVATE)["S3Endpoint"]["Properties"]["PolicyDocument"]["Statement"]
+    statements = stack(**network)["S3Endpoint"]["Properties"]["PolicyDocument"]["Statement"]
     open_to_others = [said for said in statements if "Condition" not in said]
     assert open_to_others == [
         {
@@ -95,15 +165,16 @@ def test_the_flow_log_may_do_what_its_service_does() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ its zones
-def zones(**parameters: str) -> list[str]:
-    made = of_kind(stack(**PRIVATE, **parameters), "AWS::EC2::Subnet")
+def zones(network: dict[str, str], **parameters: str) -> list[str]:
+    made = of_kind(stack(**network, **parameters), "AWS::EC2::Subnet")
     return [made[name]["AvailabilityZone"] for name in ("FirstSubnet", "SecondSubnet")]
 
 
-def test_the_zones_of_a_new_network_can_be_chosen() -> None:
+@in_any_vpc
+def test_the_zones_of_a_new_network_can_be_chosen(network: dict[str, str]) -> None:
     """The first two of an account may be such as Lambda, or an endpoint's service, is not in."""
-    assert zones() == ["eu-west-1a", "eu-west-1b"]
-    assert zones(FirstZone="eu-west-1c", SecondZone="eu-west-1a") == ["eu-west-1c", "eu-west-1a"]
+    assert zones(network) == ["eu-west-1a", "eu-west-1b"]
+    assert zones(network, FirstZone="eu-west-1c", SecondZone="eu-west-1a") == ["eu-west-1c", "eu-west-1a"]
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,13 @@ from tests.recorded import POLLED
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1b4db7eb-4057-4f5b-8a35-9f1a3f0c6d52"
 INTERFACE = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]
 PRIVATE = {"Network": "private"}
+IN_VPC = {"Network": "functions-in-vpc"}
 OWN_VPC = PRIVATE | {"VpcId": "vpc-0123456789abcdef0", "SubnetIds": "subnet-01234567,subnet-89abcdef"}
 
 # What the predecessor's stack had, and where it is in ours: a type, how many of it at least, and under which parameters.
 PREDECESSOR: dict[str, tuple[dict[str, int], dict[str, str]]] = {
     "VPC with isolated subnets": (
-        {"AWS::EC2::VPC": 1, "AWS::EC2::Subnet": 2, "AWS::EC2::RouteTable": 1, "AWS::EC2::VPCEndpoint": 8}, PRIVATE),
+        {"AWS::EC2::VPC": 1, "AWS::EC2::Subnet": 2, "AWS::EC2::RouteTable": 1, "AWS::EC2::VPCEndpoint": 8}, IN_VPC),
     "REST API with a stage": ({"AWS::ApiGateway::RestApi": 1, "AWS::ApiGateway::Stage": 1}, {}),
     "usage plan and key": ({"AWS::ApiGateway::UsagePlan": 1, "AWS::ApiGateway::ApiKey": 1, "AWS::ApiGateway::UsagePlanKey": 1}, {}),
     "store of answers to poll": ({"AWS::DynamoDB::Table": 5, "AWS::SQS::Queue": 2}, {}),
@@ -62,6 +63,13 @@ def test_what_the_predecessor_could_be_told_ours_can() -> None:
     endpoints = '{"my-llama": "llama-endpoint"}'
     said = stack(SageMakerEndpoints=endpoints)["InvokeModelFunction"]["Properties"]["Environment"]["Variables"]
     assert said["SAGEMAKER_ENDPOINTS"] == endpoints
+
+
+def test_functions_can_run_in_a_vpc_behind_an_api_that_anybody_reaches() -> None:
+    """The predecessor's shape: its API was regional, and its functions in isolated subnets."""
+    there = stack(**IN_VPC)
+    assert there["Api"]["Properties"]["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    assert all("VpcConfig" in function for function in of_kind(there, "AWS::Lambda::Function").values())
 
 
 def test_a_tenant_alone_can_be_deployed() -> None:
