@@ -35,8 +35,8 @@ redrive: .venv/ready ## do again what failed in a deployed gateway: make redrive
 verify-deployment: .venv/ready ## what a deployed gateway has to be: make verify-deployment ARGS="--stack model-gateway"
 	@$(BIN)/python -m scripts.verify $(ARGS)
 
-test: .venv/ready ## all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+test: .venv/ready ## all tests, the quick ones first; some of them: make test ARGS="-k budget"
+	@$(BIN)/python -m scripts.rings $(ARGS)
 
 test-lambda: .venv/ready ## unit, function and contract tests on the Python that Lambda runs, where it is here
 	@$(BIN)/python -m scripts.test_on_lambda
