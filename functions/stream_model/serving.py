@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, most_tries, permitted
 from gateway.aws.bedrock import BedrockCatalog
+from gateway.aws.item_table import ItemTable
 from gateway.catalog import Model
 from gateway.directory import Directory
 from gateway.errors import BadRequest, GatewayError, UpstreamError
@@ -81,6 +82,7 @@ class Serving:
     meter: Meter
     breakers: Breakers
     entries: Entries
+    items: ItemTable
     region: str
     allow_unlisted: bool
 

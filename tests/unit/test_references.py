@@ -16,7 +16,10 @@ from gateway.tenants import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage import TenantId
 
 ACME = Tenant(TenantId("acme"), "Acme", ("research",), s3_buckets=("acme-files",))
-THEIRS, OURS = {"uri": "s3://gateway-payloads/answers/1.json"}, {"uri": "s3://acme-files/a.pdf", "bucketOwner": "1" * 12}
+THEIRS, OURS = (
+    {"uri": "s3://gateway-payloads/answers/1.json"},
+    {"uri": "s3://acme-files/a.pdf", "bucketOwner": "1" * 12},
+)
 
 
 def content(block: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +35,11 @@ REACHING = [
     {"additionalModelRequestFields": {"mediaSource": {"s3Location": THEIRS}}},
     {"inputType": "video", "mediaSource": {"s3Location": THEIRS}},
     {"input": {"converse": content({"document": {"source": {"s3Location": THEIRS}}})}},
-    {"input": {"invokeModel": {"body": base64.b64encode(json.dumps({"video": {"s3Location": THEIRS}}).encode()).decode()}}},
+    {
+        "input": {
+            "invokeModel": {"body": base64.b64encode(json.dumps({"video": {"s3Location": THEIRS}}).encode()).decode()}
+        }
+    },
     {"parameters": {"video": {"s3Location": THEIRS}}},
     {"video": {"s3Location": "s3://gateway-payloads/answers/1.json"}},
     {"video": {"s3Location": {}}},
