@@ -22,7 +22,7 @@ class CompatRoutes:
         if (request.headers.get("type") or "text").lower() != "text":
             raise BadRequest("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
         asked = self._serving.ask(request, name)
-        flagged = flag(request.headers.get("messages_api"))
+        flagged = flag(request.header("messages_api"))
         streams = as_streams(
             CompatRequest(body, name, arn, "text", flagged),
             asked.route,

@@ -14,6 +14,7 @@ from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from gateway.wire.answers import told_stream
+from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
 
@@ -53,23 +54,34 @@ class OpenAIRoutes:
 
     def responses(self, request: Request) -> Pending | Streamed:
         asked = self._ask(request)
-        reads = {model: openai_responses.read_response(request.json, model.base) for model in asked.models}
+        items, tenant = self._serving.items, request.caller.tenant_id
+        kept = items.find(tenant, responses) if (responses := _responses_named(request.json)) else {}
+        reads = {
+            model: openai_responses.read_response(request.json, model.base, kept, keeps=items.seconds > 0)
+            for model in asked.models
+        }
         name, created = f"resp_{request.request_id}", int(time.time())
         calls = [_call(model, read.converse, streaming=read.stream) for model, read in reads.items()]
         headers = warned(warning for read in reads.values() for warning in read.warnings)
         first = reads[calls[0].model]
+
+        def keep(output: list[Any]) -> None:
+            if first.store:
+                items.keep(tenant, name, output)
+
         if first.stream:
-            known = openai_responses.ResponsesStream(first, name, created)
+            known = ResponsesStream(first, name, created)
 
             def writer_of(call: ModelCall) -> StreamWriter:
                 read = reads[call.model]
-                return told_stream(openai_responses.ResponsesStream(read, name, created), read.answer_tool)
+                return told_stream(ResponsesStream(read, name, created, keep), read.answer_tool)
 
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             read = reads[call.model]
-            written = openai_responses.write_response(read, answer.body, Metered(answer.usage), name, created)
+            written = write_response(read, answer.body, Metered(answer.usage), name, created)
+            keep(written["output"])
             return Reply(written, headers=warned(read.warnings))
 
         return self._serving.reply(asked, calls, write, headers)
@@ -108,6 +120,12 @@ class OpenAIRoutes:
         if not isinstance(body, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_body")
         return self._serving.ask(request, body.get("model"), operation)
+
+
+def _responses_named(body: Any) -> list[str]:
+    """The responses whose items a request refers to."""
+    named = (openai_responses.response_of(item) for item in openai_responses.references(body))
+    return [name for name in dict.fromkeys(named) if name]
 
 
 def _converses(model: Model) -> bool:

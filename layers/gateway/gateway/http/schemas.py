@@ -224,6 +224,10 @@ class Unpriced(StrEnum):
     allow = "allow"
 
 
+class S3Bucket(RootModel[str]):
+    root: Annotated[str, Field(max_length=63, min_length=3)]
+
+
 class Guardrail(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -406,6 +410,13 @@ class TenantSettings(BaseModel):
         Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
     ] = 0
     guardrail: Guardrail | None = None
+    s3_buckets: Annotated[
+        list[S3Bucket] | None,
+        Field(
+            description="Buckets of which a call may have the service read files (`s3Location`), with the gateway's role; none by default.",
+            max_length=50,
+        ),
+    ] = None
     usage_plan_key: Annotated[
         str | None,
         Field(
@@ -432,6 +443,7 @@ class Tenant(BaseModel):
     unpriced: Unpriced | None = None
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
+    s3_buckets: list[str] | None = None
     usage_plan_key: str | None = None
     version: Annotated[int, Field(description="Counts the changes.")]
 
