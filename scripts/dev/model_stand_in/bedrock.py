@@ -18,6 +18,8 @@ from scripts.dev.model_stand_in.guess import guess_dialect
 from scripts.dev.model_stand_in.ledger import Ledger, Usage
 from scripts.dev.model_stand_in.pictures import read_picture, write_picture
 from scripts.dev.model_stand_in.prompt_cache import PromptCache
+from scripts.dev.model_stand_in.validation.claude import check_claude
+from scripts.dev.model_stand_in.validation.converse import check_converse
 from scripts.dev.model_stand_in.vectors import read_embedding, write_embedding
 
 P = ParamSpec("P")
@@ -76,6 +78,7 @@ class Bedrock:
         if guardrail := body.get("guardrailConfig"):
             call.served.guardrail = f"{guardrail.get('guardrailIdentifier')}:{guardrail.get('guardrailVersion')}"
         ask = _reading(read_converse, call.served.model_id, body)
+        check_converse(call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         caches = bool(model and model.caches)
         if streaming:
@@ -105,6 +108,8 @@ class Bedrock:
     def _invoke_text(self, call: Call, name: str, body: dict[str, Any], streaming: bool) -> None:
         dialect = TEXT_DIALECTS[name]
         ask = _reading(dialect.read, call.served.model_id, body)
+        if name == "claude":
+            _reading(check_claude, call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         if streaming:
             events = (_chunk(part) for part in dialect.chunks(ask, answer))

@@ -437,7 +437,7 @@ def _words_of(document: Json) -> str:
     return f'<document name="{name}">\n{text}\n</document>' if isinstance(text, str) and text.strip() else ""
 
 
-# ------------------------------------------------------------------------------------- calls of tools, and their results
+# -------------------------------------------------------------------------------- calls of tools, and their results
 
 
 def _calls(work: _Work) -> None:
