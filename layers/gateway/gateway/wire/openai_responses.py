@@ -94,7 +94,7 @@ def read_response(body: Any, base: str) -> ResponsesRequest:
     _read_input(draft, given.get("input"))
     inference = {
         "maxTokens": count(given, "max_output_tokens"),
-        "temperature": number(given, "temperature", 0, 1),
+        "temperature": draft.temperature(given),
         "topP": number(given, "top_p", 0, 1),
     }
     draft.inference |= {name: value for name, value in inference.items() if value is not None}
