@@ -158,6 +158,8 @@ def _is_name(name: str) -> bool:
 
 
 def _check_output(config: Mapping[str, Any], refuses: frozenset[str]) -> None:
+    if config.get("effort") and "no-effort" in refuses:
+        raise _unsupported("outputConfig.effort")
     wanted = config.get("textFormat")
     if not wanted:
         return
