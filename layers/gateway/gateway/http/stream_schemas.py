@@ -635,6 +635,7 @@ class ResponseEvent(BaseModel):
 class Role3(StrEnum):
     user = "user"
     assistant = "assistant"
+    system = "system"
 
 
 class MessageParam(BaseModel):
@@ -881,6 +882,7 @@ class ConverseBlock(BaseModel):
 class Role5(StrEnum):
     user = "user"
     assistant = "assistant"
+    system = "system"
 
 
 class ConverseMessage(BaseModel):
