@@ -11,9 +11,9 @@ import pytest
 from gateway.eventstream import Frame
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
+from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic import native_body, read_messages, write_message
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
-from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.openai_chat import ChatStream, read_chat, write_chat
 from gateway.wire.openai_responses import ResponsesStream, read_response, write_response
 
