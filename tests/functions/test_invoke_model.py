@@ -277,7 +277,7 @@ def test_a_wrong_request_says_what_to_do_and_calls_nothing(
 
 
 def test_a_models_own_words_reach_the_client_without_accounts_or_arns(load: Load, models: ModelStandIn) -> None:
-    inputs = [{"role": "assistant", "content": [{"text": "I begin"}]}]
+    inputs = [{"role": "user", "content": [{"image": {"format": "tiff", "source": {"bytes": "aGk="}}}]}]
     _, problem = call(
         load("invoke_model"), {"inputs": inputs}, "anthropic.claude-3-haiku-20240307-v1:0", messages_api="true"
     )
@@ -614,7 +614,7 @@ def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: Mo
 
 @pytest.mark.parametrize("messages_api", ["false", "true"])
 def test_a_tenants_guardrail_is_on_every_call(load: Load, models: ModelStandIn, messages_api: str) -> None:
-    record = {"guardrail": {"id": "gr-1", "version": "3"}}
+    record = {"guardrail": {"id": "gr1", "version": "3"}}
     inputs = [{"role": "user", "content": [{"text": "hello"}]}] if messages_api == "true" else "hello"
     status, _ = call(load("invoke_model"), {"inputs": inputs}, HAIKU, record=record, messages_api=messages_api)
-    assert (status, models.ledger.after()[0]["guardrail"]) == (200, "gr-1:3")
+    assert (status, models.ledger.after()[0]["guardrail"]) == (200, "gr1:3")

@@ -76,7 +76,7 @@ def test_a_submitted_call_reaches_a_model_of_every_kind(load: Load, models: Mode
 
 
 def test_a_guardrail_is_applied_with_the_call(app: Any, models: ModelStandIn, load: Load) -> None:
-    ours = {"guardrail": {"id": "gr-1", "version": "3"}}
+    ours = {"guardrail": {"id": "gr1", "version": "3"}}
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, streaming="true", record=ours)[0] == 200
     assert work_off(load("complete_invocation"))["batchItemFailures"] == []
     guardrail = {"guardrailIdentifier": "gr123", "guardrailVersion": "1"}

@@ -123,7 +123,7 @@ def test_cache_control_marks_what_stands_before_it() -> None:
         {"role": "system", "content": [{"type": "text", "text": "s", "cache_control": hour}]},
         {"role": "user", "content": [{"type": "text", "text": "u", "cache_control": mark}]},
     ]
-    body = converse(messages=messages, tools=[TOOL | {"cache_control": mark}])
+    body = converse(SONNET_45, messages, tools=[TOOL | {"cache_control": mark}])
     point = {"cachePoint": {"type": "default"}}
     assert body["system"] == [{"text": "s"}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
     assert body["messages"][0]["content"] == [{"text": "u"}, point]
@@ -132,7 +132,7 @@ def test_cache_control_marks_what_stands_before_it() -> None:
 
 def test_a_cached_tool_result_is_marked_beside_it() -> None:
     last = USED[3] | {"content": [{"type": "text", "text": "two", "cache_control": {"type": "ephemeral"}}]}
-    content = converse(messages=[*USED[:3], last], tools=[TOOL])["messages"][2]["content"]
+    content = converse(SONNET_45, [*USED[:3], last], tools=[TOOL])["messages"][2]["content"]
     assert content[1:] == [
         {"toolResult": {"toolUseId": "c2", "content": [{"text": "two"}]}},
         {"cachePoint": {"type": "default"}},
@@ -161,8 +161,9 @@ def test_tools_may_be_chosen(more: dict[str, Any], config: Any, additional: Any)
 
 def test_strict_tools_stay_strict() -> None:
     strict = {"type": "function", "function": {"name": "get", "strict": True}}
-    spec = converse(tools=[strict])["toolConfig"]["tools"][0]["toolSpec"]
-    assert spec == {"name": "get", "strict": True, "inputSchema": {"json": {"type": "object", "properties": {}}}}
+    spec = converse(SONNET_45, tools=[strict])["toolConfig"]["tools"][0]["toolSpec"]
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert spec == {"name": "get", "strict": True, "inputSchema": {"json": closed}}
 
 
 def test_a_conversation_that_used_tools_declares_them_even_where_none_may_be_called() -> None:
@@ -171,8 +172,6 @@ def test_a_conversation_that_used_tools_declares_them_even_where_none_may_be_cal
     assert body["additionalModelRequestFields"] == {"tool_choice": {"type": "none"}}
     assert converse(messages=USED)["toolConfig"] == {"tools": [SPEC]}
     assert converse(messages=USED)["additionalModelRequestFields"] == {"tool_choice": {"type": "none"}}
-    assert refusal(NOVA, USED).param == "tools"
-    assert refusal(NOVA, USED, tools=[TOOL], tool_choice="none").param == "tool_choice"
 
 
 @pytest.mark.parametrize(
@@ -199,12 +198,17 @@ def test_each_family_reasons_in_its_own_words(base: str, effort: str, expected: 
     ("base", "effort"),
     [(CLAUDE, "low"), (NOVA, "low"), ("meta.llama3-8b-instruct-v1:0", "high"), (SONNET_45, "max"), ("openai.gpt-oss-20b-1:0", "none")],
 )  # fmt: skip
-def test_an_effort_that_a_model_has_not_is_refused(base: str, effort: str) -> None:
-    assert refusal(base, reasoning_effort=effort).param == "reasoning_effort"
+def test_an_effort_that_a_model_has_not_is_named(base: str, effort: str) -> None:
+    request = read_chat({"model": "m", "messages": HI, "reasoning_effort": effort}, base)
+    assert "reasoning_effort" in request.warnings[0]
 
 
-def test_a_maximum_below_the_thinking_budget_is_refused() -> None:
-    assert refusal(SONNET_45, reasoning_effort="high", max_tokens=4096).param == "max_tokens"
+def test_a_maximum_below_the_thinking_budget_leaves_less_to_think_or_nothing() -> None:
+    less = read_chat({"model": "m", "messages": HI, "reasoning_effort": "high", "max_tokens": 4096}, SONNET_45)
+    assert less.converse["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 2048
+    none = read_chat({"model": "m", "messages": HI, "reasoning_effort": "low", "max_tokens": 500}, SONNET_45)
+    assert "additionalModelRequestFields" not in none.converse
+    assert "left out" in none.warnings[0]
 
 
 def test_thoughts_come_back_with_their_signature() -> None:
@@ -230,10 +234,10 @@ def test_a_tool_turn_whose_thoughts_were_lost_is_answered_without_thinking() -> 
 def test_a_json_schema_binds_the_answer() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}}
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": schema}}
-    structure = converse(response_format=wanted)["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+    structure = converse(SONNET_45, response_format=wanted)["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
     assert structure["name"] == "n"
-    assert json.loads(structure["schema"]) == schema
-    both = converse(OPUS, response_format=wanted, reasoning_effort="low")["outputConfig"]
+    assert json.loads(structure["schema"]) == schema | {"additionalProperties": False}
+    both = converse("anthropic.claude-sonnet-4-6", response_format=wanted, reasoning_effort="low")["outputConfig"]
     assert both.keys() == {"textFormat", "effort"}
 
 
@@ -251,6 +255,19 @@ def test_what_does_nothing_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        {"logprobs": True}, {"top_logprobs": 2}, {"logit_bias": {"5": 1}}, {"prediction": {"type": "content"}},
+        {"frequency_penalty": 0.5}, {"presence_penalty": 1}, {"verbosity": "low"}, {"temperature": 1.5}, {"seed": 7},
+        {"max_tokens": 5, "max_completion_tokens": 6},
+    ],
+)  # fmt: skip
+def test_what_changes_no_cost_is_taken_and_named(more: dict[str, Any]) -> None:
+    (warning,) = read_chat({"model": "m", "messages": HI, **more}, CLAUDE).warnings
+    assert next(iter(more)) in warning
+
+
+@pytest.mark.parametrize(
     ("asked", "sent"), [("auto", None), ("default", None), ("flex", "flex"), ("priority", "priority")]
 )
 def test_service_tiers_are_passed_on(asked: str, sent: str | None) -> None:
@@ -260,12 +277,12 @@ def test_service_tiers_are_passed_on(asked: str, sent: str | None) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"n": 2}, {"n": True}, {"logprobs": True}, {"top_logprobs": 2}, {"logit_bias": {"5": 1}}, {"audio": {"voice": "v"}},
-        {"modalities": ["text", "audio"]}, {"web_search_options": {}}, {"prediction": {"type": "content"}},
-        {"functions": []}, {"function_call": "auto"}, {"frequency_penalty": 0.5}, {"presence_penalty": 1},
+        {"n": 2}, {"n": True}, {"audio": {"voice": "v"}},
+        {"modalities": ["text", "audio"]}, {"web_search_options": {}},
+        {"functions": []}, {"function_call": "auto"},
         {"moderation": {}}, {"prompt_cache_options": {}}, {"prompt_cache_retention": "24h"}, {"safety_mode": "off"},
-        {"temperature": 1.5}, {"temperature": "hot"}, {"top_p": -1}, {"max_tokens": 0}, {"max_tokens": True},
-        {"max_tokens": 5, "max_completion_tokens": 6}, {"stop": 5}, {"service_tier": "scale"}, {"reasoning_effort": "huge"},
+        {"temperature": 2.5}, {"temperature": "hot"}, {"top_p": -1}, {"max_tokens": 0}, {"max_tokens": True},
+        {"stop": 5}, {"service_tier": "scale"}, {"reasoning_effort": "huge"},
         {"stream": "yes"}, {"stream_options": {"include_usage": True}}, {"stream": True, "stream_options": {"a": 1}},
         {"tool_choice": "required"}, {"tool_choice": "any"}, {"tools": [{"type": "custom", "custom": {}}]}, {"tools": [{"type": "function"}]},
         {"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, {"tools": {}}, {"metadata": "x"}, {"user": 5},
@@ -280,16 +297,11 @@ def test_an_unknown_field_is_refused_as_one() -> None:
     assert refusal(guardrails="off").code == "unknown_parameter"
 
 
-def test_one_call_at_a_time_is_refused_where_no_model_can_be_told() -> None:
-    assert refusal(NOVA, tools=[TOOL], parallel_tool_calls=False).param == "parallel_tool_calls"
+def test_one_call_at_a_time_is_asked_for_in_vain_where_a_model_has_no_such_switch() -> None:
+    request = read_chat({"model": "m", "messages": HI, "tools": [TOOL], "parallel_tool_calls": False}, NOVA)
+    assert request.converse == converse(NOVA, tools=[TOOL])
+    assert "no such switch" in request.warnings[0]
     assert converse(NOVA, parallel_tool_calls=False) == converse(NOVA)
-
-
-def test_one_named_tool_may_go_with_one_call_at_a_time_on_every_model() -> None:
-    named = {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "get"}}}
-    request = read_chat({"model": "m", "messages": HI, "parallel_tool_calls": False, **named}, NOVA)
-    assert request.converse == converse(NOVA, **named)
-    assert "not enforced" in request.warnings[0]
 
 
 @pytest.mark.parametrize(

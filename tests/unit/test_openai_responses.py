@@ -39,15 +39,16 @@ def test_a_request_becomes_converses_body() -> None:
         store=False, metadata={"a": "b"}, include=["reasoning.encrypted_content"], truncation="disabled", service_tier="priority",
         text={"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}},
     )  # fmt: skip
+    closed = {"type": "object", "additionalProperties": False}
     assert body == {
         "system": [{"text": "be brief"}],
         "messages": [{"role": "user", "content": [{"text": "hi"}]}],
-        "inferenceConfig": {"maxTokens": 9, "temperature": 0.5, "topP": 0.9},
+        "inferenceConfig": {"maxTokens": 9, "temperature": 0.5},
         "toolConfig": {
-            "tools": [{"toolSpec": {"name": "get", "strict": True, "inputSchema": {"json": {"type": "object"}}}}],
+            "tools": [{"toolSpec": {"name": "get", "strict": True, "inputSchema": {"json": closed}}}],
             "toolChoice": {"tool": {"name": "get"}},
         },
-        "outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"name": "n", "schema": '{"type":"object"}'}}}},
+        "outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"name": "n", "schema": '{"type":"object","additionalProperties":false}'}}}},
         "serviceTier": {"type": "priority"},
     }  # fmt: skip
 
@@ -103,8 +104,8 @@ def test_thoughts_of_another_service_are_left_out_and_it_says_so() -> None:
         {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}, {"store": "yes"}, {"prompt": {"id": "p"}},
         {"truncation": "some"}, {"include": 5}, {"tools": ["x"]}, {"tools": [{"type": "function"}]}, {"tools": [{"name": "get"}]},
         {"tool_choice": {"type": "file_search"}, "tools": 5}, {"tool_choice": "required"}, {"text": {"format": {"type": "xml"}}},
-        {"text": {"format": {"type": "json_schema", "name": "x"}}}, {"reasoning": {"effort": "max"}}, {"reasoning": {"mode": "pro"}},
-        {"max_output_tokens": 0}, {"temperature": 2}, {"top_logprobs": -3}, {"service_tier": "scale"}, {"stream_options": {}},
+        {"text": {"format": {"type": "json_schema", "name": "x"}}}, {"reasoning": {"mode": "pro"}},
+        {"max_output_tokens": 0}, {"temperature": 3}, {"top_logprobs": -3}, {"service_tier": "scale"}, {"stream_options": {}},
         {"stream": True, "stream_options": {"include_obfuscation": True}}, {"moderation": {}}, {"access_programs": {}}, {"max_tokens": 5},
         {"tools": [{"type": "namespace", "tools": []}]}, {"tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, {"tools": [{"type": "custom"}]},
     ],

@@ -19,6 +19,8 @@ from scripts.dev.model_stand_in.ledger import Ledger, Usage
 from scripts.dev.model_stand_in.pictures import read_picture, write_picture
 from scripts.dev.model_stand_in.prompt_cache import PromptCache
 from scripts.dev.model_stand_in.reading import count_whole
+from scripts.dev.model_stand_in.validation.claude import check_claude
+from scripts.dev.model_stand_in.validation.converse import check_converse
 from scripts.dev.model_stand_in.vectors import read_embedding, write_embedding
 
 P = ParamSpec("P")
@@ -77,6 +79,7 @@ class Bedrock:
         if guardrail := body.get("guardrailConfig"):
             call.served.guardrail = f"{guardrail.get('guardrailIdentifier')}:{guardrail.get('guardrailVersion')}"
         ask = _reading(read_converse, call.served.model_id, body)
+        check_converse(call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         caches = bool(model and model.caches)
         if streaming:
@@ -106,6 +109,8 @@ class Bedrock:
     def _invoke_text(self, call: Call, name: str, body: dict[str, Any], streaming: bool) -> None:
         dialect = TEXT_DIALECTS[name]
         ask = _reading(dialect.read, call.served.model_id, body)
+        if name == "claude":
+            _reading(check_claude, call.served.model_id, body)
         answer = self._generate(call, ask, streaming)
         if streaming:
             events = (_chunk(part) for part in dialect.chunks(ask, answer))

@@ -467,9 +467,9 @@ def _read_claude(model_id: str, body: Json) -> Ask:
         for block in [{"type": "text", "text": system}] if isinstance(system, str) else system:
             _read_claude_block(block, "system", prompt)
     for index, message in enumerate(body["messages"]):
-        if message.get("role") not in ("user", "assistant"):
-            raise invalid(f"messages.{index}.role: Input should be 'user' or 'assistant'")
-        if index == 0 and message["role"] != "user":
+        if message.get("role") not in ("user", "assistant", "system"):
+            raise invalid(f"messages.{index}.role: Input should be 'user', 'assistant' or 'system'")
+        if index == 0 and message["role"] == "assistant":
             raise invalid('messages: first message must use the "user" role')
         prompt.turn(message["role"])
         content = message.get("content")

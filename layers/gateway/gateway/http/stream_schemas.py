@@ -631,6 +631,7 @@ class ResponseEvent(BaseModel):
 class Role3(StrEnum):
     user = "user"
     assistant = "assistant"
+    system = "system"
 
 
 class MessageParam(BaseModel):
@@ -877,6 +878,7 @@ class ConverseBlock(BaseModel):
 class Role5(StrEnum):
     user = "user"
     assistant = "assistant"
+    system = "system"
 
 
 class ConverseMessage(BaseModel):

@@ -437,7 +437,7 @@ def _words_of(document: Json) -> str:
     return f'<document name="{name}">\n{text}\n</document>' if isinstance(text, str) and text.strip() else ""
 
 
-# ------------------------------------------------------------------------------------- calls of tools, and their results
+# -------------------------------------------------------------------------------- calls of tools, and their results
 
 
 def _calls(work: _Work) -> None:
@@ -463,7 +463,7 @@ def _calls(work: _Work) -> None:
 def _declare(work: _Work) -> None:
     """Claude reads what was called before only beside a declaration, and can be told to call none of it."""
     names = dict.fromkeys(block["toolUse"].get("name") for block in work.blocks() if "toolUse" in block)
-    schema = {"json": {"type": "object", "properties": {}}}
+    schema = {"json": {"type": "object"}}
     specs = [{"toolSpec": {"name": name, "inputSchema": schema}} for name in names if name]
     if specs:
         work.put("toolConfig", {"tools": specs})

@@ -39,7 +39,7 @@ _LEAST_TOP_P = 0.95
 
 def fit_messages(body: Json, family: Family, *, translated: bool = True) -> Fitted:
     """InvokeModel's body as the family takes it; `answer_tool` is set only where the answer is `translated`."""
-    if "messages" not in body or not _is_readable(body):
+    if not family.claude or "messages" not in body or not _is_readable(body):
         return Fitted(body)
     return _fitted(_Work(dict(body), family, translated), _STEPS)
 

@@ -51,10 +51,10 @@ _KNOWN = (
     "stop", "seed", "n", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
     "service_tier", "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
     "modalities", "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "verbosity",
+    "prediction",
 )  # fmt: skip
 _NOT_HERE = {
     "audio": "Models make text here.",
-    "prediction": "Leave it out.",
     "web_search_options": "Give the model a search tool of your own in tools.",
     "moderation": "Guardrails are set in your tenant's record.",
     "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
@@ -91,10 +91,7 @@ def read_chat(body: Any, base: str) -> ChatRequest:
     stream = flag(given, "stream", False)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
-    if flag(given, "store", False):
-        draft.warn("store is ignored: no chat completion is kept")
-    if given.get("verbosity", "medium") != "medium":
-        draft.warn("verbosity is ignored: say in the prompt how long answers are to be")
+    _leave_out(draft, given)
     for index, message in enumerate(listed(given.get("messages"), "messages")):
         _read_message(draft, message, f"messages[{index}]")
     _read_inference(draft, given)
@@ -111,28 +108,42 @@ def read_chat(body: Any, base: str) -> ChatRequest:
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
-    """Refuse by name what models on Bedrock do not do, and let pass what asks for nothing."""
+    """Refuse by name what would cost more than the client sees, or make another thing than it asks for."""
     nothing(given, "n", 1, why="must be 1. Make the call once for each answer.")
-    nothing(given, "logprobs", False, why="must be false: Converse gives no log probabilities.")
-    nothing(given, "top_logprobs", 0, why="must be left out: Converse gives no log probabilities.")
-    nothing(given, "logit_bias", {}, why="is not supported here. Leave it out.")
     nothing(given, "modalities", ["text"], why='must be ["text"].')
-    for penalty in ("frequency_penalty", "presence_penalty"):
-        nothing(given, penalty, 0, 0.0, why="must be 0: Converse has no penalties.")
     check_bookkeeping(given)
+
+
+# What Converse has no word for: what is sent where it asks for nothing, and why it has no effect else.
+_NO_EFFECT: dict[str, tuple[Any, str]] = {
+    "store": (False, "no chat completion is kept"),
+    "logprobs": (False, "Converse gives no log probabilities"),
+    "top_logprobs": (0, "Converse gives no log probabilities"),
+    "logit_bias": ({}, "models on Bedrock take none"),
+    "verbosity": ("medium", "say in the prompt how long answers are to be"),
+    "frequency_penalty": (0, "Converse has no penalties"),
+    "presence_penalty": (0, "Converse has no penalties"),
+    "prediction": (None, "models on Bedrock take none"),
+    "seed": (None, "models on Bedrock take none"),
+}
+
+
+def _leave_out(draft: Draft, given: Json) -> None:
+    for name, (harmless, why) in _NO_EFFECT.items():
+        if name in given and given[name] != harmless:
+            draft.warn(f"{name} is ignored: {why}")
 
 
 def _read_inference(draft: Draft, given: Json) -> None:
     maximum, old = count(given, "max_completion_tokens"), count(given, "max_tokens")
     if maximum and old and maximum != old:
-        raise refused("max_tokens", "must not differ from max_completion_tokens. Send one of them.")
-    temperature, top_p = number(given, "temperature", 0, 1), number(given, "top_p", 0, 1)
+        draft.warn("of max_tokens and max_completion_tokens the smaller counts")
+        maximum = min(maximum, old)
+    temperature, top_p = draft.temperature(given), number(given, "top_p", 0, 1)
     values = {"maxTokens": maximum or old, "temperature": temperature, "topP": top_p}
     draft.inference |= {name: value for name, value in values.items() if value is not None}
     if stop := stop_sequences(given.get("stop", [])):
         draft.inference["stopSequences"] = stop
-    if "seed" in given:
-        draft.warn("seed is ignored: models on Bedrock take none")
 
 
 # --------------------------------------------------------------------------------------------------------- messages

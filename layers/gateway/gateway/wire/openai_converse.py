@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.families import Family, family
 from gateway.wire.fitting import Fitted, Wish, fit
-from gateway.wire.openai_common import Json, choice, fields, listed, nothing, refused, text
+from gateway.wire.openai_common import Json, choice, fields, listed, nothing, number, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
 SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}
@@ -163,6 +163,14 @@ class Draft:
     def warn(self, message: str) -> None:
         if message not in self.warnings:
             self.warnings.append(message)
+
+    def temperature(self, given: Json) -> float | None:
+        """OpenAI's goes to 2, Converse's to 1."""
+        asked = number(given, "temperature", 0, 2)
+        if asked is not None and asked > 1:
+            self.warn("temperature was taken as 1: models on Bedrock take no higher")
+            return 1
+        return asked
 
     def image_block(self, url: str, detail: Any, where: str) -> Json:
         if detail not in (None, "auto"):

@@ -83,6 +83,7 @@ class ResponsesRequest:
     stream: bool = False
     echo: Json = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    answer_tool: str = ""  # the tool whose input is the answer's text
     tools: Tools = field(default_factory=Tools)
     store: bool = False
 
@@ -131,7 +132,7 @@ def read_response(
     _read_input(draft, items, tools)
     inference = {
         "maxTokens": count(given, "max_output_tokens"),
-        "temperature": number(given, "temperature", 0, 1),
+        "temperature": draft.temperature(given),
         "topP": number(given, "top_p", 0, 1),
     }
     draft.inference |= {name: value for name, value in inference.items() if value is not None}
@@ -150,8 +151,6 @@ def read_response(
         "parallel_tool_calls": given.get("parallel_tool_calls", True),
         "text": {"format": form},
     }
-    fitted = draft.fitted("input")
-    return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool)
     store = keeps and flag(given, "store", True)
     fitted = draft.fitted("input")
     return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, tools, store)
