@@ -19,6 +19,7 @@ import sys
 import threading
 from pathlib import Path
 
+from scripts.dev.embedded_aws.unread import repeat_warnings
 from scripts.dev.supervisor import ROOT, CannotStart, Supervisor
 from scripts.dev.template import TemplateError
 
@@ -64,6 +65,7 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
         _say_ready(supervisor)
+        repeat_warnings(supervisor.data)
         if options.exit_with_parent:
             threading.Thread(target=_at_end_of_input, args=(over,), daemon=True).start()
         while not over.wait(0.5):

@@ -10,6 +10,7 @@ A STREAM integration leads to a function's server, and what that answers goes ou
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import time
@@ -59,7 +60,7 @@ class ApiGateway:
         self._responses = GatewayResponses(spec.api.gateway_responses)
         self._validation = RequestValidation(spec)
         self._contract = ContractLog(spec, logs / "contract.log")
-        self._access_log = (logs / "access.log").open("a", buffering=1, encoding="utf-8")
+        self._access_log = (logs / "access.log").open("ab", buffering=0)
 
     def answer(self, request: Request) -> Response:
         began = time.perf_counter()
@@ -204,7 +205,8 @@ class ApiGateway:
         }
         if first is not None:
             line["first_byte_ms"] = round((first - began) * 1000, 1)
-        self._access_log.write(json.dumps(line) + "\n")
+        with contextlib.suppress(OSError):  # on a full disk: what was answered is not lost for its line
+            self._access_log.write(json.dumps(line).encode() + b"\n")
 
 
 def _fits(request: Request) -> None:

@@ -30,6 +30,7 @@ _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
 _CORES = os.cpu_count() or 2  # no more workers than these start at a time: loading a function is work
 _PATIENCE = 0.02  # a busy worker is often free sooner than a new one has started
+_KEPT, _QUIET = 2, 5.0  # idle workers of a function; seconds after which there are no more than that
 _CAN_FORK = sys.platform == "linux"  # macOS's libraries do not survive a fork without exec
 
 
@@ -117,6 +118,7 @@ class Worker:
         self._socket, self.pid = nursery.make()
         self._socket.settimeout(_START_TIMEOUT)
         self._send(configuration)
+        self.idle_since = time.monotonic()
 
     def ready(self) -> Outcome | None:
         """Wait until the function is loaded; the error if it cannot be."""
@@ -197,6 +199,7 @@ class Pool:
         self._waiting = 0
         self._failures: deque[Outcome] = deque()
         self._closed = False
+        self._retiring = False
 
     # ---------------------------------------------------------------------------------------------- one event
     def invoke(self, event: Any, patience: float | None = None) -> Outcome:
@@ -313,8 +316,31 @@ class Pool:
             if self._closed:
                 worker.close()
             else:
+                worker.idle_since = time.monotonic()
                 self._idle.append(worker)
+                self._retire_later()
             self._changed.notify()
+
+    def _retire_later(self) -> None:
+        """What a burst has started goes when it is over: each worker takes 20 MB. Called with the lock held."""
+        if len(self._idle) <= _KEPT or self._retiring:
+            return
+        self._retiring = True
+
+        def retire() -> None:
+            retired = []
+            with self._changed:
+                self._retiring = False
+                quiet = time.monotonic() - _QUIET
+                while len(self._idle) > _KEPT and self._idle[0].idle_since <= quiet:  # the longest idle is first
+                    retired.append(self._idle.pop(0))
+                self._retire_later()
+            for worker in retired:
+                worker.close()
+
+        timer = threading.Timer(_QUIET, retire)
+        timer.daemon = True
+        timer.start()
 
     def _forget(self, worker: Worker) -> None:
         with self._changed:

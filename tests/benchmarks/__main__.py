@@ -9,6 +9,7 @@ for name in (
     "bench_streams",
     "bench_limits",
     "bench_hot_tenants",
+    "bench_memory",
     "bench_aggregation",
 ):
     subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)

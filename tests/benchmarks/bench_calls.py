@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from tests.benchmarks import quiet
 
 ROOT = Path(__file__).parents[2]
 ROUNDS, CALLS = 7, 150
@@ -115,7 +116,7 @@ def warm(store: str, models: str) -> None:
         "gateway, InvokeModel": lambda: app.handler(event, context),
     }
     rounds: dict[str, list[float]] = {name: [] for name in ways}
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # each call writes a line of the log
+    with quiet():
         for work in ways.values():
             for _ in range(20):
                 work()

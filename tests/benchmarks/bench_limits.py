@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.benchmarks import quiet
 from tests.benchmarks.items import weight
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,8 @@ def limits() -> None:
             if call == 1:  # the first call of a month opens the account
                 seen.clear()
             event["requestContext"]["requestId"] = f"r{number}-{call}"
-            assert app.handler(event, context)["statusCode"] == 200
+            with quiet():
+                assert app.handler(event, context)["statusCode"] == 200
         counted = Counter(operation for operation, _ in seen)
         total = sum(units(op, sent, 2 if sent["TableName"] == "usage" else 0) for op, sent in seen)
         operations = ", ".join(f"{count / (CALLS - 1):.2f} {op}" for op, count in sorted(counted.items()))
@@ -101,13 +103,14 @@ def authorizer() -> None:
     event = json.loads((ROOT / "events/authorize_tenant/key.json").read_text())
     event["headers"] = {"x-api-key": add_key("tenants", "acme", "bench")}
     app = module("authorize_tenant")
-    app.handler(event, None)
     rounds = []
-    for _ in range(7):
-        before = time.process_time()
-        for _ in range(500):
-            app.handler(event, None)
-        rounds.append((time.process_time() - before) / 500 * 1000)
+    with quiet():
+        app.handler(event, None)
+        for _ in range(7):
+            before = time.process_time()
+            for _ in range(500):
+                app.handler(event, None)
+            rounds.append((time.process_time() - before) / 500 * 1000)
     print(f"\nAuthorizer, warm, key in its cache: {statistics.median(rounds):.3f} ms CPU")
 
 

@@ -17,13 +17,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from gateway.eventstream import CONTENT_TYPE, encode
+from tests.benchmarks import quiet
 from tests.benchmarks.bench_calls import MODEL, ROOT, started
 
 ROUNDS, EVENTS, PAUSE = 5, 150, 0.004  # an event each 4 ms is a fast model
@@ -371,7 +371,7 @@ def _metered(messages: Any) -> Callable[[], float]:
 
     def metered() -> float:
         before = time.process_time()
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # each call writes a line of the log
+        with quiet():
             for _ in range(CALLS):
                 now = datetime.now(UTC)
                 context = Context(

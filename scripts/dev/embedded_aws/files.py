@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -48,16 +49,33 @@ class Objects:
                     key = self._backend.put_object(bucket.name, _key(path.relative_to(folder)), path.read_bytes())
                     key.last_modified = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
 
-    def written(self, method: str, path: str, query: str, body: bytes) -> None:
-        """Make the files what the objects are that a successful request has named. Called with the lock held."""
-        bucket, _, key = unquote(path.lstrip("/")).partition("/")
-        folder = self._folders.get(bucket)
-        if folder is None or "partNumber=" in query:
+    @contextlib.contextmanager
+    def request(self, method: str, path: str, query: str, body: bytes) -> Iterator[None]:
+        """Be alone with the objects. A request whose files cannot be written has not happened."""
+        with self.lock:
+            try:
+                yield
+            except BaseException:
+                bucket, names = _named(method, path, query, body)
+                for name in names:
+                    self._take_back(bucket, name)
+                raise
+
+    def _take_back(self, bucket: str, name: str) -> None:
+        """Make an object what its file is."""
+        if (folder := self._folders.get(bucket)) is None:
             return
-        if key:
-            self._match(folder, bucket, key)
-        elif method == "POST" and re.match(r"(.*&)?delete\b", query):
-            for name in _named_in(body):
+        path, keys = folder / _path(name), self._backend.buckets[bucket].keys
+        if path.is_file():
+            self._backend.put_object(bucket, name, path.read_bytes())
+        elif name in keys:
+            keys.pop(name)
+
+    def written(self, method: str, path: str, query: str, body: bytes) -> None:
+        """Make the files what the objects are that a successful request has named. Called within it. Raises OSError."""
+        bucket, names = _named(method, path, query, body)
+        if (folder := self._folders.get(bucket)) is not None:
+            for name in names:
                 self._match(folder, bucket, name)
 
     def _match(self, folder: Path, bucket: str, name: str) -> None:
@@ -68,9 +86,23 @@ class Objects:
             return
         # Whoever reads the folder at this moment sees the old file or the new one.
         unfinished = self._unfinished / uuid.uuid4().hex
-        unfinished.write_bytes(found.value)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(unfinished, path)
+        try:
+            unfinished.write_bytes(found.value)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(unfinished, path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def _named(method: str, path: str, query: str, body: bytes) -> tuple[str, list[str]]:
+    """The bucket of a request, and the objects that it may change."""
+    bucket, _, key = unquote(path.lstrip("/")).partition("/")
+    if "partNumber=" in query:
+        return bucket, []
+    if key:
+        return bucket, [key]
+    return bucket, list(_named_in(body)) if method == "POST" and re.match(r"(.*&)?delete\b", query) else []
 
 
 def _path(key: str) -> Path:

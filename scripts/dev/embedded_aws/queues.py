@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,16 @@ class Queues:
             self._backend.create_queue(queue.name, {}, **queue.attributes)
         messages: dict[tuple[str, str], Message] = {}
         states: dict[tuple[str, str], list[Any]] = {}
-        for key, value in self._journal.open().items():
+
+        def restore(key: str, value: Any) -> bool:
             name, message_id, part = json.loads(key)
             if part == "message":
                 messages[name, message_id] = _restored(message_id, value)
             else:
                 states[name, message_id] = value
+            return True
+
+        self._journal.open(restore)
         for (name, message_id), message in messages.items():
             if name not in self._backend.queues:
                 continue
@@ -69,13 +75,42 @@ class Queues:
         queue = self._backend.queues.get(queue_name)
         return int(queue.receive_message_wait_time_seconds) if queue else 0
 
-    def written(self, operation: str, queue_name: str) -> None:
-        """Keep what a successful request has changed. Called with the lock held."""
+    @contextlib.contextmanager
+    def request(self, queue_name: str) -> Iterator[None]:
+        """Be alone with the queues. Where the request cannot be written down, it has not happened."""
+        with self.lock:
+            before = [self._remembered(queue) for queue in self._reached(queue_name)]
+            try:
+                yield
+            except BaseException:
+                for undo in before:
+                    undo()
+                raise
+
+    def _reached(self, queue_name: str) -> list[Queue]:
+        """A queue, and that which its messages may go to."""
         queue = self._backend.queues.get(queue_name)
-        if queue is None or operation not in _CHANGES:
+        return [each for each in (queue, queue and queue.dead_letter_queue) if each is not None]
+
+    def _remembered(self, queue: Queue) -> Callable[[], None]:
+        """What makes a queue again what it is now."""
+        collections = {name: copy.copy(value) for name, value in vars(queue).items() if isinstance(value, list | set)}
+        messages = [(message, dict(vars(message))) for message in queue._messages]
+        known = dict(self._known.get(queue.name, {}))
+
+        def undo() -> None:
+            vars(queue).update(collections)
+            for message, attributes in messages:
+                vars(message).update(attributes)
+            self._known[queue.name] = known
+
+        return undo
+
+    def written(self, operation: str, queue_name: str) -> None:
+        """Keep what a successful request has changed. Called within `request`. Raises OSError."""
+        if queue_name not in self._backend.queues or operation not in _CHANGES:
             return
-        changed = [queue] if queue.dead_letter_queue is None else [queue, queue.dead_letter_queue]
-        self._journal.write([change for each in changed for change in self._changes(each)])
+        self._journal.write([change for each in self._reached(queue_name) for change in self._changes(each)])
         if operation.startswith(("Send", "Change")):
             self._arrived.notify_all()
 

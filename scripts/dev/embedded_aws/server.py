@@ -14,6 +14,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote
 
+from moto.core.common_models import BaseModel
 from moto.core.config import default_user_config
 from moto.core.request import (
     PRESERVED_HEADER_NAMES_ENVIRON_KEY,
@@ -35,6 +36,14 @@ _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _INVOKE = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations$")
 
 default_user_config["stepfunctions"] = {"execute_state_machine": True}
+
+
+def _made(cls: type[BaseModel], *_: Any, **__: Any) -> BaseModel:
+    """An object of moto's as it makes it, but for its list of all objects ever made, which nothing here shows."""
+    return super(BaseModel, cls).__new__(cls)
+
+
+BaseModel.__new__ = _made  # type: ignore[method-assign]
 
 
 class _ServedRequest(MotoRequest):
@@ -85,10 +94,10 @@ class EmbeddedAws:
         return _through_wsgi(self._others, request)
 
     def _dynamodb(self, request: Request, operation: str) -> Response:
-        with self._tables.lock:
+        with self._tables.request():
             response = self._tables.answer(operation, request.body) or _dispatched(DynamoHandler, request)
             if response.status == 200:
-                self._tables.written(operation, request.body)
+                self._tables.written(operation)
             return response
 
     def _sqs(self, request: Request, operation: str) -> Response:
@@ -98,7 +107,7 @@ class EmbeddedAws:
             # moto would hold the lock while it waits.
             self._queues.wait(queue, self._queues.patience(queue, body.get("WaitTimeSeconds")))
             request.body = json.dumps(body | {"WaitTimeSeconds": 0}).encode()
-        with self._queues.lock:
+        with self._queues.request(queue):
             response = _dispatched(SQSResponse, request)
             if response.status == 200:
                 self._queues.written(operation, queue)
@@ -107,7 +116,7 @@ class EmbeddedAws:
     def _s3_request(self, request: Request) -> Response:
         if request.method in {"GET", "HEAD"}:
             return _through_wsgi(self._s3, request)
-        with self._objects.lock:
+        with self._objects.request(request.method, request.path, request.query, request.body):
             response = _through_wsgi(self._s3, request)
             if response.status < 300:
                 self._objects.written(request.method, request.path, request.query, request.body)

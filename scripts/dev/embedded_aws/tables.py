@@ -1,93 +1,124 @@
 """DynamoDB: moto's tables, with indexes where it has none, and a journal of every changed item.
 
-moto sorts the whole table for each query, copies it for each transaction, and reads and writes its messages by a
-general way that takes ten times what the operation does. A ledger of some thousand rows would make every call slow, so
-here a table looks only where it is asked to, and the usual operations take a short way in and out.
+moto sorts the whole table for each query, copies it for each transaction, keeps 10 KB a row, and reads and writes its
+messages by a general way that takes ten times what the operation does. A ledger of some thousand rows would make every
+call slow, so here a table looks only where it is asked to, its items are bytes, and the usual operations take a short
+way in and out.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import copy
+import contextlib
 import functools
 import importlib
 import json
 import threading
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
-from moto.dynamodb.models.table import Table
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import RESULT_SIZE_LIMIT, Table
 from moto.dynamodb.responses import DynamoHandler
 
 from scripts.dev import template
 from scripts.dev.embedded_aws.journal import Journal
+from scripts.dev.embedded_aws.rows import Rows, plain
 from scripts.dev.http_server import Response
 
 # moto has no place to put a table of one's own, so its names are replaced.
 _moto: Any = importlib.import_module("moto.dynamodb.models")
 _moto_expressions: Any = importlib.import_module("moto.dynamodb.parsing.expressions")
-_WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"}
+_WRITES = {
+    "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "ExecuteStatement",
+    "BatchExecuteStatement", "ExecuteTransaction",
+}  # fmt: skip
 
 
-class PartitionedTable(Table):
-    """A table that looks only where a query or a transaction points. Used under one lock."""
+class PackedTable(Table):
+    """A table that looks only where a query points, and keeps its items as bytes. Used under one lock."""
 
-    items: defaultdict[Any, Any]
+    items: Any
+    in_transaction = False
     _narrowed: list[Item] | None = None
-    touched: list[dict[str, Any]] = []
 
-    def query(self, hash_key: Any, *arguments: Any, **options: Any) -> Any:
-        index_name = options.get("index_name", arguments[6] if len(arguments) > 6 else None)
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.items = Rows(self.hash_key_attr, self.range_key_attr)
+
+    def query(self, hash_key: Any, comparison: Any, values: Any, limit: Any, start: Any, forward: Any, *more: Any, **options: Any) -> Any:  # fmt: skip  # noqa: E501
+        index_name = options.get("index_name", more[1] if len(more) > 1 else None)
         if index_name is None:
-            found = self.items.get(hash_key)
-            if self.range_key_attr:
-                self._narrowed = list(found.values()) if found else []
-            else:
-                self._narrowed = [found] if found else []
+            keys = self.items.keys(hash_key)
+            if self.range_key_attr and comparison:
+                kind = self.range_key_type
+                keys = [key for key in keys if _typed(kind, key[1]).compare(comparison, values)]
+            # What moto's older parameters filter, it has to see.
+            others = options.keys() - {"index_name", "hash_key_conditions", "range_key_conditions"}
+            self._narrowed = self._page(keys if forward else keys[::-1], start, None if others else limit, forward)
         else:
             wanted = [(name, value.type, value.value) for name, value in options.get("hash_key_conditions") or ()]
-            self._narrowed = [item for item in self._every_item() if _has(item, wanted)]
+            text = next((value for _, kind, value in wanted if kind == "S"), None)
+            self._narrowed = [item for item in self.items.every(text) if _has(item, wanted)]
         try:
-            return super().query(hash_key, *arguments, **options)
+            return super().query(hash_key, comparison, values, limit, start, forward, *more, **options)
         finally:
             self._narrowed = None
 
+    def scan(self, filters: Any, limit: Any, start: Any, *more: Any, **options: Any) -> Any:
+        index_name = options.get("index_name", more[1] if len(more) > 1 else None)
+        segments = options.get("segments") or (None, None)
+        if index_name is None and not filters and segments == (None, None):
+            self._narrowed = self._page(self.items.keys(), start, limit, forward=True)
+        try:
+            return super().scan(filters, limit, start, *more, **options)
+        finally:
+            self._narrowed = None
+
+    def _page(self, keys: list[Any], start: dict[str, Any] | None, limit: int | None, forward: bool) -> list[Item]:
+        """The items of some keys behind `start`, by one more than a page can have."""
+        names = (self.hash_key_attr, self.range_key_attr)
+        behind = tuple(plain(DynamoType(start[name])) if name else None for name in names) if start else None
+        found: list[Item] = []
+        size = 0
+        for key in keys:
+            if behind is not None and (key <= behind if forward else key >= behind):
+                continue
+            found.append(item := self.items.copy(key))
+            size += item.size()
+            if size > RESULT_SIZE_LIMIT or len(found) == (limit or 0) + 1 > 1:
+                break
+        return found
+
     def all_items(self) -> list[Item]:
         # A query sorts what it finds by itself.
-        return super().all_items() if self._narrowed is None else self._narrowed
+        return sorted(self.items.every(), key=_order) if self._narrowed is None else self._narrowed
 
-    def _every_item(self) -> Iterator[Item]:
-        for found in self.items.values():
-            if self.range_key_attr:
-                yield from found.values()
-            else:
-                yield found
+    def has_idx_items(self, index_name: str) -> list[Item]:
+        names = {key["AttributeName"] for key in self.get_index(index_name).schema}
+        return [item for item in self.items.every() if names <= item.attrs.keys()]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PartitionedTable:
-        """A copy to return to: the items that the transaction touches, and what else there is by reference."""
-        clone = copy.copy(self)
-        clone.items = defaultdict(dict, self.items)
-        for key in self.touched:
-            hash_key = DynamoType(key[self.hash_key_attr])
-            if hash_key not in self.items:
-                continue
-            if self.range_key_attr is None:
-                clone.items[hash_key] = copy.deepcopy(self.items[hash_key])
-                continue
-            range_key = DynamoType(key[self.range_key_attr])
-            if clone.items[hash_key] is self.items[hash_key]:
-                clone.items[hash_key] = dict(self.items[hash_key])
-            if range_key in clone.items[hash_key]:
-                clone.items[hash_key][range_key] = copy.deepcopy(self.items[hash_key][range_key])
-        memo[id(self)] = clone
-        return clone
+    def __len__(self) -> int:
+        return len(self.items.keys())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedTable:
+        # moto copies a table to return to it where a transaction fails. What that has changed is forgotten anyway.
+        if not self.in_transaction:
+            raise NotImplementedError("the embedded AWS makes no backups")
+        return self
+
+
+def _typed(kind: str | None, value: Any) -> DynamoType:
+    return DynamoType({kind: str(value) if kind == "N" else value})
+
+
+def _order(item: Item) -> tuple[Any, Any]:
+    return plain(item.hash_key), plain(item.range_key)
 
 
 def _has(item: Item, wanted: list[tuple[str, str, Any]]) -> bool:
@@ -102,18 +133,14 @@ _transact = _moto.DynamoDBBackend.transact_write_items
 
 
 def _transact_write_items(backend: Any, items: list[dict[str, Any]]) -> None:
-    touched: dict[str, list[dict[str, Any]]] = {}
-    for item in items:
-        for operation in item.values():
-            if (key := operation.get("Key") or operation.get("Item")) and "TableName" in operation:
-                touched.setdefault(operation["TableName"], []).append(key)
-    for name, keys in touched.items():
-        if name in backend.tables:
-            backend.tables[name].touched = keys
-    _transact(backend, items)
+    PackedTable.in_transaction = True
+    try:
+        _transact(backend, items)
+    finally:
+        PackedTable.in_transaction = False
 
 
-_moto.Table = PartitionedTable
+_moto.Table = PackedTable
 _moto.DynamoDBBackend.transact_write_items = _transact_write_items
 
 
@@ -139,7 +166,7 @@ class Tables:
     """The items of all tables, kept in a journal."""
 
     def __init__(self, path: Path, region: str):
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self._region = region
         self._journal = Journal(path)
         self._backend: Any = dynamodb_backends[template.ACCOUNT][region]
@@ -169,10 +196,28 @@ class Tables:
                 }
         lives = {table.name: table.time_to_live for table in tables}
         now = time.time()
-        kept = self._journal.open(lambda entry: not _expired(entry["item"], lives.get(entry["table"]), now))
-        for entry in kept.values():
+
+        def restore(_: str, entry: Any) -> bool:
+            if _expired(entry["item"], lives.get(entry["table"]), now):
+                return False
             if entry["table"] in self._backend.tables:
-                _restore(self._backend.tables[entry["table"]], entry["item"])
+                self._backend.tables[entry["table"]].items.restore(entry["item"])
+            return True
+
+        self._journal.open(restore)
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Be alone with the tables. What is not said to be `written` has not happened."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._forget()
+
+    def _forget(self) -> None:
+        for table in self._backend.tables.values():
+            table.items.forget()
 
     def answer(self, operation: str, body: bytes) -> Response | None:
         """A usual operation that succeeds; None for any other, which moto's own way answers. The lock is held."""
@@ -186,50 +231,30 @@ class Tables:
             result = getattr(handler, method)().result
             content = json.dumps(result, default=_plain, separators=(",", ":")).encode()
         except Exception:
-            # Nothing has changed, or would not change once more: moto knows how to say what was wrong.
+            self._forget()  # moto knows how to say what was wrong
             return None
         checksum = ("x-amz-crc32", str(binascii.crc32(content)))
         identity = ("x-amzn-requestid", uuid.uuid4().hex)
         return Response(200, content, [("Content-Type", "application/x-amz-json-1.0"), checksum, identity])
 
-    def written(self, operation: str, body: bytes) -> None:
-        """Keep what a successful request has changed. Called with the lock held."""
-        if operation in _WRITES:
-            self._journal.write(
-                self._entry(table, key) for table, key in dict(self._keys(operation, json.loads(body))).values()
+    def written(self, operation: str) -> None:
+        """Let count what a successful request has changed, once it is in the journal. Raises OSError."""
+        if operation not in _WRITES:
+            return
+        changes = [
+            (table, named, key, attributes)
+            for table in self._backend.tables.values()
+            for named, key, attributes in table.items.changed()
+        ]
+        self._journal.write(
+            (
+                json.dumps([table.name, *named.values()], separators=(",", ":")),
+                None if attributes is None else {"table": table.name, "item": attributes},
             )
-
-    def _keys(self, operation: str, request: dict[str, Any]) -> Iterator[tuple[str, tuple[Table, dict[str, Any]]]]:
-        """The items that a request may have changed, by their names in the journal."""
-        match operation:
-            case "PutItem":
-                touched = [(request["TableName"], request["Item"])]
-            case "UpdateItem" | "DeleteItem":
-                touched = [(request["TableName"], request["Key"])]
-            case "BatchWriteItem":
-                touched = [
-                    (name, next(iter(write.values())).get("Item") or next(iter(write.values()))["Key"])
-                    for name, writes in request["RequestItems"].items()
-                    for write in writes
-                ]
-            case _:
-                touched = [
-                    (action["TableName"], action.get("Item") or action["Key"])
-                    for write in request["TransactItems"]
-                    for kind, action in write.items()
-                    if kind != "ConditionCheck"
-                ]
-        for name, attributes in touched:
-            table = self._backend.get_table(name)
-            key = {attribute: attributes[attribute] for attribute in table.table_key_attrs}
-            yield json.dumps([table.name, *key.values()], separators=(",", ":")), (table, key)
-
-    @staticmethod
-    def _entry(table: Any, key: dict[str, Any]) -> tuple[str, Any]:
-        name = json.dumps([table.name, *key.values()], separators=(",", ":"))
-        values = [_key_value(key[attribute]) for attribute in table.table_key_attrs]
-        item = table.get_item(*values)
-        return name, {"table": table.name, "item": item.to_json()["Attributes"]} if item else None
+            for table, named, _, attributes in changes
+        )
+        for table, _, key, attributes in changes:
+            table.items.keep(key, attributes)
 
 
 def _plain(value: Any) -> Any:
@@ -238,23 +263,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(type(value).__name__)
-
-
-def _key_value(attribute: dict[str, Any]) -> DynamoType:
-    ((kind, value),) = attribute.items()
-    return DynamoType({kind: base64.b64decode(value) if kind == "B" else value})
-
-
-def _restore(table: Any, attributes: dict[str, Any]) -> None:
-    """Put an item back without checking once more what was checked when it was written."""
-    hash_key = DynamoType(attributes[table.hash_key_attr])
-    range_key = DynamoType(attributes[table.range_key_attr]) if table.range_key_attr else None
-    item = Item(hash_key, range_key, {})
-    item.attrs = LimitedSizeDict({name: DynamoType(value) for name, value in attributes.items()})
-    if range_key is None:
-        table.items[hash_key] = item
-    else:
-        table.items[hash_key][range_key] = item
 
 
 def _expired(item: dict[str, Any], time_to_live: str | None, now: float) -> bool:

@@ -1,16 +1,19 @@
-"""What the stand-in served: one line for each model call, kept in memory and appended to a file.
+"""What the stand-in served: one line of a file for each model call.
 
 A line is written before the last byte of its answer, so a client that has its answer finds the line.
 """
 
 import json
+import os
+import sys
+import tempfile
 import threading
+from array import array
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 
 @dataclass(slots=True)
@@ -70,35 +73,85 @@ COUNTS = (
 
 
 class Ledger:
-    """An append-only list of served calls; a restart with the same file goes on where it ended."""
+    """An append-only list of served calls; a restart with the same file goes on where it ended.
+
+    The lines are in the file alone, which without a path goes with this process. One that cannot be written is an
+    OSError, and is not there; one that cannot be read costs no other.
+    """
 
     def __init__(self, path: Path | str | None = None) -> None:
         self._lock = threading.Lock()
-        self._records: list[dict[str, Any]] = []
-        self._file: TextIO | None = None
-        if path is not None:
-            self._file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 (open as long as the ledger)
-            self._file.seek(0)
-            self._records = [json.loads(line) for line in self._file if line.strip()]
-        self._seq = self._records[-1]["seq"] if self._records else 0
+        self._file: IO[bytes] = (
+            tempfile.TemporaryFile(buffering=0) if path is None else Path(path).open("ab+", buffering=0)  # noqa: SIM115
+        )
+        self._numbers, self._places = array("Q"), array("Q")  # of each line: its number, and where it begins
+        self._seq = 0
+        self._end = 0  # of the last line
+        if unread := self._read():
+            print(f"{path}: {unread} lines cannot be read, and are left out", file=sys.stderr, flush=True)
+
+    def _read(self) -> int:
+        """Find the lines of the file; gives how many cannot be read."""
+        unread, at = 0, 0
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            lines.seek(0)
+            for line in lines:
+                if line.endswith(b"\n"):  # of half a line nobody was told: its writer died
+                    unread += not self._noted(line, at) and bool(line.strip())
+                at += len(line)
+        self._end = at
+        if at and not line.endswith(b"\n"):
+            self._cut(at - len(line))
+        return unread
+
+    def _noted(self, line: bytes, at: int) -> bool:
+        try:
+            seq = int(json.loads(line)["seq"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return False
+        if seq <= self._seq:
+            return False
+        self._numbers.append(seq)
+        self._places.append(at)
+        self._seq = seq
+        return True
+
+    def _cut(self, size: int) -> None:
+        """Take half a line away; where that cannot be done, end it."""
+        try:
+            self._file.truncate(size)
+            self._end = size
+        except OSError:
+            self._end += self._file.write(b"\n")
 
     def append(self, served: Served) -> dict[str, Any]:
-        """Number a call, write it down, and answer its line."""
+        """Number a call, write it down, and answer its line. Raises OSError."""
         record: dict[str, Any] = {"seq": 0, "at": datetime.now(UTC).isoformat(timespec="milliseconds")}
         record.update(asdict(served))
         with self._lock:
+            record["seq"] = self._seq + 1
+            line = left = json.dumps(record).encode() + b"\n"
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                self._cut(self._end)
+                raise
             self._seq += 1
-            record["seq"] = self._seq
-            self._records.append(record)
-            if self._file is not None:
-                self._file.write(json.dumps(record) + "\n")
-                self._file.flush()
+            self._numbers.append(self._seq)
+            self._places.append(self._end)
+            self._end += len(line)
         return record
 
     def after(self, seq: int = 0) -> list[dict[str, Any]]:
         """The lines with a higher number than `seq`."""
         with self._lock:
-            return self._records[bisect_right(self._records, seq, key=itemgetter("seq")) :]
+            first = bisect_right(self._numbers, seq)
+            places = self._places[first:]
+            if not places:
+                return []
+            content = os.pread(self._file.fileno(), self._end - places[0], places[0])
+        return [json.loads(content[place - places[0] : content.index(b"\n", place - places[0])]) for place in places]
 
     def summary(self) -> dict[str, dict[str, int]]:
         """Totals by model id of what was billed, and how many calls were not."""
@@ -115,13 +168,11 @@ class Ledger:
     def clear(self) -> None:
         """Forget every line; numbers go on, so that a reader's `after` stays right."""
         with self._lock:
-            self._records.clear()
-            if self._file is not None:
-                self._file.truncate(0)
+            self._file.truncate(0)
+            self._end = 0
+            del self._numbers[:], self._places[:]
 
     def close(self) -> None:
-        """Close the file; nothing is lost, every line was flushed."""
+        """Close the file; nothing is lost, every line was written."""
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._file.close()
