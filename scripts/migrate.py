@@ -344,7 +344,7 @@ def _teams(unit: Named) -> Iterator[str]:
     if unit.team_ids:
         yield f"# {unit.stack}: team_id may be {', '.join(unit.team_ids)} or {unit.tenant}; any other is refused (403)."
     else:
-        yield f"# {unit.stack}: without that the one team_id that is taken is {unit.tenant}; any other is refused (403)."
+        yield f"# {unit.stack}: without that the one team_id that is taken is {unit.tenant}; others are refused (403)."
 
 
 def _left_out(unit: Named) -> Iterator[str]:
