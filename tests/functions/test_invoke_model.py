@@ -288,7 +288,9 @@ def test_a_type_that_is_none_is_text_as_to_the_first_clients(load: Load, models:
 def test_a_tenants_own_id_is_a_cost_centre_of_it(load: Load, models: ModelStandIn, centres: list[str]) -> None:
     """Code that has to name a team names the one that its report has always shown."""
     record = {"cost_centres": centres}
-    status, _ = call(load("invoke_model"), {"inputs": "x"}, "amazon.titan-text-express-v1", team_id="acme", record=record)
+    status, _ = call(
+        load("invoke_model"), {"inputs": "x"}, "amazon.titan-text-express-v1", team_id="acme", record=record
+    )
     assert status == 200
     (row,) = rows()
     assert (row.tenant_id, row.cost_centre) == ("acme", "acme")

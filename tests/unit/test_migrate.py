@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import tomllib
@@ -300,6 +301,26 @@ def test_more_endpoints_than_a_parameter_holds_become_an_object_to_put_into_s3()
     assert "SageMakerEndpoints" not in text
     (note,) = [note for note in notes if "ModelRoutesUri" in note]
     assert Directory.inline("{}", "{}").with_object(note.partition(": ")[2].partition(": ")[2]).catalog == Catalog(many)
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
+    assert len(page.splitlines()) <= 250
+    (command,) = re.findall(r"^python -m scripts\.migrate (.+)$", page, re.MULTILINE)
+    (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup/configs.json").write_text(json.dumps([FULL | {"STACK_PREFIX": "retail"}]))
+    (tmp_path / "team-ids.json").write_text(teams)
+    assert typed(*shlex.split(command)) == 0
+    assert "--cost-centre web --cost-centre app --stack retail-model-gateway" in capsys.readouterr().out
+    shapes = re.findall(r"^\| `([a-z-]+)` \|", page.partition("## The network")[2].partition("##")[0], re.MULTILINE)
+    assert shapes == GATEWAY["Network"]["AllowedValues"]
+    said = set(re.findall(r"`([A-Z][a-z]+[A-Za-z0-9]*)`", page)) - {"Tenant", "Project", "ApiUrl"}
+    assert said <= GATEWAY.keys() | TENANT.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------ what is wrong
