@@ -6,7 +6,8 @@ calls through API Gateway's data plane with its authorizer and usage plan, every
 schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
 models' stand-in says it served, and with the price book. A night is reconciled, an earlier month is closed. Then one
 more tenant as a stack of its own, by templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. Then
-the former release again, over all that was written. At last the stack goes. Exit code 0 means that all of it holds.
+the former release again, over all that was written. Then what scripts.migrate prints for the 2024 sample, called as
+that one's clients call. At last the stack goes. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
 """
@@ -38,7 +39,7 @@ from botocore.credentials import Credentials
 from bundle.recipe import VARIABLE, this_machine
 from scripts import artifact_sizes, sam
 from scripts.backfill import BackfillFailed, backfill
-from scripts.embedded import earlier
+from scripts.embedded import earlier, migrated
 from scripts.embedded.books import a_month, a_night
 from scripts.embedded.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
 from scripts.embedded.definitions import hold_import_strict, hold_methods_closed
@@ -142,6 +143,13 @@ def deploy(cloud: Cloud, template: Path) -> dict[str, str]:
 def api_of(cloud: Cloud, outputs: Mapping[str, str], key: str) -> Api:
     stage = outputs["ApiUrl"].rpartition("/")[2]
     return Api(f"{cloud.url}/_aws/execute-api/{outputs['ApiId']}/{stage}", key)
+
+
+def deploy_migrated(cloud: Cloud, template: Path, url: str) -> str:
+    def over(told: list[str]) -> None:
+        run_sam("deploy", "--template", str(template), *told, **cloud.environment)
+
+    return migrated.hold_migrated(cloud, STACK, RUN, url, over, {MODELS: cloud.models_url})
 
 
 def outputs_of(cloud: Cloud, stack: str) -> dict[str, str]:
@@ -702,6 +710,10 @@ def prove(steps: Steps) -> None:
             hold_earlier(cloud, outputs, newest)  # but its months: this stack has statements of its own by now
             usage = api.call("GET", f"/usage?start={start}").body["totals"]["invocations"]
             hold(usage == sum(row["outcome"] == "succeeded" for row in rows) + 1, f"GET /usage counts {usage} calls")
+        with steps.step(
+            "a migrated configuration of the 2024 sample: its shape, its tenant, its client's calls"
+        ) as notes:
+            notes.append(deploy_migrated(cloud, built / "template.yaml", api.url))
         with steps.step("sam delete: the stack goes, and what is kept stays") as notes:
             large = api.invoke("x" * LARGE, streaming="true")
             hold(large.status == 200, f"submitting a large request answers {large.status} {large.body}")

@@ -40,6 +40,7 @@ GUARDED = {
     **REQUIRED,
     "AdministratorArn": "arn:aws:iam::123456789012:role/admin",
     "AlarmEmail": "ops@example.com",
+    "AllowedModelArns": "arn:aws:bedrock:*:123456789012:provisioned-model/*",
     "AllowedModels": "anthropic.*",
     "AnalyticsDatabaseName": "costs_of_models",
     "CorsOrigin": "https://app.example.com",

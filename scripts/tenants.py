@@ -4,11 +4,12 @@
     python -m scripts.tenants apply -f tenants.yaml --stack NAME   make the gateway's tenants be what the file says
     python -m scripts.tenants show  --stack NAME                   what there is, in the form of the file
     python -m scripts.tenants add TENANT_ID --cost-centre research --stack NAME     one tenant with one key
+    python -m scripts.tenants key TENANT_ID --stack NAME           one more key of a tenant that there is
 
 The first three talk to the gateway's admin API, signed with the AWS credentials of the environment: that of a stack, of
 `--url https://…`, or with `--local` of the local stack. A key is printed once, when it is made, or written to the file
-of `--keys-out`, and never again. `add` needs no API: it reaches the tenants table of the stack, or that which --table
-(or TENANTS_TABLE) names. An example of the file is scripts/tenants.example.yaml.
+of `--keys-out`, and never again. `add` and `key` need no API: they reach the tenants table of the stack, or that which
+--table (or TENANTS_TABLE) names. An example of the file is scripts/tenants.example.yaml.
 """
 
 from __future__ import annotations
@@ -227,13 +228,27 @@ def _tell(found: list[Change]) -> None:
     print(f"Tenants: {', '.join(counted)}. Keys: {made} to make, {revoked} to revoke.", file=sys.stderr)
 
 
-def add(arguments: argparse.Namespace) -> int:
+def table_of(arguments: argparse.Namespace) -> str:
+    """The tenants table that the command line names. Raises WrongUse."""
     table = arguments.table or (output(arguments.stack, "TenantsTableName") if arguments.stack else "")
     table = table or os.environ.get("TENANTS_TABLE", "")
     if not table:
         raise WrongUse("name the gateway's stack with --stack, or its output TenantsTableName with --table")
+    return str(table)
+
+
+def add(arguments: argparse.Namespace) -> int:
+    table = table_of(arguments)
     tenant = Tenant(TenantId(arguments.tenant_id), arguments.name or arguments.tenant_id, tuple(arguments.cost_centre))
     add_tenant(table, tenant)
+    print(add_key(table, arguments.tenant_id, arguments.label))
+    return 0
+
+
+def key(arguments: argparse.Namespace) -> int:
+    table = table_of(arguments)
+    if TenantTable(table).tenant(TenantId(arguments.tenant_id)) is None:
+        raise WrongUse(f"there is no tenant {arguments.tenant_id}: `add` makes one with its first key")
     print(add_key(table, arguments.tenant_id, arguments.label))
     return 0
 
@@ -285,21 +300,26 @@ def parse() -> argparse.Namespace:
             command.add_argument("--prune", nargs="?", const="suspend", choices=["suspend", "delete"], help=wanted)
         if name == "apply":
             command.add_argument("--keys-out", type=Path, help="a file for new keys, instead of stdout")
-    command = commands.add_parser("add")
-    command.set_defaults(act=None)
-    command.add_argument("tenant_id")
-    command.add_argument("--name", default="")
-    command.add_argument("--cost-centre", action="append", default=[], help="may be repeated; the first is the default")
-    command.add_argument("--label", default="first key")
-    command.add_argument("--stack", help="the gateway's stack, whose output TenantsTableName is taken")
-    command.add_argument("--table", help="the table; by default what TENANTS_TABLE names")
+    for name, by_table in (("add", add), ("key", key)):
+        command = commands.add_parser(name)
+        command.set_defaults(act=None, by_table=by_table)
+        command.add_argument("tenant_id")
+        if by_table is add:
+            command.add_argument("--name", default="")
+            centres = "may be repeated; the first is the default"
+            command.add_argument("--cost-centre", action="append", default=[], help=centres)
+        command.add_argument("--label", default="first key")
+        command.add_argument("--stack", help="the gateway's stack, whose output TenantsTableName is taken")
+        command.add_argument("--table", help="the table; by default what TENANTS_TABLE names")
     return parser.parse_args()
 
 
 def main() -> int:
     arguments = parse()
     try:
-        return add(arguments) if arguments.act is None else int(arguments.act(reach(arguments), arguments))
+        if arguments.act is None:
+            return int(arguments.by_table(arguments))
+        return int(arguments.act(reach(arguments), arguments))
     except (WrongFile, BadRequest) as error:
         print(error, file=sys.stderr)
         return 2

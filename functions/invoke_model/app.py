@@ -34,7 +34,7 @@ from gateway.metering import Meter
 from gateway.settings import seconds_left, settings, trace_of_invocation
 from gateway.telemetry import logger
 from gateway.usage import RequestId
-from gateway.wire.compat import CompatRequest, Translation, flag, translations
+from gateway.wire.compat import CompatRequest, Translation, flag, operation_of, translations
 
 KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
 
@@ -62,16 +62,16 @@ entries = IdempotencyTable(settings().idempotency_table, settings().usage_table,
 @app.post("/invoke_model")
 def invoke_model() -> Response[str]:
     asked = query(app, InvokeModelParametersQuery)
-    sent, who = body(app, InvokeModelRequest), caller(app)
-    if asked.requestId:
+    who = caller(app)
+    if asked.requestId:  # whatever the body is: there may be none
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
         kept = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
         return answer(app, [{"request_id": asked.requestId}] if kept is None else kept)
     request = CompatRequest(
-        sent,
+        body(app, InvokeModelRequest),
         asked.model_id,
         asked.model_arn,
-        (header(app, "type") or "text").lower(),
+        operation_of(header(app, "type")),
         flag(header(app, "messages_api")),
     )
     names, by_default = directory(), settings().allow_unlisted_models

@@ -18,7 +18,7 @@ from gateway.pricing import money
 from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
 from gateway.settings import settings
-from gateway.wire.compat import CompatRequest, flag, translations
+from gateway.wire.compat import CompatRequest, flag, operation_of, translations
 
 app = api()
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
@@ -57,7 +57,7 @@ def report_budget() -> Response[str]:
 @app.post("/quote")
 def quote_invocation() -> Response[str]:
     asked, sent = query(app, QuoteInvocationParametersQuery), body(app, InvokeModelRequest)
-    operation = (header(app, "type") or "text").lower()
+    operation = operation_of(header(app, "type"))
     request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
     who, names = caller(app), directory()
     route = names.routes.find(asked.model_id or "")

@@ -1,7 +1,8 @@
 """template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
 
 A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one. What
-it does not know is left out: alarms over the sum of several metrics, and the saved queries of Athena.
+it does not know is left out: alarms over the sum of several metrics, the saved queries of Athena, and the flow logs of
+a VPC.
 
 Nothing else may differ, or what is proven here would not be about template.yaml.
 """
@@ -19,6 +20,7 @@ from bundle.recipe import this_machine
 from scripts.template import FUNCTION, LAYER, STATE_MACHINE, load
 
 MODELS = "ModelsUrl"
+UNKNOWN = {"AWS::Athena::NamedQuery", "AWS::EC2::FlowLog"}
 # The SDK's own variables: what is deployed needs no word about a stand-in.
 ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
 
@@ -29,7 +31,7 @@ def derive(source: Path, target: Path) -> None:
     template["Resources"] = {
         name: it
         for name, it in template["Resources"].items()
-        if it["Type"] != "AWS::Athena::NamedQuery" and "Metrics" not in it.get("Properties", {})
+        if it["Type"] not in UNKNOWN and "Metrics" not in it.get("Properties", {})
     }
     adapt(template, source, target)
     template["Parameters"][MODELS] = {"Type": "String"}

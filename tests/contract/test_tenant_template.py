@@ -35,6 +35,15 @@ def test_its_tenant_has_fields_of_the_admin_api() -> None:
     assert properties["usage_plan_key"] == label  # what the authorizer names is what the plan has
 
 
+def test_it_can_allow_models_arns_and_all_that_a_call_may_name() -> None:
+    """A list that only the admin API could set would be taken away by the next update of the stack."""
+    properties = TENANT["Resources"]["Tenant"]["Properties"]
+    for field, parameter in (("allowed_models", "AllowedModels"), ("allowed_model_arns", "AllowedModelArns")):
+        _, given, otherwise = properties[field]["Fn::If"]
+        assert (given, otherwise) == ({"Ref": parameter}, {"Ref": "AWS::NoValue"})
+        assert TENANT["Parameters"][parameter]["Type"] == "CommaDelimitedList"
+
+
 def test_its_parameters_let_pass_what_the_gateway_takes() -> None:
     parameters = TENANT["Parameters"]
     for text in ("my-team", "a b", "-a", "a#b", "", "x" * 128, "x" * 129):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,46 @@ def test_images_of_stability_and_titan(client: OldClient) -> None:
     ).json()  # fmt: skip
     assert list(titan[0]) == ["images"]
     assert base64.b64decode(titan[0]["images"][0]).startswith(b"\x89PNG")
+
+
+# --------------------------------------------------------------------------------- calls of both generations, as data
+CALLS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data/old_calls.json").read_text())
+
+
+def replay(client: OldClient, call: dict[str, Any], **query: str) -> requests.Response:
+    """The call as its client makes it, with this tenant's key and names."""
+    text = json.dumps(call)
+    for name, value in (("$KEY", client.key), ("$TEAM", client.centre), ("$TENANT", "demo-research"), ("$PNG", PNG)):
+        text = text.replace(name, value)
+    said = json.loads(text)
+    body = {"data": said["text"]} if "text" in said else {"json": said["json"]} if "json" in said else {}
+    url, parameters = client.url + said["path"], said["query"] | query
+    return requests.request(said["method"], url, params=parameters, headers=said["headers"], timeout=60, **body)
+
+
+@pytest.mark.parametrize("call", CALLS["calls"], ids=lambda call: f"{call['generation']}: {call['name']}")
+def test_a_call_of_the_first_clients_is_answered_as_it_was(client: OldClient, call: dict[str, Any]) -> None:
+    answer = replay(client, call)
+    assert answer.status_code == call["status"], answer.text
+    if call["status"] != 200:
+        assert answer.json()["code"] == call["shape"]
+        return
+    (body,) = answer.json()
+    assert list(body) == [call["shape"]]
+    if call["shape"] == "request_id":
+        (text,) = client.polled(body["request_id"]).json()
+        assert list(text) == ["generated_text"]
+
+
+@pytest.mark.parametrize("body", CALLS["polls"], ids=lambda body: body["name"])
+def test_a_poll_may_carry_anything_or_nothing(client: OldClient, body: dict[str, Any]) -> None:
+    """The first clients name the model in it again, and nobody reads the rest."""
+    submitted = client.post({"inputs": "What is a ledger?"}, "anthropic.claude-v2", streaming="true").json()[0]
+    client.polled(submitted["request_id"])
+    call = CALLS["calls"][1] | {"headers": {"x-api-key": client.key, "team_id": client.centre}} | body
+    call = {name: value for name, value in call.items() if name in body or name != "json"}
+    answer = replay(client, call, requestId=submitted["request_id"])
+    assert (answer.status_code, [list(item) for item in answer.json()]) == (200, [["generated_text"]])
 
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"

@@ -48,6 +48,17 @@ def test_a_budget_says_what_is_spent_and_left(load: Load, models: ModelStandIn) 
     assert budget(app)["budgets"] == []
 
 
+def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, models: ModelStandIn) -> None:
+    """The same name in the call, in the budget and in the report."""
+    record = {"cost_centre_budgets": {"acme": {"monthly_usd": "0.01", "hard": True}}}
+    assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=record, team_id="acme")[0] == 200
+    assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=record, team_id="ops")[0] == 200
+    (own,) = budget(app := load("report_usage"), record=record)["budgets"]
+    lines = {line["key"]: line["cost"] for line in get(app, "/usage", {"group_by": "cost_centre"})[1]["lines"]}
+    assert (own["scope"], own["cost_centre"], own["spent"]) == ("cost_centre", "acme", lines["acme"])
+    assert lines.keys() == {"acme", "ops"}
+
+
 def test_a_quote_is_the_most_that_the_call_then_costs(load: Load, models: ModelStandIn) -> None:
     body = {"inputs": "[[tokens_out=200]] What is a ledger?", "parameters": {"max_tokens": 200}}
     status, said = quote(load("report_usage"), body, record=HARD)

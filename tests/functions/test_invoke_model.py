@@ -17,6 +17,7 @@ import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.errors import NotFound
+from gateway.jobs import Ended
 from gateway.ledger import SHARDS, Partition, sweep
 from gateway.settings import settings
 from gateway.tenants import Budget, Caller, Tenant, tenant_from_json
@@ -262,7 +263,6 @@ def test_a_model_that_is_not_there_is_the_callers_fault(load: Load) -> None:
         ({"inputs": "x"}, {"model_id": "../../etc"}, {}, 400, "invalid_model_id"),
         ({"inputs": "x"}, {"model_id": "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/a"}, {}, 400, "invalid_model_id"),
         ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1", "model_arn": "arn:aws:s3:::not-a-model"}, {}, 400, "invalid_model_arn"),
-        ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"type": "video"}, 400, "invalid_type"),
         ({"inputs": "x"}, {"model_id": "amazon.titan-text-express-v1"}, {"team_id": "somebody-else"}, 403, "cost_centre_not_owned"),
         ({}, {"requestId": "never-made"}, {}, 404, "request_not_found"),
     ],
@@ -274,6 +274,56 @@ def test_a_wrong_request_says_what_to_do_and_calls_nothing(
     assert (got, problem["code"]) == (status, code)
     assert "Traceback" not in json.dumps(problem)
     assert (rows(), models.ledger.after()) == ([], [])
+
+
+@pytest.mark.parametrize("kind", ["video", "chat", "Text", "embedding", ""])
+def test_a_type_that_is_none_is_text_as_to_the_first_clients(load: Load, models: ModelStandIn, kind: str) -> None:
+    status, body = call(load("invoke_model"), {"inputs": "x"}, "anthropic.claude-3-haiku-20240307-v1:0", type=kind)
+    assert (status, [list(item) for item in body]) == (200, [["generated_text"]])
+    (row,) = rows()
+    assert (row.operation, row.usage.input_tokens > 0) == ("text", True)
+
+
+@pytest.mark.parametrize("centres", [[], ["research", "ops"]])
+def test_a_tenants_own_id_is_a_cost_centre_of_it(load: Load, models: ModelStandIn, centres: list[str]) -> None:
+    """Code that has to name a team names the one that its report has always shown."""
+    record = {"cost_centres": centres}
+    status, _ = call(
+        load("invoke_model"), {"inputs": "x"}, "amazon.titan-text-express-v1", team_id="acme", record=record
+    )
+    assert status == 200
+    (row,) = rows()
+    assert (row.tenant_id, row.cost_centre) == ("acme", "acme")
+
+
+FOUNDATION = "arn:aws:bedrock:us-east-1::foundation-model/"
+
+
+def test_the_arn_of_a_foundation_model_is_that_model(load: Load, models: ModelStandIn) -> None:
+    """It names nothing of an account, so that no list of ARNs has to name it; a list of models holds."""
+    model_id, query = "amazon.titan-text-express-v1", {"model_arn": f"{FOUNDATION}amazon.titan-text-express-v1"}
+    status, _ = call(load("invoke_model"), {"inputs": "x"}, model_id, query=query)
+    assert status == 200
+    (row,), (served,) = rows(), models.ledger.after()
+    assert row.model_id == model_id
+    assert agrees(row, served)
+    status, problem = call(
+        load("invoke_model"), {"inputs": "x"}, model_id, query=query, record={"allowed_models": ["anthropic.*"]}
+    )
+    assert (status, problem["code"]) == (403, "model_not_allowed")
+
+
+def test_what_is_called_has_to_be_allowed_whatever_stands_beside_it(load: Load, models: ModelStandIn) -> None:
+    record, arn = {"allowed_models": ["us.*"]}, f"{FOUNDATION}anthropic.claude-3-haiku-20240307-v1:0"
+    model_id = "us.anthropic.claude-3-haiku-20240307-v1:0"
+    status, problem = call(load("invoke_model"), {"inputs": "x"}, model_id, query={"model_arn": arn}, record=record)
+    assert (status, problem["code"], models.ledger.after()) == (403, "model_not_allowed", [])
+
+
+def test_an_empty_model_arn_is_none(load: Load, models: ModelStandIn) -> None:
+    """The oldest spec called it required."""
+    status, _ = call(load("invoke_model"), {"inputs": "x"}, "amazon.titan-text-express-v1", query={"model_arn": ""})
+    assert status == 200
 
 
 def test_a_models_own_words_reach_the_client_without_accounts_or_arns(load: Load, models: ModelStandIn) -> None:
@@ -434,6 +484,13 @@ def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
     status, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
     assert (status, problem["code"]) == (429 if code == "budget_exceeded" else 403, code)
     assert (models.ledger.after(), [row.usage.input_tokens for row in rows()]) == ([], [])
+
+
+@pytest.mark.parametrize("body", ["", "{}", "null", '{"inputs": 5}', "polled"])
+def test_a_poll_does_not_read_its_body(load: Load, models: ModelStandIn, body: str) -> None:
+    app = load("invoke_model")
+    app.jobs.keep("early", "acme", Ended(body=[{"generated_text": "kept"}]), datetime.now(UTC))
+    assert call(app, body, query={"requestId": "early"}) == (200, [{"generated_text": "kept"}])
 
 
 def test_a_submitted_call_that_fails_ends_with_its_reason(load: Load) -> None:

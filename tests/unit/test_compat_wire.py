@@ -197,6 +197,23 @@ def test_a_profile_of_one_model_is_not_called_at_the_price_of_another() -> None:
     assert refused.value.code == "invalid_model_arn"
 
 
+def test_a_foundation_models_arn_is_that_model_and_no_other() -> None:
+    model_id = "anthropic.claude-opus-4-20250514-v1:0"
+    arn = f"arn:aws:bedrock:us-east-1::foundation-model/{model_id}"
+    for named in (model_id, f"us.{model_id}"):  # what is called is what has to be allowed
+        found = CATALOG.find(named, arn)
+        assert (found.id, found.target, found.own_arn) == (model_id, arn, False)
+    with pytest.raises(BadRequest) as refused:
+        CATALOG.find("amazon.nova-micro-v1:0", arn)
+    assert refused.value.code == "invalid_model_arn"
+
+
+def test_an_endpoint_of_sagemaker_is_called_by_its_name_whatever_arn_stands_beside_it() -> None:
+    arn = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123"
+    catalog = Catalog({"our-llama": "llama-endpoint"})
+    assert catalog.find("our-llama", arn) == catalog.find("our-llama")
+
+
 @pytest.mark.parametrize(("asked", "images"), [("5", 5), (5.0, 5), (float("nan"), 1), (True, 1), (None, 1)])
 def test_images_are_counted_however_their_number_is_written(asked: Any, images: int) -> None:
     sent = {"textToImageParams": {"text": "a"}, "imageGenerationConfig": {"numberOfImages": asked}}

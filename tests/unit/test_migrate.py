@@ -4,29 +4,52 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.catalog import Catalog
 from gateway.directory import Directory
-from scripts.migrate import CannotMigrate, as_parameter, main, migrate
+from gateway.tenants import Tenant
+from gateway.usage import TenantId, is_label
+from scripts import tenants
+from scripts.migrate import CannotMigrate, as_parameter, main, migrate, name_of
 from scripts.template import ROOT, load, refusal
 from tests.contract.sam_cli import deployed
 
+# The two ways in which a full deployment was said, in 2023 and from 2024 on, and the two of an API key alone.
 FULL: dict[str, Any] = {
-    "STACK_PREFIX": "retail_1",
+    "STACK_PREFIX": "retail-1",
     "BEDROCK_REQUIREMENTS": "boto3>=1.35.38",
+    "LANGCHAIN_REQUIREMENTS": "langchain",
+    "PANDAS_REQUIREMENTS": "pandas",
     "SAGEMAKER_ENDPOINTS": '{"Mixtral": "mixtral-endpoint"}',
     "VPC_CIDR": "10.10.0.0/16",
     "API_THROTTLING_RATE": 10000,
     "API_BURST_RATE": 5000,
 }
+OLDER: dict[str, Any] = {
+    "STACK_PREFIX": "retail-1",
+    "BEDROCK_ENDPOINT": "https://bedrock-runtime.{}.amazonaws.com",
+    "BEDROCK_SDK_URL": "https://example.com/sdk.zip",
+    "LANGCHAIN_REQUIREMENTS": "langchain",
+    "PANDAS_REQUIREMENTS": "pandas",
+    "VPC_CIDR": "10.10.0.0/16",
+}
+BY_PARENT = {"STACK_PREFIX": "shop", "PARENT_STACK_PREFIX": "retail-1", "API_THROTTLING_RATE": 50}
+BY_API = {"STACK_PREFIX": "shop", "API_GATEWAY_ID": "abc123", "API_GATEWAY_RESOURCE_ID": "def456"}
+NAME = "retail-1-model-gateway"
+GATEWAY, TENANT = load(ROOT / "template.yaml")["Parameters"], load(ROOT / "templates/tenant.yaml")["Parameters"]
 
 
+# ----------------------------------------------------------------------------------- read back as SAM CLI and shells read
 def appended(folder: Path, text: str) -> Path:
     """samconfig.toml with what the program says to append."""
     config = folder / "samconfig.toml"
@@ -34,65 +57,241 @@ def appended(folder: Path, text: str) -> Path:
     return config
 
 
-def test_a_unit_becomes_an_environment_of_parameters_that_the_template_has(tmp_path: Path) -> None:
-    text, notes = migrate([FULL])
-    told = deployed(appended(tmp_path, text), "--config-env", "retail-1-model-gateway")
-    assert told["stack_name"] == "retail-1-model-gateway"
+def environment(folder: Path, text: str, name: str = NAME) -> dict[str, Any]:
+    """How SAM CLI would deploy the unit."""
+    return deployed(appended(folder, text), "--config-env", name)
+
+
+def commands(lines: list[str]) -> list[list[str]]:
+    """What a shell makes of the lines that it runs."""
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in found if words]
+
+
+def tenant_deployment(lines: list[str]) -> dict[str, Any]:
+    """How SAM CLI would deploy the one tenant among the lines."""
+    (words,) = [words for words in commands(lines) if "templates/tenant.yaml" in words]
+    assert words[:4] == ["sam", "deploy", "-t", "templates/tenant.yaml"]
+    told = deployed(ROOT / "samconfig.toml", *words[4:])
+    for parameter, value in told["parameter_overrides"].items():
+        assert refusal(TENANT[parameter], value) is None, parameter
+    return told
+
+
+def added(lines: list[str]) -> list[Any]:
+    """What the project's own command for tenants reads of the lines that run it."""
+    found = []
+    for words in commands(lines):
+        if words[:3] == ["python", "-m", "scripts.tenants"]:
+            with mock.patch.object(sys, "argv", words[2:]):
+                found.append(tenants.parse())
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- full units
+@pytest.mark.parametrize("unit", [FULL, OLDER], ids=["2024", "2023"])
+def test_a_full_deployment_keeps_its_shape_its_functions_in_a_vpc_and_its_api_public(
+    tmp_path: Path, unit: dict[str, Any]
+) -> None:
+    text, lines = migrate([unit])
+    told = environment(tmp_path, text)
     parameters = told["parameter_overrides"]
-    assert json.loads(parameters["SageMakerEndpoints"]) == {"Mixtral": "mixtral-endpoint"}
-    assert (parameters["VpcCidr"], parameters["Network"], parameters["RateLimit"]) == (
-        "10.10.0.0/16",
-        "private",
-        "10000",
+    network = {"Network": "functions-in-vpc", "VpcCidr": "10.10.0.0/16", "ClientCidr": "10.10.0.0/16"}
+    assert network.items() <= parameters.items()
+    assert parameters.keys() <= GATEWAY.keys()
+    assert all(refusal(GATEWAY[name], value) is None for name, value in parameters.items())
+    assert (told["stack_name"], told["tags"]) == (NAME, {"Tenant": "retail-1", "Project": "SO9482"})
+    assert any("its API is public and its functions run in a VPC (10.10.0.0/16)" in line for line in lines)
+    assert f"sam build && sam deploy --config-env {NAME}" in lines
+
+
+def test_a_unit_without_a_vpc_gets_none(tmp_path: Path) -> None:
+    text, lines = migrate([{"STACK_PREFIX": "retail-1"}])
+    assert environment(tmp_path, text)["parameter_overrides"] == {"RateLimit": "10000", "BurstLimit": "10000"}
+    assert any("its functions run in none and its API is public" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "rates"),
+    [
+        ({}, ("10000", "10000")),
+        ({"API_THROTTLING_RATE": None, "API_BURST_RATE": ""}, ("10000", "10000")),
+        ({"API_THROTTLING_RATE": 50}, ("50", "10000")),
+        ({"API_THROTTLING_RATE": "50", "API_BURST_RATE": 7.0}, ("50", "7")),
+        ({"API_THROTTLING_RATE": 0}, ("0", "10000")),
+    ],
+)
+def test_rates_that_are_left_out_are_what_the_sample_had(
+    tmp_path: Path, said: dict[str, Any], rates: tuple[str, str]
+) -> None:
+    text, _ = migrate([OLDER | said])
+    whole = environment(tmp_path, text)["parameter_overrides"]
+    _, lines = migrate([{"STACK_PREFIX": "shop", "PARENT_STACK_PREFIX": "retail-1"} | said])
+    alone = tenant_deployment(lines)["parameter_overrides"]
+    assert (whole["RateLimit"], whole["BurstLimit"]) == (alone["RateLimit"], alone["BurstLimit"]) == rates
+
+
+@pytest.mark.parametrize("rate", ["fast", -1, True, 2.5, [1]])
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
+    with pytest.raises(CannotMigrate, match="API_THROTTLING_RATE, which is .*, is no whole number"):
+        migrate([FULL | {"API_THROTTLING_RATE": rate}])
+
+
+def test_it_says_that_no_tenant_and_no_key_exists_yet_and_how_to_make_them() -> None:
+    _, lines = migrate([FULL], {"retail-1": ["web", "app team"]})
+    (made,) = added(lines)
+    assert made.by_table is tenants.add
+    assert (made.tenant_id, made.cost_centre, made.stack) == ("retail-1", ["web", "app team"], NAME)
+    assert any("no tenant and no key exists yet" in line for line in lines)
+    _, unsaid = migrate([FULL])
+    (made,) = added(unsaid)  # as it stands it works: the tenant's own id is a cost centre
+    assert (made.tenant_id, made.cost_centre) == ("retail-1", [])
+    assert any("--cost-centre TEAM_ID" in line for line in unsaid)
+
+
+def test_the_old_reports_of_costs_are_to_be_saved_before_their_bucket_goes() -> None:
+    for unit, bucket in ((FULL, "cost-tracking"), (OLDER, "metering")):
+        _, lines = migrate([unit])
+        (saved,) = [words for words in commands(lines) if words[0] == "aws"]
+        assert saved == ["aws", "s3", "sync", f"s3://retail-1-bucket-{bucket}-bedrock", f"old-costs-{NAME}"]
+        assert any("deletes its bucket of cost reports with itself" in line for line in lines)
+
+
+# ------------------------------------------------------------------------------------------------------- API-key units
+@pytest.mark.parametrize("unit", [BY_PARENT, BY_API], ids=["by its parent", "by an id"])
+def test_a_key_of_its_own_becomes_a_tenant_and_then_a_key(unit: dict[str, Any]) -> None:
+    text, lines = migrate([unit, FULL], {"shop": ["web", "app team"]})
+    assert f"[{NAME}.deploy.parameters]" in text
+    assert "shop" not in text
+    told = tenant_deployment(lines)
+    assert (told["stack_name"], told["tags"]) == ("tenant-shop", {"Tenant": "shop", "Project": "SO9482"})
+    expected = {"GatewayStack": NAME, "TenantId": "shop", "CostCentres": "web,app team"}
+    assert expected.items() <= told["parameter_overrides"].items()
+    *_, made = added(lines)
+    assert (made.by_table, made.tenant_id, made.stack) == (tenants.key, "shop", NAME)
+    assert any("that makes the tenant, and no key" in line for line in lines)
+
+
+def test_the_old_apis_id_is_of_no_gateway() -> None:
+    _, lines = migrate([FULL, BY_API])
+    assert "RestApiId" not in " ".join(lines)
+    assert any("API_GATEWAY_ID abc123 is left out" in line for line in lines)
+    _, lines = migrate([BY_API], gateway="the-gateway")
+    assert tenant_deployment(lines)["parameter_overrides"]["GatewayStack"] == "the-gateway"
+    with pytest.raises(CannotMigrate, match="API_GATEWAY_ID abc123 is the old API; name its new gateway's stack"):
+        migrate([BY_API])
+
+
+def test_a_full_unit_with_an_empty_parent_stays_whole(tmp_path: Path) -> None:
+    for unit in (FULL, OLDER, {"STACK_PREFIX": "retail-1", "VPC_CIDR": "10.10.0.0/16"}):
+        for said in ("", None):
+            text, lines = migrate([unit | {"PARENT_STACK_PREFIX": said, "API_GATEWAY_ID": said}])
+            assert environment(tmp_path, text)["stack_name"] == NAME
+            assert "templates/tenant.yaml" not in " ".join(lines)
+
+
+def test_a_key_alone_may_name_a_gateway_without_a_prefix() -> None:
+    _, lines = migrate([FULL | {"STACK_PREFIX": ""}, {"STACK_PREFIX": "shop", "PARENT_STACK_PREFIX": ""}])
+    assert tenant_deployment(lines)["parameter_overrides"]["GatewayStack"] == "model-gateway"
+
+
+@pytest.mark.parametrize("team", ["", "a/b", "#1", "x" * 129, "é"])
+def test_a_team_id_that_can_be_no_cost_centre_is_told(team: str) -> None:
+    with pytest.raises(CannotMigrate, match="can be no cost centre"):
+        migrate([FULL], {"retail-1": [team]})
+
+
+def test_more_team_ids_than_a_tenant_has_cost_centres_are_told() -> None:
+    with pytest.raises(CannotMigrate, match="101 team ids"):
+        migrate([FULL], {"retail-1": [f"team-{number}" for number in range(101)]})
+
+
+# ---------------------------------------------------------------------------------------------------------------- names
+@pytest.mark.parametrize("prefixes", [["", "", ""], ["a", "a"], ["a_b", "a-b", "A.B"], ["", "_"], ["1", "unit-1"]])
+def test_units_of_like_names_have_stacks_and_environments_of_their_own(tmp_path: Path, prefixes: list[str]) -> None:
+    text, lines = migrate([FULL | {"STACK_PREFIX": prefix} for prefix in prefixes])
+    names = list(tomllib.loads(text))
+    assert len(names) == len(prefixes)
+    config = appended(tmp_path, text)
+    stacks = {deployed(config, "--config-env", name)["stack_name"] for name in names}
+    assert stacks == set(names)
+    assert len({(made.stack, made.tenant_id) for made in added(lines)}) == len(prefixes)
+    assert len({made.tenant_id.lower() for made in added(lines)}) == len(prefixes)
+
+
+def test_of_gateways_with_one_prefix_a_key_takes_the_first_and_says_so() -> None:
+    _, lines = migrate([FULL, FULL, BY_PARENT])
+    assert tenant_deployment(lines)["parameter_overrides"]["GatewayStack"] == NAME
+    assert any(f"{NAME} and {NAME}-2 have the prefix 'retail-1'" in line for line in lines)
+
+
+@pytest.mark.parametrize("prefix", ["Retail", "1st", "_", "é", "x" * 200, "a b", "--", "A" * 64])
+def test_a_stack_is_named_as_cloudformation_glue_and_the_template_allow(prefix: str) -> None:
+    name = name_of(prefix)
+    assert name[0].isalpha()
+    assert name == name.lower()
+    assert len(name) <= 65
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
+PREFIX = TEXT.filter(str.isprintable)
+LITERAL = st.dictionaries(
+    TEXT.filter(bool), st.from_regex(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,10}", fullmatch=True), max_size=3
+)
+
+
+@pytest.mark.parametrize(
+    "written", [json.dumps, repr, lambda said: json.dumps(said, ensure_ascii=False), lambda said: said]
+)
+@given(prefix=PREFIX, endpoints=LITERAL, teams=st.lists(TEXT.filter(is_label), max_size=3, unique=True))
+@settings(max_examples=8, deadline=None)
+def test_whatever_a_unit_says_sam_cli_and_the_shell_read_it_back(
+    tmp_path_factory: pytest.TempPathFactory, written: Any, prefix: str, endpoints: dict[str, str], teams: list[str]
+) -> None:
+    """Through SAM CLI's own reading of samconfig.toml and of arguments, for JSON and for literals of Python."""
+    folder = tmp_path_factory.mktemp("unit")
+    whole = FULL | {"STACK_PREFIX": prefix, "SAGEMAKER_ENDPOINTS": written(endpoints)}
+    text, lines = migrate(
+        [whole, {"STACK_PREFIX": prefix, "PARENT_STACK_PREFIX": prefix or None, "API_GATEWAY_ID": "x"}], {prefix: teams}
     )
-    assert parameters.keys() <= load(ROOT / "template.yaml")["Parameters"].keys()
-    assert "sam build && sam deploy --config-env retail-1-model-gateway" in notes
-
-
-@pytest.mark.parametrize("of", [{"PARENT_STACK_PREFIX": "retail_1"}, {"API_GATEWAY_ID": "abc123"}])
-def test_a_key_of_its_own_becomes_a_tenant_of_parameters_that_its_template_has(of: dict[str, str]) -> None:
-    text, (command, *_) = migrate([{"STACK_PREFIX": "shop", "API_THROTTLING_RATE": 50, **of}])
-    assert text == ""
-    assert " --stack-name tenant-shop " in command
-    given = set(re.findall(r"(\w+)=", command))
-    assert given <= load(ROOT / "templates/tenant.yaml")["Parameters"].keys()
-    assert {"TenantId", "RateLimit"} < given
+    (name,) = tomllib.loads(text)
+    told = environment(folder, text, name)
+    given_endpoints = told["parameter_overrides"].get("SageMakerEndpoints")
+    if given_endpoints is None:
+        assert not endpoints or any("ModelRoutesUri" in line for line in lines)
+    else:
+        assert json.loads(given_endpoints) == endpoints
+        assert refusal(GATEWAY["SageMakerEndpoints"], given_endpoints) is None
+    assert told["tags"].get("Tenant", prefix) == prefix
+    alone = tenant_deployment(lines)
+    assert alone["parameter_overrides"]["GatewayStack"] == name
+    assert alone["parameter_overrides"].get("CostCentres", "") == ",".join(teams)
+    for made in added(lines):
+        assert made.stack == name
+        assert is_label(made.tenant_id)
+        assert Tenant(TenantId(made.tenant_id), "", ()).owns(made.tenant_id)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "Mixtral 8x7B",
-        'a "b"',
-        "it's",
-        "a=b, c=d",
-        "\\",
-        '\\"',
-        "a\\ b",
-        "ends with \\",
-        "é",
-        "😀",
-        "a\nb\t",
-        "\x7f",
-        "#",
-        "{}[]",
-        "$HOME",
+        "Mixtral 8x7B", 'a "b"', "it's", "a=b, c=d", "\\", '\\"', "a\\ b", "ends with \\", "é", "😀", "a\nb\t", "\x7f", "#", "{}[]", "$HOME",
     ],
-)
+)  # fmt: skip
 def test_a_name_reaches_cloudformation_as_it_is(tmp_path: Path, name: str) -> None:
-    """Through SAM CLI's own reading of samconfig.toml, byte for byte, whatever is in the name."""
+    """Byte for byte, whatever is in the name."""
     text, _ = migrate([FULL | {"SAGEMAKER_ENDPOINTS": {name: "endpoint", "another": "endpoint-2"}}])
-    told = deployed(appended(tmp_path, text), "--config-env", "retail-1-model-gateway")
-    parameter = told["parameter_overrides"]["SageMakerEndpoints"]
+    parameter = environment(tmp_path, text)["parameter_overrides"]["SageMakerEndpoints"]
     assert parameter == as_parameter({name: "endpoint", "another": "endpoint-2"})
     assert json.loads(parameter) == {name: "endpoint", "another": "endpoint-2"}
-    assert refusal(load(ROOT / "template.yaml")["Parameters"]["SageMakerEndpoints"], parameter) is None
+    assert refusal(GATEWAY["SageMakerEndpoints"], parameter) is None
 
 
 @pytest.mark.parametrize("said", ["{'Mixtral 8x7B': 'Mixtral-SM-Endpoint'}", '{"Mixtral 8x7B": "Mixtral-SM-Endpoint"}'])
 def test_endpoints_may_be_json_or_a_literal_of_python(tmp_path: Path, said: str) -> None:
     text, _ = migrate([FULL | {"SAGEMAKER_ENDPOINTS": said}])
-    told = deployed(appended(tmp_path, text), "--config-env", "retail-1-model-gateway")
+    told = environment(tmp_path, text)
     assert json.loads(told["parameter_overrides"]["SageMakerEndpoints"]) == {"Mixtral 8x7B": "Mixtral-SM-Endpoint"}
 
 
@@ -104,31 +303,76 @@ def test_more_endpoints_than_a_parameter_holds_become_an_object_to_put_into_s3()
     assert Directory.inline("{}", "{}").with_object(note.partition(": ")[2].partition(": ")[2]).catalog == Catalog(many)
 
 
+# ------------------------------------------------------------------------------------------------------------- the page
+def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
+    assert len(page.splitlines()) <= 250
+    (command,) = re.findall(r"^python -m scripts\.migrate (.+)$", page, re.MULTILINE)
+    (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup/configs.json").write_text(json.dumps([FULL | {"STACK_PREFIX": "retail"}]))
+    (tmp_path / "team-ids.json").write_text(teams)
+    assert typed(*shlex.split(command)) == 0
+    assert "--cost-centre web --cost-centre app --stack retail-model-gateway" in capsys.readouterr().out
+    shapes = re.findall(r"^\| `([a-z-]+)` \|", page.partition("## The network")[2].partition("##")[0], re.MULTILINE)
+    assert shapes == GATEWAY["Network"]["AllowedValues"]
+    said = set(re.findall(r"`([A-Z][a-z]+[A-Za-z0-9]*)`", page)) - {"Tenant", "Project", "ApiUrl"}
+    assert said <= GATEWAY.keys() | TENANT.keys()
+
+
+# ------------------------------------------------------------------------------------------------------------ what is wrong
+def typed(*arguments: Any) -> int:
+    with mock.patch.object(sys, "argv", ["migrate", *map(str, arguments)]):
+        return main()
+
+
 def test_a_unit_that_cannot_be_read_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "configs.json"
     wrong = {"STACK_PREFIX": "wrong", "SAGEMAKER_ENDPOINTS": "{'a': open('x')}"}
     outside = {"STACK_PREFIX": "outside", "VPC_CIDR": "10.0.0.0/28"}
-    file.write_text(json.dumps([wrong, FULL, outside, {"STACK_PREFIX": "shop", "PARENT_STACK_PREFIX": "retail_1"}]))
-    with mock.patch.object(sys, "argv", ["migrate", str(file)]):
-        assert main() == 1
+    file.write_text(json.dumps([wrong, FULL, outside, {"VPC_CIDR": "10.0.0.0/16"}, BY_PARENT]))
+    assert typed(file) == 1
     said = capsys.readouterr()
-    assert "[retail-1-model-gateway.deploy.parameters]" in said.out
+    assert f"[{NAME}.deploy.parameters]" in said.out
     assert "--stack-name tenant-shop " in said.out
     assert "wrong" not in said.out
     assert "wrong-model-gateway: SAGEMAKER_ENDPOINTS is no object" in said.err
     assert "outside-model-gateway: VpcCidr, which is '10.0.0.0/28', must match" in said.err
+    assert "unit 4: STACK_PREFIX is not defined" in said.err
     file.write_text(json.dumps([FULL]))
-    with mock.patch.object(sys, "argv", ["migrate", str(file)]):
-        assert main() == 0
+    assert typed(file) == 0
+
+
+def test_team_ids_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, teams = tmp_path / "configs.json", tmp_path / "teams.json"
+    file.write_text(json.dumps([FULL]))
+    teams.write_text('{"retail-1": ["web"]}')
+    assert typed(file, "--team-ids", teams) == 0
+    assert "--cost-centre web" in capsys.readouterr().out
+    for wrong in ("[]", '{"retail-1": "web"}', "{", '{"retail-1": [1]}'):
+        teams.write_text(wrong)
+        assert typed(file, "--team-ids", teams) == 1
+        said = capsys.readouterr()
+        assert (said.out, "teams.json: " in said.err) == ("", True)
 
 
 def test_what_has_no_counterpart_is_named() -> None:
-    _, notes = migrate([FULL | {"NEW_THING": 1}])
+    _, notes = migrate([FULL | {"NEW_THING": 1}, BY_PARENT | {"SAGEMAKER_ENDPOINTS": "{'a': 'b'}"}])
     assert any("BEDROCK_REQUIREMENTS is left out" in note for note in notes)
     assert any("NEW_THING is not known" in note for note in notes)
+    assert any("tenant-shop: SAGEMAKER_ENDPOINTS is left out: it is the gateway's" in note for note in notes)
 
 
-@pytest.mark.parametrize("wrong", [{}, ["x"], [{"SAGEMAKER_ENDPOINTS": "endpoint"}]])
+@pytest.mark.parametrize("wrong", [{}, ["x"], [{"STACK_PREFIX": "a", "SAGEMAKER_ENDPOINTS": "endpoint"}], [{}]])
 def test_a_wrong_file_is_refused(wrong: Any) -> None:
     with pytest.raises(CannotMigrate):
         migrate(wrong)
+
+
+@pytest.mark.parametrize("endpoint", ["", "under_score", "a b", "-a", "x" * 64])
+def test_an_endpoint_that_sagemaker_cannot_have_is_told(endpoint: str) -> None:
+    with pytest.raises(CannotMigrate, match="no endpoint of SageMaker is called so"):
+        migrate([FULL | {"SAGEMAKER_ENDPOINTS": {"a": endpoint}}])

@@ -130,7 +130,7 @@ def must_be_sound(tenant: Tenant) -> None:
             raise _invalid(f"{what}: a name begins with a letter or digit and has up to 128 letters, digits, _.:@ -")
     if len(set(tenant.cost_centres)) != len(tenant.cost_centres):
         raise _invalid("cost_centres: each may be named once.")
-    if strange := [centre for centre in tenant.cost_centre_budgets if centre not in tenant.cost_centres]:
+    if strange := [centre for centre in tenant.cost_centre_budgets if not tenant.owns(centre)]:
         raise _invalid(f"cost_centre_budgets: {strange[0]!r} is none of the tenant's cost_centres.")
     budgets: list[Budget] = [*tenant.cost_centre_budgets.values(), *([tenant.budget] if tenant.budget else [])]
     if not all(budget.monthly_usd.is_finite() and 0 <= budget.monthly_usd <= MOST_USD for budget in budgets):

@@ -55,14 +55,12 @@ class Catalog:
     def find(self, model_id: str | None, model_arn: str | None = None) -> Model:
         if not model_id:
             raise BadRequest("Name a model in the query parameter model_id.", code="model_id_missing")
-        if model_arn and not OWN_ARN.match(model_arn):
+        if model_arn and not (OWN_ARN.match(model_arn) or id_in(model_arn)):
             raise BadRequest(
-                "model_arn must be the ARN of a custom, imported or provisioned model or of an inference profile.",
-                code="invalid_model_arn",
+                "model_arn must be the ARN of a model of Bedrock or of an inference profile.", code="invalid_model_arn"
             )
         if endpoint := self.sagemaker_endpoints.get(model_id):
-            if model_arn:
-                raise BadRequest("A SageMaker endpoint takes no model_arn. Leave it out.", code="invalid_model_arn")
+            # Its name alone says what is called; the oldest spec asked every caller for some model_arn.
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
         if model_id.startswith("arn:"):
             message = "Name the base model in model_id, and the ARN of your own model in model_arn."
@@ -74,7 +72,10 @@ class Catalog:
         _, base = split_profile(model_id)
         if (profile := id_in(model_arn or "")) and split_profile(profile)[1] != base:
             # The call would run one model at the price of another.
-            raise BadRequest("model_arn is a profile of another model than model_id.", code="invalid_model_arn")
+            raise BadRequest("model_arn names another model than model_id.", code="invalid_model_arn")
+        if model_arn and profile and not OWN_ARN.match(model_arn):
+            # A foundation model's: nothing of an account, thus allowed by the id in it.
+            return replace(self.find(profile), target=model_arn)
         provider = base.partition(".")[0]
         return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base, own_arn=bool(model_arn))
 

@@ -49,6 +49,8 @@ class Guardrail:
 class Tenant:
     """A team of the company, and what it may do. Its first cost centre is charged where a call names none.
 
+    Its own id is a cost centre of it as well, listed or not.
+
     Patterns (`anthropic.*`) are matched against the whole name that a call sends. None means: no limit of its own, and
     for `allowed_models` what the gateway's own default says. `budget_shards` spreads a busy tenant's budget over so
     many items. `guardrail` is put on every Bedrock call. Of `s3_buckets` alone a call may have the service read files.
@@ -83,6 +85,9 @@ class Tenant:
     @property
     def has_hard_budget(self) -> bool:
         return any(budget.hard for budget in (self.budget, *self.cost_centre_budgets.values()) if budget)
+
+    def owns(self, cost_centre: str) -> bool:
+        return cost_centre == self.tenant_id or cost_centre in self.cost_centres
 
     @property
     def is_limited(self) -> bool:
@@ -230,7 +235,7 @@ class Caller:
         """The cost centre to charge. One that the tenant does not own is refused, not ignored."""
         if named is None or named == "":
             return self.tenant.cost_centres[0] if self.tenant.cost_centres else self.tenant_id
-        if named not in self.tenant.cost_centres:
+        if not self.tenant.owns(named):
             raise Forbidden("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
         return named
 

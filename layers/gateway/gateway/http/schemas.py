@@ -320,7 +320,7 @@ class ErrorBody(BaseModel):
 
 class InvokeModelParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
-    model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
+    model_arn: Annotated[str | None, Field(max_length=2048)] = None
     requestId: Annotated[str | None, Field(max_length=128, min_length=1)] = None
 
 
@@ -332,7 +332,7 @@ class ReportUsageParametersQuery(BaseModel):
 
 class QuoteInvocationParametersQuery(BaseModel):
     model_id: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
-    model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
+    model_arn: Annotated[str | None, Field(max_length=2048)] = None
 
 
 class ListTenantsParametersQuery(BaseModel):
@@ -367,7 +367,7 @@ class TenantSettings(BaseModel):
     cost_centres: Annotated[
         list[CostCentre] | None,
         Field(
-            description="What the tenant's calls can be charged to; the first is charged where a call names none.",
+            description="What the tenant's calls can be charged to, beside its own id; the first is charged where a call names none.",
             max_length=100,
         ),
     ] = None
@@ -381,7 +381,10 @@ class TenantSettings(BaseModel):
     ] = None
     allowed_model_arns: Annotated[
         list[AllowedModelArn] | None,
-        Field(description="Patterns of ARNs that `model_arn` may name; none by default.", max_length=50),
+        Field(
+            description="Patterns of ARNs that `model_arn` may name; none by default. A foundation model's is a model id, and needs none.",
+            max_length=50,
+        ),
     ] = None
     allowed_operations: Annotated[
         list[AllowedOperation] | None,

@@ -1100,7 +1100,7 @@ class InferenceProfiles(BaseModel):
 
 class StreamModelParametersQuery(BaseModel):
     model_id: Annotated[str, Field(max_length=2048, min_length=1)]
-    model_arn: Annotated[str | None, Field(max_length=2048, min_length=20)] = None
+    model_arn: Annotated[str | None, Field(max_length=2048)] = None
 
 
 class ByOutputModality(StrEnum):

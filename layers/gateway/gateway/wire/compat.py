@@ -78,11 +78,15 @@ def flag(text: str | None) -> bool:
     return (text or "").strip().lower() == "true"
 
 
+def operation_of(said: str | None) -> str:
+    """What the header `type` asks for. Any word that is none of OPERATIONS is text: the first clients send such."""
+    word = (said or "").strip().lower()
+    return word if word in OPERATIONS else "text"
+
+
 def translate(request: CompatRequest, catalog: Catalog) -> Translation:
     """The model calls of a request. Raises BadRequest with what to do."""
     model = catalog.find(request.model_id, request.model_arn)
-    if request.operation not in OPERATIONS:
-        raise BadRequest(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
     parameters = {} if request.body.get("parameters") is None else request.body["parameters"]
     if not isinstance(parameters, dict):
         raise BadRequest("parameters must be an object.", code="invalid_parameters")
@@ -109,11 +113,16 @@ def translations(
 
     `model_arn` stands for the first alone. A fallback that cannot read the request is left out.
     """
-    arn = {route.models[0]: request.model_arn}
+    named = route.models[0]
     models = permitted(
-        route, tenant, request.operation, lambda name: catalog.find(name, arn.get(name)), by_default=by_default
+        route,
+        tenant,
+        request.operation,
+        lambda name: catalog.find(name, request.model_arn if name == named else None),
+        by_default=by_default,
     )
-    first, *others = (replace(request, model_id=model.id, model_arn=arn.get(model.id)) for model in models)
+    first = replace(request, model_id=named)
+    others = [replace(request, model_id=model.id, model_arn=None) for model in models[1:]]
     found = [translate(first, catalog)]
     for other in others:
         with suppress(BadRequest):
