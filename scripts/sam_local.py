@@ -64,8 +64,7 @@ def backing_stack(data: Path, **environment: str) -> Iterator[LocalStack]:
 def main() -> int:
     """Serve until a signal."""
     over = Bell()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.ring())
+    over.ring_at(signal.SIGINT, signal.SIGTERM)
     if sys.platform == "linux" and bridge() == LOOPBACK:
         print("docker0 is not there: start Docker first, or containers will not reach what runs here", file=sys.stderr)
     try:

@@ -47,15 +47,13 @@ def main() -> int:
     over = Bell()
     signals = 0
 
-    def stop(*_: object) -> None:
+    def counted() -> None:
         nonlocal signals
         signals += 1
-        over.ring()
         if signals > 2:  # whoever presses Ctrl-C three times means it; the other processes notice
             os._exit(130)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    over.ring_at(signal.SIGINT, signal.SIGTERM, then=counted)
     port = None if options.no_api else int(options.port)
     tls_port = int(options.tls_port) if options.tls_port else None
     supervisor = Supervisor(options.data, port, dict(os.environ), over, tls_port)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
+from collections.abc import Callable
 
 
 class Bell:
@@ -13,6 +15,17 @@ class Bell:
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
         os.set_blocking(self._in, False)
+
+    def ring_at(self, *signals: signal.Signals, then: Callable[[], None] = lambda: None) -> None:
+        """Have these signals ring it, whichever thread they interrupt. For the main thread of a process."""
+
+        def heard(*_: object) -> None:
+            self.ring()
+            then()
+
+        signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
+        for each in signals:
+            signal.signal(each, heard)
 
     def ring(self) -> None:
         with contextlib.suppress(OSError):  # full of earlier rings

@@ -416,7 +416,8 @@ class Pool:
                 worker.close()
             self._idle.clear()
             self._changed.notify_all()
-            while (self._busy or self._starting) and (left := end - time.monotonic()) > 0:
+            # A worker that still loads its function has nothing to end, and ends itself at the end of its socket.
+            while self._busy and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
             for worker in self._busy:
                 with contextlib.suppress(ProcessLookupError):

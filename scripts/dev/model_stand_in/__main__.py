@@ -21,8 +21,7 @@ def main() -> None:
     options = parser.parse_args()
 
     stopped = Bell()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopped.ring())
+    stopped.ring_at(signal.SIGTERM, signal.SIGINT)
     with ModelStandIn(
         options.port,
         options.ledger,
