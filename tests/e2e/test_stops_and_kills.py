@@ -22,7 +22,7 @@ from scripts.dev.supervisor import ROOT
 
 from .processes import alive, eventually
 from .test_every_cent import served
-from .test_local_stack import call, make_stack, project  # noqa: F401  (a fixture)
+from .test_local_stack import call, make_project, make_stack
 from .test_old_tenants import OldClient
 from .test_slow_and_crashed import TITAN, workers
 
@@ -59,9 +59,9 @@ def stopped_under_load(stack: LocalStack, number: signal.Signals, moment: float)
             over.set()
 
 
-def test_it_stops_at_any_moment_under_load(project: Path, tmp_path: Path) -> None:
+def test_it_stops_at_any_moment_under_load(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     dice = random.Random(20261201)
-    stack = make_stack(project, tmp_path)
+    stack = make_stack(make_project(tmp_path_factory.mktemp("project")), tmp_path)
     took = []
     for number in range(STOPS):
         stack.start()

@@ -105,6 +105,11 @@ class HttpServer:
         if not self._shares:
             self.connections.close()
 
+    def hang_up(self) -> None:
+        """End what is still open, answered or not."""
+        for connection in self._own():
+            connection.goodbye()
+
     def _is_own(self, connection: Parkable) -> bool:
         return isinstance(connection, Connection) and connection.server is self
 
