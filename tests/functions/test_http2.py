@@ -345,6 +345,10 @@ def test_a_half_sent_request_is_ended_and_the_connection_goes_on(server: HttpSer
     with speaking(server) as client:
         half = client.send("/echo", b"half", end=False)
         whole = client.send("/sleep?2", b"")
+        for _ in range(10):  # whoever is heard of all the time is not forgotten either
+            time.sleep(0.1)
+            client.h2.ping(b"12345678")
+            client.flush()
         status, body = client.until(half)
         assert (status, json.loads(body)["code"]) == (408, "request_timeout")
         assert client.until(whole)[0] == 200

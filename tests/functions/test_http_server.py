@@ -20,6 +20,7 @@ import pytest
 
 from scripts.dev.certificate import certificate
 from scripts.dev.http_server import Connections, HttpServer, Limits, Request, Response
+from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
 QUICK = Limits(handshake=0.5, head=0.4, body=0.6, idle=0.6, stalled=0.5, linger=0.2)
@@ -199,6 +200,26 @@ def test_what_is_no_request_or_could_be_read_in_two_ways_is_refused_and_ends(
     assert (problem["code"], headers["content-type"]) == ("malformed_request", "application/json")
     assert problem["request_id"] == headers["x-request-id"]
     assert b"smuggled" not in body
+
+
+def test_no_head_takes_long_to_be_refused(server: HttpServer) -> None:
+    began = time.monotonic()
+    status, *_ = sent(server, POST + (b"X-A:" + b" \t" * 100 + b"\r\n") * 100 + b"X-B: \x00\r\n\r\n")
+    assert (status, time.monotonic() - began < 1) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nabc", 400),
+        (b"GET /_health HTTP/1.1\r\nHost: here\r\n\r\n", 200),
+    ],
+)
+def test_the_model_stand_in_is_as_strict(request_: bytes, expected: int) -> None:
+    with ModelStandIn() as models, socket.create_connection(("127.0.0.1", models.port), timeout=10) as connection:
+        connection.sendall(request_)
+        assert answered(connection)[0] == expected
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"xchunked", b"chunked, chunked", b"identity, chunked"])

@@ -39,8 +39,8 @@ _FAREWELL = 1.0
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_PLAIN = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/1\.1\r\n((?:%b:[ \t]*%b\r\n)+)\r\n" % (NAME, NAME, VALUE))
-_FIELD = re.compile((rb"(%b):[ \t]*(%b)\r\n" % (NAME, VALUE)).decode("latin-1"))
+_PLAIN = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/1\.1\r\n((?:%b:%b\r\n)+)\r\n" % (NAME, NAME, VALUE))
+_FIELD = re.compile((rb"(%b):(%b)\r\n" % (NAME, VALUE)).decode("latin-1"))
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _DOUBTFUL = {"transfer-encoding", "expect", "upgrade"}
 
@@ -75,6 +75,10 @@ class Http1:
 
     def goodbye(self) -> None:
         """HTTP/1.1 has no word for it."""
+
+    def looked_at(self) -> bool:
+        """Nothing is under way between two requests."""
+        return True
 
     def received(self, content: bytes, began: float) -> bool:
         """Take what has come, and serve what is whole. False where the connection is to be closed."""
@@ -116,7 +120,7 @@ class Http1:
         if head is None:
             return None
         fields = _FIELD.findall(head[3].decode("latin-1"))
-        headers = [(name, value.rstrip(" \t")) for name, value in fields]
+        headers = [(name, value.strip(" \t")) for name, value in fields]
         length, hosts, closes = "0", 0, False
         for name, value in headers:
             match name.lower():

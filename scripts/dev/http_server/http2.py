@@ -139,7 +139,7 @@ class Http2:
             return not self._closed and not (self._leaving and not self._streams)
 
     def looked_at(self) -> bool:
-        """Nothing has come for a moment. False where the connection is to be closed, as what has begun is too late."""
+        """End what has begun and is too late. False where the connection is to be closed."""
         now = time.monotonic()
         with self._changed:
             if self._closed:
@@ -352,7 +352,7 @@ class Http2:
         with self._changed:
             self._leave()
             over = not self.begun
-        self._flush(wait=over)
+        self._flush()
         if over:
             self._transport.hang_up()
 

@@ -243,7 +243,7 @@ class Connection:
             self.goodbye()
             return False
         if not self._transport.readable(self._limits.linger):
-            if isinstance(conversation, Http2) and not conversation.looked_at():
+            if conversation is not None and not conversation.looked_at():
                 return False
             self._parks = not busy_still and self._refused is None
             return busy_still
@@ -255,7 +255,7 @@ class Connection:
             content = self._transport.receive(time.monotonic() + self._limits.head)
         except TimeoutError:
             return True  # it was TLS's own affair
-        return conversation.received(content, time.monotonic())
+        return conversation.received(content, time.monotonic()) and conversation.looked_at()
 
     def _may_rest(self) -> bool:
         return not self.server.stopping and (self._refused is not None or self.server.connections.rest(self))
