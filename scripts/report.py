@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,23 +120,33 @@ class FolderObjects:
         self._root = root
 
     def list(self, prefix: str) -> dict[str, str]:
-        files = sorted(file for file in self._root.rglob("*") if file.is_file())
+        """Nothing is read but the folder that is named: a lake has far more usage than it has statements."""
+        folder = self._root / prefix.rpartition("/")[0]
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
         keys = {file.relative_to(self._root).as_posix(): file for file in files}
-        return {key: sha256(file.read_bytes()).hexdigest() for key, file in keys.items() if key.startswith(prefix)}
+        return {key: _version(file) for key, file in keys.items() if key.startswith(prefix)}
 
     def open(self, key: str) -> BinaryIO:
         return (self._root / key).open("rb")
 
     def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
         file = self._root / key
-        if (sha256(file.read_bytes()).hexdigest() if file.exists() else None) != replaces:
+        if (_version(file) if file.exists() else None) != replaces:
             return False
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"".join(parts))
+        fresh = file.with_name(f".{file.name}.new")
+        fresh.write_bytes(b"".join(parts))
+        fresh.replace(file)
         return True
 
     def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)
+
+
+def _version(file: Path) -> str:
+    """Another one for each write, without reading it: a write makes a new file."""
+    found = file.stat()
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
 
 class NoLake(Exception):
@@ -177,7 +186,7 @@ def statements_of(month: str, objects: Objects, delay_days: int = DELAY_DAYS) ->
 
 def statement_text(statement: Statement, *, closed: bool) -> str:
     """A statement for a terminal."""
-    state = "closed" if closed else "not closed yet"
+    state = "closed" if closed else "a draft, not closed yet"
     parts = [f"{statement.tenant_id}, {statement.month}: {state}", ""]
     if statement.used:
         parts += [*_day([dated.line for dated in statement.used]), ""]
@@ -191,12 +200,12 @@ def statement_text(statement: Statement, *, closed: bool) -> str:
     return "\n".join([*parts, f"priced with   {', '.join(statement.price_versions) or 'no price'}", ""])
 
 
-def write_statement(statement: Statement, out: Path) -> None:
+def write_statement(statement: Statement, out: Path, *, closed: bool) -> None:
     csv = to_csv(statement)
     place = out / f"month={statement.month}" / f"tenant={statement.tenant_id}"
     place.mkdir(parents=True, exist_ok=True)
     (place / CSV).write_bytes(csv)
-    (place / PAGE).write_bytes(to_html(statement, digest(csv)))
+    (place / PAGE).write_bytes(to_html(statement, digest(csv), draft=not closed))
 
 
 def verified_text(objects: Objects) -> str:
@@ -204,7 +213,7 @@ def verified_text(objects: Objects) -> str:
     found = verify(CostFiles(objects), StatementFiles(objects))
     if not found.months:
         return "No month is closed yet.\n"
-    waiting = f"\n{found.waiting} restatements of closed months wait for the next statement." if found.waiting else ""
+    waiting = f"\n{found.waiting} restatements or late lines wait for the next statement." if found.waiting else ""
     return (
         f"{found.months[0]} to {found.months[-1]}: {found.statements} statements with {found.lines} lines. "
         f"Every hash, link and sum holds, and every line is a line of the costs.{waiting}\n"
@@ -241,7 +250,7 @@ def main(arguments: Sequence[str]) -> None:
                     shown += 1
                     print(statement_text(statement, closed=closed))
                     if chosen.out:
-                        write_statement(statement, chosen.out)
+                        write_statement(statement, chosen.out, closed=closed)
             if not shown:
                 print(f"Nothing was metered in {chosen.month}.")
     except (StatementError, NoLake) as error:

@@ -1,7 +1,8 @@
 """CloseMonth: the statements of every month whose books have closed, written once and chained to the month before.
 
 It runs daily and mostly finds nothing due. A month that is not complete is an error, so that somebody hears of it; the
-next run tries again. With `month` it closes just this one, or proves it where it is closed.
+next run tries again. With `month` it closes just this one, or proves it where it is closed; a month before the first
+closed one is refused, and what it used stands in the next statement.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from typing import Any
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.statement_files import CostFiles, StatementFiles
+from gateway.aws.tenant_table import TenantTable
 from gateway.closing import close_month, months_due
 from gateway.settings import settings
+from gateway.usage import TenantId
 
 periods = DynamoPeriods(settings().usage_table)
 objects = S3Objects(settings().lake_bucket)
+tenants = TenantTable(settings().tenants_table)
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
@@ -24,4 +28,12 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     costs, files, delay = CostFiles(objects), StatementFiles(objects), settings().statement_delay_days
     months = [event["month"]] if event.get("month") else months_due(at, costs, files, delay)
     retention = timedelta(days=settings().usage_retention_days)
-    return {"months": [close_month(month, at, periods, costs, files, delay, retention=retention) for month in months]}
+    closed = [
+        close_month(month, at, periods, costs, files, delay, retention=retention, name_of=name_of) for month in months
+    ]
+    return {"months": closed}
+
+
+def name_of(tenant_id: str) -> str:
+    tenant = tenants.tenant(TenantId(tenant_id))
+    return tenant.name if tenant else ""

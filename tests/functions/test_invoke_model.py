@@ -19,6 +19,7 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.errors import NotFound
 from gateway.jobs import Ended
 from gateway.ledger import SHARDS, Partition, sweep
+from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.tenants import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage import KeyId, Outcome, TenantId, UsageRecord
@@ -203,7 +204,7 @@ def test_endpoints_answer_text_and_say_how_they_were_counted(
     assert row.usage.output_tokens > 0
 
 
-def test_a_custom_model_is_called_by_its_arn_and_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
+def test_a_custom_model_is_called_by_its_arn_and_never_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdef123456"
     status, _ = call(
         load("invoke_model"),
@@ -214,6 +215,7 @@ def test_a_custom_model_is_called_by_its_arn_and_priced_as_its_base(load: Load, 
     )
     ((row,), (served,)) = rows(), models.ledger.after()
     assert (status, row.model_id, row.model_used, served["model_id"]) == (200, "amazon.titan-text-express-v1", arn, arn)
+    assert price_book().charge_record(row) is None
 
 
 UPSTREAM = [

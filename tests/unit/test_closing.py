@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aggregation import RESTATEMENT, CostLine
-from gateway.closing import MonthNotComplete, StatementDiffers, close_month, months_due
+from gateway.closing import MonthBeforeChain, MonthNotComplete, StatementDiffers, close_month, months_due
 from gateway.statement_chain import ChainBroken, closed_months, verify
 from gateway.statements import DatedLine, closes_at, days_of, from_csv, month_after
 
@@ -288,6 +288,66 @@ def test_months_are_closed_in_order() -> None:
     lake.close("2026-08")
     with pytest.raises(MonthNotComplete, match="close 2026-09 first"):
         lake.close("2026-10")
+
+
+def test_a_month_before_the_first_closed_one_is_refused_by_name_and_leaves_the_chain_whole() -> None:
+    lake = two_months()
+    lake.put(line("2026-08-31", "7"))
+    before = dict(lake.there)
+    for month in ("2026-08", "2026-09"):
+        with pytest.raises(MonthBeforeChain, match=f"{month} cannot be closed any more: 2026-10 is the first closed"):
+            lake.close(month)
+    assert lake.there == before
+    assert verify(lake, lake).waiting == 1
+
+
+def test_what_was_used_before_the_first_closed_month_stands_once_in_the_next_statement() -> None:
+    """Found late, as by a backfill. What comes later still, and what restates it, stands in a later one."""
+    lake = two_months()
+    late, later = line("2026-08-31", "7"), line("2026-08-31", "9", model="haiku")
+    lake.put(late, line("2026-09-01", "3", "gamma"))
+    lake.close("2026-12")
+    assert lake.manifest("month=2026-12")["late_lines"] == {"2026-08-31": 1, "2026-09-01": 1}
+    assert lake.manifest("month=2026-12")["total"]["cost"] == "10.000000000000"
+    lake.put(later, restated("2026-08-31", "2027-01-02T05:00", "-1"))
+    assert verify(lake, lake).waiting == 2
+    assert lake.close("2026-12")["closed"] is False  # it holds, whatever was found since
+    lake.close("2027-01")
+    assert Counter(lake.stated()) == Counter(DatedLine(day, one) for day in lake.days() for one in lake.costs[day])
+    assert verify(lake, lake).waiting == 0
+    assert "late_lines" not in lake.manifest("month=2026-11")  # as it was before there were any
+
+
+def test_a_late_line_that_was_changed_or_lost_breaks_the_chain() -> None:
+    lake = two_months()
+    lake.put(line("2026-08-31", "7"))
+    lake.close("2026-12")
+    lake.costs["2026-08-31"] = [line("2026-08-31", "8").line]
+    with pytest.raises(ChainBroken, match="costs of 2026-08-31"):
+        verify(lake, lake)
+
+
+def test_a_tenants_name_stands_on_its_page() -> None:
+    lake = Lake(line("2026-10-01"), line("2026-10-02", tenant="beta"))
+    names = {"acme": "Acme & Sons"}
+    at = closes_at("2026-10", DELAY)
+    close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda tenant: names.get(tenant, ""))
+    page = lake.there["statements/month=2026-10/tenant=acme/statement.html"].decode()
+    assert '<h1>acme</h1><p class="name">Acme &amp; Sons</p>' in page
+    assert '<p class="name">' not in lake.there["statements/month=2026-10/tenant=beta/statement.html"].decode()
+    verify(lake, lake)
+
+
+def test_the_page_of_a_run_that_was_cut_off_stays_though_the_tenant_was_renamed_since() -> None:
+    lake = Lake(line("2026-10-01"))
+    at, name = closes_at("2026-10", DELAY), ["Acme"]
+    lake.breath = 2  # the file and the page
+    with pytest.raises(CutOff):
+        close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda _: name[0])
+    lake.breath, name[0] = 10, "Apex"
+    close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda _: name[0])
+    assert b">Acme<" in lake.there["statements/month=2026-10/tenant=acme/statement.html"]
+    verify(lake, lake)
 
 
 def test_months_that_were_missed_are_due_one_after_the_other() -> None:

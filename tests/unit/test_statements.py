@@ -209,6 +209,29 @@ def test_a_page_says_what_is_not_in_the_total() -> None:
     assert 'class="notes"' not in page(used("2026-10-01"))
 
 
+def test_a_sum_without_some_of_its_calls_says_that_it_is_partial() -> None:
+    known = used("2026-10-01", "3", "checkout")
+    some = DatedLine("2026-10-01", replace(used("2026-10-01").line, unpriced_invocations=2))
+    rows = _Text(page(known, some)).rows
+    assert [row[0] for row in rows if row and row[0].startswith(("research", "checkout", SONNET, "Total"))] == [
+        "checkout", "research partial", "Total partial", f"{SONNET} partial", "Total partial",
+    ]  # fmt: skip
+    assert "<dt>Total <span" in page(some)
+    assert "A sum marked <b>partial</b> is of its other calls alone." in page(some)
+    assert "partial" not in page(known).partition("</style>")[2]
+
+
+def test_a_page_of_a_month_that_is_not_closed_says_draft_and_never_that_it_closed() -> None:
+    html = to_html(statement(used("2026-10-01")), "0" * 64, draft=True).decode()
+    said = "The books of October 2026 are not closed: they close on 4 Nov 2026 or later"
+    assert html.count(said) == 2  # at the head and at the foot
+    assert "<b>Draft.</b>" in html
+    assert "<title>Statement: Draft, acme, October 2026</title>" in html
+    assert "closed on" not in html
+    assert "Draft" not in page(used("2026-10-01"))
+    assert "The books of October 2026 closed on 4 Nov 2026;" in page(used("2026-10-01"))
+
+
 def test_a_page_needs_nothing_from_elsewhere_and_believes_no_name() -> None:
     odd = '</style><script src="http://x">'
     lines = [used("2026-10-01", centre=odd, model=odd), restated("2026-09-30", "2026-10-20T05:10+00:00", model=odd)]

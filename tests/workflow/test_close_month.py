@@ -148,7 +148,7 @@ def test_a_month_that_is_not_closed_is_shown_as_its_statement_would_be(
 ) -> None:
     main(["statement", str(lake), "--month", "2026-12", "--out", str(tmp_path / "out")])
     printed = capsys.readouterr().out
-    assert printed.startswith("acme, 2026-12: not closed yet\n\nrestates 2026-11-24\n")
+    assert printed.startswith("acme, 2026-12: a draft, not closed yet\n\nrestates 2026-11-24\n")
     assert "usage         0.00 USD\nrestatements  6.00 USD\ntotal         6.00 USD\n" in printed
     (made,) = (tmp_path / "out").glob("month=2026-12/*/statement.html")
     assert b"24 Nov 2026" in made.read_bytes()

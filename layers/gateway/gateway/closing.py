@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aggregation import RESTATEMENT, Periods
 from gateway.statement_chain import (
     CSV,
+    LATE,
     MANIFEST,
     PAGE,
     Chain,
@@ -55,6 +56,16 @@ class MonthNotComplete(StatementError):
         super().__init__(f"{month} cannot be closed yet: {why}")
 
 
+class MonthBeforeChain(StatementError):
+    """It lies before the first month that is closed; each statement is linked to the month before it."""
+
+    def __init__(self, month: str, first: str):
+        super().__init__(
+            f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would break "
+            f"the chain. What {month} used stands in the statement of the next month that is closed"
+        )
+
+
 class StatementDiffers(StatementError):
     """A closed month is not what the costs say now: one of the two was changed."""
 
@@ -85,11 +96,16 @@ def close_month(
     delay_days: int,
     page_lines: int = PAGE_LINES,
     retention: timedelta = timedelta(days=400),
+    name_of: Callable[[str], str] = lambda tenant_id: "",
 ) -> dict[str, Any]:
     """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
 
-    Raises MonthNotComplete, and StatementDiffers where something else is there already.
+    `name_of` tells what a tenant is called beside its id. Raises MonthNotComplete, MonthBeforeChain, and
+    StatementDiffers where something else is there already.
     """
+    closed = closed_months(files)
+    if closed and month < closed[0]:
+        raise MonthBeforeChain(month, closed[0])
     chain = Chain.read(files, before=month)
     if (name := folder(month) + MANIFEST) in files.names(folder(month)):
         _prove(month, chain, costs, files, delay_days, page_lines)
@@ -104,7 +120,7 @@ def close_month(
             *_, manifests[tenant] = sealed(month, tenant, None, files, StatementDiffers)
         else:
             statement = Statement.of(tenant, month, closes, lines)
-            manifests[tenant] = _write(statement, chain.tenants.get(tenant), files)
+            manifests[tenant] = _write(statement, chain.tenants.get(tenant), files, name_of(tenant))
     content = month_manifest(month, closes, manifests, chain.last)
     _add(files, name, content)
     return {"month": month, "tenants": len(manifests), "closed": True}
@@ -137,7 +153,7 @@ def _must_be_complete(
         raise MonthNotComplete(month, f"close {month_of(earlier[0])} first")
 
 
-def _write(statement: Statement, previous: Link | None, files: Files) -> bytes:
+def _write(statement: Statement, previous: Link | None, files: Files, name: str) -> bytes:
     """A tenant's three files; the manifest comes last and stands for all of them."""
     place = folder(statement.month, statement.tenant_id)
     csv = to_csv(statement)
@@ -146,8 +162,12 @@ def _write(statement: Statement, previous: Link | None, files: Files) -> bytes:
         kept = _stated(statement, there, place + CSV)
         statement = Statement.of(statement.tenant_id, statement.month, statement.closes_at, kept)
         csv = there
-    page = to_html(statement, digest(csv))
-    _add(files, place + PAGE, page)
+    page = to_html(statement, digest(csv), name)
+    if not files.add(place + PAGE, page):
+        # The page of a run that was cut off stays, though the tenant's name or the page's make was another then.
+        if digest(csv).encode() not in (there := files.read(place + PAGE)):
+            raise StatementDiffers(place + PAGE, _first_difference(there, page))
+        page = there
     manifest = tenant_manifest(statement, csv, page, previous)
     _add(files, place + MANIFEST, manifest)
     return manifest
@@ -175,7 +195,7 @@ def _stated(statement: Statement, content: bytes, where: str) -> list[DatedLine]
     there = Counter(dated.identity for dated in kept)
     if gone := [dated for dated in kept if there[dated.identity] > now[dated.identity]]:
         raise StatementDiffers(where, f"the costs have no such line: {_named(gone[0])}")
-    new = [d for d in statement.lines if now[d.identity] > there[d.identity] and not d.is_restatement]
+    new = [d for d in statement.used if now[d.identity] > there[d.identity] and not d.is_restatement]
     if new:
         raise StatementDiffers(where, f"it lacks a line of the costs: {_named(new[0])}")
     return kept
@@ -196,7 +216,7 @@ def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int
             missing.remove(tenant)
             csv, _, _ = sealed(month, tenant, said["tenants"][tenant]["sha256"], files, StatementDiffers)
             _stated(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
-        elif new := [dated for dated in lines if not dated.is_restatement]:
+        elif new := [dated for dated in lines if not dated.is_restatement and month_of(dated.day) == month]:
             raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_named(new[0])}")
     if missing:
         raise StatementDiffers(folder(month) + MANIFEST, f"the costs have no line of {min(missing)}")
@@ -212,6 +232,8 @@ def lines_by_tenant(
     closes: datetime | None = None,
 ) -> Iterator[tuple[str, list[DatedLine]]]:
     """What belongs in each tenant's statement: of the month's days, and what restates days of months before.
+
+    Usage of months before the first closed one, which was found later, stands in the next statement that is made.
 
     Tenants come in pages, so that no more than a page of lines is held, and each file is read once a page.
     """
@@ -229,6 +251,9 @@ def lines_by_tenant(
     for day in all_days:
         if month_of(day) in chain.months:
             for dated in filter(due, _new_restatements(day, chain, costs, files)):
+                restated[dated.line.tenant_id].append(dated)
+        elif chain.months and month_of(day) < min(chain.months):
+            for dated in _late(day, chain, costs, files):
                 restated[dated.line.tenant_id].append(dated)
     sizes = dict.fromkeys(restated, 0)
     for day in days:
@@ -256,6 +281,37 @@ def _pages(sizes: Mapping[str, int], page_lines: int) -> Iterator[list[str]]:
         yield page
 
 
+def _late(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
+    """The lines of a day before the first closed month that stand in no statement yet."""
+    counts = costs.counts(day)
+    stated = chain.late_lines(day) + chain.restatement_lines(day)
+    if sum(counts.values()) == stated:
+        return []
+    known = _known(day, chain, files, {tenant for tenant, _ in counts})
+    return _less(known, (DatedLine(day, line) for line in costs.lines(day)))
+
+
+def _known(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
+    """The lines of a day that stand in statements of other months."""
+    known: Counter[tuple[Any, ...]] = Counter()
+    for month, said in chain.months.items():
+        if day in said["restatement_lines"] or day in said.get(LATE, {}):
+            for tenant in tenants & said["tenants"].keys():
+                lines = from_csv(files.read(folder(month, tenant) + CSV))
+                known.update(dated.identity for dated in lines if dated.day == day)
+    return known
+
+
+def _less(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[DatedLine]:
+    new = []
+    for dated in lines:
+        if known[dated.identity]:
+            known[dated.identity] -= 1
+        else:
+            new.append(dated)
+    return new
+
+
 def _new_restatements(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
     """The lines that restate a day of a closed month and stand in no statement yet."""
     tenants = {tenant: number for (tenant, kind), number in costs.counts(day).items() if kind == RESTATEMENT}
@@ -264,17 +320,6 @@ def _new_restatements(day: str, chain: Chain, costs: Costs, files: Files) -> lis
         return []
     if sum(tenants.values()) < stated:
         raise StatementDiffers(f"costs of {day}", f"{stated} restatements of it stand in statements, it has fewer")
-    known: Counter[tuple[Any, ...]] = Counter()
-    for month, said in chain.months.items():
-        if day in said["restatement_lines"]:
-            for tenant in tenants.keys() & said["tenants"].keys():
-                lines = from_csv(files.read(folder(month, tenant) + CSV))
-                known.update(dated.identity for dated in lines if dated.day == day and dated.is_restatement)
-    new = []
-    for dated in (DatedLine(day, line) for line in costs.lines(day, min(tenants), max(tenants))):
-        if dated.is_restatement:
-            if known[dated.identity]:
-                known[dated.identity] -= 1
-            else:
-                new.append(dated)
-    return new
+    known = _known(day, chain, files, tenants.keys())
+    lines = (DatedLine(day, line) for line in costs.lines(day, min(tenants), max(tenants)))
+    return _less(known, (dated for dated in lines if dated.is_restatement))

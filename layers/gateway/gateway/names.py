@@ -5,15 +5,16 @@ service echoed. The book is asked for exactly that name; there is no second try 
 
     named                                       priced as
     model id, anthropic.x                       itself
-    inference profile, us.anthropic.x           itself: a geography has prices of its own (for Claude from 4.5 on, a
-                                                tenth above the global profile's), and without a row of its own it is
-                                                unpriced, never the base model's or another geography's price
+    inference profile, us.anthropic.x           itself, in the source region, where a geography has prices of its own
+                                                (for Claude from 4.5 on, a tenth above the global profile's); without a
+                                                row of its own it is unpriced, never another geography's price
     …:foundation-model/anthropic.x              the id in it
     …:inference-profile/us.anthropic.x          the id in it, also beside another id
     …:application-inference-profile/…           itself where the overlay prices it; else what it was made from: one
                                                 model, or the profile of the geography that its models lie in
-    …:provisioned-model/…, custom-model/…,      itself where the overlay prices it; else the id named beside it, and
-    custom-model-deployment/…, imported-model/… without one nothing: it is unpriced
+    …:provisioned-model/…, custom-model/…,      itself, which only the overlay prices; else it is unpriced, whatever id
+    custom-model-deployment/…, imported-model/… is named beside it: AWS bills model units by the hour or copies by the
+                                                minute, not the base model's tokens
     SageMaker endpoint                          its public name: only the overlay prices it
 """
 
@@ -40,6 +41,7 @@ _PROFILE_ARN = re.compile(
     r"arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:[0-9]{12}:inference-profile/([A-Za-z0-9][A-Za-z0-9._:-]{0,255})\Z",
     re.ASCII,
 )
+_PAID_BY_TIME = re.compile(r":(custom-model|custom-model-deployment|provisioned-model|imported-model)/")
 
 
 def split_profile(model_id: str) -> tuple[str, str]:
@@ -80,4 +82,6 @@ def pricing_names(model_id: str, called: str) -> Iterator[tuple[str, bool]]:
         yield called, True
         if carried := id_in(called):
             yield carried, False
+        elif _PAID_BY_TIME.search(called):
+            yield called, False
     yield model_id, False

@@ -36,6 +36,7 @@ from gateway.statements import (
 FORMAT = 1
 ROOT = "statements/"
 CSV, PAGE, MANIFEST = "statement.csv", "statement.html", "manifest.json"
+LATE = "late_lines"  # of a manifest, by day: usage of a month before the chain's first. Left out where there is none.
 
 
 class ChainBroken(StatementError):
@@ -96,6 +97,7 @@ def tenant_manifest(statement: Statement, csv: bytes, page: bytes, previous: Lin
             **_sums(statement.usage, statement.restatements),
             "lines": len(statement.lines),
             "restatement_lines": _restatement_lines(statement.lines),
+            **_late_lines(statement),
             "price_versions": statement.price_versions,
             "previous": previous.json if previous else None,
         }
@@ -107,6 +109,7 @@ def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], p
     said = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
     usage, restatements = (_added(manifest[name] for manifest in said.values()) for name in ("usage", "restatements"))
     restated = sum((Counter(manifest["restatement_lines"]) for manifest in said.values()), Counter[str]())
+    late = sum((Counter(manifest.get(LATE, {})) for manifest in said.values()), Counter[str]())
     return as_json(
         {
             "format": FORMAT,
@@ -123,6 +126,7 @@ def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], p
             **_sums(usage, restatements),
             "lines": sum(manifest["lines"] for manifest in said.values()),
             "restatement_lines": dict(sorted(restated.items())),
+            **({LATE: dict(sorted(late.items()))} if late else {}),
             "price_versions": sorted({version for m in said.values() for version in m["price_versions"]}),
             "previous": previous.json if previous else None,
         }
@@ -159,6 +163,11 @@ def _number(name: str, said: Any) -> Any:
 def _restatement_lines(lines: Iterable[DatedLine]) -> dict[str, int]:
     """How many there are, by the day that they restate."""
     return dict(sorted(Counter(dated.day for dated in lines if dated.is_restatement).items()))
+
+
+def _late_lines(statement: Statement) -> dict[str, dict[str, int]]:
+    found = Counter(dated.day for dated in statement.restated if not dated.is_restatement)
+    return {LATE: dict(sorted(found.items()))} if found else {}
 
 
 def as_json(said: Mapping[str, Any]) -> bytes:
@@ -203,6 +212,9 @@ class Chain:
     def restatement_lines(self, day: str) -> int:
         return sum(said["restatement_lines"].get(day, 0) for said in self.months.values())
 
+    def late_lines(self, day: str) -> int:
+        return sum(said.get(LATE, {}).get(day, 0) for said in self.months.values())
+
 
 def closed_months(files: Files) -> list[str]:
     names = (name.removeprefix(ROOT).split("/") for name in files.names(ROOT))
@@ -235,7 +247,7 @@ def _plain(dated: DatedLine) -> list[str]:
 
 @dataclass(frozen=True)
 class Verified:
-    """What holds. `waiting` are restatements of closed months for a statement that is still to come."""
+    """What holds. `waiting` lines, of closed months or of months before them, are for a statement still to come."""
 
     months: tuple[str, ...]
     statements: int
@@ -256,7 +268,7 @@ def verify(costs: Costs, files: Files) -> Verified:
     for month in months:
         for dated in _verified_month(month, chain, files, there[month]):
             lines += 1
-            if dated.is_restatement:
+            if dated.is_restatement or month_of(dated.day) != month:
                 restated[dated.identity] += 1
             else:
                 originals[dated.day, dated.line.tenant_id].add(dated)
@@ -345,11 +357,11 @@ def _match_costs(
     waiting = 0
     left = set(originals)
     for day in costs.days():
-        if month_of(day) not in months:
+        if month_of(day) not in months and not (months and month_of(day) < months[0]):
             continue
         found: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
         for dated in (DatedLine(day, line) for line in costs.lines(day)):
-            if not dated.is_restatement:
+            if not dated.is_restatement and month_of(day) in months:
                 found[day, dated.line.tenant_id].add(dated)
             elif restated[dated.identity]:
                 restated[dated.identity] -= 1

@@ -27,21 +27,28 @@ NOTES = {
     "open_invocations": "still open when the day was closed; a later statement restates what was used.",
 }
 
+# Behind a sum that is not of all its calls.
+PARTIAL = ' <span class="sub">partial</span>'
+
 STYLE = Path(__file__).with_name("statement.css")
 
 
-def to_html(statement: Statement, csv_sha256: str) -> bytes:
-    """The page. It names the hash of the statement's CSV file, which has every line and every decimal."""
+def to_html(statement: Statement, csv_sha256: str, name: str = "", *, draft: bool = False) -> bytes:
+    """The page. It names the hash of the statement's CSV file, which has every line and every decimal.
+
+    `name` is what the tenant is called beside its id. A `draft` is of a month that is not closed, and says so.
+    """
     shown = _Amounts.of(statement)
-    title = f"{statement.tenant_id}, {month_name(statement.month)}"
+    title = f"{'Draft, ' if draft else ''}{statement.tenant_id}, {month_name(statement.month)}"
     corners = f"@top-left {{ content: {_css_text(statement.tenant_id)}; }}"
-    corners += f" @top-right {{ content: {_css_text(month_name(statement.month))}; }}"
+    right = f"{month_name(statement.month)}{', draft' if draft else ''}"
+    corners += f" @top-right {{ content: {_css_text(right)}; }}"
     style = f"@page {{ {corners} }}\n{STYLE.read_text(encoding='utf-8')}"
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
         '<meta name="viewport" content="width=device-width">\n',
         f"<title>Statement: {escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n",
-        _head(statement),
+        _head(statement, name, draft=draft),
         _summary(statement, shown),
         _plot(statement, shown),
         _table("By cost centre", "Cost centre", statement.by_cost_centre, statement.usage, shown),
@@ -49,19 +56,34 @@ def to_html(statement: Statement, csv_sha256: str) -> bytes:
         _quantities(statement),
         _restatements(statement, shown),
         _notes(statement),
-        _foot(statement, shown, csv_sha256),
+        _foot(statement, shown, csv_sha256, draft=draft),
         "</main>\n</body>\n</html>\n",
     ]
     return "".join(parts).encode()
 
 
+def is_partial(line: CostLine) -> bool:
+    """Is its cost that of some of its calls only, since others have no price or are of unknown usage?"""
+    return any(getattr(line, name) > 0 for name in NOTES)
+
+
 # -------------------------------------------------------------------------------------------------------------- blocks
-def _head(statement: Statement) -> str:
+def _head(statement: Statement, name: str, *, draft: bool) -> str:
     first, last = (_date(day) for day in (days_of(statement.month)[0], days_of(statement.month)[-1]))
+    what = "Draft of a statement of model usage" if draft else "Statement of model usage"
+    called = f'<p class="name">{escape(name)}</p>' if name not in ("", statement.tenant_id) else ""
+    warning = f'<p class="draft"><b>Draft.</b> {_closing(statement, draft=True)}</p>\n' if draft else ""
     return (
-        f'<header>\n<div><p class="what">Statement of model usage</p><h1>{escape(statement.tenant_id)}</h1></div>\n'
-        f'<p class="when">{month_name(statement.month)}<small>{first} to {last}, UTC</small></p>\n</header>\n'
+        f'<header>\n<div><p class="what">{what}</p><h1>{escape(statement.tenant_id)}</h1>{called}</div>\n'
+        f'<p class="when">{month_name(statement.month)}<small>{first} to {last}, UTC</small></p>\n</header>\n{warning}'
     )
+
+
+def _closing(statement: Statement, *, draft: bool) -> str:
+    books, day = f"The books of {month_name(statement.month)}", _date(statement.closes_at.date().isoformat())
+    if draft:
+        return f"{books} are not closed: they close on {day} or later, and until then every figure here may change."
+    return f"{books} closed on {day}; what is restated later stands in a later statement."
 
 
 def _summary(statement: Statement, shown: _Amounts) -> str:
@@ -69,7 +91,7 @@ def _summary(statement: Statement, shown: _Amounts) -> str:
     rows = [
         ("", f"Usage of {month_name(statement.month)}", usage.cost if statement.used else ZERO),
         ("", "Restatements of earlier months", statement.restatements.cost if statement.restated else ZERO),
-        ("total", "Total", total.cost),
+        ("total", f"Total{PARTIAL if is_partial(total) else ''}", total.cost),
     ]
     if total.list_cost != total.cost:
         rows.append(("aside", "At public list prices", total.list_cost))
@@ -141,7 +163,7 @@ def _cells(name: str, line: CostLine, whole: CostLine, shown: _Amounts) -> list[
     share = f"{100 * (line.cost or ZERO) / whole.cost:.1f}&#8201;%" if whole.cost else "&ndash;"
     amounts = [shown.html(amount) for amount in (line.input_cost, line.output_cost, line.cost)]
     return [
-        escape(name),
+        f"{escape(name)}{PARTIAL if is_partial(line) else ''}",
         *(count(n) for n in (line.invocations, line.input_tokens, line.output_tokens)),
         *amounts,
         share,
@@ -221,15 +243,16 @@ def _notes(statement: Statement) -> str:
         for name, text in NOTES.items()
         if (number := getattr(statement.total, name)) > 0
     ]
+    if said:
+        said.append("<p>A sum marked <b>partial</b> is of its other calls alone.</p>\n")
     return f'<section class="notes">\n{"".join(said)}</section>\n' if said else ""
 
 
-def _foot(statement: Statement, shown: _Amounts, csv_sha256: str) -> str:
+def _foot(statement: Statement, shown: _Amounts, csv_sha256: str, *, draft: bool) -> str:
     rounded = f"Amounts are rounded to {_WORDS[shown.decimals]} decimals here. " if shown.rounded else ""
     versions = ", ".join(f"<code>{escape(version)}</code>" for version in statement.price_versions) or "none"
-    closed = f"The books of {month_name(statement.month)} closed on {_date(statement.closes_at.date().isoformat())}"
     return (
-        f"<footer>\n<p>{closed}; what is restated later stands in a later statement. {rounded}"
+        f"<footer>\n<p>{_closing(statement, draft=draft)} {rounded}"
         f"Every line, with every decimal, is in statement.csv.</p>\n"
         f"<p>Price book {versions}</p>\n<p>statement.csv, SHA-256 <code>{csv_sha256}</code></p>\n</footer>\n"
     )
