@@ -65,7 +65,7 @@ roles: .venv/ready ## a table of what each function may do
 	@$(BIN)/python -m scripts.iam_table
 
 generate: .venv/ready ## schemas from openapi.yaml, views in template.yaml from scripts/sql, what `sam local` runs from both
-	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters && $(BIN)/python -m scripts.sam_local_overlay
+	$(BIN)/python -m scripts.generate_schemas && $(BIN)/python -m scripts.views && $(BIN)/python -m scripts.parameters && $(BIN)/python -m scripts.fields && $(BIN)/python -m scripts.sam_local_overlay
 
 lock: .venv/ready ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.lock_layers

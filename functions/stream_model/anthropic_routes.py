@@ -38,7 +38,7 @@ class AnthropicRoutes:
                 return AnswerMessageStream(native, tool) if tool else native
             return told_stream(TranslatedStream(read, name, request_id), tool)
 
-        headers = {"request-id": request_id}
+        headers: dict[str, str] = {"request-id": request_id}
         headers |= warned(warning for made in fitted.values() for warning in made.warnings)
         if read.stream:
             known = NativeStream(request_id)

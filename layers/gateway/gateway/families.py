@@ -28,6 +28,7 @@ class Family:
     prefix: str = ""
     sources: str = ""
     tools: bool = True
+    streams_tools: bool = True  # may it stream an answer where tools are declared?
     forces: frozenset[str] = frozenset({"any", "tool"})  # how it may be made to call a tool; empty: it may not be
     system: bool = True
     images: bool = True
@@ -95,6 +96,11 @@ _CLAUDE_5 = replace(_CLAUDE_4_8, betas=_FIVE)
 # The newest always think, and none of them can be made to call a tool.
 _CLAUDE_5_1 = replace(_CLAUDE_5, thinks="always", forces=_AUTO)
 
+_LLAMA = Family(
+    sources="guide, choice, measured", streams_tools=False, forces=_AUTO, schema=False, caches=False, results_alone=True
+)
+_LLAMA_TALKS = replace(_LLAMA, sources="guide", tools=False, streams_tools=True, images=False, results_alone=False)
+
 _ROWS: tuple[Family, ...] = (
     # ------------------------------------------------------------------------------------------------------ Anthropic
     replace(_CLAUDE_5, prefix="anthropic.claude-", sources="cards, changes (the newest known)"),
@@ -137,18 +143,15 @@ _ROWS: tuple[Family, ...] = (
     Family("amazon.titan-t", "guide", tools=False, forces=_AUTO, system=False, images=False, schema=False,
            caches=False),
     # ----------------------------------------------------------------------------------------------------------- Meta
-    Family("meta.llama", "guide, choice, measured", forces=_AUTO, schema=False, caches=False, images=False,
-           results_alone=True),
-    Family("meta.llama2", "guide", tools=False, forces=_AUTO, images=False, schema=False, caches=False),
-    Family("meta.llama3-8b", "guide", tools=False, forces=_AUTO, images=False, schema=False, caches=False),
-    Family("meta.llama3-70b", "guide", tools=False, forces=_AUTO, images=False, schema=False, caches=False),
-    Family("meta.llama3-2-1b", "guide", tools=False, forces=_AUTO, images=False, schema=False, caches=False),
-    Family("meta.llama3-2-3b", "guide", tools=False, forces=_AUTO, images=False, schema=False, caches=False),
-    Family("meta.llama3-2-11b", "guide, choice, measured", forces=_AUTO, schema=False, caches=False,
-           results_alone=True),
-    Family("meta.llama3-2-90b", "guide, choice, measured", forces=_AUTO, schema=False, caches=False,
-           results_alone=True),
-    Family("meta.llama4", "guide, choice, measured", forces=_AUTO, schema=False, caches=False, results_alone=True),
+    replace(_LLAMA, prefix="meta.llama", images=False),
+    replace(_LLAMA, prefix="meta.llama3-2-11b"),
+    replace(_LLAMA, prefix="meta.llama3-2-90b"),
+    replace(_LLAMA, prefix="meta.llama4"),
+    replace(_LLAMA_TALKS, prefix="meta.llama2"),
+    replace(_LLAMA_TALKS, prefix="meta.llama3-8b"),
+    replace(_LLAMA_TALKS, prefix="meta.llama3-70b"),
+    replace(_LLAMA_TALKS, prefix="meta.llama3-2-1b"),
+    replace(_LLAMA_TALKS, prefix="meta.llama3-2-3b"),
     # -------------------------------------------------------------------------------------------------------- Mistral
     replace(_OPEN, prefix="mistral.", sources="guide, choice, measured", forces=_ANY, schema=False,
             results_alone=True),

@@ -79,7 +79,7 @@ class Bedrock:
         if guardrail := body.get("guardrailConfig"):
             call.served.guardrail = f"{guardrail.get('guardrailIdentifier')}:{guardrail.get('guardrailVersion')}"
         ask = _reading(read_converse, call.served.model_id, body)
-        check_converse(call.served.model_id, body)
+        check_converse(call.served.model_id, body, streaming=streaming)
         answer = self._generate(call, ask, streaming)
         caches = bool(model and model.caches)
         if streaming:

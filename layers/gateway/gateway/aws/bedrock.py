@@ -24,8 +24,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
+from gateway.aws.whole import WholeStream
 from gateway.errors import Passing, UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
+from gateway.families import family
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.names import profile_id
 from gateway.usage import TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
@@ -102,7 +104,10 @@ class BedrockRuntime:
         body = _read_json(content)
         return ModelAnswer(body, _usage(call, body, response.headers), content, _lowered(response.headers))
 
-    def open(self, call: ModelCall) -> OpenedStream:
+    def open(self, call: ModelCall) -> OpenedStream | WholeStream:
+        """Open a stream; where the model streams no answer beside tools, the answer is asked for whole."""
+        if call.api == "ConverseStream" and call.body.get("toolConfig") and not family(call.model.base).streams_tools:
+            return WholeStream(self.call(replace(call, api="Converse")))
         response = self._send(call)
         return OpenedStream(_lowered(response.headers), response)
 

@@ -125,7 +125,7 @@ def _are_objects(values: list[Any]) -> bool:
 def _form(work: _Work) -> None:
     """The schema of the answer: enforced where the family does, else by a tool, else asked for in words."""
     output = dict(work.body.get("outputConfig") or {})
-    wanted = output.get("textFormat")
+    wanted: Any = output.get("textFormat")
     try:
         told = wanted["structure"]["jsonSchema"]
         schema = json.loads(told["schema"])
@@ -493,7 +493,7 @@ def _told(block: Json, index: int, kept: frozenset[tuple[int, str]]) -> Json:
 
 def _word(part: Json) -> str:
     if isinstance(part.get("text"), str):
-        return part["text"]
+        return str(part["text"])
     if "json" in part:
         return json.dumps(part["json"])
     return f"({next(iter(part), 'nothing')})"

@@ -311,6 +311,10 @@ def _content(work: _Work, content: Any) -> Any:
             if block.get("cache_control") and kept and kept[-1].get("type") not in ("thinking", "redacted_thinking"):
                 kept[-1] = _controlled(work, {**kept[-1], "cache_control": block["cache_control"]})
             continue
+        if block.get("type") == "tool_reference" and not (work.family.searches_tools and _has_search(work)):
+            work.warn("references to tools were put into words: nothing here searches for tools")
+            kept.append({"type": "text", "text": f"The tool {block.get('tool_name')} can be called."})
+            continue
         kept.append(_controlled(work, _result(work, block) if block.get("type") == "tool_result" else block))
     return kept
 
@@ -328,7 +332,7 @@ def _result(work: _Work, block: Json) -> Json:
 
 def _form(work: _Work) -> None:
     config = work.object("output_config")
-    wanted = config.get("format")
+    wanted: Any = config.get("format")
     schema = wanted.get("schema") if isinstance(wanted, dict) else None
     for name in [name for name in config if name not in ("format", "effort")]:
         del config[name]

@@ -12,10 +12,12 @@ from scripts.dev.model_stand_in.validation.traits import traits
 Json = dict[str, Any]
 
 
-def check_converse(model_id: str, body: Json) -> None:
+def check_converse(model_id: str, body: Json, *, streaming: bool = False) -> None:
     """Refuse what Bedrock would refuse of this request to this model."""
     check_shape(body, "ConverseRequest")
     refuses = traits(model_id)
+    if streaming and body.get("toolConfig") and "no-tool-stream" in refuses:
+        raise invalid("This model doesn't support tool use in streaming mode.")
     _check_inference(body.get("inferenceConfig") or {}, refuses)
     _check_tools(body.get("toolConfig") or {}, refuses)
     _check_turns(body, refuses)

@@ -1,6 +1,7 @@
 """What each family refuses, one line for each; the first pattern that fits a model's id counts.
 
     no-tools no-system no-images no-documents    it takes none of these
+    no-tool-stream                               it streams no answer where tools are declared
     no-tool no-any                               it cannot be made to call one tool, or any
     no-temperature no-top-p one-sampling         no temperature; no top_p; not both
     no-stops no-schema no-prefill                no stop sequences; no structured output; no last turn of the assistant
@@ -46,8 +47,8 @@ _LINES: tuple[tuple[str, str], ...] = (
     (r"amazon\.nova", "no-schema no-hour no-tool-cache"),
     (r"amazon\.titan-t", "no-tools no-system no-images no-schema no-cache"),
     (r"meta\.llama(2|3-8b|3-70b|3-2-[13]b)", "no-tools no-images no-schema no-cache"),
-    (r"meta\.llama(3-2|4)", "no-tool no-any no-schema no-cache alone"),
-    (r"meta\.", "no-images no-tool no-any no-schema no-cache alone"),
+    (r"meta\.llama(3-2|4)", "no-tool no-any no-tool-stream no-schema no-cache alone"),
+    (r"meta\.", "no-images no-tool no-any no-tool-stream no-schema no-cache alone"),
     (r"mistral\.(mistral-7b|mixtral)", "no-tools no-system no-images no-schema no-cache"),
     (r"mistral\.(mistral-large-3|magistral|ministral-3|voxtral)", f"{_OPEN} alone"),
     (r"mistral\.mistral-small-2402", f"{_OPEN} no-any no-documents no-images no-schema alone"),
