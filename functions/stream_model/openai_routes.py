@@ -14,7 +14,7 @@ from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
-from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
+from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply, warned
 
 
 class OpenAIRoutes:
@@ -32,7 +32,7 @@ class OpenAIRoutes:
             for model in asked.models
         ]
         name, created = f"chatcmpl-{request.request_id}", int(time.time())
-        headers = _warnings([warning for chat in chats.values() for warning in chat.warnings])
+        headers = warned([warning for chat in chats.values() for warning in chat.warnings])
 
         def writer_of(call: ModelCall) -> StreamWriter:
             if call.model in chats:
@@ -63,7 +63,7 @@ class OpenAIRoutes:
         calls = [
             _call(model, each.converse, streaming=read.stream) for model, each in zip(asked.models, reads, strict=True)
         ]
-        headers = _warnings(read.warnings)
+        headers = warned(read.warnings)
 
         def keep(output: list[Any]) -> None:
             if read.store:
@@ -130,16 +130,6 @@ def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     if not _converses(model):
         raise BadRequest("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
     return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
-
-
-def _warnings(warnings: Sequence[str]) -> dict[str, str]:
-    said = "; ".join(dict.fromkeys(warnings))
-    return {"x-gateway-warning": _printable(said)} if said else {}
-
-
-def _printable(text: str, most: int = 2000) -> str:
-    """Fit for a header: names that a client sent may be in it."""
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:most]
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

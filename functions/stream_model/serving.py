@@ -17,6 +17,7 @@ from gateway.catalog import Model
 from gateway.directory import Directory
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.http.warnings import WARNING, warning
 from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
@@ -202,6 +203,11 @@ def must_not_repeat(request: Request) -> None:
             "Idempotency-Key goes with answers that are not streamed. Leave one of the two out.",
             code="idempotency_not_for_streams",
         )
+
+
+def warned(warnings: Sequence[str]) -> dict[str, str]:
+    said = warning(warnings)
+    return {WARNING: said} if said else {}
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:
