@@ -82,18 +82,22 @@ def invoke_model() -> Response[str]:
     context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, context, meter, circuits)
     if (key := header(app, "idempotency-key")) is not None:
-        return run_once(key, request, requests, attempts)
+        return noted(run_once(key, request, requests, attempts), requests)
     if flag(header(app, "streaming")):
-        return answer(app, submit(request, context))
+        return noted(answer(app, submit(request, context)), requests)
     try:
         made = invoke(requests, attempts, models)
     except GatewayError as error:
         keep_if_late(Ended.failed(error))
         raise
     keep_if_late(Ended(body=made))
-    ready = answer(app, made)
-    ready.headers.update(warned(warning for each in requests for call in each.calls for warning in call.warnings))
-    return ready
+    return noted(answer(app, made), requests)
+
+
+def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
+    """With the header that names what of the request was ignored or adapted."""
+    made.headers.update(warned(warning for request in requests for warning in request.told))
+    return made
 
 
 def submit(request: CompatRequest, context: Context) -> Any:

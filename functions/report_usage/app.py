@@ -28,7 +28,7 @@ accounts = AccountTable(settings().budgets_table)
 
 @app.get("/usage")
 def report_usage() -> Response[str]:
-    asked = query(app, ReportUsageParametersQuery)
+    asked = query(app, ReportUsageParametersQuery, known_only=True)
     group_by = str(asked.group_by or "model")
     start, end = span(asked.start, asked.end, datetime.now(UTC))
     tenant_id = caller(app).tenant_id

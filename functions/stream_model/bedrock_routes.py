@@ -39,11 +39,13 @@ class BedrockRoutes:
 
     def foundation_models(self, request: Request) -> Reply:
         may_use = self._serving.may_use
-        models = [model for model in self._serving.listing.summaries() if may_use(request, model["modelId"])]
+        chosen = bedrock.model_filter(request.query)
+        found = self._serving.listing.summaries()
+        models = [model for model in found if chosen(model) and may_use(request, model["modelId"])]
         return Reply({"modelSummaries": models})
 
     def inference_profiles(self, request: Request) -> Reply:
-        tenant, found = request.caller.tenant, []
+        page, tenant, found = bedrock.ProfilePage.read(request.query), request.caller.tenant, []
         for profile in self._serving.listing.profiles():
             application = profile.get("type") == "APPLICATION"
             if (
@@ -52,7 +54,7 @@ class BedrockRoutes:
                 else self._serving.may_use(request, profile["inferenceProfileId"])
             ):
                 found.append(profile)
-        return Reply({"inferenceProfileSummaries": found})
+        return Reply(page.of(found))
 
     # ------------------------------------------------------------------------------------------------------------------
     def _invocation(self, request: Request, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:

@@ -23,7 +23,7 @@ class CompatRoutes:
             raise BadRequest("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
         asked = self._serving.ask(request, name)
         flagged = flag(request.header("messages_api"))
-        streams = as_streams(
+        streams, warnings = as_streams(
             CompatRequest(body, name, arn, "text", flagged),
             asked.route,
             asked.directory.catalog,
@@ -32,7 +32,7 @@ class CompatRoutes:
         )
         request_id = request.request_id
         writer = CompatStream(request_id)
-        headers = warned(warning for call in streams for warning in call.warnings)
+        headers = warned([*warnings, *(warning for call in streams for warning in call.warnings)])
         return self._serving.stream(
             asked, streams, lambda _: writer, writer.ping, writer.error, headers, shows_cost=True
         )

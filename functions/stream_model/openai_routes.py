@@ -12,7 +12,7 @@ from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
-from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
+from gateway.wire import anthropic, openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from gateway.wire.answers import told_stream
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
@@ -99,12 +99,18 @@ class OpenAIRoutes:
         return self._serving.reply_all(asked, read.calls, write)
 
     def list_models(self, request: Request) -> Reply:
+        if "anthropic-version" in request.headers:
+            page = anthropic.model_page(self._names(request), request.query)
+            models = [{**openai_common.model_object(one["id"], 0), **one} for one in page["data"]]
+            return Reply({"object": "list", **page, "data": models})
         return Reply(openai_common.model_list(self._names(request), 0))
 
     def get_model(self, request: Request) -> Reply:
         name = request.parameters["model"]
         if name not in self._names(request):
             raise NotFound("model: there is no such model for your tenant. See /v1/models.", code="model_not_found")
+        if "anthropic-version" in request.headers:
+            return Reply({**openai_common.model_object(name, 0), **anthropic.model_info(name)})
         return Reply(openai_common.model_object(name, 0))
 
     def _names(self, request: Request) -> list[str]:
@@ -140,3 +146,10 @@ def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
 
 def problem(error: GatewayError, request_id: str) -> Reply:
     return problem_reply(openai_common.problem(error, request_id), error)
+
+
+def models_problem(error: GatewayError, request_id: str) -> Reply:
+    """Of a list that two SDKs read: the members of both."""
+    anthropics, openais = anthropic.problem(error, request_id), openai_common.problem(error, request_id)
+    both = {**openais["error"], **anthropics["error"]}
+    return problem_reply({**openais, **anthropics, "error": both}, error, {"request-id": request_id})

@@ -22,6 +22,7 @@ from scripts.dev.events import Call, adapted_headers, proxy_event
 from scripts.dev.gateway_responses import NAMELESS, GatewayResponses
 from scripts.dev.http_server import Request, Response
 from scripts.dev.rest_api.headers import CHUNKED, from_function
+from scripts.dev.rest_api.importing import INTEGRATION
 from scripts.dev.routes import Route, Spec
 from scripts.dev.security import Authorize, Refused, UsagePlans
 from scripts.dev.template import UsagePlanKey
@@ -116,6 +117,8 @@ class ApiGateway:
             self._plans.identify(call, usage_key)
 
     def _integrate(self, call: Call, route: Route) -> Response:
+        if (integration := route.imported.integration) is not None and integration.kind == "mock":
+            return mocked(call, route)
         if route.function is None:
             raise Refused("API_CONFIGURATION_ERROR")
         if call.request.header(CHUNKED) is not None:
@@ -207,6 +210,22 @@ class ApiGateway:
             line["first_byte_ms"] = round((first - began) * 1000, 1)
         with contextlib.suppress(OSError):  # on a full disk: what was answered is not lost for its line
             self._access_log.write(json.dumps(line).encode() + b"\n")
+
+
+def mocked(call: Call, route: Route) -> Response:
+    """What a mock integration answers: its templates stand in the spec, and only $context.requestId is filled in."""
+    said = route.imported.operation[INTEGRATION]
+    sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
+    if sent not in said["requestTemplates"]:
+        if said.get("passthroughBehavior", "when_no_match").lower() == "never":
+            raise Refused("UNSUPPORTED_MEDIA_TYPE")
+        raise Refused("API_CONFIGURATION_ERROR")  # what came is then read as the template's outcome, and has no status
+    answer = said["responses"]["default"]
+    body = answer["responseTemplates"]["application/json"].replace("$context.requestId", call.request_id)
+    headers = [("Content-Type", "application/json")]
+    for name, value in (answer.get("responseParameters") or {}).items():
+        headers.append((name.removeprefix("method.response.header."), value.strip("'")))
+    return Response(int(answer["statusCode"]), body.encode(), headers)
 
 
 def _fits(request: Request) -> None:

@@ -49,9 +49,17 @@ class Spec:
         self.routes = sorted(map(_route, self.api.methods), key=_specificity)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The route of a request, and its path parameters, percent-encoded as they came."""
+        """The route of a request, and its path parameters, percent-encoded as they came.
+
+        The most specific resource is the only one that is asked for the method: none falls to a greedy one beside it.
+        """
+        resource = None
         for route in self.routes:
-            if route.method in (method.lower(), "any") and (match := route.pattern.fullmatch(path)):
+            match = route.pattern.fullmatch(path)
+            if match is None or resource not in (None, route.path):
+                continue
+            resource = route.path
+            if route.method in (method.lower(), "any"):
                 return route, dict(zip(route.names, match.groups(), strict=True))
         return None
 

@@ -23,7 +23,8 @@ TEMPLATE = load(ROOT / "template.yaml")
 API = import_rest_api(SPEC, Template(ROOT / "template.yaml", {}).resolve)  # what API Gateway makes of the spec
 MADE = {(method.path, method.http_method): method for method in API.methods}
 FUNCTIONS = functions(TEMPLATE)
-METHODS = ("get", "put", "post", "delete", "patch", "options", "head", "x-amazon-apigateway-any-method")
+METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
+ANY = "x-amazon-apigateway-any-method"  # of a path's other methods: a mock that says that there is no such operation
 PACKAGE = ROOT / "layers/gateway"
 
 
@@ -44,7 +45,7 @@ class Operation:
     @property
     def made(self) -> Method:
         """The method that API Gateway makes of it."""
-        return MADE[self.path, "ANY" if self.method.startswith("x-") else self.method.upper()]
+        return MADE[self.path, self.method.upper()]
 
     @property
     def streams(self) -> bool:

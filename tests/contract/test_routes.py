@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from gateway.settings import Settings
 from scripts.iam_table import of_functions
 from scripts.template import of_type
-from tests.contract.contract import FUNCTIONS, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
+from tests.contract.contract import ANY, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
 from tests.contract.expanded import stack
 
 INVOKE = (
@@ -41,12 +42,11 @@ def test_an_operation_leads_to_a_function_of_the_template(operation: Operation) 
 @each_operation
 def test_the_function_of_an_operation_may_be_called_by_it(operation: Operation) -> None:
     """The event is what gives API Gateway the permission; without it the route answers 500."""
-    method = "any" if operation.method.startswith("x-") else operation.method
-    assert f"${{{BY_ROUTE[operation.path, method]}.Arn}}" in operation.uri
+    assert f"${{{BY_ROUTE[operation.path, operation.method]}.Arn}}" in operation.uri
 
 
 def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
-    assert BY_ROUTE.keys() == {(o.path, "any" if o.method.startswith("x-") else o.method) for o in OPERATIONS}
+    assert BY_ROUTE.keys() == {(o.path, o.method) for o in OPERATIONS}
     for function in FUNCTIONS.values():
         assert all(event["RestApiId"] == {"Ref": "Api"} for event in function.events("Api"))
 
@@ -154,3 +154,31 @@ def test_the_authorizer_of_the_spec_is_a_function_that_may_be_called() -> None:
                 {"Fn::GetAtt": [name, "Arn"]},
                 {"Ref": f"{name}.Alias"},
             ]
+
+
+# ------------------------------------------------------------------------------------------------ what is not there
+def test_every_path_that_tenants_call_says_that_it_lacks_a_method() -> None:
+    """API Gateway itself would say 403 missing_signature, and a request would not fall to a greedy path beside it."""
+    lacking = [path for path, item in SPEC["paths"].items() if ANY not in item]
+    assert all(path.startswith("/admin/") for path in lacking)
+    assert {"/v1/{proxy+}", "/model/{modelId}/{proxy+}"} <= SPEC["paths"].keys()
+
+
+@pytest.mark.parametrize("path", [path for path, item in SPEC["paths"].items() if ANY in item])
+def test_what_is_not_there_runs_nothing(path: str) -> None:
+    """It is open to strangers, so it may lead nowhere."""
+    said, made = SPEC["paths"][path][ANY], MADE[path, "ANY"]
+    assert said["security"] == []
+    assert (made.authorization, made.authorizer, made.api_key_required) == ("NONE", None, False)
+    assert made.integration is not None
+    assert (made.integration.kind, made.integration.uri) == ("mock", None)
+    assert said["x-amazon-apigateway-integration"]["passthroughBehavior"] == "never"
+
+
+def test_what_is_not_there_is_told_in_the_words_of_each_sdk() -> None:
+    (answer,) = SPEC["paths"]["/v1/{proxy+}"][ANY]["x-amazon-apigateway-integration"]["responses"].values()
+    told = json.loads(answer["responseTemplates"]["application/json"])
+    assert (answer["statusCode"], told["type"], told["code"]) == ("404", "error", "route_not_found")
+    assert told["error"]["type"] == "not_found_error"
+    assert told["request_id"] == "$context.requestId"
+    assert answer["responseParameters"] == {"method.response.header.x-amzn-errortype": "'UnknownOperationException'"}

@@ -72,6 +72,8 @@ def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, d
     """The moments that a report covers: today where `start` is not said, until now where `end` is not."""
     begins = _moment(start, "start") if start else now.replace(hour=0, minute=0, second=0, microsecond=0)
     ends = _moment(end, "end", end_of_day=True) if end else now
+    if begins > now + timedelta(days=1):
+        raise BadRequest(f"start must not lie ahead; now is {now:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
     if ends <= begins:
         raise BadRequest(f"end must be after start; start is {begins:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
     if ends - begins > MAX_SPAN:
@@ -90,7 +92,7 @@ def _moment(text: str, name: str, *, end_of_day: bool = False) -> datetime:
             return day + timedelta(days=1) if end_of_day else day
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise BadRequest(
             f"{name} must be a date or an RFC 3339 date-time, like 2026-11-24T00:00:00Z.", code="invalid_time"
         ) from error

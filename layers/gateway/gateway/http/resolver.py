@@ -42,10 +42,15 @@ def header(app: APIGatewayRestResolver, name: str) -> str | None:
     return either_form(app.current_event.headers.get, name)
 
 
-def query(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
-    """The query parameters, as the spec's schema. Raises BadRequest."""
+def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool = False) -> Schema:
+    """The query parameters, as the spec's schema. Raises BadRequest; `known_only`: for one that it lacks as well."""
+    sent = app.current_event.query_string_parameters or {}
+    unknown = sorted(sent.keys() - schema.model_fields.keys()) if known_only else []
+    if unknown:
+        message = f"query.{unknown[0][:64]}: there is no such parameter. There are {', '.join(schema.model_fields)}."
+        raise BadRequest(message, code="unknown_parameter")
     try:
-        return schema.model_validate(app.current_event.query_string_parameters or {})
+        return schema.model_validate(sent)
     except ValidationError as error:
         raise Unfit(error, "query", "invalid_parameters") from error
 

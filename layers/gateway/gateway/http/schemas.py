@@ -69,6 +69,12 @@ class InvokeModelRequest(BaseModel):
     additional_model_fields: Annotated[
         dict[str, Any] | None, Field(description="Converse's additionalModelRequestFields.")
     ] = None
+    tool_config: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
+        ),
+    ] = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
@@ -85,10 +91,16 @@ class ImageArtifact(BaseModel):
 
 
 class InvokeModelResult(BaseModel):
-    generated_text: Annotated[str | None, Field(description="The text of the answer.")] = None
+    generated_text: Annotated[
+        Any | None,
+        Field(description="The text of the answer, a string; where the model calls tools, a list of `{toolUse}`."),
+    ] = None
     request_id: Annotated[str | None, Field(description="Poll with this id; there is no answer yet.")] = None
     embedding: Annotated[
-        list[float] | None, Field(description="The vector, or the first one where the inputs were a list.")
+        list[Any] | None,
+        Field(
+            description="The vector, or the first one where the inputs were a list; of a SageMaker endpoint what its container said, nested as it nests it."
+        ),
     ] = None
     embeddings: Annotated[
         list[list[float]] | None,

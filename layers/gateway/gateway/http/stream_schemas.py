@@ -67,6 +67,12 @@ class InvokeModelRequest(BaseModel):
     additional_model_fields: Annotated[
         dict[str, Any] | None, Field(description="Converse's additionalModelRequestFields.")
     ] = None
+    tool_config: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
+        ),
+    ] = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
@@ -433,11 +439,18 @@ class Object4(StrEnum):
     model = "model"
 
 
+class Type5(StrEnum):
+    model = "model"
+
+
 class Model(BaseModel):
     id: Annotated[str, Field(description="What calls name it by.")]
     object: Object4
     created: Annotated[int, Field(description="Seconds since 1970; 0 where it is not known.")]
     owned_by: Annotated[str, Field(description="Who made it.")]
+    type: Annotated[Type5 | None, Field(description="For Anthropic's SDK.")] = None
+    display_name: Annotated[str | None, Field(description="For Anthropic's SDK.")] = None
+    created_at: Annotated[str | None, Field(description="For Anthropic's SDK; 1970 where it is not known.")] = None
 
 
 class Object5(StrEnum):
@@ -447,6 +460,11 @@ class Object5(StrEnum):
 class ModelList(BaseModel):
     object: Object5
     data: list[Model]
+    has_more: bool | None = None
+    first_id: Annotated[Any | None, Field(description="The id of the first, or null.")] = None
+    last_id: Annotated[
+        Any | None, Field(description="The id of the last, or null; what `after_id` names for the next page.")
+    ] = None
 
 
 class ResponseTool(BaseModel):
@@ -461,8 +479,14 @@ class ResponseTool(BaseModel):
     tools: Annotated[list[dict[str, Any]] | None, Field(description="The tools of a namespace.")] = None
 
 
+class Type6(StrEnum):
+    text = "text"
+    json_object = "json_object"
+    json_schema = "json_schema"
+
+
 class ResponseTextFormat(BaseModel):
-    type: Type4
+    type: Type6
     name: Annotated[str | None, Field(max_length=64)] = None
     description: str | None = None
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema", description="The JSON Schema of the answer.")] = (
@@ -663,7 +687,7 @@ class MessageTool(BaseModel):
     ] = None
 
 
-class Type6(StrEnum):
+class Type7(StrEnum):
     auto = "auto"
     any = "any"
     tool = "tool"
@@ -674,14 +698,14 @@ class MessageToolChoice(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type6
+    type: Type7
     name: Annotated[str | None, Field(description="Which tool, for `tool`.")] = None
     disable_parallel_tool_use: Annotated[
         bool | None, Field(description="Whether one answer may call only one tool.")
     ] = None
 
 
-class Type7(StrEnum):
+class Type8(StrEnum):
     enabled = "enabled"
     disabled = "disabled"
     adaptive = "adaptive"
@@ -691,7 +715,7 @@ class MessageThinking(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type7
+    type: Type8
     budget_tokens: Annotated[
         int | None, Field(description="The most tokens to think with; less than `max_tokens`.", ge=1024)
     ] = None
@@ -775,7 +799,7 @@ class MessageUsage(BaseModel):
     service_tier: str | None = None
 
 
-class Type8(StrEnum):
+class Type9(StrEnum):
     message = "message"
 
 
@@ -788,7 +812,7 @@ class Message(BaseModel):
         extra="allow",
     )
     id: str
-    type: Type8
+    type: Type9
     role: Role4
     model: Annotated[str, Field(description="The model that answered.")]
     content: list[MessageBlock]
@@ -804,7 +828,7 @@ class Message(BaseModel):
     usage: MessageUsage
 
 
-class Type9(StrEnum):
+class Type10(StrEnum):
     message_start = "message_start"
     content_block_start = "content_block_start"
     content_block_delta = "content_block_delta"
@@ -819,7 +843,7 @@ class MessageEvent(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type9
+    type: Type10
     index: Annotated[int | None, Field(description="Which block.")] = None
     message: Annotated[
         dict[str, Any] | None, Field(description="A Message without content, whose `stop_reason` is null.")
@@ -941,7 +965,7 @@ class ConversePerformance(BaseModel):
     latency: Latency | None = None
 
 
-class Type10(StrEnum):
+class Type11(StrEnum):
     priority = "priority"
     default = "default"
     flex = "flex"
@@ -949,7 +973,7 @@ class Type10(StrEnum):
 
 
 class ConverseServiceTier(BaseModel):
-    type: Type10
+    type: Type11
 
 
 class ConverseRequest(BaseModel):
@@ -1103,6 +1127,12 @@ class StreamModelParametersQuery(BaseModel):
     model_arn: Annotated[str | None, Field(max_length=2048)] = None
 
 
+class ListModelsParametersQuery(BaseModel):
+    limit: Annotated[int | None, Field(ge=1, le=1000)] = None
+    after_id: Annotated[str | None, Field(max_length=2048)] = None
+    before_id: Annotated[str | None, Field(max_length=2048)] = None
+
+
 class ByOutputModality(StrEnum):
     TEXT = "TEXT"
     IMAGE = "IMAGE"
@@ -1127,7 +1157,7 @@ class ListBedrockModelsParametersQuery(BaseModel):
     byCustomizationType: ByCustomizationType | None = None
 
 
-class Type11(StrEnum):
+class Type12(StrEnum):
     SYSTEM_DEFINED = "SYSTEM_DEFINED"
     APPLICATION = "APPLICATION"
 
@@ -1135,7 +1165,7 @@ class Type11(StrEnum):
 class ListInferenceProfilesParametersQuery(BaseModel):
     maxResults: Annotated[int | None, Field(ge=1, le=1000)] = None
     nextToken: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
-    type: Type11 | None = None
+    type: Type12 | None = None
 
 
 class Problem(BaseModel):

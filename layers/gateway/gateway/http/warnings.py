@@ -1,11 +1,11 @@
-"""The header that names what was left out of a request, or adapted, so that its model takes it."""
+"""The header that names what of a request was ignored or adapted, and changed neither its price nor its safety."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 HEADER = "x-gateway-warning"
-_LONGEST = 2000  # characters
+_LONGEST = 2000  # characters; API Gateway takes 10,240 of headers in all
 
 
 def warned(warnings: Iterable[str]) -> dict[str, str]:

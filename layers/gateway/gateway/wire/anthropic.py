@@ -198,6 +198,34 @@ def write_count(answer: Mapping[str, Any]) -> Json:
     return {"input_tokens": answer["inputTokens"]}
 
 
+# ------------------------------------------------------------------------------------------------- the list of models
+_SINCE = "1970-01-01T00:00:00Z"  # for a model whose release is not known. Source: Anthropic's API reference, "Models"
+MOST_MODELS = 1000
+
+
+def model_info(name: str) -> Json:
+    return {"type": "model", "id": name, "display_name": name, "created_at": _SINCE}
+
+
+def model_page(names: list[str], query: Mapping[str, str]) -> Json:
+    """A page of Anthropic's list of models. Raises BadRequest for what it cannot be asked by."""
+    limit = query.get("limit", "20")
+    if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST_MODELS):
+        raise invalid("limit", f"must be a whole number from 1 to {MOST_MODELS}.")
+    after, before = query.get("after_id"), query.get("before_id")
+    for where, name in (("after_id", after), ("before_id", before)):
+        if name is not None and name not in names:
+            raise invalid(where, "must be the id of a model of this list.")
+    left = names[names.index(after) + 1 :] if after else names
+    if before:
+        left = names[: names.index(before)]
+        page = left[-int(limit) :]
+    else:
+        page = left[: int(limit)]
+    ends = {"first_id": page[0] if page else None, "last_id": page[-1] if page else None}
+    return {"data": [model_info(name) for name in page], "has_more": len(left) > len(page), **ends}
+
+
 # ---------------------------------------------------------------------------------------------------------- messages
 
 

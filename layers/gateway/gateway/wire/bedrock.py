@@ -7,7 +7,8 @@ family of its model is known to refuse is left out or adapted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalog import Model, Service
@@ -84,6 +85,76 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )
     return fitted(ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told))
+
+
+# ---------------------------------------------------------------------------------------------------------- the lists
+# What a list may be asked by, and where a model says it. Source: the service model of bedrock, ListFoundationModels.
+_FILTERS: Mapping[str, tuple[str, frozenset[str]]] = {
+    "byOutputModality": ("outputModalities", frozenset({"TEXT", "IMAGE", "EMBEDDING"})),
+    "byInferenceType": ("inferenceTypesSupported", frozenset({"ON_DEMAND", "PROVISIONED"})),
+    "byCustomizationType": (
+        "customizationsSupported",
+        frozenset({"FINE_TUNING", "CONTINUED_PRE_TRAINING", "DISTILLATION"}),
+    ),
+}
+_PROVIDER = re.compile(r"[A-Za-z0-9- ]{1,63}\Z")
+_MOST_PROFILES = 1000
+
+
+def model_filter(query: Mapping[str, str]) -> Callable[[Json], bool]:
+    """Which models of the list are asked for. Raises BadRequest."""
+    provider = query.get("byProvider")
+    if provider is not None and not _PROVIDER.match(provider):
+        raise _invalid("byProvider", "must be the name of a provider.")
+    wanted = {}
+    for name, (place, words) in _FILTERS.items():
+        if (word := query.get(name)) is not None:
+            if word not in words:
+                raise _invalid(name, f"must be one of {', '.join(sorted(words))}.")
+            wanted[place] = word
+
+    def fits(model: Json) -> bool:
+        if provider is not None and str(model.get("providerName", "")).lower() != provider.lower():
+            return False
+        return all(word in (model.get(place) or ()) for place, word in wanted.items())
+
+    return fits
+
+
+@dataclass(frozen=True)
+class ProfilePage:
+    """Which inference profiles are asked for: those of a type, `most` of them, from one on."""
+
+    kind: str | None
+    most: int
+    begin: int
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> ProfilePage:
+        """Raises BadRequest."""
+        kind = query.get("type", query.get("typeEquals"))  # boto3 sends its parameter typeEquals as `type`
+        if kind not in (None, "SYSTEM_DEFINED", "APPLICATION"):
+            raise _invalid("type", "must be SYSTEM_DEFINED or APPLICATION.")
+        most, token = query.get("maxResults", str(_MOST_PROFILES)), query.get("nextToken", "from-0")
+        if not (_is_count(most) and 1 <= int(most) <= _MOST_PROFILES):
+            raise _invalid("maxResults", f"must be a whole number from 1 to {_MOST_PROFILES}.")
+        if not (token.startswith("from-") and _is_count(token[5:])):
+            raise _invalid("nextToken", "must be the nextToken of the page before.")
+        return cls(kind, int(most), int(token[5:]))
+
+    def of(self, profiles: list[Json]) -> Json:
+        asked = [profile for profile in profiles if self.kind in (None, profile.get("type"))]
+        end = self.begin + self.most
+        more = {"nextToken": f"from-{end}"} if end < len(asked) else {}
+        return {"inferenceProfileSummaries": asked[self.begin : end], **more}
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 6
+
+
+def _invalid(name: str, message: str) -> BadRequest:
+    return BadRequest(f"{name} {message}", code="invalid_parameters", param=name)
 
 
 def read_count_tokens(model: Model, body: Any) -> ModelCall:

@@ -169,7 +169,7 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
     elif role == "user":
         if not blocks:
             raise refused(f"{where}.content", "must not be empty.")
-        if "name" in message:
+        if text(message, "name", f"{where}."):
             draft.warn("the name of a message is ignored: models on Bedrock are told no names")
         draft.say("user", blocks + mark)
     else:

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
+from gateway.names import split_profile
 from gateway.usage import TokenUsage
 
 Json = dict[str, Any]
@@ -63,8 +64,9 @@ def tier_json(usage: TokenUsage) -> str | None:
 
 
 def model_object(model: str, created: int) -> Json:
-    """One model of `/v1/models`; its owner is the provider that its id names."""
-    owner = model.partition(".")[0] if "." in model else "gateway"
+    """One model of `/v1/models`; its owner is the provider that its id names, in whichever profile."""
+    base = split_profile(model)[1]
+    owner = base.partition(".")[0] if "." in base else "gateway"
     return {"id": model, "object": "model", "created": created, "owned_by": owner}
 
 
