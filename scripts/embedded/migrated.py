@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 MODEL = "amazon.titan-text-express-v1"
 TEAM = "web"
 # As the sample's own file has it, but for one name of an endpoint that no shell and no parser leaves alone.
-UNIT = {
+UNIT: Mapping[str, Any] = {
     "STACK_PREFIX": "retail",
     "BEDROCK_REQUIREMENTS": "boto3",
     "LANGCHAIN_REQUIREMENTS": "langchain",
