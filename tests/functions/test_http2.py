@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -276,6 +277,21 @@ def test_a_client_that_takes_nothing_loses_its_stream_and_holds_up_nobody() -> N
         client.until(number)
         assert client.ended[number] == h2.errors.ErrorCodes.CANCEL
         time.sleep(0.1)
+        assert told == ["to the end"]
+
+
+def test_a_client_whose_connection_breaks_is_gone_at_once() -> None:
+    told: list[str] = []
+    large = counting(100, 0, told, b"x" * 10_000)
+    with serving(large, limits=Limits()) as server, speaking(server, acknowledges=False) as client:
+        number = client.send("/", b"{}")
+        while len(client.bodies.get(number, b"")) < 65_535:
+            client.read()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # by a reset
+        client.socket.close()
+        end = time.monotonic() + 5
+        while not told and time.monotonic() < end:
+            time.sleep(0.01)
         assert told == ["to the end"]
 
 

@@ -76,6 +76,9 @@ class Http1:
     def goodbye(self) -> None:
         """HTTP/1.1 has no word for it."""
 
+    def over(self) -> None:
+        """The connection has ended: nobody waits for it."""
+
     def looked_at(self) -> bool:
         """Nothing is under way between two requests."""
         return True

@@ -332,6 +332,11 @@ class Http2:
             finally:
                 self._writing.release()
 
+    def over(self) -> None:
+        """The connection has ended: whoever has something to send is told."""
+        with self._changed:
+            self._end()
+
     def _end(self) -> bool:
         """Nothing comes or goes any more. Called with the lock held."""
         self._closed = True

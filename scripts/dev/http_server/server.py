@@ -210,6 +210,8 @@ class Connection:
 
     def close(self) -> None:
         self.server.connections.discard(self)
+        if self._conversation is not None:
+            self._conversation.over()
         self._transport.close()
         if self._refused is not None:
             self._refused()
