@@ -6,7 +6,7 @@ export const GOODBYE = "Now say goodbye.";
 export const WEATHER = "What is the weather in 'Paris'? [[tokens_out=40]]";
 export const TRIP = "Plan a trip to 'Paris' of 3 days.";
 export const LONG = "Tell a long story. [[chunks=40]] [[chunk_delay=0.03]]";
-const PATIENCE = 30_000;
+const PATIENCE = 90_000;
 
 export const { GATEWAY_URL: url } = process.env;
 

@@ -17,7 +17,7 @@ GOODBYE = "Now say goodbye."
 WEATHER = "What is the weather in 'Paris'? [[tokens_out=40]]"
 TRIP = "Plan a trip to 'Paris' of 3 days."
 LONG = "Tell a long story. [[chunks=40]] [[chunk_delay=0.03]]"
-PATIENCE = 30  # seconds that one cell may take
+PATIENCE = 90  # seconds that one cell may take
 
 URL = os.environ["GATEWAY_URL"]
 TLS_URL = os.environ["GATEWAY_TLS_URL"]

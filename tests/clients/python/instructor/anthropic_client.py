@@ -1,8 +1,8 @@
 """instructor on Anthropic's client, in its default mode."""
 
 import instructor
-from any_client import play_with
 from anthropic import AsyncAnthropic
+from any_client import play_with
 from protocol import URL
 
 play_with(
