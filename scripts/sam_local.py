@@ -12,11 +12,11 @@ import signal
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scripts.dev.bell import Bell
 from scripts.dev.stack import LocalStack, StackError
 from scripts.events import job_table, seed
 from scripts.sam_local_overlay import AWS_PORT, MODELS_PORT, REGION
@@ -63,9 +63,8 @@ def backing_stack(data: Path, **environment: str) -> Iterator[LocalStack]:
 
 def main() -> int:
     """Serve until a signal."""
-    over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
+    over = Bell()
+    over.ring_at(signal.SIGINT, signal.SIGTERM)
     if sys.platform == "linux" and bridge() == LOOPBACK:
         print("docker0 is not there: start Docker first, or containers will not reach what runs here", file=sys.stderr)
     try:

@@ -1,10 +1,10 @@
 """Serve the whole gateway on this machine: `python -m scripts.dev`, which is `make dev`.
 
 Environment: PORT (8080), PORT_TLS (8443, or any where that is taken), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY
-(workers of one function, 16), GATEWAY_DEV_TEMPLATE (template.yaml), GATEWAY_PARAM_<Name> (a parameter of it),
-GATEWAY_DEV_HOST, GATEWAY_DEV_AWS_PORT and GATEWAY_DEV_MODELS_PORT (where the embedded AWS and the model stand-in
-listen: 127.0.0.1, any, any), GATEWAY_DEV_EVENTS (off: no queue and no schedule starts a function),
-GATEWAY_DEV_STREAM_IDLE (300, the seconds for which API Gateway lets a stream be silent),
+(workers of one function, 16, or fewer where few files may be open), GATEWAY_DEV_TEMPLATE (template.yaml),
+GATEWAY_PARAM_<Name> (a parameter of it), GATEWAY_DEV_HOST, GATEWAY_DEV_AWS_PORT and GATEWAY_DEV_MODELS_PORT (where the
+embedded AWS and the model stand-in listen: 127.0.0.1, any, any), GATEWAY_DEV_EVENTS (off: no queue and no schedule
+starts a function), GATEWAY_DEV_STREAM_IDLE (300, the seconds for which API Gateway lets a stream be silent),
 AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK
 and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
 """
@@ -12,6 +12,7 @@ and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -19,7 +20,8 @@ import sys
 import threading
 from pathlib import Path
 
-from scripts.dev.supervisor import ROOT, CannotStart, Supervisor
+from scripts.dev.bell import Bell
+from scripts.dev.supervisor import ROOT, CannotStart, Stopped, Supervisor
 from scripts.dev.template import TemplateError
 
 EXAMPLE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -42,34 +44,32 @@ def main() -> int:
     sys.path.insert(0, str(ROOT / "layers" / "gateway"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
-    over = threading.Event()
+    over = Bell()
     signals = 0
 
-    def stop(*_: object) -> None:
+    def counted() -> None:
         nonlocal signals
         signals += 1
-        over.set()
         if signals > 2:  # whoever presses Ctrl-C three times means it; the other processes notice
             os._exit(130)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    over.ring_at(signal.SIGINT, signal.SIGTERM, then=counted)
     port = None if options.no_api else int(options.port)
     tls_port = int(options.tls_port) if options.tls_port else None
-    supervisor = Supervisor(options.data, port, dict(os.environ), tls_port)
+    supervisor = Supervisor(options.data, port, dict(os.environ), over, tls_port)
     try:
         try:
             supervisor.start()
         except (CannotStart, TemplateError) as error:
             print(error, file=sys.stderr)
             return 1
+        except Stopped:
+            return 0
         _say_ready(supervisor)
         if options.exit_with_parent:
             threading.Thread(target=_at_end_of_input, args=(over,), daemon=True).start()
-        while not over.wait(0.5):
-            if supervisor.broken.is_set():
-                return 1
-        return 0
+        over.wait()
+        return 1 if supervisor.broken else 0
     finally:
         supervisor.stop()
 
@@ -91,11 +91,15 @@ def _say_ready(supervisor: Supervisor) -> None:
         print(f"    export AWS_BEARER_TOKEN_BEDROCK={supervisor.tenants[0]['key']}", flush=True)
 
 
-def _at_end_of_input(over: threading.Event) -> None:
+def _at_end_of_input(over: Bell) -> None:
     while os.read(0, 4096):
         pass
-    over.set()
+    over.ring()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    with contextlib.suppress(OSError):  # nobody reads any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)  # no thread that still waits for anything holds up the end

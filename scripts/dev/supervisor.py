@@ -20,6 +20,7 @@ import fcntl
 import json
 import logging
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -31,8 +32,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
+from scripts.dev.bell import Bell
 from scripts.dev.embedded_aws.ownership import dismiss
-from scripts.dev.http_server import HttpServer, Request, Response
+from scripts.dev.http_server import Connections, HttpServer, Request, Response, descriptors
+from scripts.dev.http_server.connections import room
 from scripts.dev.security import Credentials, authorizers
 from scripts.dev.template import Function, Template, project_template
 from scripts.dev.web_functions import IDLE, WebFunction
@@ -44,6 +47,7 @@ _HOST = "127.0.0.1"
 _START = 60.0
 _GRACE = 5.0
 _PATIENCE = 1.0
+_LAST_RESORT = 15.0  # seconds after which a stop that does not end is ended
 _TLS_PORT = 8443
 _LARGEST_BODY = 10 * 1024 * 1024  # API Gateway's payload
 _MODEL_ENDPOINTS = (
@@ -58,13 +62,20 @@ class CannotStart(Exception):
     """One sentence for whoever typed the command."""
 
 
+class Stopped(Exception):
+    """The bell was rung while the stack started."""
+
+
 class Supervisor:
     """The local stack. `port` None means that no API is served; it is served over TLS as well, at `tls_port`.
 
-    `tls_port` None prefers the usual port, and takes a free one where it is taken.
+    `tls_port` None prefers the usual port, and takes a free one where it is taken. `over` is rung by whoever wants it
+    to stop, and by itself where a process that everything needs has died: then it is `broken`.
     """
 
-    def __init__(self, data: Path, port: int | None, environment: Mapping[str, str], tls_port: int | None = None):
+    def __init__(
+        self, data: Path, port: int | None, environment: Mapping[str, str], over: Bell, tls_port: int | None = None
+    ):
         self.data = data.resolve()
         self.logs = self.data / "logs"
         self._port, self._tls_port = port, tls_port
@@ -80,7 +91,9 @@ class Supervisor:
         self._servers: dict[str, WebFunction] = {}
         self._background: list[Any] = []
         self._stopping = False
-        self.broken = threading.Event()  # a process that everything needs has died
+        self._over = over
+        self.broken = False
+        self._connections: Connections | None = None  # of the API, by either protocol
         self.url: str | None = None
         self.tls_url: str | None = None
         self.region = ""
@@ -89,12 +102,15 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------------- start
     def start(self) -> None:
-        """Start everything; return when calls can come. Raises CannotStart."""
+        """Start everything; return when calls can come. Raises CannotStart, and Stopped where the bell rings first."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.data)
+        files = descriptors()
+        self._connections = Connections()
         if self._port is not None:
-            self._api = _listen(self._port)
-        self._control = HttpServer(_HOST, 0)
+            self._api = _listen(self._port, self._connections)
+        control = Connections(max(files // 32, 8))
+        self._control = HttpServer(_HOST, 0, connections=control)
 
         before = _read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
@@ -123,6 +139,7 @@ class Supervisor:
         from scripts.dev.routes import Spec
 
         spec_path = template.api_definition()
+        self._go_on()
         try:
             spec = Spec(spec_path, template.resolve) if spec_path is not None else None
         except ImportRefused as refused:
@@ -132,7 +149,7 @@ class Supervisor:
             from scripts.dev.certificate import certificate
 
             own = certificate(self.data / "tls")
-            self._tls = _listen_for_tls(self._tls_port, own.context(), before.get("tls_port"))
+            self._tls = _listen_for_tls(self._tls_port, self._connections, own.context(), before.get("tls_port"))
             self.tls_url, self.ca = self._tls.url, own.ca
         functions = template.functions()
 
@@ -144,9 +161,11 @@ class Supervisor:
             environments,
             self.logs,
             self._nursery,
-            _concurrency(self._user),
+            _concurrency(self._user, files),
         )
         self._functions = host
+        # Every worker has a socket of its own, and every call of the control server one to its worker.
+        self._connections.most = room(sum(pool.cap for pool in set(host.pools.values())) + 2 * control.most)
         idle = float(self._user.get("GATEWAY_DEV_STREAM_IDLE") or IDLE)
         self._servers = {
             name: WebFunction(function, environments[name], self.logs / f"{name}.log", self._lifeline, idle)
@@ -154,6 +173,7 @@ class Supervisor:
             if function.serves_http
         }
         self._await(embedded, "embedded-aws")
+        self._go_on()
         self._control.start(self._invoke_by_name)
         os.environ.update(shared)  # for the clients of this process
 
@@ -167,7 +187,10 @@ class Supervisor:
 
             self.tenants = seed(table, tenants_file)
         for thread in warm:
-            thread.join()
+            while thread.is_alive():
+                self._go_on()
+                thread.join(0.1)
+        self._go_on()
         if self._api is not None and spec is not None:
             from scripts.dev.api_gateway import ApiGateway
 
@@ -230,9 +253,18 @@ class Supervisor:
         self._processes[name] = process
         return process
 
+    def _go_on(self) -> None:
+        if self._over.wait(0):
+            raise Stopped
+
     def _await(self, process: subprocess.Popen[bytes], name: str) -> str:
         """The URL in a process's first line, which it prints when it is ready."""
         assert process.stdout is not None
+        poll = select.poll()
+        poll.register(process.stdout, select.POLLIN)
+        poll.register(self._over, select.POLLIN)
+        poll.poll()
+        self._go_on()
         line = process.stdout.readline().decode()
         process.stdout.close()
         if not line:
@@ -314,7 +346,8 @@ class Supervisor:
         embedded.wait()
         if not self._stopping:
             logger.error("the embedded AWS has ended: see %s", self.logs / "embedded-aws.log")
-            self.broken.set()
+            self.broken = True
+            self._over.ring()
 
     @staticmethod
     def _write(path: Path, content: dict[str, Any], mode: int = 0o644) -> None:
@@ -356,6 +389,7 @@ class Supervisor:
     def stop(self) -> None:
         """End everything: what runs may finish for some seconds, then nothing is left."""
         self._stopping = True
+        threading.Thread(target=_leave_at_last, daemon=True).start()
         end = time.monotonic() + _GRACE
         for each in self._background:
             each.stop()
@@ -388,8 +422,16 @@ class Supervisor:
             self._lock.close()
 
 
-def _concurrency(environment: Mapping[str, str]) -> int:
-    chosen = environment.get("GATEWAY_DEV_CONCURRENCY") or "16"
+def _leave_at_last() -> None:
+    """Whatever holds up the end: what was started reads the end of the lifeline, and goes as well."""
+    time.sleep(_LAST_RESORT)
+    logger.error("something does not end, so it is left")
+    os._exit(1)
+
+
+def _concurrency(environment: Mapping[str, str], files: int) -> int:
+    """Workers of one function, fewer where few files may be open."""
+    chosen = environment.get("GATEWAY_DEV_CONCURRENCY") or str(max(min(16, files // 64), 1))
     if not chosen.isdigit() or int(chosen) < 1:
         raise CannotStart(f"GATEWAY_DEV_CONCURRENCY must be a number of workers, not {chosen!r}")
     return int(chosen)
@@ -424,11 +466,13 @@ def _lock(data: Path) -> IO[str]:
         return file
 
 
-def _listen(port: int, variable: str = "PORT", tls: ssl.SSLContext | None = None) -> HttpServer:
+def _listen(
+    port: int, connections: Connections, variable: str = "PORT", tls: ssl.SSLContext | None = None
+) -> HttpServer:
     end = time.monotonic() + _PATIENCE  # for the process before this one to let go
     while True:
         try:
-            return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls)
+            return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls, connections=connections)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < end:
                 time.sleep(0.1)
@@ -437,15 +481,15 @@ def _listen(port: int, variable: str = "PORT", tls: ssl.SSLContext | None = None
             raise CannotStart(f"port {port} {reason}; choose another with {variable}={port + 1}") from None
 
 
-def _listen_for_tls(chosen: int | None, tls: ssl.SSLContext, before: Any) -> HttpServer:
+def _listen_for_tls(chosen: int | None, connections: Connections, tls: ssl.SSLContext, before: Any) -> HttpServer:
     """At the port that was chosen; without a choice at that from before, at the usual one, or at any."""
     if chosen is not None:
-        return _listen(chosen, "PORT_TLS", tls)
+        return _listen(chosen, connections, "PORT_TLS", tls)
     for port in (before, _TLS_PORT):
         if isinstance(port, int):
             with contextlib.suppress(OSError):
-                return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls)
-    return _listen(0, "PORT_TLS", tls)
+                return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls, connections=connections)
+    return _listen(0, connections, "PORT_TLS", tls)
 
 
 def _chosen(environment: Mapping[str, str], variable: str) -> int:

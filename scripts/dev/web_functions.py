@@ -285,10 +285,13 @@ class WebFunction:
     def _await(self) -> None:
         assert self._process is not None
         end = time.monotonic() + _START_TIMEOUT
-        while time.monotonic() < end and self._process.poll() is None:
-            if self._answers(end - time.monotonic()):
+        while time.monotonic() < end and self._process.poll() is None and not self._closed:
+            if self._answers(1):
                 return
             time.sleep(_LOOK)
+        if self._closed:
+            self._kill()
+            raise FunctionFailed
         logger.warning("%s does not get ready: see %s", self.function.logical_id, self._log)
         self._kill()
         raise FunctionFailed
@@ -309,13 +312,17 @@ class WebFunction:
 
     def close(self, end: float) -> None:
         """Let calls end until the moment `end` (monotonic), then kill what is left."""
-        with self._lock:
-            self._closed = True
+        self._closed = True  # whoever is starting it sees this, and lets go
+        if not self._lock.acquire(timeout=max(end - time.monotonic(), 2)):
+            return  # the process notices the end of our pipe
+        try:
             if self._process is not None:
                 self._signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(max(end - time.monotonic(), 0.2))
             self._kill()
+        finally:
+            self._lock.release()
 
 
 def _free_port() -> int:

@@ -4,7 +4,8 @@ Run as a file, with nothing of this project on its path, so that a function find
 own folder, its layers, the dependencies. Events come and answers go as length-prefixed JSON over a socket:
 
     supervisor -> worker    the function (once), then {"request_id", "deadline", "event"} again and again
-    worker -> supervisor    `+` when ready (or `!` and the error), then `+` and the result or `!` and the error
+    worker -> supervisor    `+` when ready (or `!` and the error); then `*` when an event begins, and `+` and the
+                            result or `!` and the error when it ends. What has no `*` can be given to another worker.
 
 The end of the socket ends the worker. In the middle of an event it finishes that first, as a function does on AWS when
 whoever called it has gone.
@@ -130,6 +131,10 @@ def serve(connection: socket.socket) -> None:
     sys.stdout.flush()
     write_frame(connection, b"+")
     while (frame := read_frame(connection)) is not None:
+        try:
+            write_frame(connection, b"*")
+        except OSError:
+            return
         invocation = json.loads(frame)
         # Whoever would end an event that runs too long may have died. Then this does.
         signal.setitimer(signal.ITIMER_REAL, max(invocation["deadline"] - time.time(), 0) + AFTERLIFE)

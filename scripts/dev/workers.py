@@ -2,6 +2,7 @@
 
 A worker serves one event at a time. A pool grows while events wait, up to its cap; what comes beyond waits its turn. A
 worker that dies in an event makes that event a Runtime.ExitError; one that runs over the function's timeout is killed.
+An event that a dead worker has not begun is given to another: only what was begun may have called a model.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
 _CORES = os.cpu_count() or 2  # no more workers than these start at a time: loading a function is work
 _PATIENCE = 0.02  # a busy worker is often free sooner than a new one has started
+_TRIES = 3  # for an event whose workers die before they begin it, and for a worker that dies while it starts
+_BEGUN = b"*"
 _CAN_FORK = sys.platform == "linux"  # macOS's libraries do not survive a fork without exec
 
 
@@ -49,6 +52,10 @@ class WorkerDied(Exception):
     """The worker's end of the socket closed."""
 
 
+class NotBegun(Exception):
+    """The worker died before it began the event, which so can be given to another."""
+
+
 def _error(kind: str, message: str) -> Outcome:
     return Outcome(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
 
@@ -63,10 +70,20 @@ class Nursery:
         self._zygote: subprocess.Popen[bytes] | None = None
         self._commands: socket.socket | None = None
         self._children: list[subprocess.Popen[bytes]] = []
+        self._closed = False
         if _CAN_FORK:
-            ours, theirs = socket.socketpair()
-            self._zygote = self._run(theirs, "--zygote")
-            self._commands = ours
+            self._breed()
+
+    def _breed(self) -> None:
+        """Start the process that forks, anew where it has died."""
+        if self._zygote is not None and self._commands is not None:
+            self._commands.close()
+            self._zygote.kill()
+            self._zygote.wait()
+        ours, theirs = socket.socketpair()
+        ours.settimeout(_START_TIMEOUT)
+        self._zygote = self._run(theirs, "--zygote")
+        self._commands = ours
 
     def _run(self, connection: socket.socket, *options: str) -> subprocess.Popen[bytes]:
         with connection:
@@ -80,19 +97,32 @@ class Nursery:
             )
 
     def make(self) -> tuple[socket.socket, int]:
-        """A socket to a new worker, and its process id."""
+        """A socket to a new worker, and its process id. Raises WorkerDied."""
         ours, theirs = socket.socketpair()
-        if self._commands is None:
+        if not _CAN_FORK:
             child = self._run(theirs)
             with self._lock:
                 self._children = [other for other in self._children if other.poll() is None] + [child]
             return ours, child.pid
         with theirs, self._lock:
+            for _ in range(2):
+                if self._closed:
+                    break
+                if (pid := self._forked(theirs)) is not None:
+                    return ours, pid
+                self._breed()
+        ours.close()
+        raise WorkerDied
+
+    def _forked(self, theirs: socket.socket) -> int | None:
+        """The process id of a new fork; None where the process that forks has died."""
+        assert self._commands is not None
+        try:
             socket.send_fds(self._commands, [b"w"], [theirs.fileno()])
             answer = self._commands.recv(_LENGTH.size)
-        if len(answer) < _LENGTH.size:
-            raise WorkerDied
-        return ours, int(_LENGTH.unpack(answer)[0])
+        except OSError:
+            return None
+        return int(_LENGTH.unpack(answer)[0]) if len(answer) == _LENGTH.size else None
 
     @property
     def pid(self) -> int | None:
@@ -100,6 +130,7 @@ class Nursery:
         return self._zygote.pid if self._zygote else None
 
     def close(self) -> None:
+        self._closed = True
         if self._commands is not None:
             self._commands.close()
         for process in [*self._children, *([self._zygote] if self._zygote else [])]:
@@ -115,6 +146,7 @@ class Worker:
 
     def __init__(self, nursery: Nursery, configuration: bytes):
         self._socket, self.pid = nursery.make()
+        self.begun = False  # the event that it was given last
         self._socket.settimeout(_START_TIMEOUT)
         self._send(configuration)
 
@@ -123,14 +155,30 @@ class Worker:
         answer = self._receive()
         return Outcome(answer[1:], failed=True) if answer[:1] == b"!" else None
 
+    def alive(self) -> bool:
+        """Does it wait for an event? It says nothing meanwhile, so all that can come is its end."""
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def begin(self, invocation: bytes) -> None:
+        self.begun = False
         self._socket.settimeout(_START_TIMEOUT)
         self._send(invocation)
 
     def outcome(self, patience: float) -> Outcome:
         """The end of the event that runs. Raises TimeoutError when patience ends before any of it is there."""
-        self._socket.settimeout(max(patience, 0.001))
-        answer = self._receive()
+        end = time.monotonic() + patience
+        answer = _BEGUN
+        while answer == _BEGUN:
+            self._socket.settimeout(max(end - time.monotonic(), 0.001))
+            answer = self._receive()
+            self.begun = True
         return Outcome(answer[1:], failed=answer[:1] == b"!")
 
     def _send(self, content: bytes) -> None:
@@ -202,6 +250,13 @@ class Pool:
     def invoke(self, event: Any, patience: float | None = None) -> Outcome:
         """Run one event. Without an end after `patience` seconds it raises StillRunning, and the event goes on."""
         give_up = None if patience is None else time.monotonic() + patience
+        for _ in range(_TRIES):
+            with contextlib.suppress(NotBegun):
+                return self._tried(event, give_up)
+        return _error("Runtime.ExitError", "Every worker that was given this event died before it began it")
+
+    def _tried(self, event: Any, give_up: float | None) -> Outcome:
+        """Have one worker run the event. Raises NotBegun where it died before."""
         worker = self._acquire(give_up)
         if worker is None:
             # Nobody may have begun it yet, but it was accepted: it runs, with nobody waiting.
@@ -218,7 +273,7 @@ class Pool:
             outcome = worker.outcome(until - time.monotonic())
         except TimeoutError:
             if give_up is not None and give_up < ends:
-                threading.Thread(target=self._see_out, args=(worker, ends, request_id), daemon=True).start()
+                threading.Thread(target=self._see_out, args=(worker, event, ends, request_id), daemon=True).start()
                 raise StillRunning from None
             return self._timed_out(worker, request_id)
         except WorkerDied:
@@ -226,14 +281,17 @@ class Pool:
         self._release(worker)
         return outcome
 
-    def _see_out(self, worker: Worker, ends: float, request_id: str) -> None:
+    def _see_out(self, worker: Worker, event: Any, ends: float, request_id: str) -> None:
         """Wait for the end of an event whose caller has gone."""
         try:
             worker.outcome(ends - time.monotonic())
         except TimeoutError:
             self._timed_out(worker, request_id)
         except WorkerDied:
-            self._died(worker, request_id)
+            try:
+                self._died(worker, request_id)
+            except NotBegun:
+                self.invoke(event)
         else:
             self._release(worker)
 
@@ -248,6 +306,8 @@ class Pool:
     def _died(self, worker: Worker, request_id: str) -> Outcome:
         worker.kill()
         self._forget(worker)
+        if not worker.begun:
+            raise NotBegun
         return _error("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited without providing a reason")
 
     # ------------------------------------------------------------------------------------------------ workers
@@ -258,10 +318,12 @@ class Pool:
                 if not self._idle and self._busy:
                     self._changed.wait(_PATIENCE)
                 while True:
-                    if self._idle:
+                    while self._idle:
                         worker = self._idle.pop()
-                        self._busy.add(worker)
-                        return worker
+                        if worker.alive():
+                            self._busy.add(worker)
+                            return worker
+                        worker.close()
                     if self._failures:
                         return self._failures.popleft()
                     if self._closed:
@@ -287,8 +349,7 @@ class Pool:
     def _start(self) -> bool:
         worker, failure = None, None
         try:
-            worker = Worker(self._nursery, self._configuration)
-            failure = worker.ready()
+            worker, failure = self._loaded()
         except WorkerDied:
             failure = _error("Runtime.ExitError", "Runtime exited without providing a reason")
         except TimeoutError:
@@ -306,6 +367,20 @@ class Pool:
                 self._idle.append(worker)
             self._changed.notify_all()
         return failure is None
+
+    def _loaded(self) -> tuple[Worker, Outcome | None]:
+        """A worker that has loaded the function, or the error why it cannot. One that dies meanwhile is replaced."""
+        for left in reversed(range(_TRIES)):
+            worker = None
+            try:
+                worker = Worker(self._nursery, self._configuration)
+                return worker, worker.ready()
+            except WorkerDied:
+                if worker is not None:
+                    worker.kill()
+                if not left or self._closed:
+                    raise
+        raise WorkerDied
 
     def _release(self, worker: Worker) -> None:
         with self._changed:
@@ -341,7 +416,8 @@ class Pool:
                 worker.close()
             self._idle.clear()
             self._changed.notify_all()
-            while (self._busy or self._starting) and (left := end - time.monotonic()) > 0:
+            # A worker that still loads its function has nothing to end, and ends itself at the end of its socket.
+            while self._busy and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
             for worker in self._busy:
                 with contextlib.suppress(ProcessLookupError):

@@ -236,8 +236,11 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+def make_project(folder: Path) -> Path:
     """A project as small as can be: a template, a spec, a state machine, three functions."""
-    folder = tmp_path_factory.mktemp("project")
     for name, text in {
         "template.yaml": TEMPLATE,
         "openapi.yaml": SPEC,

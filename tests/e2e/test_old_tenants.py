@@ -24,11 +24,13 @@ class OldClient:
         self.url = stack.url
         self.key = stack.tenants[tenant]["key"]
         self.centre = stack.tenants[tenant]["cost_centres"][0]
+        # An answer of `requests.post` that is kept keeps its connection open.
+        self._session = requests.Session()
 
     def post(
         self, body: Any, model_id: str | None = None, *, query: dict[str, str] | None = None, **headers: str
     ) -> Any:
-        return requests.post(
+        return self._session.post(
             f"{self.url}/invoke_model",
             params={"model_id": model_id} if model_id else query,
             headers={"x-api-key": self.key, "team_id": self.centre, **headers},

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+from scripts.dev.bell import Bell
 from scripts.dev.model_stand_in.server import ModelStandIn
 
 
@@ -19,9 +20,8 @@ def main() -> None:
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()
 
-    stopped = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopped.set())
+    stopped = Bell()
+    stopped.ring_at(signal.SIGTERM, signal.SIGINT)
     with ModelStandIn(
         options.port,
         options.ledger,
@@ -30,16 +30,16 @@ def main() -> None:
         upstream_model=options.upstream_model,
     ) as stand_in:
         if options.exit_with_parent:
-            threading.Thread(target=_set_at_end_of_input, args=(stopped,), daemon=True).start()
+            threading.Thread(target=_ring_at_end_of_input, args=(stopped,), daemon=True).start()
         print(f"model stand-in ready {stand_in.url}", flush=True)
         stopped.wait()
 
 
-def _set_at_end_of_input(stopped: threading.Event) -> None:
+def _ring_at_end_of_input(stopped: Bell) -> None:
     # Not sys.stdin: a thread that holds its lock while the interpreter ends is a fatal error.
     while os.read(0, 4096):
         pass
-    stopped.set()
+    stopped.ring()
 
 
 if __name__ == "__main__":

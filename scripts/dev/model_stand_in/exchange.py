@@ -1,38 +1,30 @@
 """One HTTP request and the way back to whoever sent it."""
 
-import contextlib
 import json
-import socket
 import uuid
 from collections.abc import Mapping
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from scripts.dev.http_server import ClientGone, Reply, Request
 from scripts.dev.model_stand_in.errors import Refusal
 
-
-class ClientGone(Exception):
-    """The other end closed the connection."""
+__all__ = ["ClientGone", "Exchange", "refuse"]
 
 
 class Exchange:
     """One request and the way back to whoever sent it."""
 
-    def __init__(
-        self, connection: socket.socket, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> None:
-        self._connection = connection
-        self.method = method
-        self.raw_path, _, query = target.partition("?")
+    def __init__(self, request: Request, reply: Reply) -> None:
+        self._reply = reply
+        self.method = request.method
+        self.raw_path = request.path
         self.path = unquote(self.raw_path)
         self.segments = [unquote(segment) for segment in self.raw_path.split("/") if segment]
-        self.query = dict(parse_qsl(query))
-        self.headers = headers
-        self.body = body
+        self.query = dict(parse_qsl(request.query))
+        self.headers = {name.lower(): value for name, value in request.headers}
+        self.body = request.body
         self.request_id = str(uuid.uuid4())
-        self.keep_alive = headers.get("connection", "").lower() != "close"
         self.answered = False
 
     def json(self) -> Any:
@@ -47,18 +39,13 @@ class Exchange:
         return parts[-3] if found and len(parts) >= 5 else None
 
     def gone(self) -> bool:
-        """Whether the client hung up; it has nothing to send before it has its answer, so silence means it waits."""
-        try:
-            return self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        """Whether the client hung up."""
+        return self._reply.gone()
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
         """Answer at once."""
-        head = self._head(status, {**headers, "Content-Length": str(len(body))})
-        self._write(head + (b"" if self.method == "HEAD" else body))
+        self.answered = True
+        self._reply.send(status, self._named(headers), body)
 
     def send_json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """Answer with JSON."""
@@ -66,40 +53,28 @@ class Exchange:
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Begin a stream."""
-        self._write(self._head(200, {**headers, "Transfer-Encoding": "chunked"}))
+        self.answered = True
+        self._reply.begin(200, self._named(headers))
 
     def event(self, data: bytes) -> None:
         """Send one event of a stream in a chunk of its own."""
         if self.gone():
             raise ClientGone
-        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._reply.part(data)
 
     def end(self, last: bytes = b"") -> None:
         """Send the last event, if any, and end the stream."""
-        chunk = b"%x\r\n%b\r\n" % (len(last), last) if last else b""
-        self._write(chunk + b"0\r\n\r\n")
+        if last:
+            self._reply.part(last)
+        self._reply.end()
 
     def cut(self) -> None:
         """Break the connection as a failing network would: nothing says that the answer is not whole."""
-        self.keep_alive = False
         self.answered = True
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+        self._reply.cut()
 
-    def _head(self, status: int, headers: Mapping[str, str]) -> bytes:
-        self.answered = True
-        lines = [f"HTTP/1.1 {status} {_phrase(status)}", f"Date: {formatdate(usegmt=True)}"]
-        lines.append(f"x-amzn-RequestId: {self.request_id}")
-        lines.append("Connection: " + ("keep-alive" if self.keep_alive else "close"))
-        lines.extend(f"{name}: {value}" for name, value in headers.items())
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._connection.sendall(data)
-        except OSError as error:
-            self.keep_alive = False
-            raise ClientGone from error
+    def _named(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+        return [("x-amzn-RequestId", self.request_id), *headers.items()]
 
 
 def refuse(exchange: Exchange, refusal: Refusal) -> None:
@@ -112,10 +87,3 @@ def refuse(exchange: Exchange, refusal: Refusal) -> None:
         return
     kind = f"{refusal.type}:http://internal.amazon.com/coral/com.amazon.bedrock/"
     exchange.send_json(refusal.status, {"message": refusal.message}, {"x-amzn-ErrorType": kind})
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Stand-in Fault"

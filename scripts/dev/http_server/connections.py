@@ -1,0 +1,204 @@
+"""How many connections there may be, and the one thread that waits for all that are silent.
+
+A connection that says nothing for a moment is parked: it costs a descriptor and a few hundred bytes, and no thread. At
+the bound the one that has been silent for longest makes room for a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import selectors
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+_MOST_DESCRIPTORS = 16384  # no need for more, however many the hard limit allows
+_MOST = 4096  # connections, and calls: each call has a thread
+_SPARED = 1.0  # a connection that was busy so shortly ago is about to be used again
+_SPARE = 32  # descriptors for what is opened and closed at once: files, pipes, probes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    handshake: float = 10.0  # of TLS
+    head: float = 10.0  # of a request, from its first byte
+    body: float = 60.0  # from the end of the head
+    idle: float = 75.0  # between two requests
+    stalled: float = 300.0  # a client takes nothing of an answer
+    linger: float = 1.0  # so long a thread waits for the next request, before the connection is parked
+
+
+def descriptors() -> int:
+    """Raise this process's limit of open files as far as it may be, within reason; gives the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS names no hard limit, and yet has one.
+        for limit in (wanted, 10240):
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+                break
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else min(soft, _MOST_DESCRIPTORS)
+
+
+def room(reserved: int = 0) -> int:
+    """How many more connections this process can have, where each has a call that opens one more descriptor."""
+    free = descriptors() - _open() - reserved - _SPARE
+    return max(min(free // 2, _MOST), 8)
+
+
+def _open() -> int:
+    for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
+        with contextlib.suppress(OSError):
+            return len(os.listdir(folder))
+    return 64
+
+
+class Parkable(Protocol):
+    """A connection, as far as it is waited for."""
+
+    def fileno(self) -> int: ...
+    def goodbye(self) -> None:
+        """Tell the client that nothing more is read, as far as that can be told, and end both directions."""
+
+    def wake(self) -> None:
+        """Something has come, or the end."""
+
+
+class Connections:
+    """All connections of some servers. Those that rest are known by the moment since which they do."""
+
+    def __init__(self, most: int | None = None, reserved: int = 0):
+        self.most = room(reserved) if most is None else most
+        self._lock = threading.Lock()
+        self._resting: dict[Parkable, float] = {}  # the one that rests for longest first
+        self._all: set[Parkable] = set()
+        self._calls = 0
+        self._closed = False
+        self._arriving: deque[tuple[Parkable, float]] = deque()
+        self._bell_out, self._bell_in = os.pipe()
+        os.set_blocking(self._bell_out, False)
+        os.set_blocking(self._bell_in, False)
+        threading.Thread(target=self._wait, name="parked", daemon=True).start()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def close(self) -> None:
+        """Wait for nothing any more: whoever is parked has to be dismissed before."""
+        self._closed = True
+        self._ring()
+
+    # -------------------------------------------------------------------------------------------------- admission
+    def admit(self, connection: Parkable) -> bool:
+        """Is there room for one more? The one that has rested for longest may have to go for it."""
+        with self._lock:
+            if len(self._all) >= self.most and not self._evict():
+                return False
+            self._all.add(connection)
+            return True
+
+    def make_room(self) -> bool:
+        with self._lock:
+            return self._evict()
+
+    def _evict(self) -> bool:
+        longest, since = next(iter(self._resting.items()), (None, 0.0))
+        if longest is None or time.monotonic() - since < _SPARED:
+            return False
+        del self._resting[longest]
+        self._all.discard(longest)
+        longest.goodbye()
+        return True
+
+    def discard(self, connection: Parkable) -> None:
+        with self._lock:
+            self._resting.pop(connection, None)
+            self._all.discard(connection)
+
+    # ---------------------------------------------------------------------------------------------- rest and work
+    def rest(self, connection: Parkable) -> bool:
+        """It waits for a request from now on; False where it has been told to go."""
+        with self._lock:
+            if connection not in self._all:
+                return False
+            self._resting.setdefault(connection, time.monotonic())
+            return True
+
+    def work(self, connection: Parkable) -> bool:
+        """A request has begun to come; False where the connection has been told to go before."""
+        with self._lock:
+            self._resting.pop(connection, None)
+            return connection in self._all
+
+    def begin_call(self) -> bool:
+        with self._lock:
+            if self._calls >= self.most:
+                return False
+            self._calls += 1
+            return True
+
+    def end_call(self) -> None:
+        with self._lock:
+            self._calls -= 1
+
+    def dismiss(self, which: Callable[[Parkable], bool]) -> None:
+        """Say goodbye to those that rest."""
+        with self._lock:
+            for connection in [connection for connection in self._resting if which(connection)]:
+                del self._resting[connection]
+                self._all.discard(connection)
+                connection.goodbye()
+
+    def those(self, which: Callable[[Parkable], bool]) -> list[Parkable]:
+        with self._lock:
+            return [connection for connection in self._all if which(connection)]
+
+    # ------------------------------------------------------------------------------------------------------ parked
+    def park(self, connection: Parkable, until: float) -> None:
+        """Wait for it without a thread, until that moment at most."""
+        self._arriving.append((connection, until))
+        self._ring()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):  # full, so that it is heard; or closed
+            os.write(self._bell_in, b"!")
+
+    def _wait(self) -> None:
+        selector = selectors.DefaultSelector()
+        selector.register(self._bell_out, selectors.EVENT_READ)
+        ends: dict[Parkable, float] = {}
+        swept = time.monotonic()
+        while not (self._closed and not ends and not self._arriving):
+            for key, _ in selector.select(1.0 if ends else None):
+                if key.data is None:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._bell_out, 4096)
+                    continue
+                selector.unregister(key.fileobj)
+                del ends[key.data]
+                key.data.wake()
+            while self._arriving:
+                connection, until = self._arriving.popleft()
+                selector.register(connection.fileno(), selectors.EVENT_READ, connection)
+                ends[connection] = until
+            now = time.monotonic()
+            if now - swept < 1:
+                continue
+            swept = now
+            for connection in [connection for connection, until in ends.items() if until < now]:
+                # It becomes readable by this, and then goes the way of all.
+                self.discard(connection)
+                connection.goodbye()
+        selector.close()
+        os.close(self._bell_in)
+        os.close(self._bell_out)
