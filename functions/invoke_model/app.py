@@ -26,6 +26,7 @@ from gateway.catalog import Service
 from gateway.errors import GatewayError
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
+from gateway.http.warnings import WARNING, warning
 from gateway.idempotency import Once, entry_of
 from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
@@ -81,16 +82,23 @@ def invoke_model() -> Response[str]:
     context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, context, meter, circuits)
     if (key := header(app, "idempotency-key")) is not None:
-        return run_once(key, request, requests, attempts)
+        return noted(run_once(key, request, requests, attempts), requests)
     if flag(header(app, "streaming")):
-        return answer(app, submit(request, context))
+        return noted(answer(app, submit(request, context)), requests)
     try:
         made = invoke(requests, attempts, models)
     except GatewayError as error:
         keep_if_late(Ended.failed(error))
         raise
     keep_if_late(Ended(body=made))
-    return answer(app, made)
+    return noted(answer(app, made), requests)
+
+
+def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
+    """With the header that names what of the request was ignored."""
+    if said := warning(requests[0].warnings):
+        made.headers[WARNING] = said
+    return made
 
 
 def submit(request: CompatRequest, context: Context) -> Any:

@@ -42,11 +42,11 @@ class AnthropicRoutes:
         return self._serving.reply(asked, calls, write, headers)
 
     def count_tokens(self, request: Request) -> Reply:
-        """Free at Bedrock, and no call of a model: nothing is reserved."""
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
-        model = _readable(self._serving.ask(request, read.model, charged=False).models[0])
+        asked = self._serving.ask(request, read.model, charged=False)
+        model = _readable(asked.models[0])
         body = {"input": read.input(model.provider == NATIVE, model.provider)}
-        answer = self._serving.models.call(ModelCall(model, "text", "CountTokens", body))
+        answer = self._serving.count(asked, ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))
 
     def _call(self, read: anthropic.MessagesRequest, model: Model) -> ModelCall:

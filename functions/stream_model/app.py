@@ -12,6 +12,7 @@ from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.idempotency_table import IdempotencyTable
+from gateway.aws.item_table import ItemTable
 from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
@@ -30,13 +31,15 @@ seconds = settings().invocation_timeout
 bedrock_runtime = BedrockRuntime(seconds, Sessions(settings().tenant_role_arn))
 endpoints = SageMakerRuntime(seconds)
 ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
+payloads = Payloads(settings().payloads_bucket)
 serving = Serving(
     ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri),
     ModelServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
     Meter(ledger, AccountTable(settings().budgets_table), current_book, warn),
     Circuits(settings().idempotency_table),
-    IdempotencyTable(settings().idempotency_table, settings().usage_table, Payloads(settings().payloads_bucket)),
+    IdempotencyTable(settings().idempotency_table, settings().usage_table, payloads),
+    ItemTable(settings().idempotency_table, payloads, settings().response_items),
     settings().region,
     settings().allow_unlisted_models,
 )

@@ -33,10 +33,8 @@ class BedrockRoutes:
         return self._stream(asked, calls)
 
     def count_tokens(self, request: Request) -> Reply:
-        """Free at Bedrock, and no call of a model: nothing is reserved."""
         asked = self._serving.ask(request, request.parameters["modelId"], charged=False)
-        answer = self._serving.models.call(bedrock.read_count_tokens(asked.models[0], request.json))
-        return Reply(answer.content)
+        return Reply(self._serving.count(asked, bedrock.read_count_tokens(asked.models[0], request.json)).content)
 
     def foundation_models(self, request: Request) -> Reply:
         may_use = self._serving.may_use

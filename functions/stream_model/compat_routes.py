@@ -6,7 +6,7 @@ from gateway.errors import BadRequest, GatewayError
 from gateway.http.exchange import Reply, Request, Streamed
 from gateway.wire.compat import CompatRequest, flag
 from gateway.wire.compat_stream import CompatStream, as_streams, problem_json
-from serving import Serving, problem_reply
+from serving import Serving, problem_reply, warned
 
 
 class CompatRoutes:
@@ -21,8 +21,8 @@ class CompatRoutes:
         if (request.headers.get("type") or "text").lower() != "text":
             raise BadRequest("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
         asked = self._serving.ask(request, name)
-        flagged = flag(request.headers.get("messages_api"))
-        streams = as_streams(
+        flagged = flag(request.header("messages_api"))
+        streams, warnings = as_streams(
             CompatRequest(body, name, arn, "text", flagged),
             asked.route,
             asked.directory.catalog,
@@ -31,7 +31,9 @@ class CompatRoutes:
         )
         request_id = request.request_id
         writer = CompatStream(request_id)
-        return self._serving.stream(asked, streams, lambda _: writer, writer.ping, writer.error, shows_cost=True)
+        return self._serving.stream(
+            asked, streams, lambda _: writer, writer.ping, writer.error, warned(warnings), shows_cost=True
+        )
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

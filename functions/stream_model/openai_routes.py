@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.catalog import Model, Service
@@ -12,7 +13,8 @@ from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
-from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
+from gateway.wire.openai_response_answers import ResponsesStream, write_response
+from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply, warned
 
 
 class OpenAIRoutes:
@@ -30,7 +32,7 @@ class OpenAIRoutes:
             for model in asked.models
         ]
         name, created = f"chatcmpl-{request.request_id}", int(time.time())
-        headers = _warnings([warning for chat in chats.values() for warning in chat.warnings])
+        headers = warned([warning for chat in chats.values() for warning in chat.warnings])
 
         def writer_of(call: ModelCall) -> StreamWriter:
             if call.model in chats:
@@ -53,19 +55,28 @@ class OpenAIRoutes:
 
     def responses(self, request: Request) -> Pending | Streamed:
         asked = self._ask(request)
-        reads = [openai_responses.read_response(request.json, model.base) for model in asked.models]
+        items, tenant = self._serving.items, request.caller.tenant_id
+        kept = items.find(tenant, responses) if (responses := _responses_named(request.json)) else {}
+        reads = [openai_responses.read_response(request.json, model.base, kept) for model in asked.models]
+        reads = [replace(read, store=read.store and items.seconds > 0) for read in reads]
         read, name, created = reads[0], f"resp_{request.request_id}", int(time.time())
         calls = [
             _call(model, each.converse, streaming=read.stream) for model, each in zip(asked.models, reads, strict=True)
         ]
-        headers = _warnings(read.warnings)
+        headers = warned(read.warnings)
+
+        def keep(output: list[Any]) -> None:
+            if read.store:
+                items.keep(tenant, name, output)
+
         if read.stream:
-            writer = openai_responses.ResponsesStream(read, name, created)
+            writer = ResponsesStream(read, name, created, keep)
             return self._serving.stream(asked, calls, lambda _: writer, writer.ping, writer.error, headers)
 
         def write(_: ModelCall, answer: ModelAnswer) -> Reply:
-            metered = Metered(answer.usage)
-            return Reply(openai_responses.write_response(read, answer.body, metered, name, created), headers=headers)
+            written = write_response(read, answer.body, Metered(answer.usage), name, created)
+            keep(written["output"])
+            return Reply(written, headers=headers)
 
         return self._serving.reply(asked, calls, write, headers)
 
@@ -105,6 +116,12 @@ class OpenAIRoutes:
         return self._serving.ask(request, body.get("model"), operation)
 
 
+def _responses_named(body: Any) -> list[str]:
+    """The responses whose items a request refers to."""
+    named = (openai_responses.response_of(item) for item in openai_responses.references(body))
+    return [name for name in dict.fromkeys(named) if name]
+
+
 def _converses(model: Model) -> bool:
     return model.service is Service.BEDROCK
 
@@ -113,10 +130,6 @@ def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     if not _converses(model):
         raise BadRequest("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
     return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
-
-
-def _warnings(warnings: Sequence[str]) -> dict[str, str]:
-    return {"x-gateway-warning": "; ".join(warnings)} if warnings else {}
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

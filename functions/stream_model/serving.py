@@ -12,13 +12,16 @@ from typing import Any
 
 from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, most_tries, permitted
 from gateway.aws.bedrock import BedrockCatalog
+from gateway.aws.item_table import ItemTable
 from gateway.catalog import Model
 from gateway.directory import Directory
 from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.http.warnings import WARNING, warning
 from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
+from gateway.references import must_own_references
 from gateway.routing import Route
 from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream
 
@@ -80,6 +83,7 @@ class Serving:
     meter: Meter
     breakers: Breakers
     entries: Entries
+    items: ItemTable
     region: str
     allow_unlisted: bool
 
@@ -105,7 +109,7 @@ class Serving:
             lambda name: directory.catalog.named(name, self._behind),
             by_default=self.allow_unlisted,
         )
-        cost_centre = who.cost_centre(request.headers.get("team_id") if charged else None)
+        cost_centre = who.cost_centre(request.header("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
         return Asked(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
@@ -115,6 +119,11 @@ class Serving:
 
     def may_use(self, request: Request, model_id: str) -> bool:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
+
+    def count(self, asked: Asked, call: ModelCall) -> ModelAnswer:
+        """Count a call's tokens: free at Bedrock, and no call of a model, so nothing is reserved."""
+        must_own_references(call.body, call.headers, asked.request.caller.tenant)
+        return self.models.call(call)
 
     # ----------------------------------------------------------------------------------------------- how it is answered
     def reply(
@@ -144,7 +153,7 @@ class Serving:
 
     def _once(self, key: str, asked: Asked, requests: Sequence[_Written]) -> Reply:
         request, context = asked.request, asked.attempts.context
-        said = {"path": request.path, "body": request.json, "team_id": request.headers.get("team_id") or ""}
+        said = {"path": request.path, "body": request.json, "team_id": request.header("team_id") or ""}
         said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
         entry = entry_of(context.caller.tenant, key, said, context.request_id, context.lease_until)
         once = Once(self.entries, entry, context.caller.tenant)
@@ -194,6 +203,11 @@ def must_not_repeat(request: Request) -> None:
             "Idempotency-Key goes with answers that are not streamed. Leave one of the two out.",
             code="idempotency_not_for_streams",
         )
+
+
+def warned(warnings: Sequence[str]) -> dict[str, str]:
+    said = warning(warnings)
+    return {WARNING: said} if said else {}
 
 
 def retry_headers(error: GatewayError) -> dict[str, str]:

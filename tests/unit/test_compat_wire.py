@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.catalog import Catalog, Service
 from gateway.errors import BadRequest, GatewayError
+from gateway.http.schemas import InvokeModelRequest
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage import TokenUsage
 from gateway.wire.compat import CompatRequest, flag, translate
@@ -131,10 +133,64 @@ def test_an_answer_of_another_shape_is_a_problem_not_a_crash(answer: Any) -> Non
     assert (raised.value.status, raised.value.code) == (502, "upstream_unreadable")
 
 
-def test_a_tool_turn_without_text_is_an_empty_text() -> None:
-    translation = translate(CompatRequest({"inputs": "hi"}, "amazon.nova-lite-v1:0"), CATALOG)
-    body = {"output": {"message": {"content": [{"toolUse": {"name": "t", "toolUseId": "1", "input": {}}}]}}}
-    assert translation.answer([ModelAnswer(body, TokenUsage())]) == [{"generated_text": ""}]
+TOOLS = {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}
+
+
+@pytest.mark.parametrize("name", ["tool_config", "toolConfig"])
+@pytest.mark.parametrize("messages_api", [True, False])
+@pytest.mark.parametrize("model_id", ["amazon.nova-lite-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"])
+def test_tools_are_told_and_their_calls_come_back(model_id: str, messages_api: bool, name: str) -> None:
+    use = {"toolUse": {"name": "t", "toolUseId": "1", "input": {}}}
+    turns = [
+        {"role": "user", "content": [{"text": "hi"}]}, {"role": "assistant", "content": [use]},
+        {"role": "user", "content": [{"toolResult": {"toolUseId": "1", "content": [{"text": "9"}]}}]},
+    ]  # fmt: skip
+    sent = {"inputs": turns, name: TOOLS, "parameters": {"maxTokens": 9}}
+    translation = translate(CompatRequest(sent, model_id, messages_api=messages_api), CATALOG)
+    (call,) = translation.calls
+    assert call.api == "Converse"
+    assert call.body == {"messages": turns, "inferenceConfig": {"maxTokens": 9}, "toolConfig": TOOLS}
+    body = {"output": {"message": {"content": [{"text": "I look."}, use]}}}
+    assert translation.answer([ModelAnswer(body, TokenUsage())]) == [{"generated_text": [use]}]
+    assert translation.warnings == ()
+
+
+@pytest.mark.parametrize("said", [[[0.5, 1.5], [2.5, 3.5]], [[0.5, 1.5]], [0.5, 1.5], [[[0.5], [1.5]]], [0.5]], ids=str)
+def test_an_endpoint_s_vectors_come_as_its_container_said_them(said: Any) -> None:
+    request = CompatRequest({"inputs": {"text_inputs": ["a", "b"]}}, "our-llama", operation="embeddings")
+    (found,) = translate(request, CATALOG).answer([ModelAnswer({"embedding": said}, TokenUsage())])
+    assert found["embedding"] == said
+    assert found.get("embeddings", said) == said
+
+
+def test_what_a_call_does_not_read_is_named() -> None:
+    request = CompatRequest({"inputs": "hi", "system": "be brief", "tool_choice": "x"}, "amazon.nova-lite-v1:0")
+    assert [one.split(" ")[0] for one in translate(request, CATALOG).warnings] == ["system", "tool_choice"]
+
+
+@pytest.mark.parametrize("name", ["guardrailConfig", "serviceTier", "performanceConfig"])
+def test_what_would_make_a_call_less_safe_or_dearer_unseen_is_refused(name: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        translate(CompatRequest({"inputs": "hi", name: {}}, "amazon.nova-lite-v1:0"), CATALOG)
+    assert refused.value.param == name
+
+
+@pytest.mark.parametrize(
+    "name", ["parameters", "additional_model_fields", "tool_config", "textToImageParams", "text_prompts"]
+)
+@pytest.mark.parametrize("value", [[1], "x", 5, True, {"a": 1}, []], ids=str)
+@pytest.mark.parametrize("model_id", ["amazon.nova-lite-v1:0", "our-llama"])
+def test_what_the_spec_refuses_is_refused_without_it(model_id: str, name: str, value: Any) -> None:
+    """/stream_model has no schema of API Gateway's, nor the generated classes, before it."""
+    sent = {"inputs": "hi", name: value}
+    try:
+        InvokeModelRequest.model_validate(sent, strict=True)
+    except ValidationError:
+        with pytest.raises(BadRequest) as refused:
+            translate(CompatRequest(sent, model_id), CATALOG)
+        assert refused.value.param == name
+    else:
+        translate(CompatRequest(sent, model_id), CATALOG)
 
 
 def test_a_request_survives_the_queue() -> None:

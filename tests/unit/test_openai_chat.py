@@ -261,8 +261,8 @@ def test_service_tiers_are_passed_on(asked: str, sent: str | None) -> None:
     "more",
     [
         {"n": 2}, {"n": True}, {"logprobs": True}, {"top_logprobs": 2}, {"logit_bias": {"5": 1}}, {"audio": {"voice": "v"}},
-        {"modalities": ["text", "audio"]}, {"web_search_options": {}}, {"prediction": {"type": "content"}}, {"store": True},
-        {"functions": []}, {"function_call": "auto"}, {"frequency_penalty": 0.5}, {"presence_penalty": 1}, {"verbosity": "low"},
+        {"modalities": ["text", "audio"]}, {"web_search_options": {}}, {"prediction": {"type": "content"}},
+        {"functions": []}, {"function_call": "auto"}, {"frequency_penalty": 0.5}, {"presence_penalty": 1},
         {"moderation": {}}, {"prompt_cache_options": {}}, {"prompt_cache_retention": "24h"}, {"safety_mode": "off"},
         {"temperature": 1.5}, {"temperature": "hot"}, {"top_p": -1}, {"max_tokens": 0}, {"max_tokens": True},
         {"max_tokens": 5, "max_completion_tokens": 6}, {"stop": 5}, {"service_tier": "scale"}, {"reasoning_effort": "huge"},

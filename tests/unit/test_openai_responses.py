@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest, GatewayError
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
-from gateway.wire.openai_responses import ResponsesRequest, ResponsesStream, read_response, write_response
+from gateway.wire.openai_response_answers import ResponsesStream, write_response
+from gateway.wire.openai_responses import ResponsesRequest, read_response
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -99,13 +100,13 @@ def test_thoughts_of_another_service_are_left_out_and_it_says_so() -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}, {"store": True}, {"prompt": {"id": "p"}},
-        {"truncation": "auto"}, {"include": ["message.output_text.logprobs"]}, {"max_tool_calls": 3}, {"context_management": []},
-        {"tools": [{"type": "web_search"}]}, {"tools": [{"type": "mcp", "server_label": "x"}]}, {"tools": ["x"]}, {"tools": [{"type": "function"}]},
-        {"tool_choice": {"type": "file_search"}}, {"tool_choice": "required"}, {"text": {"verbosity": "low"}}, {"text": {"format": {"type": "xml"}}},
+        {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}, {"store": "yes"}, {"prompt": {"id": "p"}},
+        {"truncation": "some"}, {"include": 5}, {"tools": ["x"]}, {"tools": [{"type": "function"}]}, {"tools": [{"name": "get"}]},
+        {"tool_choice": {"type": "file_search"}, "tools": 5}, {"tool_choice": "required"}, {"text": {"format": {"type": "xml"}}},
         {"text": {"format": {"type": "json_schema", "name": "x"}}}, {"reasoning": {"effort": "max"}}, {"reasoning": {"mode": "pro"}},
-        {"max_output_tokens": 0}, {"temperature": 2}, {"top_logprobs": 3}, {"service_tier": "scale"}, {"stream_options": {}},
+        {"max_output_tokens": 0}, {"temperature": 2}, {"top_logprobs": -3}, {"service_tier": "scale"}, {"stream_options": {}},
         {"stream": True, "stream_options": {"include_obfuscation": True}}, {"moderation": {}}, {"access_programs": {}}, {"max_tokens": 5},
+        {"tools": [{"type": "namespace", "tools": []}]}, {"tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, {"tools": [{"type": "custom"}]},
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name(more: dict[str, Any]) -> None:
@@ -115,8 +116,9 @@ def test_what_cannot_be_done_is_refused_by_name(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("item", "param"),
     [
-        ({"type": "item_reference", "id": "x"}, "input[0].type"),
-        ({"type": "web_search_call", "id": "x"}, "input[0].type"),
+        ({"type": "telepathy", "id": "x"}, "input[0].type"),
+        ({"type": "custom_tool_call_output", "output": "x"}, "input[0].call_id"),
+        ({"type": "custom_tool_call", "call_id": "c", "input": "x"}, "input[0]"),
         ({"role": "user"}, "input[0].content"),
         ({"role": "tool", "content": "x"}, "input[0].role"),
         ({"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}, "input[0].content[0].file_id"),

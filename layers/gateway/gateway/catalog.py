@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.names import OWN_ARN, id_in, split_profile
+from gateway.names import MODEL_ID, OWN_ARN, id_in, split_profile
 from gateway.settings import read_variable
 from gateway.usage import ModelId
-
-_MODEL_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}$")
 
 
 class Service(StrEnum):
@@ -70,7 +67,7 @@ class Catalog:
         if model_id.startswith("arn:"):
             message = "Name the base model in model_id, and the ARN of your own model in model_arn."
             raise BadRequest(message, code="invalid_model_id")
-        if not _MODEL_ID.match(model_id):
+        if not MODEL_ID.match(model_id):
             raise BadRequest(
                 "model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id"
             )

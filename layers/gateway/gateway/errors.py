@@ -47,8 +47,14 @@ class Forbidden(GatewayError):
 
 
 class NotFound(GatewayError):
+    """What is asked for is not there; `param` is the field that names it, where one does."""
+
     status = 404
     code = "not_found"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
+        super().__init__(message, code=code)
+        self.param = param
 
 
 class UpstreamError(GatewayError):

@@ -12,6 +12,7 @@ from gateway.errors import Forbidden, GatewayError, NotFound
 from gateway.jobs import Jobs, JobState
 from gateway.ledger import Ledger
 from gateway.metering import Bound
+from gateway.references import must_own_references
 from gateway.tenants import Caller, Tenant
 from gateway.token_bounds import (
     count_of,
@@ -158,6 +159,8 @@ class Context:
 def governed(call: ModelCall, context: Context) -> ModelCall:
     """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
     tenant = context.caller.tenant
+    if call.model.service is Service.BEDROCK:
+        must_own_references(call.body, call.headers, tenant)
     allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
     if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
         return allowed

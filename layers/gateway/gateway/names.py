@@ -25,13 +25,21 @@ from collections.abc import Iterator, Sequence
 # Geographies of inference profiles. Source: Amazon Bedrock, "Supported Regions and models for inference profiles".
 PROFILE_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "ca", "sa", "me", "af", "global"})
 
+# All of them are matched whole, to the last letter: `$` would let a line's end pass, and a tenant's pattern with it.
+MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}\Z", re.ASCII)
 OWN_ARN = re.compile(
-    r"^arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:"
+    r"arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:[0-9]{12}:"
     r"(custom-model|custom-model-deployment|provisioned-model|imported-model|inference-profile|application-inference-profile)/"
-    r"[A-Za-z0-9:._/-]{1,256}$"
+    r"[A-Za-z0-9][A-Za-z0-9:._-]{0,255}(/[A-Za-z0-9][A-Za-z0-9:._-]{0,62})?\Z",
+    re.ASCII,
 )
-_FOUNDATION_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]*::foundation-model/([A-Za-z0-9._:-]{1,256})$")
-_PROFILE_ARN = re.compile(r"^arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:\d{12}:inference-profile/([A-Za-z0-9._:-]{1,256})$")
+_FOUNDATION_ARN = re.compile(
+    r"arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]*::foundation-model/([A-Za-z0-9][A-Za-z0-9._:-]{0,255})\Z", re.ASCII
+)
+_PROFILE_ARN = re.compile(
+    r"arn:aws(?:-[a-z]+)*:bedrock:[a-z0-9-]+:[0-9]{12}:inference-profile/([A-Za-z0-9][A-Za-z0-9._:-]{0,255})\Z",
+    re.ASCII,
+)
 
 
 def split_profile(model_id: str) -> tuple[str, str]:

@@ -139,6 +139,11 @@ class Settings:
         return int(self.environment.get("RESULT_RETENTION_SECONDS") or 3600)
 
     @property
+    def response_items(self) -> int:
+        """Seconds for which the items of an answered response are kept; 0 keeps none."""
+        return int(self.environment.get("RESPONSE_ITEM_SECONDS") or 86_400)
+
+    @property
     def usage_retention_days(self) -> int:
         """Days for which a ledger row is kept; the lake keeps it longer."""
         return int(self.environment.get("USAGE_RETENTION_DAYS") or 400)

@@ -51,7 +51,8 @@ class Tenant:
 
     Patterns (`anthropic.*`) are matched against the whole name that a call sends. None means: no limit of its own, and
     for `allowed_models` what the gateway's own default says. `budget_shards` spreads a busy tenant's budget over so
-    many items. `guardrail` is put on every Bedrock call. `version` counts the changes.
+    many items. `guardrail` is put on every Bedrock call. Of `s3_buckets` alone a call may have the service read files.
+    `version` counts the changes.
     """
 
     tenant_id: TenantId
@@ -71,6 +72,7 @@ class Tenant:
     idempotency_seconds: int = 0
     usage_plan_key: str = ""
     guardrail: Guardrail | None = None
+    s3_buckets: tuple[str, ...] = ()
     version: int = 0
 
     @property
@@ -145,6 +147,7 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "idempotency_seconds": tenant.idempotency_seconds,
         "usage_plan_key": tenant.usage_plan_key,
         "guardrail": vars(tenant.guardrail) if tenant.guardrail else None,
+        "s3_buckets": list(tenant.s3_buckets) or None,
         "version": tenant.version,
     }
     return {name: value for name, value in values.items() if value not in (None, "", {}, 0) or name == "version"} | {
@@ -180,6 +183,7 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         idempotency_seconds=values.get("idempotency_seconds") or 0,
         usage_plan_key=values.get("usage_plan_key") or "",
         guardrail=Guardrail(**values["guardrail"]) if values.get("guardrail") else None,
+        s3_buckets=several("s3_buckets") or (),
         version=values.get("version") or 0,
     )
 

@@ -214,7 +214,7 @@ def endpoint_delta(line: Mapping[str, Any]) -> str:
     return str((choices[0].get("delta") or {}).get("content") or "") if choices else ""
 
 
-_SAFE_LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:@ -]{0,127}$")
+_SAFE_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@ -]{0,127}\Z")
 
 
 def is_label(text: str) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import GatewayError
+from gateway.http.reading import either_form, read_json
 from gateway.tenants import Caller, tenant_from_json
 from gateway.usage import KeyId, RequestId
 
@@ -70,12 +71,14 @@ class Request:
         """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
         return self._invocation.get("xray_trace_id") or ""
 
-    @property
+    @cached_property
     def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise BadRequest("The body must be JSON.", code="invalid_body") from error
+        """The body. Raises BadRequest for one that is no JSON that every service takes."""
+        return read_json(self.body)
+
+    def header(self, name: str) -> str | None:
+        """A header by its name, or with `-` in the place of its `_`. Raises BadRequest where the two disagree."""
+        return either_form(self.headers.get, name)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.administration import Actor
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.http.problems import JSON, Unfit, problem
+from gateway.http.reading import either_form, read_json
 from gateway.telemetry import logger
 from gateway.tenants import Caller, tenant_from_json
 from gateway.usage import KeyId, RequestId
@@ -36,7 +38,8 @@ def received_at(app: APIGatewayRestResolver) -> float:
 
 
 def header(app: APIGatewayRestResolver, name: str) -> str | None:
-    return app.current_event.headers.get(name)
+    """A header by its name, or with `-` in the place of its `_`. Raises BadRequest where the two disagree."""
+    return either_form(app.current_event.headers.get, name)
 
 
 def query(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
@@ -49,10 +52,7 @@ def query(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
 
 def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
     """The JSON body, fit to the spec's schema, as it was sent. Raises BadRequest."""
-    try:
-        sent = json.loads(app.current_event.decoded_body or "")
-    except ValueError as error:
-        raise BadRequest("The body must be JSON.", code="invalid_body") from error
+    sent = read_json(_sent(app))
     try:
         schema.model_validate(sent)
     except ValidationError as error:
@@ -60,10 +60,23 @@ def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]
     return dict(sent)
 
 
+def _sent(app: APIGatewayRestResolver) -> bytes | str:
+    """The body as it came. Of a type that the API calls binary it comes in base64, and may be any bytes."""
+    sent, event = app.current_event.body or "", app.current_event
+    if not event.is_base64_encoded:
+        return sent
+    try:
+        return base64.b64decode(sent, validate=True)
+    except ValueError as error:
+        raise BadRequest("The body must be JSON in UTF-8.", code="invalid_body") from error
+
+
 def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
     """The JSON body as the spec's schema, where `"no"` is no boolean; without a body, `{}`. Raises BadRequest."""
+    sent = read_json(_sent(app) or b"{}")
     try:
-        return schema.model_validate_json(app.current_event.decoded_body or "{}", strict=True)
+        # Strict as JSON is: a date is a string there, and no string in Python's values.
+        return schema.model_validate_json(json.dumps(sent), strict=True)
     except ValidationError as error:
         raise Unfit(error, "body", "invalid_body") from error
 

@@ -69,6 +69,12 @@ class InvokeModelRequest(BaseModel):
     additional_model_fields: Annotated[
         dict[str, Any] | None, Field(description="Converse's additionalModelRequestFields.")
     ] = None
+    tool_config: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
+        ),
+    ] = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
@@ -85,10 +91,16 @@ class ImageArtifact(BaseModel):
 
 
 class InvokeModelResult(BaseModel):
-    generated_text: Annotated[str | None, Field(description="The text of the answer.")] = None
+    generated_text: Annotated[
+        Any | None,
+        Field(description="The text of the answer, a string; where the model calls tools, a list of `{toolUse}`."),
+    ] = None
     request_id: Annotated[str | None, Field(description="Poll with this id; there is no answer yet.")] = None
     embedding: Annotated[
-        list[float] | None, Field(description="The vector, or the first one where the inputs were a list.")
+        list[Any] | None,
+        Field(
+            description="The vector, or the first one where the inputs were a list; of a SageMaker endpoint what its container said, nested as it nests it."
+        ),
     ] = None
     embeddings: Annotated[
         list[list[float]] | None,
@@ -222,6 +234,10 @@ class Unpriced(StrEnum):
     block = "block"
     park = "park"
     allow = "allow"
+
+
+class S3Bucket(RootModel[str]):
+    root: Annotated[str, Field(max_length=63, min_length=3)]
 
 
 class Guardrail(BaseModel):
@@ -406,6 +422,13 @@ class TenantSettings(BaseModel):
         Field(description="How long answers are kept for a repeated Idempotency-Key; 0 keeps none.", ge=0, le=604800),
     ] = 0
     guardrail: Guardrail | None = None
+    s3_buckets: Annotated[
+        list[S3Bucket] | None,
+        Field(
+            description="Buckets of which a call may have the service read files (`s3Location`), with the gateway's role; none by default.",
+            max_length=50,
+        ),
+    ] = None
     usage_plan_key: Annotated[
         str | None,
         Field(
@@ -432,6 +455,7 @@ class Tenant(BaseModel):
     unpriced: Unpriced | None = None
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
+    s3_buckets: list[str] | None = None
     usage_plan_key: str | None = None
     version: Annotated[int, Field(description="Counts the changes.")]
 

@@ -67,6 +67,12 @@ class InvokeModelRequest(BaseModel):
     additional_model_fields: Annotated[
         dict[str, Any] | None, Field(description="Converse's additionalModelRequestFields.")
     ] = None
+    tool_config: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
+        ),
+    ] = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
@@ -449,26 +455,20 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
-class Type5(StrEnum):
-    function = "function"
-
-
 class ResponseTool(BaseModel):
-    type: Type5
-    name: Annotated[str, Field(max_length=64, min_length=1)]
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    type: Annotated[str, Field(max_length=64, min_length=1)]
+    name: Annotated[str | None, Field(max_length=128, min_length=1)] = None
     description: Annotated[str | None, Field(description="When the model should call it and what it does.")] = None
     parameters: Annotated[dict[str, Any] | None, Field(description="Its arguments, as JSON Schema.")] = None
     strict: Annotated[bool | None, Field(description="Whether arguments have to fit `parameters` exactly.")] = None
-
-
-class Type6(StrEnum):
-    text = "text"
-    json_object = "json_object"
-    json_schema = "json_schema"
+    tools: Annotated[list[dict[str, Any]] | None, Field(description="The tools of a namespace.")] = None
 
 
 class ResponseTextFormat(BaseModel):
-    type: Type6
+    type: Type4
     name: Annotated[str | None, Field(max_length=64)] = None
     description: str | None = None
     schema_: Annotated[dict[str, Any] | None, Field(alias="schema", description="The JSON Schema of the answer.")] = (
@@ -512,7 +512,7 @@ class ResponseRequest(BaseModel):
     input: Annotated[
         Any,
         Field(
-            description="A string, or a list of items: messages (`{role, content}`), `{type: function_call, call_id, name, arguments}` and `{type: function_call_output, call_id, output}`."
+            description="A string, or a list of items: messages (`{role, content}`), `{type: function_call, call_id, name, arguments}` and `{type: function_call_output, call_id, output}`, the same of other tools, `reasoning`, and `{type: item_reference, id}` for what was answered here before."
         ),
     ]
     instructions: Annotated[str | None, Field(description="What the model is to follow before all else.")] = None
@@ -534,7 +534,9 @@ class ResponseRequest(BaseModel):
     text: ResponseText | None = None
     reasoning: ResponseReasoning | None = None
     stream: Annotated[bool | None, Field(description="Whether the answer comes as server-sent events.")] = None
-    store: Annotated[bool | None, Field(description="Only false: no answer is kept.")] = None
+    store: Annotated[
+        bool | None, Field(description="With false nothing of the answer is kept for an `item_reference`.")
+    ] = True
     service_tier: Annotated[ServiceTier | None, Field(description="How fast and at which price to serve the call.")] = (
         None
     )
@@ -666,7 +668,7 @@ class MessageTool(BaseModel):
     ] = None
 
 
-class Type7(StrEnum):
+class Type6(StrEnum):
     auto = "auto"
     any = "any"
     tool = "tool"
@@ -677,14 +679,14 @@ class MessageToolChoice(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type7
+    type: Type6
     name: Annotated[str | None, Field(description="Which tool, for `tool`.")] = None
     disable_parallel_tool_use: Annotated[
         bool | None, Field(description="Whether one answer may call only one tool.")
     ] = None
 
 
-class Type8(StrEnum):
+class Type7(StrEnum):
     enabled = "enabled"
     disabled = "disabled"
     adaptive = "adaptive"
@@ -694,7 +696,7 @@ class MessageThinking(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type8
+    type: Type7
     budget_tokens: Annotated[
         int | None, Field(description="The most tokens to think with; less than `max_tokens`.", ge=1024)
     ] = None
@@ -778,7 +780,7 @@ class MessageUsage(BaseModel):
     service_tier: str | None = None
 
 
-class Type9(StrEnum):
+class Type8(StrEnum):
     message = "message"
 
 
@@ -791,7 +793,7 @@ class Message(BaseModel):
         extra="allow",
     )
     id: str
-    type: Type9
+    type: Type8
     role: Role4
     model: Annotated[str, Field(description="The model that answered.")]
     content: list[MessageBlock]
@@ -807,7 +809,7 @@ class Message(BaseModel):
     usage: MessageUsage
 
 
-class Type10(StrEnum):
+class Type9(StrEnum):
     message_start = "message_start"
     content_block_start = "content_block_start"
     content_block_delta = "content_block_delta"
@@ -822,7 +824,7 @@ class MessageEvent(BaseModel):
     model_config = ConfigDict(
         extra="allow",
     )
-    type: Type10
+    type: Type9
     index: Annotated[int | None, Field(description="Which block.")] = None
     message: Annotated[
         dict[str, Any] | None, Field(description="A Message without content, whose `stop_reason` is null.")
@@ -943,7 +945,7 @@ class ConversePerformance(BaseModel):
     latency: Latency | None = None
 
 
-class Type11(StrEnum):
+class Type10(StrEnum):
     priority = "priority"
     default = "default"
     flex = "flex"
@@ -951,7 +953,7 @@ class Type11(StrEnum):
 
 
 class ConverseServiceTier(BaseModel):
-    type: Type11
+    type: Type10
 
 
 class ConverseRequest(BaseModel):
@@ -1129,7 +1131,7 @@ class ListBedrockModelsParametersQuery(BaseModel):
     byCustomizationType: ByCustomizationType | None = None
 
 
-class Type12(StrEnum):
+class Type11(StrEnum):
     SYSTEM_DEFINED = "SYSTEM_DEFINED"
     APPLICATION = "APPLICATION"
 
@@ -1137,7 +1139,7 @@ class Type12(StrEnum):
 class ListInferenceProfilesParametersQuery(BaseModel):
     maxResults: Annotated[int | None, Field(ge=1, le=1000)] = None
     nextToken: Annotated[str | None, Field(max_length=2048, min_length=1)] = None
-    type: Type12 | None = None
+    type: Type11 | None = None
 
 
 class Problem(BaseModel):

@@ -49,7 +49,6 @@ _NOT_ON_BEDROCK = {
     "fallbacks": "name one model.",
     "diagnostics": "Bedrock gives none.",
     "compaction": "Bedrock has it not.",
-    "thread": "Bedrock keeps no threads. Send the whole conversation in messages.",
     "user_profile_id": "Bedrock knows no user profiles.",
     "workspace_id": "Bedrock has no workspaces: your key says who pays.",
     "billing_policy": "your key says who pays.",
@@ -100,6 +99,10 @@ def _read(body: Any, required: tuple[str, ...]) -> Json:
         raise BadRequest("Send a JSON object.", code="invalid_json")
     fields = {name: value for name, value in body.items() if value is not None}
     for name, value in fields.items():
+        if name == "thread":
+            # By this code Anthropic's SDKs and Claude Code go on without a thread, and send all of it again.
+            message = "thread: no threads are kept here. Send the whole conversation in messages."
+            raise BadRequest(message, code="thread_unsupported_request")
         if name in _NOT_ON_BEDROCK:
             raise unsupported(name, _NOT_ON_BEDROCK[name])
         if name not in _FIELDS:

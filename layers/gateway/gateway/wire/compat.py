@@ -57,16 +57,17 @@ class CompatRequest:
 
 @dataclass(frozen=True)
 class Translation:
-    """The calls that a request asks for, and how their answers read."""
+    """The calls that a request asks for, how their answers read, and what of the request was left out."""
 
     calls: tuple[ModelCall, ...]
     read: Callable[[Sequence[Any]], Json]
+    warnings: tuple[str, ...] = ()
 
     def answer(self, answers: Sequence[ModelAnswer]) -> list[Json]:
         """The array of one object. Raises a 502 problem where a model's answer has not the shape of its kind."""
         try:
             return [self.read([answer.body for answer in answers])]
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise GatewayError(
                 "The model's answer has not the expected shape.", code="upstream_unreadable", status=502
             ) from error
@@ -82,9 +83,44 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
     model = catalog.find(request.model_id, request.model_arn)
     if request.operation not in OPERATIONS:
         raise BadRequest(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
-    parameters = {} if request.body.get("parameters") is None else request.body["parameters"]
-    if not isinstance(parameters, dict):
-        raise BadRequest("parameters must be an object.", code="invalid_parameters")
+    _must_fit(request.body)
+    return replace(_translated(model, request), warnings=_left_out(request, model))
+
+
+# What the body may have, beside what an image model reads. Each must be what openapi.yaml says that it is.
+_OBJECTS = ("parameters", "additional_model_fields", "textToImageParams", "tool_config", "toolConfig")
+_READ = ("inputs", "parameters", "additional_model_fields")
+_TOOLS = ("tool_config", "toolConfig")
+# To leave these out in silence would make a call less safe, or dearer, than its sender believes.
+_NOT_LEFT_OUT = frozenset(
+    {"guardrailConfig", "guardrail_config", "guardrailIdentifier", "serviceTier", "service_tier", "performanceConfig"}
+)
+
+
+def _must_fit(body: Json) -> None:
+    for name in _OBJECTS:
+        if not isinstance(body.get(name), dict | None):
+            raise BadRequest(f"{name} must be an object.", code="invalid_body", param=name)
+    prompts = body.get("text_prompts")
+    if prompts is not None and not (isinstance(prompts, list) and all(isinstance(one, dict) for one in prompts)):
+        raise BadRequest("text_prompts must be a list of objects.", code="invalid_body", param="text_prompts")
+
+
+def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
+    """Warnings of what no part of the call reads. Raises BadRequest for what must not be left out in silence."""
+    if request.operation == "image":
+        return ()  # an image model gets all of it
+    with_tools = request.operation == "text" and model.service is Service.BEDROCK
+    read = (*_READ, *(_TOOLS if with_tools else ()))
+    others = sorted(name for name in request.body if name not in read)
+    for name in _NOT_LEFT_OUT.intersection(others):
+        message = f"{name} is not read here. Use /model/…/converse, or ask the gateway's operators for a guardrail."
+        raise BadRequest(message, code="unsupported_field", param=name)
+    return tuple(f"{name} is ignored: this call does not read it" for name in others)
+
+
+def _translated(model: Model, request: CompatRequest) -> Translation:
+    parameters = request.body.get("parameters") or {}
     if model.service is Service.SAGEMAKER:
         return _sagemaker(model, request, parameters)
     # What a call may cost, and how it is counted, goes by its kind: no model is called as one of another kind.
@@ -96,9 +132,13 @@ def translate(request: CompatRequest, catalog: Catalog) -> Translation:
         if "embed" not in model.base:
             raise BadRequest("This model makes no embeddings. Send the header type: text.", code="invalid_type")
         return _embeddings(model, request, parameters)
+    additional = request.body.get("additional_model_fields") or {}
+    tools = request.body.get("tool_config") or request.body.get("toolConfig") or {}
     if request.messages_api:
-        return _converse(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
-    return _text(model, _inputs(request), parameters, request.body.get("additional_model_fields") or {})
+        return _converse(model, _inputs(request), parameters, additional, tools)
+    if tools:  # a family's own body has other tools, or none
+        return _converse(model, _inputs(request), *_as_converse(parameters, additional), tools)
+    return _text(model, _inputs(request), parameters, additional)
 
 
 def translations(
@@ -263,7 +303,7 @@ def _must_be_base64(text: str) -> None:
         raise BadRequest("source.bytes must be base64.", code="invalid_base64") from error
 
 
-def _converse(model: Model, inputs: Any, parameters: Json, additional: Json) -> Translation:
+def _converse(model: Model, inputs: Any, parameters: Json, additional: Json, tools: Json | None = None) -> Translation:
     if isinstance(inputs, str):
         inputs = [{"role": "user", "content": [{"text": inputs}]}]
     if not isinstance(inputs, list):
@@ -277,12 +317,18 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json) -> 
         body["inferenceConfig"] = inference
     if additional:
         body["additionalModelRequestFields"] = additional
+    if tools:
+        body["toolConfig"] = tools
     call = ModelCall(model, "text", "Converse", body, output_path=("inferenceConfig", "maxTokens"))
     return Translation((call,), lambda bodies: {"generated_text": _converse_text(bodies[0])})
 
 
-def _converse_text(body: Json) -> str:
-    return "".join(block.get("text", "") for block in body["output"]["message"]["content"])
+def _converse_text(body: Json) -> str | list[Json]:
+    """The text of an answer; where the model calls tools, its calls alone."""
+    blocks = body["output"]["message"]["content"]
+    if calls := [{"toolUse": block["toolUse"]} for block in blocks if "toolUse" in block]:
+        return calls
+    return "".join(block.get("text", "") for block in blocks)
 
 
 # ------------------------------------------------------------------------------------------------------- embeddings
@@ -390,7 +436,7 @@ def _sagemaker(model: Model, request: CompatRequest, parameters: Json) -> Transl
         body = {"inputs": inputs, "parameters": rest}
     call = ModelCall(model, request.operation, "InvokeEndpoint", body, inference_component=component)
     if request.operation != "text":
-        return Translation((call,), lambda bodies: _endpoint_embedding(bodies[0], isinstance(inputs, list)))
+        return Translation((call,), lambda bodies: _endpoint_embedding(bodies[0]))
     return Translation((call,), lambda bodies: {"generated_text": endpoint_text(bodies[0])})
 
 
@@ -402,7 +448,9 @@ def endpoint_text(body: Any) -> Any:
     return first["generated_text"]
 
 
-def _endpoint_embedding(body: Any, many: bool) -> Json:
-    vector = body["embedding"]
-    nested = bool(vector) and isinstance(vector[0], list)
-    return _embedding_result(vector if nested else [vector], many and nested and len(vector) > 1)
+def _endpoint_embedding(body: Any) -> Json:
+    """What the container said: one vector, or all of them, nested as it nests them."""
+    said = body["embedding"]
+    if not isinstance(said, list):
+        raise TypeError("no vectors")
+    return {"embedding": said} | ({"embeddings": said} if len(said) > 1 and isinstance(said[0], list) else {})

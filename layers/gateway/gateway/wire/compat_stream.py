@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.catalog import Catalog
-from gateway.errors import GatewayError
+from gateway.errors import BadRequest, GatewayError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.pricing import money
@@ -29,10 +29,16 @@ _STREAMS = {
 
 def as_streams(
     request: CompatRequest, route: Route, catalog: Catalog, tenant: Tenant, *, by_default: bool
-) -> list[ModelCall]:
-    """A text request as a stream of each model that its route leads to. Raises GatewayError for the first choice."""
+) -> tuple[list[ModelCall], tuple[str, ...]]:
+    """A text request as a stream of each model that its route leads to, and warnings of what was left out.
+
+    Raises GatewayError for the first choice.
+    """
+    if request.body.get("tool_config") or request.body.get("toolConfig"):
+        message = "Only text is streamed here, and no tool's call. Send tool_config to /invoke_model."
+        raise BadRequest(message, code="unsupported_field", param="tool_config")
     found = translations(request, route, catalog, tenant, by_default=by_default)
-    return [_as_stream(*translation.calls) for translation in found]
+    return [_as_stream(*translation.calls) for translation in found], found[0].warnings
 
 
 def _as_stream(call: ModelCall) -> ModelCall:

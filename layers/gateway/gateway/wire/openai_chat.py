@@ -89,6 +89,10 @@ def read_chat(body: Any, base: str) -> ChatRequest:
     stream = flag(given, "stream", False)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
+    if flag(given, "store", False):
+        draft.warn("store is ignored: no chat completion is kept")
+    if given.get("verbosity", "medium") != "medium":
+        draft.warn("verbosity is ignored: say in the prompt how long answers are to be")
     for index, message in enumerate(listed(given.get("messages"), "messages")):
         _read_message(draft, message, f"messages[{index}]")
     _read_inference(draft, given)
@@ -110,7 +114,6 @@ def _refuse_what_cannot_be(given: Json) -> None:
     nothing(given, "top_logprobs", 0, why="must be left out: Converse gives no log probabilities.")
     nothing(given, "logit_bias", {}, why="is not supported here. Leave it out.")
     nothing(given, "modalities", ["text"], why='must be ["text"].')
-    nothing(given, "verbosity", "medium", why="must be medium. Say in the prompt how long answers are to be.")
     for penalty in ("frequency_penalty", "presence_penalty"):
         nothing(given, penalty, 0, 0.0, why="must be 0: Converse has no penalties.")
     check_bookkeeping(given)
@@ -152,7 +155,7 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
     elif role == "user":
         if not blocks:
             raise refused(f"{where}.content", "must not be empty.")
-        if "name" in message:
+        if text(message, "name", f"{where}."):
             draft.warn("the name of a message is ignored: models on Bedrock are told no names")
         draft.say("user", blocks + mark)
     else:

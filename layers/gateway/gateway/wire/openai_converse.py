@@ -317,7 +317,6 @@ def stop_sequences(value: Any) -> list[str]:
 
 def check_bookkeeping(given: Json) -> None:
     """What says how a call is kept or labelled: it changes nothing here, and where it would it is refused."""
-    nothing(given, "store", False, why="must be false: the gateway keeps no answers.")
     nothing(
         given,
         "prompt_cache_retention",

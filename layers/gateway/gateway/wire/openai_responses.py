@@ -1,84 +1,114 @@
-"""OpenAI's responses, spoken by way of Converse. The gateway keeps none: what came before is sent along in `input`."""
+"""OpenAI's responses, spoken by way of Converse: what came before is sent along in `input`.
+
+Whole, or by the ids of what was answered: a request that names no `store` takes its answer for kept, and OpenAI's SDKs
+then refer to it. So the items of such an answer are kept for a while (`gateway.aws.item_table`), and nothing else.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gateway.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import SSE_PING, Metered
-from gateway.usage import TokenUsage
+from gateway.errors import NotFound
 from gateway.wire.openai_common import (
     Json,
-    cache_json,
     choice,
     count,
-    error_json,
     fields,
     flag,
     listed,
     nothing,
     number,
-    quoted,
     refused,
     text,
-    tier_json,
 )
 from gateway.wire.openai_converse import (
     EFFORTS,
-    FILTERED,
-    FULL,
     SERVICE_TIERS,
     Draft,
     blocks_of,
     cache_point,
     check_bookkeeping,
     stream_options,
-    text_of,
     tool_choice,
     tool_result,
-    tool_spec,
     tool_use,
 )
+from gateway.wire.openai_tools import KINDS, OUTPUTS, Tools
 
 _KNOWN = (
     "model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p", "tools",
     "tool_choice", "parallel_tool_calls", "text", "reasoning", "service_tier", "include", "truncation", "top_logprobs",
     "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "background",
+    "client_metadata", "max_tool_calls", "context_management",
 )  # fmt: skip
-_KEEPS_NOTHING = "The gateway keeps no answers: send what came before in input."
+_KEEPS_NONE = "The gateway keeps no conversations: send what came before in input."
 _NOT_HERE = {
-    "previous_response_id": _KEEPS_NOTHING,
-    "conversation": _KEEPS_NOTHING,
+    "previous_response_id": _KEEPS_NONE,
+    "conversation": _KEEPS_NONE,
     "prompt": "The gateway keeps no prompts: send it in input.",
-    "max_tool_calls": "It limits built-in tools, and there are none here.",
-    "context_management": "Send what the model is to read in input.",
     "moderation": "Guardrails are set in your tenant's record.",
     "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
 }
 _ROLES = {role: role for role in ("system", "developer", "user", "assistant")}
-_INCOMPLETE = dict.fromkeys(FULL, "max_output_tokens") | dict.fromkeys(FILTERED, "content_filter")
 # A thought goes back to its model with what the model signed or encrypted: `encrypted_content` carries either.
-_SIGNED, _REDACTED = "signature:", "redacted:"
+SIGNED, REDACTED = "signature:", "redacted:"
+
+
+# What changes neither the price nor what is answered, and why.
+_IGNORED = {
+    "client_metadata": "it is the client's own",
+    "max_tool_calls": "it limits tools that run at OpenAI",
+    "context_management": "nothing is left out of a conversation here",
+}
+# Items of OpenAI's own tools and services, which no other model can read.
+_FOREIGN = (
+    "web_search_call", "file_search_call", "image_generation_call", "code_interpreter_call", "computer_call",
+    "computer_call_output", "mcp_list_tools", "mcp_call", "mcp_approval_request", "mcp_approval_response",
+    "compaction", "compaction_summary", "compaction_trigger", "program", "program_output", "agent_message",
+)  # fmt: skip
+_ITEM_ID = re.compile(r"[a-z]{2,4}_(.+)_[0-9]{1,6}\Z")
 
 
 @dataclass(frozen=True)
 class ResponsesRequest:
-    """A response asked for: Converse's body, and what the answer repeats of the request."""
+    """A response asked for: Converse's body, what the answer repeats of the request, and whether its items are kept."""
 
     model: str
     converse: Json
     stream: bool = False
     echo: Json = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    tools: Tools = field(default_factory=Tools)
+    store: bool = False
 
 
-def read_response(body: Any, base: str) -> ResponsesRequest:
-    """A request's body, for the model whose Bedrock id is `base`. Raises BadRequest with the parameter at fault."""
+def response_of(item_id: str) -> str:
+    """The response that an item is of, by the item's id; empty for an id that is none of ours."""
+    found = _ITEM_ID.match(item_id)
+    return f"resp_{found[1]}" if found else ""
+
+
+def references(body: Any) -> list[str]:
+    """The ids that a request's input refers to, in place of the items themselves."""
+    items = body.get("input") if isinstance(body, dict) else None
+    named = [item.get("id") for item in items if _is_reference(item)] if isinstance(items, list) else []
+    return [name for name in dict.fromkeys(named) if isinstance(name, str)]
+
+
+def _is_reference(item: Any) -> bool:
+    return isinstance(item, dict) and (item.get("type") == "item_reference" or item.keys() == {"id"})
+
+
+def read_response(body: Any, base: str, kept: Mapping[str, Json] | None = None) -> ResponsesRequest:
+    """A request's body, for the model whose Bedrock id is `base`; `kept` are the items that it refers to, by their ids.
+
+    Raises BadRequest with the parameter at fault, and NotFound for an item that is not kept.
+    """
     given = fields(body, "", _KNOWN, _NOT_HERE)
     model = text(given, "model")
     if not model:
@@ -87,16 +117,22 @@ def read_response(body: Any, base: str) -> ResponsesRequest:
     stream_options(given, stream)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
+    _warn_of_what_is_ignored(draft, given)
     if instructions := text(given, "instructions"):
         draft.instruct([{"text": instructions}], "instructions")
-    _read_input(draft, given.get("input"))
+    items = given.get("input")
+    if not isinstance(items, str):
+        items = _resolved(listed(items, "input"), kept or {})
+    tools = _declared(draft, given, items)
+    _read_input(draft, items, tools)
     inference = {
         "maxTokens": count(given, "max_output_tokens"),
         "temperature": number(given, "temperature", 0, 1),
         "topP": number(given, "top_p", 0, 1),
     }
     draft.inference |= {name: value for name, value in inference.items() if value is not None}
-    tools = _read_tools(draft, given)
+    offered = {**given, "tool_choice": tools.choice(draft, given["tool_choice"])} if "tool_choice" in given else given
+    draft.use_tools(tools.specs, tool_choice(offered), flag(given, "parallel_tool_calls", True))
     form = _read_format(draft, given)
     draft.service_tier = choice(given, "service_tier", SERVICE_TIERS) or ""
     reasoning = fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
@@ -105,42 +141,100 @@ def read_response(body: Any, base: str) -> ResponsesRequest:
     echoed = ("instructions", "metadata", "max_output_tokens", "temperature", "top_p", "user", "prompt_cache_key",
               "safety_identifier", "truncation", "reasoning")  # fmt: skip
     echo = {name: given[name] for name in echoed if name in given} | {
-        "tools": tools,
+        "tools": tools.echo,
         "tool_choice": given.get("tool_choice", "auto"),
         "parallel_tool_calls": given.get("parallel_tool_calls", True),
         "text": {"format": form},
     }
-    return ResponsesRequest(model, draft.body("input"), stream, echo, tuple(draft.warnings))
+    store = flag(given, "store", True)
+    return ResponsesRequest(model, draft.body("input"), stream, echo, tuple(draft.warnings), tools, store)
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
     nothing(given, "background", False, why="must be false. Keep the connection open, or stream.")
-    nothing(given, "truncation", "disabled", why="must be disabled: the gateway leaves nothing out of a conversation.")
-    nothing(given, "top_logprobs", 0, why="must be left out: Converse gives no log probabilities.")
-    for index, name in enumerate(listed(given.get("include", []), "include")):
-        if name != "reasoning.encrypted_content":
-            raise refused(f"include[{index}]", "can only be reasoning.encrypted_content.", "unsupported_value")
+    choice(given, "truncation", {"auto": "auto", "disabled": "disabled"})
+    count({name: value for name, value in given.items() if value != 0}, "top_logprobs")
     check_bookkeeping(given)
+
+
+def _warn_of_what_is_ignored(draft: Draft, given: Json) -> None:
+    for name, why in _IGNORED.items():
+        if name in given:
+            draft.warn(f"{name} is ignored: {why}")
+    if given.get("truncation") == "auto":
+        draft.warn("truncation auto is ignored: nothing is left out of a conversation here")
+    if given.get("top_logprobs"):
+        draft.warn("top_logprobs is ignored: Converse gives no log probabilities")
+    for name in listed(given.get("include", []), "include"):
+        if name != "reasoning.encrypted_content":
+            draft.warn(f"include {name if isinstance(name, str) else ''} is ignored: there is no such thing here")
+
+
+def _resolved(items: list[Any], kept: Mapping[str, Json]) -> list[Any]:
+    """The items, with those that were answered here in the place of their ids."""
+    return [_found(item.get("id"), kept) if _is_reference(item) else item for item in items]
+
+
+def _found(name: Any, kept: Mapping[str, Json]) -> Json:
+    if not isinstance(name, str) or name not in kept:
+        shown = name if isinstance(name, str) else ""
+        message = (
+            f"Item with id '{shown[:80]}' not found. Items are kept for a while only, and not when `store` is set to "
+            "false. Send the item itself, or leave it out of your input."
+        )
+        raise NotFound(message, code="item_not_found", param="input")
+    return kept[name]
+
+
+def _declared(draft: Draft, given: Json, items: Any) -> Tools:
+    """The tools of the request, and those that came later in its input."""
+    tools = Tools()
+    tools.read(draft, given.get("tools", []), "tools")
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict) and item.get("type") in ("additional_tools", "tool_search_output"):
+            tools.read(draft, item.get("tools") or [], f"input[{index}].tools")
+    return tools
 
 
 # ------------------------------------------------------------------------------------------------------------ input
 
 
-def _read_input(draft: Draft, value: Any) -> None:
+def _read_input(draft: Draft, value: Any, tools: Tools) -> None:
     if isinstance(value, str):
         draft.say("user", [{"text": value}] if value else [])
         return
     for index, item in enumerate(listed(value, "input")):
         where = f"input[{index}]"
-        kind = item.get("type", "message") if isinstance(item, dict) else "message"
-        read = _ITEMS.get(kind) if isinstance(kind, str) else None
-        if read is None:
-            raise refused(f"{where}.type", f"must be one of {', '.join(_ITEMS)}.", "unsupported_value")
-        read(draft, item, where)
+        kind = (item.get("type") or "message") if isinstance(item, dict) else "message"
+        if kind in _FOREIGN:
+            draft.warn(f"items of type {kind} are left out: no model here can read them")
+        elif kind in _OWN_CALLS:
+            _own_call(draft, item, where, _OWN_CALLS[kind], tools)
+        elif kind in OUTPUTS:
+            _own_output(draft, item, where)
+        elif kind == "function_call":
+            _call(draft, item, where, tools)
+        elif kind == "additional_tools":
+            continue  # they are told already
+        elif isinstance(kind, str) and (read := _ITEMS.get(kind)):
+            read(draft, item, where)
+        else:
+            known = (*_ITEMS, "function_call", *_OWN_CALLS, *sorted(OUTPUTS))
+            raise refused(f"{where}.type", f"must be one of {', '.join(known)}.", "unsupported_value")
+
+
+def _read(draft: Draft, item: Any, where: str, *known: str) -> Json:
+    """An item's fields. What else its client notes in it changes nothing, and is left out with a warning."""
+    if not isinstance(item, dict):
+        raise refused(where, "must be a JSON object.", "invalid_type")
+    for name, value in item.items():
+        if name not in known and value is not None:
+            draft.warn(f"{name} of an item of the input is ignored")
+    return {name: value for name, value in item.items() if name in known and value is not None}
 
 
 def _message(draft: Draft, item: Any, where: str) -> None:
-    given = fields(item, where, ("type", "role", "content", "id", "status", "phase"))
+    given = _read(draft, item, where, "type", "role", "content", "id", "status", "phase")
     role = choice(given, "role", _ROLES, f"{where}.")
     if role is None:
         raise refused(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
@@ -153,35 +247,68 @@ def _message(draft: Draft, item: Any, where: str) -> None:
         draft.say(role, blocks)
 
 
-def _call(draft: Draft, item: Any, where: str) -> None:
-    given = fields(item, where, ("type", "id", "call_id", "name", "arguments", "status"))
-    draft.say("assistant", [tool_use(given.get("call_id"), given.get("name"), given.get("arguments"), where)])
+def _call(draft: Draft, item: Any, where: str, tools: Tools) -> None:
+    given = _read(draft, item, where, "type", "id", "call_id", "name", "namespace", "arguments", "status")
+    name = given.get("name")
+    if isinstance(name, str) and name:
+        name = tools.flat("function", name, given.get("namespace"))
+    draft.say("assistant", [tool_use(given.get("call_id"), name, given.get("arguments"), where)])
 
 
 def _output(draft: Draft, item: Any, where: str) -> None:
-    given = fields(item, where, ("type", "id", "call_id", "output", "status", "name"))
+    given = _read(draft, item, where, "type", "id", "call_id", "output", "status", "name", "namespace")
     if not text(given, "call_id", f"{where}."):
         raise refused(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
     blocks = blocks_of(given.get("output"), f"{where}.output", partial(_part, draft))
     draft.say("user", tool_result(given["call_id"], blocks))
 
 
+def _own_call(draft: Draft, item: Json, where: str, kind: str, tools: Tools) -> None:
+    """A call of a tool that is no function, as the call of the function that stood for it."""
+    call_id = _call_id(item, where)
+    name = item.get("name") if kind == "custom" else kind
+    said = KINDS[kind].given(item.get(KINDS[kind].place))
+    flat = tools.flat(kind, name, item.get("namespace")) if name else name
+    draft.say("assistant", [tool_use(call_id, flat, json.dumps(said), where)])
+
+
+def _own_output(draft: Draft, item: Json, where: str) -> None:
+    """What such a tool gave back: its words, or what else it says as JSON."""
+    given = item.get("tools") if item["type"] == "tool_search_output" else item.get("output")
+    if isinstance(given, list) and all(isinstance(one, dict) and one.get("type") in _PARTS for one in given):
+        blocks = blocks_of(given, f"{where}.output", partial(_part, draft))
+    else:
+        words = given if isinstance(given, str) else json.dumps(given)
+        blocks = [{"text": words}] if words else []
+    draft.say("user", tool_result(_call_id(item, where), blocks))
+
+
+def _call_id(item: Json, where: str) -> str:
+    """The call's own id. A local shell's is its item's in OpenAI's reference, and `call_id` in its clients."""
+    call_id = item.get("call_id") or item.get("id")
+    if not isinstance(call_id, str) or not call_id:
+        raise refused(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
+    return call_id
+
+
 def _reasoning(draft: Draft, item: Any, where: str) -> None:
     """A thought that comes back: to a model only what it signed, since it takes no other."""
-    given = fields(item, where, ("type", "id", "summary", "content", "encrypted_content", "status"))
+    given = _read(draft, item, where, "type", "id", "summary", "content", "encrypted_content", "status")
     sealed = text(given, "encrypted_content", f"{where}.") or ""
-    if sealed.startswith(_REDACTED):
-        draft.say("assistant", [{"reasoningContent": {"redactedContent": sealed.removeprefix(_REDACTED)}}])
-    elif sealed.startswith(_SIGNED):
-        parts = [fields(part, f"{where}.summary", ("type", "text")) for part in given.get("summary", [])]
+    if sealed.startswith(REDACTED):
+        draft.say("assistant", [{"reasoningContent": {"redactedContent": sealed.removeprefix(REDACTED)}}])
+    elif sealed.startswith(SIGNED):
+        parts = [fields(one, f"{where}.summary", ("type", "text")) for one in listed(given.get("summary", []), where)]
         thought = {"text": "".join(str(part.get("text", "")) for part in parts)}
-        signed = thought | {"signature": sealed.removeprefix(_SIGNED)}
+        signed = thought | {"signature": sealed.removeprefix(SIGNED)}
         draft.say("assistant", [{"reasoningContent": {"reasoningText": signed}}])
     elif sealed:
         draft.warn("reasoning items that this gateway did not make are left out")
 
 
-_ITEMS = {"message": _message, "function_call": _call, "function_call_output": _output, "reasoning": _reasoning}
+_ITEMS = {"message": _message, "function_call_output": _output, "reasoning": _reasoning}
+_OWN_CALLS = {kind.call: name for name, kind in KINDS.items()}
+_PARTS = ("text", "input_text", "output_text", "refusal", "input_image", "input_file")
 
 
 def _part(draft: Draft, part: Json, where: str) -> list[Json]:
@@ -214,32 +341,11 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     return blocks
 
 
-def _read_tools(draft: Draft, given: Json) -> list[Json]:
-    """The tools as the answer repeats them."""
-    specs: list[Json] = []
-    echo: list[Json] = []
-    for index, tool in enumerate(listed(given.get("tools", []), "tools")):
-        where = f"tools[{index}]"
-        if isinstance(tool, dict) and tool.get("type") != "function":
-            message = f"must be function: {tool.get('type')} is a built-in tool of OpenAI's, and there are none here."
-            raise refused(f"{where}.type", message, "unsupported_value")
-        one = fields(tool, where, ("type", "name", "description", "parameters", "strict", "cache_control"))
-        name, parameters, strict = one.get("name"), one.get("parameters"), one.get("strict")
-        specs.append(tool_spec(name, one.get("description"), parameters, strict, where))
-        if "cache_control" in one:
-            specs.append(cache_point(one["cache_control"], f"{where}.cache_control"))
-        shown = {"type": "function", "name": name, "parameters": parameters, "strict": strict is True}
-        echo.append(shown | ({"description": one["description"]} if "description" in one else {}))
-    draft.use_tools(specs, tool_choice(given), flag(given, "parallel_tool_calls", True))
-    return echo
-
-
 def _read_format(draft: Draft, given: Json) -> Json:
     """The form of the answer, as the answer repeats it."""
     wanted = fields(given.get("text", {}), "text", ("format", "verbosity"))
-    why = "must be medium. Say in the prompt how long answers are to be."
     if wanted.get("verbosity", "medium") != "medium":
-        raise refused("text.verbosity", why, "unsupported_value")
+        draft.warn("text.verbosity is ignored: say in the prompt how long answers are to be")
     form = fields(
         wanted.get("format", {"type": "text"}), "text.format", ("type", "name", "description", "schema", "strict")
     )
@@ -249,267 +355,3 @@ def _read_format(draft: Draft, given: Json) -> Json:
     elif kind == "json_schema":
         draft.answer_in(form.get("schema"), form.get("name"), form.get("description"), "text.format")
     return form
-
-
-# ---------------------------------------------------------------------------------------------------------- answers
-
-
-def _usage_json(usage: TokenUsage) -> Json:
-    """The counts by the names that responses have. How much was reasoning Converse does not say."""
-    return {
-        "input_tokens": usage.context_tokens,
-        "input_tokens_details": cache_json(usage),
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": usage.context_tokens + usage.output_tokens,
-    }
-
-
-def _response(
-    request: ResponsesRequest, id: str, created: int, status: str, output: list[Json], **more: Any  # noqa: A002
-) -> Json:  # fmt: skip
-    nulls = ("instructions", "max_output_tokens", "temperature", "top_p", "user")
-    return {
-        "id": id,
-        "object": "response",
-        "created_at": created,
-        "status": status,
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "model": request.model,
-        "output": output,
-        "previous_response_id": None,
-        "store": False,
-        "metadata": {},
-        "truncation": "disabled",
-        "reasoning": {"effort": None, "summary": None},
-        "tools": [],
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
-        "text": {"format": {"type": "text"}},
-        "usage": None,
-        **dict.fromkeys(nulls),
-        **request.echo,
-        **more,
-    }
-
-
-def _ended(reason: str) -> tuple[str, Json | None]:
-    """The status that a reason to stop makes, and its details."""
-    incomplete = _INCOMPLETE.get(reason)
-    return ("incomplete", {"reason": incomplete}) if incomplete else ("completed", None)
-
-
-def _finished(
-    request: ResponsesRequest, id: str, created: int, reason: str, output: list[Json], metered: Metered  # noqa: A002
-) -> Json:  # fmt: skip
-    status, details = _ended(reason)
-    usage, tier = _usage_json(metered.usage), tier_json(metered.usage)
-    return _response(
-        request, id, created, status, output, incomplete_details=details, usage=usage, service_tier=tier
-    )  # fmt: skip
-
-
-@dataclass
-class _Item:
-    """One item of an output, which one block of Converse's answer makes; `kind` is the prefix of its id."""
-
-    kind: str
-    id: str
-    index: int
-    parts: list[str] = field(default_factory=list)
-    call_id: str = ""
-    name: str = ""
-    sealed: str = ""
-
-    @property
-    def text(self) -> str:
-        return "".join(self.parts)
-
-    @property
-    def part(self) -> Json:
-        return {"type": "output_text", "text": self.text, "annotations": [], "logprobs": []}
-
-    @property
-    def summary(self) -> Json:
-        return {"type": "summary_text", "text": self.text}
-
-    def json(self, status: str = "completed") -> Json:
-        begun = status == "in_progress"
-        if self.kind == "msg":
-            content = [] if begun else [self.part]
-            return {"type": "message", "id": self.id, "role": "assistant", "status": status, "content": content}
-        if self.kind == "fc":
-            arguments = "" if begun else self.text
-            return {"type": "function_call", "id": self.id, "call_id": self.call_id, "name": self.name,
-                    "arguments": arguments, "status": status}  # fmt: skip
-        summary = [self.summary] if self.parts and not begun else []
-        sealed = {"encrypted_content": self.sealed} if self.sealed else {}
-        return {"type": "reasoning", "id": self.id, "summary": summary, **sealed}
-
-
-def _item_id(response_id: str, kind: str, index: int) -> str:
-    return f"{kind}_{response_id.removeprefix('resp_')}_{index}"
-
-
-def write_response(request: ResponsesRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
-    """Converse's answer as a response."""
-    output = [item.json() for item in _items(answer["output"]["message"]["content"], id)]
-    return _finished(request, id, created, answer.get("stopReason", ""), output, metered)
-
-
-def _items(blocks: Iterable[Json], response_id: str) -> list[_Item]:
-    items: list[_Item] = []
-
-    def add(kind: str, parts: list[str], call_id: str = "", name: str = "", sealed: str = "") -> None:
-        index = len(items)
-        items.append(_Item(kind, _item_id(response_id, kind, index), index, parts, call_id, name, sealed))
-
-    for block in blocks:
-        if "toolUse" in block:
-            use = block["toolUse"]
-            add("fc", [json.dumps(use.get("input") or {})], use["toolUseId"], use["name"])
-        elif "reasoningContent" in block:
-            thought = block["reasoningContent"]
-            words = thought.get("reasoningText", {})
-            parts = [words["text"]] if words.get("text") else []
-            sealed = _sealed(words.get("signature", ""), thought.get("redactedContent", ""))
-            if parts or sealed:
-                add("rs", parts, sealed=sealed)
-        elif spoken := text_of(block):
-            add("msg", [spoken])
-    return items
-
-
-def _sealed(signature: str, redacted: str) -> str:
-    return _SIGNED + signature if signature else _REDACTED + redacted if redacted else ""
-
-
-class ResponsesStream:
-    """ConverseStream's frames as the events of a response."""
-
-    content_type = "text/event-stream"
-    ping = SSE_PING
-
-    def __init__(self, request: ResponsesRequest, id: str, created: int):  # noqa: A002
-        self._request, self._id, self._created = request, id, created
-        self._sequence = 0
-        self._reason = ""
-        self._open: dict[int, _Item] = {}  # by the block's index
-        self._done: list[_Item] = []
-        self._made = 0
-        self._prefixes: dict[int, str] = {}  # what each delta of an open block begins with
-
-    def write(self, frame: Frame) -> bytes:
-        if frame.kind == "contentBlockDelta":
-            event = frame.json
-            return self._delta(event["contentBlockIndex"], event["delta"])
-        if frame.kind == "contentBlockStart":
-            tool = frame.json["start"].get("toolUse")
-            if tool is None:
-                return b""
-            return self._begin(frame.json["contentBlockIndex"], "fc", call_id=tool["toolUseId"], name=tool["name"])
-        if frame.kind == "contentBlockStop":
-            return self._stop(frame.json["contentBlockIndex"])
-        if frame.kind == "messageStart":
-            begun = _response(self._request, self._id, self._created, "in_progress", [])
-            return self._event("response.created", response=begun) + self._event("response.in_progress", response=begun)
-        if frame.kind == "messageStop":
-            self._reason = frame.json.get("stopReason", "")
-        return b""
-
-    def end(self, metered: Metered) -> bytes:
-        closed = b"".join(self._stop(block) for block in list(self._open))
-        output = [item.json() for item in self._done]
-        whole = _finished(self._request, self._id, self._created, self._reason, output, metered)
-        return closed + self._event(f"response.{whole['status']}", response=whole)
-
-    def error(self, error: GatewayError) -> bytes:
-        """The failed response, then the error: SDKs raise at the second, and some clients know the first only."""
-        inner = error_json(error)
-        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        output = [item.json() for item in self._done]
-        failed = _response(
-            self._request, self._id, self._created, "failed", output, error={"code": code, "message": error.message}
-        )
-        flat = {"code": error.code, "message": error.message, "param": inner["param"]}
-        return self._event("response.failed", response=failed) + self._event("error", error=inner, **flat)
-
-    def _event(self, kind: str, **payload: Any) -> bytes:
-        data = json.dumps({"type": kind, "sequence_number": self._sequence, **payload})
-        self._sequence += 1
-        return f"event: {kind}\ndata: {data}\n\n".encode()
-
-    def _begin(self, block: int, kind: str, call_id: str = "", name: str = "") -> bytes:
-        """The events that open an item."""
-        item = _Item(kind, _item_id(self._id, kind, self._made), self._made, call_id=call_id, name=name)
-        self._open[block] = item
-        self._made += 1
-        begun = self._event("response.output_item.added", output_index=item.index, item=item.json("in_progress"))
-        place: Json = {"item_id": item.id, "output_index": item.index}
-        if kind == "msg":
-            delta = "response.output_text.delta"
-            begun += self._event("response.content_part.added", **place, content_index=0, part=item.part)
-            place |= {"content_index": 0, "logprobs": []}
-        elif kind == "fc":
-            delta = "response.function_call_arguments.delta"
-        else:
-            delta = "response.reasoning_summary_text.delta"
-            place["summary_index"] = 0
-        head = json.dumps({"type": delta, **place})[:-1]
-        self._prefixes[block] = f'event: {delta}\ndata: {head},"sequence_number":'
-        return begun
-
-    def _delta(self, block: int, delta: Json) -> bytes:
-        if "text" in delta:
-            return self._more(block, "msg", delta["text"])
-        if "toolUse" in delta:
-            return self._more(block, "fc", delta["toolUse"]["input"])
-        if "reasoningContent" not in delta:
-            return b""
-        thought = delta["reasoningContent"]
-        begun = b""
-        sealed = _sealed(thought.get("signature", ""), thought.get("redactedContent", ""))
-        if sealed:
-            if block not in self._open:
-                begun = self._begin(block, "rs")
-            item = self._open[block]
-            # Pieces after the first bring no mark of their own.
-            item.sealed += sealed.partition(":")[2] if item.sealed else sealed
-        return begun + self._more(block, "rs", thought.get("text", ""))
-
-    def _more(self, block: int, kind: str, words: str) -> bytes:
-        if not words:
-            return b""
-        begun = b"" if block in self._open else self._begin(block, kind)
-        item = self._open[block]
-        if kind == "rs" and not item.parts:
-            part = {"type": "summary_text", "text": ""}
-            place = {"item_id": item.id, "output_index": item.index, "summary_index": 0}
-            begun += self._event("response.reasoning_summary_part.added", **place, part=part)
-        item.parts.append(words)
-        self._sequence += 1
-        return begun + f'{self._prefixes[block]}{self._sequence - 1},"delta":{quoted(words)}}}\n\n'.encode()
-
-    def _stop(self, block: int) -> bytes:
-        """The events that close an item."""
-        item = self._open.get(block)
-        if item is None:
-            return b""
-        # A call without arguments is an empty object: what clients read is JSON.
-        done = self._more(block, "fc", "{}") if item.kind == "fc" and not item.parts else b""
-        del self._open[block], self._prefixes[block]
-        place: Json = {"item_id": item.id, "output_index": item.index}
-        if item.kind == "msg":
-            place["content_index"] = 0
-            done += self._event("response.output_text.done", **place, text=item.text, logprobs=[])
-            done += self._event("response.content_part.done", **place, part=item.part)
-        elif item.kind == "fc":
-            done += self._event("response.function_call_arguments.done", **place, name=item.name, arguments=item.text)
-        elif item.parts:
-            place["summary_index"] = 0
-            done += self._event("response.reasoning_summary_text.done", **place, text=item.text)
-            done += self._event("response.reasoning_summary_part.done", **place, part=item.summary)
-        self._done.append(item)
-        return done + self._event("response.output_item.done", output_index=item.index, item=item.json())

@@ -1,0 +1,88 @@
+"""What a client sent, read in one place for every route: its JSON, and headers that have two spellings.
+
+Python reads more than JSON is, and deeper than it can write. What comes in here is JSON that every service takes, or
+a 400 that says why not:
+
+    bytes         UTF-8, with or without a mark at its beginning
+    depth         MOST_LEVELS arrays and objects inside each other
+    numbers       no NaN, no Infinity, and none that becomes one
+    text          no half of a surrogate pair: it is no Unicode, and no UTF-8 can be made of it
+    double names  the last counts, here and for the model, since what goes on is written anew
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, NoReturn
+
+from gateway.errors import BadRequest
+
+MOST_LEVELS = 128  # a schema that a person wrote has ten or twenty; code that walks a body takes three calls a level
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+# A bracket, or a whole string, or what would be one: the pattern never goes back, however wrong the text is.
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
+
+
+def read_json(sent: bytes | str) -> Any:
+    """A body as plain JSON values. Raises BadRequest."""
+    try:
+        text = (sent.encode() if isinstance(sent, str) else sent).decode("utf-8-sig")
+    except UnicodeError as error:
+        raise BadRequest("The body must be JSON in UTF-8.", code="invalid_body") from error
+    if _is_deep(text):
+        raise BadRequest(
+            f"The body has more than {MOST_LEVELS} arrays and objects inside each other. Send fewer.",
+            code="body_too_deep",
+        )
+    try:
+        read = json.loads(text, parse_constant=_no_number, parse_float=_number)
+        if _HALF_PAIR.search(text):
+            json.dumps(read, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("The body has half of a surrogate pair, which is no Unicode.", code="invalid_body") from error
+    except ValueError as error:
+        raise BadRequest("The body must be JSON.", code="invalid_body") from error
+    return read
+
+
+def _is_deep(text: str) -> bool:
+    """Does anything lie too deep? Looked at only where there are so many brackets at all."""
+    if text.count("[") + text.count("{") <= MOST_LEVELS:
+        return False
+    level = 0
+    for match in _BRACKETS.finditer(text):
+        first = match[0][0]
+        if first in "[{":
+            level += 1
+            if level > MOST_LEVELS:
+                return True
+        elif first in "]}":
+            level -= 1
+    return False
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("a number beyond what is counted with")
+    return number
+
+
+def either_form(header: Callable[[str], str | None], name: str) -> str | None:
+    """A header by its name with `_` or with `-`, which is what is left where a proxy drops names with `_`.
+
+    Raises BadRequest where the two say different things: none of them may win in silence.
+    """
+    hyphened = name.replace("_", "-")
+    plain, other = header(name), header(hyphened)
+    if plain and other and plain != other:
+        message = f"The headers {name} and {hyphened} say different things. Send one of them."
+        raise BadRequest(message, code="headers_disagree")
+    return plain or other
