@@ -32,6 +32,25 @@ def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -
         raise NotSetUp(lock, done.stdout + done.stderr)
 
 
+def set_up_without_pip(environment: Path, lock: Path) -> None:
+    """The same by uv, in a tenth of the time: for what nothing is installed into later. Raises NotSetUp."""
+    ready = environment / "ready"
+    with lock.open() as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if ready.exists() and ready.stat().st_mtime >= lock.stat().st_mtime:
+            return
+        uv = [sys.executable, "-m", "uv"]
+        install = ("pip", "sync", "--quiet", "--require-hashes", "--python", str(environment / "bin/python"))
+        for command in (
+            [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
+            [*uv, *install, str(lock)],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise NotSetUp(lock, done.stdout + done.stderr)
+        ready.touch()
+
+
 def has_node() -> bool:
     """Is there a Node that is new enough, with npm?"""
     if not (shutil.which("node") and shutil.which("npm")):

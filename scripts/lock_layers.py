@@ -29,6 +29,12 @@ ALONE = {
     Path("scripts/clients"): OLDEST_PYTHON,
     Path("scripts/embedded"): "3.13",
     Path("scripts/focus"): "3.13",
+    Path("tests/clients/python/instructor"): OLDEST_PYTHON,
+    Path("tests/clients/python/litellm"): OLDEST_PYTHON,
+    Path("tests/clients/python/llama_index"): OLDEST_PYTHON,
+    Path("tests/clients/python/openai_agents"): OLDEST_PYTHON,
+    Path("tests/clients/python/pydantic_ai"): OLDEST_PYTHON,
+    Path("tests/clients/python/strands"): OLDEST_PYTHON,
     Path("tests/sdks"): OLDEST_PYTHON,
 }
 OVERRIDES = "overrides.in"  # beside them, where a dependency asks for more than it needs

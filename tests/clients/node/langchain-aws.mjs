@@ -1,0 +1,9 @@
+// LangChain with @langchain/aws: Converse over HTTP/2, with a Bedrock API key.
+import { ChatBedrockConverse } from "@langchain/aws";
+import { playWith } from "./langchain.mjs";
+
+const endpointHost = new URL(process.env.GATEWAY_TLS_URL).host; // it takes a host, and speaks TLS to it
+
+playWith(
+  ({ key, model }) => new ChatBedrockConverse({ model, region: "us-east-1", bedrockBearerToken: key, endpointHost }),
+);
