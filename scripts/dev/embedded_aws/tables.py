@@ -54,13 +54,14 @@ class PackedTable(Table):
     def query(self, hash_key: Any, comparison: Any, values: Any, limit: Any, start: Any, forward: Any, *more: Any, **options: Any) -> Any:  # fmt: skip  # noqa: E501
         index_name = options.get("index_name", more[1] if len(more) > 1 else None)
         if index_name is None:
-            keys = self.items.keys(hash_key)
+            keys = self.items.keys(hash_key)[:: 1 if forward else -1]
             if self.range_key_attr and comparison:
-                kind = self.range_key_type
-                keys = [key for key in keys if _typed(kind, key[1]).compare(comparison, values)]
+                fits = [_typed(self.range_key_type, key[1]).compare(comparison, values) for key in keys]
+                # And the one behind them: that there is one makes moto say that there may be more.
+                keys = [key for key, *of in zip(keys, fits, [False, *fits], strict=False) if any(of)]
             # What moto's older parameters filter, it has to see.
             others = options.keys() - {"index_name", "hash_key_conditions", "range_key_conditions"}
-            self._narrowed = self._page(keys if forward else keys[::-1], start, None if others else limit, forward)
+            self._narrowed = self._page(keys, start, None if others else limit, forward)
         else:
             wanted = [(name, value.type, value.value) for name, value in options.get("hash_key_conditions") or ()]
             text = next((value for _, kind, value in wanted if kind == "S"), None)
