@@ -31,7 +31,7 @@ _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
 _CORES = os.cpu_count() or 2  # no more workers than these start at a time: loading a function is work
 _PATIENCE = 0.02  # a busy worker is often free sooner than a new one has started
-_KEPT, _QUIET = 2, 5.0  # idle workers of a function; seconds after which there are no more than that
+_KEPT, _QUIET = 2, 3.0  # idle workers of a function; seconds after which there are no more than that
 _TRIES = 3  # for an event whose workers die before they begin it, and for a worker that dies while it starts
 _BEGUN = b"*"
 _CAN_FORK = sys.platform == "linux"  # macOS's libraries do not survive a fork without exec

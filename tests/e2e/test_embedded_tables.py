@@ -81,11 +81,11 @@ def requests(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
         mentioned = {name: value for name, value in used.items() if name in request["UpdateExpression"]}
         return request | ({"ExpressionAttributeValues": mentioned} if mentioned else {})
 
-    name = {"TableName": "compared"}
+    name: dict[str, Any] = {"TableName": "compared"}
     absent = {"ConditionExpression": "attribute_not_exists(pk)"}
     ranges = ["", " AND sk > :a", " AND sk BETWEEN :a AND :b", " AND sk = :a"]
     while True:
-        page = chance.choice([{}, {"Limit": chance.randrange(1, 6)}])
+        page: dict[str, Any] = chance.choice([{}, {"Limit": chance.randrange(1, 6)}])
         match chance.choice(
             ["put", "put", "new", "update", "delete", "transact", "batch", "get", "query", "index", "scan"]
         ):
@@ -139,8 +139,8 @@ def requests(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
                     },
                 )
             case "scan":
-                some = chance.choice([{}, {"FilterExpression": "attribute_exists(colour)"}, {"IndexName": "by_colour"}])
-                yield "scan", name | page | some
+                more = chance.choice([{}, {"FilterExpression": "attribute_exists(colour)"}, {"IndexName": "by_colour"}])
+                yield "scan", name | page | more
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

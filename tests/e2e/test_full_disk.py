@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,21 +83,22 @@ def test_what_cannot_be_written_is_not_there(tmp_path: Path) -> None:
         sqs.send_message(QueueUrl=queue, MessageBody="kept")
 
         def items() -> list[Any]:
-            return dynamodb.query(
+            found = dynamodb.query(
                 TableName=table, KeyConditionExpression="pk = :t", ExpressionAttributeValues={":t": {"S": "t"}}
-            )["Items"]
+            )
+            return list(found["Items"])
 
         pid = stack.info["processes"]["embedded-aws"]
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))
         new = {"Put": {"TableName": table, "Item": {"pk": {"S": "t"}, "sk": {"S": "2"}}}}
-        change = {
+        change: dict[str, Any] = {
             "TableName": table,
             "Key": {name: first[name] for name in ("pk", "sk")},
             "UpdateExpression": "SET #n = :n",
             "ExpressionAttributeNames": {"#n": "name"},
             "ExpressionAttributeValues": {":n": {"S": "new"}},
         }
-        for write in (
+        writes: list[Callable[[], Any]] = [
             lambda: s3.put_object(Bucket=bucket, Key="kept", Body=b"new" * 100),
             lambda: s3.put_object(Bucket=bucket, Key="lost", Body=b"new" * 100),
             lambda: sqs.send_message(QueueUrl=queue, MessageBody="lost"),
@@ -105,7 +106,8 @@ def test_what_cannot_be_written_is_not_there(tmp_path: Path) -> None:
             lambda: dynamodb.update_item(**change),
             lambda: dynamodb.transact_write_items(TransactItems=[new, {"Update": change}]),
             lambda: dynamodb.delete_item(TableName=table, Key=change["Key"]),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(ClientError):
                 write()
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)

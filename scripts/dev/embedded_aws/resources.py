@@ -38,6 +38,7 @@ def load(data: Path, environment: Mapping[str, str], url: str, control: str | No
 
 def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
     try:
+        _leave_out_ec2()
         _keep_clients()
         mend_nested_executions()
         for machine in template.state_machines().values():
@@ -56,6 +57,16 @@ def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
         logger.exception("a state machine cannot be made")
     finally:
         aws.workflows_ready.set()
+
+
+def _leave_out_ec2() -> None:
+    """moto's Step Functions import its EC2, which reads lists of all types of machines: 80 MB that nobody asks for."""
+    utilities: Any = importlib.import_module("moto.utilities.utils")
+    load, utilities.load_resource = utilities.load_resource, lambda _: {}
+    try:
+        importlib.import_module("moto.ec2.models")
+    finally:
+        utilities.load_resource = load
 
 
 def _keep_clients() -> None:

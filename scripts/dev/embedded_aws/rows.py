@@ -112,7 +112,7 @@ class Rows:
     def keys(self, hash_key: DynamoType | None = None) -> list[tuple[Key, Key]]:
         """Of a partition, or of all, in their order."""
         if hash_key is None:
-            return sorted((pk, sk) for pk, partition in self._packed.items() for sk in partition)  # type: ignore[type-var]
+            return sorted((pk, sk) for pk, partition in self._packed.items() for sk in partition)
         pk = plain(hash_key)
         return [(pk, sk) for sk in sorted(self._packed.get(pk, ()))]  # type: ignore[type-var]
 

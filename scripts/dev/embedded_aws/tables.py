@@ -51,32 +51,54 @@ class PackedTable(Table):
         super().__init__(*arguments, **options)
         self.items = Rows(self.hash_key_attr, self.range_key_attr)
 
-    def query(self, hash_key: Any, comparison: Any, values: Any, limit: Any, start: Any, forward: Any, *more: Any, **options: Any) -> Any:  # fmt: skip  # noqa: E501
-        index_name = options.get("index_name", more[1] if len(more) > 1 else None)
+    def query(
+        self,
+        hash_key: Any,
+        range_comparison: Any,
+        range_objs: Any,
+        limit: Any,
+        exclusive_start_key: Any,
+        scan_index_forward: Any,
+        projection_expressions: Any,
+        index_name: str | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
         if index_name is None:
-            keys = self.items.keys(hash_key)
-            if self.range_key_attr and comparison:
-                kind = self.range_key_type
-                keys = [key for key in keys if _typed(kind, key[1]).compare(comparison, values)]
+            keys = self.items.keys(hash_key)[:: 1 if scan_index_forward else -1]
+            if self.range_key_type and range_comparison:
+                fits = [_typed(self.range_key_type, key[1]).compare(range_comparison, range_objs) for key in keys]
+                # And the one behind them: that there is one makes moto say that there may be more.
+                keys = [key for key, *of in zip(keys, fits, [False, *fits], strict=False) if any(of)]
             # What moto's older parameters filter, it has to see.
-            others = options.keys() - {"index_name", "hash_key_conditions", "range_key_conditions"}
-            self._narrowed = self._page(keys if forward else keys[::-1], start, None if others else limit, forward)
+            others = options.keys() - {"hash_key_conditions", "range_key_conditions"}
+            self._narrowed = self._page(keys, exclusive_start_key, None if others else limit, scan_index_forward)
         else:
             wanted = [(name, value.type, value.value) for name, value in options.get("hash_key_conditions") or ()]
             text = next((value for _, kind, value in wanted if kind == "S"), None)
             self._narrowed = [item for item in self.items.every(text) if _has(item, wanted)]
         try:
-            return super().query(hash_key, comparison, values, limit, start, forward, *more, **options)
+            return super().query(
+                hash_key, range_comparison, range_objs, limit, exclusive_start_key, scan_index_forward,
+                projection_expressions, index_name, *more, **options,
+            )  # fmt: skip
         finally:
             self._narrowed = None
 
-    def scan(self, filters: Any, limit: Any, start: Any, *more: Any, **options: Any) -> Any:
-        index_name = options.get("index_name", more[1] if len(more) > 1 else None)
-        segments = options.get("segments") or (None, None)
-        if index_name is None and not filters and segments == (None, None):
-            self._narrowed = self._page(self.items.keys(), start, limit, forward=True)
+    def scan(
+        self,
+        filters: Any,
+        limit: Any,
+        exclusive_start_key: Any,
+        filter_expression: Any = None,
+        index_name: str | None = None,
+        *more: Any,
+        **options: Any,
+    ) -> Any:
+        if index_name is None and not filters and options.get("segments", (None, None)) == (None, None):
+            self._narrowed = self._page(self.items.keys(), exclusive_start_key, limit, forward=True)
         try:
-            return super().scan(filters, limit, start, *more, **options)
+            return super().scan(filters, limit, exclusive_start_key, filter_expression, index_name, *more, **options)
         finally:
             self._narrowed = None
 
@@ -113,7 +135,7 @@ class PackedTable(Table):
         return self
 
 
-def _typed(kind: str | None, value: Any) -> DynamoType:
+def _typed(kind: str, value: Any) -> DynamoType:
     return DynamoType({kind: str(value) if kind == "N" else value})
 
 
