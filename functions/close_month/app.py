@@ -6,16 +6,19 @@ next run tries again. With `month` it closes just this one, or proves it where i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
+from gateway.aws.proofs import DynamoProofs
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.closing import close_month, months_due
+from gateway.proofs import Listing, holes
 from gateway.settings import settings
 
-periods = DynamoPeriods(settings().usage_table)
+periods, proofs = DynamoPeriods(settings().usage_table), DynamoProofs(settings().usage_table)
 objects = S3Objects(settings().lake_bucket)
 
 
@@ -24,4 +27,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     costs, files, delay = CostFiles(objects), StatementFiles(objects), settings().statement_delay_days
     months = [event["month"]] if event.get("month") else months_due(at, costs, files, delay)
     retention = timedelta(days=settings().usage_retention_days)
-    return {"months": [close_month(month, at, periods, costs, files, delay, retention=retention) for month in months]}
+    return {
+        "months": [
+            close_month(month, at, periods, unproven, costs, files, delay, retention=retention) for month in months
+        ]
+    }
+
+
+def unproven(days: Sequence[str]) -> list[str]:
+    """What of a month's days is not proven to be in the lake."""
+    month = days[0][:7]
+    return holes(days, proofs, Listing.of(objects.list(f"usage/dt={month}-"), objects.list(f"costs/dt={month}-")))
