@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,9 @@ class PagedLedger(InMemoryLedger):
         rows = self.items(partition)
         for first in range(0, max(len(rows), 1), self.rows_of_a_page):
             yield page(rows[first : first + self.rows_of_a_page])
+
+    def hours_with_rows(self, hours: Collection[str]) -> set[str]:
+        return ({record.hour for record in self.rows.values()} | {place.hour for place, _ in self.broken}) & set(hours)
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
         return (dynamodb.inspect(row, partition.hour, not_after) for row in self.items(partition))
