@@ -211,7 +211,7 @@ def test_whatever_is_damaged_the_sums_are_the_ledgers_after_the_next_run_or_it_f
         for key in random.sample(keys, random.randint(1, 4)):
             do_damage(house, key, random.choice(DAMAGES if key.startswith("usage/") else [lost, truncated, a_row_less]))
         if random.random() < 0.5:
-            house.add(settled(row(f"new{turn}", scheduled - 1), input_tokens=random.randint(1, 9)))
+            house.add(settled(row(f"new{turn}", scheduled + 0.3), input_tokens=random.randint(1, 9)))
         scheduled += random.choice([0.0, 1.0])
         asked = {"hours": [hour_of(at(random.randrange(18, 30)))]} if random.random() < 0.3 else {}
         house.run(at(scheduled), **asked)

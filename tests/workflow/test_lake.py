@@ -36,22 +36,31 @@ def cost(workflow: Workflow, prefix: str = "costs/") -> Decimal:
 
 
 # --------------------------------------------------------------------------------------------------- where it begins
-@pytest.mark.parametrize("too_large_to_scan", [False, True])
 def test_the_first_run_begins_where_the_ledger_does_however_late_it_comes(
-    behind_lambda: Callable[[Machine], None], monkeypatch: pytest.MonkeyPatch, too_large_to_scan: bool
+    behind_lambda: Callable[[Machine], None],
 ) -> None:
     workflow = Workflow()
     behind_lambda(workflow)
-    if too_large_to_scan:
-        monkeypatch.setattr(dynamodb.DynamoLedger, "_hours_by_scan", lambda self: None)
-        monkeypatch.setenv("USAGE_RETENTION_DAYS", "10")
-        monkeypatch.setattr(dynamodb, "QUERIES_AT_ONCE", 1)  # what stands in for DynamoDB here is not made for threads
-    workflow.keep(row("old", -60.5), input_tokens=1_000_000)
+    workflow.keep(row("old", -49.5), input_tokens=1_000_000)
     workflow.keep(row("new"), input_tokens=1)
     out = workflow.run(1.2)
-    assert (out["hours"], out["watermark"], out["leftHours"]) == (62, "2026-11-24T00", 0)
+    assert (out["hours"], out["watermark"], out["leftHours"]) == (51, "2026-11-24T00", 0)
     assert cost(workflow) == Decimal("3.000003")
     assert workflow.run(1.3)["hours"] == 0
+
+
+@pytest.mark.parametrize("pages", [0, 100])
+def test_hours_that_have_rows_are_found_by_a_scan_or_one_by_one(
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """A ledger that is too large to be scanned is asked hour by hour."""
+    monkeypatch.setattr(dynamodb, "QUERIES_AT_ONCE", 1)  # what stands in for DynamoDB here is not made for threads
+    if not pages:
+        monkeypatch.setattr(dynamodb.DynamoLedger, "_hours_by_scan", lambda self: None)
+    for hour in (-5, 0.5, 2.5):
+        workflow.keep(row(f"at{hour}", hour))
+    asked = ["2026-11-23T18", "2026-11-23T19", "2026-11-24T00", "2026-11-24T01"]
+    assert workflow.ledger.hours_with_rows(asked) == {"2026-11-23T19", "2026-11-24T00"}
 
 
 # ------------------------------------------------------------------------------------------------- lost and altered
