@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws import dynamodb
-from gateway.ledger import InMemoryLedger, Partition
+from gateway.ledger import SHARDS, InMemoryLedger, Partition
 from gateway.usage import RequestId, UsageRecord
 
 Item = dict[str, dict[str, Any]]
@@ -51,6 +51,9 @@ class PagedLedger(InMemoryLedger):
 
     def hours_with_rows(self, hours: Collection[str]) -> set[str]:
         return ({record.hour for record in self.rows.values()} | {place.hour for place, _ in self.broken}) & set(hours)
+
+    def count(self, hour: str) -> int:
+        return sum(len(self.items(Partition(hour, shard))) for shard in range(SHARDS))
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
         return (dynamodb.inspect(row, partition.hour, not_after) for row in self.items(partition))

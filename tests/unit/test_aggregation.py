@@ -267,7 +267,7 @@ class House:
             self.proofs, self.periods, self.ledger, self.listing, scheduled, RETENTION, version, wanted.get("hours", ())
         )
         for doubt in doubts.days:
-            check_day(doubt["day"], scheduled, RETENTION, self.proofs, self.periods, self.lake, self.book)
+            check_day(doubt["day"], scheduled, RETENTION, self.proofs, self.periods, self.ledger, self.lake, self.book)
         begin, mark = self.proofs.begin(), self.periods.watermark()
         found = look(self.proofs.days(), begin, mark, self.listing(), scheduled, RETENTION)
         return plan(self.periods, scheduled, book_version=version, begin=begin, found=found, **wanted)

@@ -308,6 +308,18 @@ def test_hours_that_a_run_has_no_room_for_are_counted_and_done_by_the_next(
     assert (doubts.days, doubts.left) == ([{"day": "2026-11-25"}], 1)
 
 
+def test_what_the_ledger_has_dropped_keeps_the_price_it_has(house: House) -> None:
+    """Its retention may have been shorter once."""
+    gone = [key for key, record in house.ledger.rows.items() if record.hour == FIRST]
+    del house.ledger.rows[gone[0]]
+    before = rows_of_lake(house)
+    house.book = BOOK.with_overlay([Markup("*", Decimal("1.1"), date(2024, 1, 1), "test")])
+    planned, _ = house.run(NOW)
+    assert (FIRST in planned.hours, SECOND in planned.hours) == (False, True)
+    assert rows_of_lake(house)[DAY] > before[DAY]
+    assert house.usage()["r1"]["price_rows"].endswith("2024-01-01")  # and not marked up
+
+
 def test_a_run_that_is_asked_for_an_hour_prices_its_day_by_one_book(house: House) -> None:
     house.book = BOOK.with_overlay([Markup("*", Decimal("1.1"), date(2024, 1, 1), "test")])
     house.run(NOW, hours=["2026-11-25T03"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
@@ -16,6 +17,7 @@ from gateway.aws.proofs import DynamoProofs
 from gateway.proofs import check_day
 from gateway.settings import settings
 
+ledger = DynamoLedger(settings().usage_table)
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 proofs = DynamoProofs(settings().usage_table)
 lake = ParquetLake(S3Objects(settings().lake_bucket))
@@ -23,4 +25,5 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     scheduled, retention = datetime.fromisoformat(event["scheduledTime"]), timedelta(settings().usage_retention_days)
-    return {"stale": check_day(event["day"], scheduled, retention, proofs, periods, lake, current_book(max_age=0))}
+    book = current_book(max_age=0)
+    return {"stale": check_day(event["day"], scheduled, retention, proofs, periods, ledger, lake, book)}

@@ -650,6 +650,9 @@ class Lake(Protocol):
     def costs_files(self, day: str) -> Mapping[str, str]:
         """Where the costs of a day lie, and the ETag of each file."""
 
+    def count(self, hour: str) -> int:
+        """How many rows the usage files of an hour have."""
+
     def priced_otherwise(self, key: str, pricer: Pricer) -> bool:
         """Would any row of a usage file cost something else by this book?"""
 

@@ -79,6 +79,8 @@ class Rows(Protocol):
 
     def hours_with_rows(self, hours: Collection[str]) -> set[str]: ...
 
+    def count(self, hour: str) -> int: ...
+
 
 class Listing(NamedTuple):
     """The files of the lake: the digest of each hour's usage, and of each day's costs; none where there is no file."""
@@ -185,10 +187,13 @@ def check_day(
     retention: timedelta,
     proofs: Proofs,
     periods: Periods,
+    ledger: Rows,
     lake: Lake,
     book: PriceBook,
 ) -> list[str]:
     """Look into a day: mark the hours that would cost something else by this book, and return them.
+
+    Rows that the ledger has dropped, as it does where its retention was shorter once, cannot be priced again.
 
     An earlier release has proven its files against the ledger, and kept no proof: where its costs still are the sum of
     its usage, the files that are there are taken for what it has proven. Else they are left to be done again.
@@ -211,7 +216,9 @@ def check_day(
     intact = {hour for hour, digest in known.hours.items() if there.hours.get(hour) == digest}
     pricer, stale = Pricer(book), list[str]()
     for hour in sorted((intact | unproven.keys()) - dirty):
-        if not is_gone(hour, scheduled, retention) and _priced_otherwise(hour, lake, pricer):
+        if is_gone(hour, scheduled, retention) or not _priced_otherwise(hour, lake, pricer):
+            continue
+        if ledger.count(hour) >= lake.count(hour):
             periods.mark_stale(hour, book.version)
             stale.append(hour)
     proofs.note(DayProof(day, unproven, costs, book.version), whole=True)

@@ -298,6 +298,15 @@ class DynamoLedger:
         with ThreadPoolExecutor(QUERIES_AT_ONCE) as at_once:
             return {hour for hour, some in zip(hours, at_once.map(self._has_rows, hours), strict=True) if some}
 
+    def count(self, hour: str) -> int:
+        """How many rows an hour has."""
+        pages = self._dynamodb.get_paginator("query").paginate
+        return sum(
+            int(page["Count"])
+            for shard in range(SHARDS)
+            for page in pages(TableName=self.table, Select="COUNT", **_all_of(Partition(hour, shard)))
+        )
+
     def _hours_by_scan(self) -> set[str] | None:
         scan = {"TableName": self.table, "ProjectionExpression": "pk", "ConsistentRead": True}
         found = set[str]()

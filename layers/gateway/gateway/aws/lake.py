@@ -119,6 +119,9 @@ class ParquetLake:
     def costs_files(self, day: str) -> Mapping[str, str]:
         return self._objects.list(f"costs/dt={day}/")
 
+    def count(self, hour: str) -> int:
+        return sum(self._each(f"usage/dt={hour[:10]}/hour={hour[11:]}/", lambda file: iter([parquet.row_count(file)])))
+
     def priced_otherwise(self, key: str, pricer: Pricer) -> bool:
         tables = self._each(key, parquet.usage_tables)
         return any(priced_otherwise(table, pricer) for table in tables)

@@ -282,6 +282,11 @@ def usage_tables(content: Readable) -> Iterator[pa.Table]:
     return _row_groups(content, PRICED_BY)
 
 
+def row_count(content: Readable) -> int:
+    with open_file(content) as file:
+        return int(file.metadata.num_rows)
+
+
 def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]:
     with open_file(content) as file:
         for place in range(file.num_row_groups):
