@@ -809,7 +809,7 @@ def test_a_row_that_settles_between_two_steps_breaks_nothing(house: House) -> No
     steps = iter(range(1000))
 
     def settle_after_pricing() -> None:
-        if next(steps) == 48:
+        if next(steps) == 1:
             house.ledger.settle(settled(row("late"), input_tokens=500))
 
     _, open_hours = house.run(at(1.2), settle_after_pricing)
@@ -839,7 +839,7 @@ def test_a_row_that_comes_to_a_complete_hour_is_seen(house: House) -> None:
     steps = iter(range(1000))
 
     def new_row() -> None:
-        if next(steps) == 48:
+        if next(steps) == 1:
             house.add(settled(row("b", hour=0.6), input_tokens=2))
 
     with pytest.raises(CostsDoNotMatch, match="2026-11-24T00"):
