@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws import dynamodb
-from gateway.ledger import InMemoryLedger, Partition
+from gateway.ledger import SHARDS, InMemoryLedger, Partition
 from gateway.usage import RequestId, UsageRecord
 
 Item = dict[str, dict[str, Any]]
@@ -48,6 +48,12 @@ class PagedLedger(InMemoryLedger):
         rows = self.items(partition)
         for first in range(0, max(len(rows), 1), self.rows_of_a_page):
             yield page(rows[first : first + self.rows_of_a_page])
+
+    def hours_with_rows(self, hours: Collection[str]) -> set[str]:
+        return ({record.hour for record in self.rows.values()} | {place.hour for place, _ in self.broken}) & set(hours)
+
+    def count(self, hour: str) -> int:
+        return sum(len(self.items(Partition(hour, shard))) for shard in range(SHARDS))
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
         return (dynamodb.inspect(row, partition.hour, not_after) for row in self.items(partition))

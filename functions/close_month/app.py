@@ -7,18 +7,21 @@ closed one is refused, and what it used stands in the next statement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
+from gateway.aws.proofs import DynamoProofs
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.aws.tenant_table import TenantTable
 from gateway.closing import close_month, months_due
+from gateway.proofs import Listing, holes
 from gateway.settings import settings
 from gateway.usage import TenantId
 
-periods = DynamoPeriods(settings().usage_table)
+periods, proofs = DynamoPeriods(settings().usage_table), DynamoProofs(settings().usage_table)
 objects = S3Objects(settings().lake_bucket)
 tenants = TenantTable(settings().tenants_table)
 
@@ -29,7 +32,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     months = [event["month"]] if event.get("month") else months_due(at, costs, files, delay)
     retention = timedelta(days=settings().usage_retention_days)
     closed = [
-        close_month(month, at, periods, costs, files, delay, retention=retention, name_of=name_of) for month in months
+        close_month(month, at, periods, unproven, costs, files, delay, retention=retention, name_of=name_of)
+        for month in months
     ]
     return {"months": closed}
 
@@ -37,3 +41,9 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 def name_of(tenant_id: str) -> str:
     tenant = tenants.tenant(TenantId(tenant_id))
     return tenant.name if tenant else ""
+
+
+def unproven(days: Sequence[str]) -> list[str]:
+    """What of a month's days is not proven to be in the lake."""
+    month = days[0][:7]
+    return holes(days, proofs, Listing.of(objects.list(f"usage/dt={month}-"), objects.list(f"costs/dt={month}-")))

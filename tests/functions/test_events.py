@@ -46,7 +46,7 @@ SAYS: dict[str, tuple[Any, ...]] = {
     "stream_model/embeddings": ("data", 0, "embedding", 0),
     "stream_model/count_message_tokens": ("input_tokens",),
     "stream_model/count_tokens": ("inputTokens",),
-    "aggregate_costs/plan_periods/hourly": ("files", 0, "hour"),
+    "aggregate_costs/plan_periods/hourly": ("plan", "closed_until"),
     "aggregate_costs/commit_periods/verified": ("watermark",),
 }
 

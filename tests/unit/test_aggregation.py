@@ -37,6 +37,8 @@ from gateway.aggregation import (
     UsageFile,
     close_day,
     commit,
+    digest_of,
+    file_digest,
     hour_of,
     hours_between,
     plan,
@@ -52,6 +54,7 @@ from gateway.aws.objects import Overtaken
 from gateway.aws.usage_columns import PricedPages
 from gateway.ledger import SHARDS, Partition, sweep
 from gateway.pricing import Markup, Price, PriceBook, price_book
+from gateway.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
 from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import PagedLedger, item, page
 
@@ -162,14 +165,14 @@ class MemoryPeriods:
     def dirty(self) -> list[str]:
         return sorted(self.marked)
 
-    def unpriced(self, book_version: str) -> list[str]:
-        return sorted(hour for hour, version in self.lacking.items() if version != book_version)
+    def stale(self) -> list[str]:
+        return sorted(self.lacking)
 
     def mark_dirty(self, hour: str) -> None:
         self.mark_clean(hour)
         self.marked.add(hour)
 
-    def mark_unpriced(self, hour: str, book_version: str) -> None:
+    def mark_stale(self, hour: str, book_version: str) -> None:
         self.mark_clean(hour)
         self.lacking[hour] = book_version
 
@@ -184,11 +187,38 @@ class MemoryPeriods:
         return self.parts.setdefault(hour, wanted)
 
 
+class MemoryProofs:
+    def __init__(self) -> None:
+        self.first: str | None = None
+        self.kept: dict[str, DayProof] = {}
+
+    def begin(self) -> str | None:
+        return self.first
+
+    def begin_at(self, hour: str) -> None:
+        self.first = hour
+
+    def days(self, first: str = "0", last: str = "9999") -> dict[str, DayProof]:
+        return {day: proof for day, proof in sorted(self.kept.items()) if first <= day <= last}
+
+    def note(self, proof: DayProof, *, whole: bool = False) -> None:
+        held = self.kept.get(proof.day)
+        same = whole or held is None or held.book_version == proof.book_version
+        held = held or DayProof(proof.day)
+        self.kept[proof.day] = DayProof(
+            proof.day,
+            {**held.hours, **proof.hours},
+            held.costs if proof.costs is None else proof.costs,
+            proof.book_version if same else "",
+        )
+
+
 class House:
     """Ledger, lake and periods, and the state machine's story told in Python; `step` may break it anywhere."""
 
     def __init__(self) -> None:
         self.ledger, self.files, self.periods = PagedLedger(), Files(), MemoryPeriods()
+        self.proofs = MemoryProofs()
         self.lake, self.book = ParquetLake(self.files), BOOK
         self.quarantined = 0
         self.closed: list[Closed] = []
@@ -200,7 +230,7 @@ class House:
     def run(
         self, scheduled: datetime, step: Callable[[], None] = lambda: None, **wanted: Any
     ) -> tuple[Plan, list[str]]:
-        planned = plan(self.periods, scheduled, book_version=self.book.version, **wanted)
+        planned = self.plan(scheduled, **wanted)
         files = usage_files(planned.hours, self.periods, lambda day: self.files.sizes(f"usage/dt={day}/"))
         for file in files:
             step()
@@ -208,24 +238,47 @@ class House:
         self.closed = []
         for day in planned.days():
             step()
-            self.closed.append(self.close(day, planned.completes(day), scheduled))
-        open_hours, unpriced = list[str](), list[str]()
+            hold_rest(day, planned.days()[day], self.proofs, self.lake)
+            rebuild = day in planned.rebuilt
+            self.closed.append(self.close(day, planned.completes(day), scheduled, rebuild=rebuild))
+        open_hours, proofs, costs = list[str](), list[tuple[str, str]](), dict[str, str]()
         self.quarantined = 0
         for file in files:
             step()
             verified = verify_usage(file, planned.closed_until, self.ledger, self.lake, self.book, scheduled + GRACE)
             self.quarantined += verified.quarantined
             open_hours += [file.hour] * verified.open
-            unpriced += [file.hour] * verified.unpriced
+            proofs.append((file.hour, verified.proof))
         for day in planned.days():
             step()
+            costs[day] = digest_of(self.lake.costs_files(day))
             verify_day(day, self.lake)
+            hold_rest(day, planned.days()[day], self.proofs, self.lake)
         step()
-        commit(planned, open_hours, self.periods, unpriced)
+        for proof, whole in proven(planned, proofs, costs):
+            self.proofs.note(proof, whole=whole)
+        commit(planned, open_hours, self.periods)
         return planned, open_hours
 
-    def close(self, day: str, complete: bool, scheduled: datetime) -> Closed:
-        return close_day(day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION)
+    def plan(self, scheduled: datetime, **wanted: Any) -> Plan:
+        """After a look into the days that need one."""
+        version = self.book.version
+        doubts = find_days(
+            self.proofs, self.periods, self.ledger, self.listing, scheduled, RETENTION, version, wanted.get("hours", ())
+        )
+        for doubt in doubts.days:
+            check_day(doubt["day"], scheduled, RETENTION, self.proofs, self.periods, self.ledger, self.lake, self.book)
+        begin, mark = self.proofs.begin(), self.periods.watermark()
+        found = look(self.proofs.days(), begin, mark, self.listing(), scheduled, RETENTION)
+        return plan(self.periods, scheduled, book_version=version, begin=begin, found=found, **wanted)
+
+    def listing(self) -> Listing:
+        return Listing.of(self.files.list("usage/"), self.files.list("costs/"))
+
+    def close(self, day: str, complete: bool, scheduled: datetime, *, rebuild: bool = False) -> Closed:
+        return close_day(
+            day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION, rebuild=rebuild
+        )
 
     def verify(self, *hours: str) -> None:
         """Files first, as the state machine does."""
@@ -249,11 +302,23 @@ def house() -> House:
 
 
 # ---------------------------------------------------------------------------------------------------------- what to do
-def test_the_first_run_covers_the_last_two_days() -> None:
-    planned = plan(MemoryPeriods(), at(10.2))
-    assert planned.hours[0] == "2026-11-22T10"
-    assert planned.hours[-1] == planned.closed_until == "2026-11-24T09"
-    assert len(planned.hours) == 48
+def test_the_first_run_begins_at_the_first_hour_that_the_ledger_has(house: House) -> None:
+    """However late it comes: the schedule may have been off for days, or a step have failed."""
+    house.add(settled(row("a", -100.5), input_tokens=1000), settled(row("b"), input_tokens=1))
+    planned, _ = house.run(at(10.2))
+    assert (planned.hours[0], planned.hours[-1]) == (hour_of(at(-100.5)), "2026-11-24T09")
+    assert planned.closed_until == house.periods.mark == "2026-11-24T09"
+    assert sum(line["input_tokens"] for line in house.costs()) == 1001
+
+
+def test_a_first_run_over_an_empty_ledger_begins_with_the_hour_that_is_over(house: House) -> None:
+    assert house.run(at(10.2))[0].hours == ("2026-11-24T09",)
+    assert house.periods.mark == "2026-11-24T09"
+
+
+def test_a_run_that_does_not_know_where_the_ledger_begins_aggregates_nothing() -> None:
+    planned = plan(MemoryPeriods(), at(10.2), include_current_hour=True)
+    assert (planned.hours, planned.after) == (("2026-11-24T10",), "")
 
 
 def test_a_run_goes_on_from_the_watermark() -> None:
@@ -317,33 +382,36 @@ def test_usage_without_a_price_is_priced_when_a_book_has_one(house: House) -> No
     assert house.usage()["parked"]["price_status"] == "unpriced"
     assert house.run(at(2.2))[0].hours == ("2026-11-24T01",)  # the same book knows no more
     house.book = PriceBook([*BOOK.prices(), price(SONNET, "images", "1")])  # a newer one, and not for this model
-    assert house.run(at(3.2))[0].hours == ("2026-11-24T00", "2026-11-24T02")
+    assert house.run(at(3.2))[0].hours == ("2026-11-24T02",)
     assert house.usage()["parked"]["cost"] is None
     house.book = PriceBook([*house.book.prices(), price(UNHEARD_OF, "input_tokens", "2")])
     assert house.run(at(4.2))[0].hours == ("2026-11-24T00", "2026-11-24T03")
     assert (house.usage()["parked"]["price_status"], house.usage()["parked"]["cost"]) == ("priced", Decimal("0.002"))
     assert sum(line["cost"] for line in house.costs()) == Decimal("0.00203")
     assert house.periods.lacking == {}
-    house.book = BOOK
-    assert house.run(at(5.2))[0].hours == ("2026-11-24T04",)
+    house.book = BOOK  # the price was a mistake: what was priced is not any more
+    assert house.run(at(5.2))[0].hours == ("2026-11-24T00", "2026-11-24T04")
+    assert house.usage()["parked"]["price_status"] == "unpriced"
 
 
-def test_an_hour_that_is_open_and_unpriced_is_done_again_for_both(house: House) -> None:
+def test_an_hour_with_open_rows_is_done_again_whatever_else_is_wrong_with_it(house: House) -> None:
     house.add(row("late"), settled(row("parked", model=UNHEARD_OF), input_tokens=1000))
     house.run(at(1.2))
     assert (house.periods.marked, house.periods.lacking) == ({"2026-11-24T00"}, {})
-    house.ledger.settle(settled(row("late"), input_tokens=1))
-    house.run(at(2.2))
-    assert (house.periods.marked, house.periods.lacking) == (set(), {"2026-11-24T00": BOOK.version})
+    house.book = PriceBook([*BOOK.prices(), price(UNHEARD_OF, "input_tokens", "2")])
+    house.run(at(1.3))
+    assert (house.periods.marked, house.usage()["parked"]["cost"]) == ({"2026-11-24T00"}, Decimal("0.002"))
 
 
-def test_what_was_unpriced_waits_for_what_is_new_and_goes_with_its_rows() -> None:
+def test_what_has_another_price_waits_for_what_is_new_and_goes_with_its_rows() -> None:
     periods = MemoryPeriods("2026-11-23T09")
-    periods.lacking = dict.fromkeys(hours_between(at(-400), at(-60)), "old") | {"2025-10-01T00": "old"}
-    hours = plan(periods, at(10.2), book_version="new").hours
-    assert len(hours) == MAX_HOURS
-    assert hours[-24:] == tuple(hours_between(at(-14), at(9)))
-    assert hours[0] == hour_of(at(-400))
+    periods.lacking = dict.fromkeys(hours_between(at(-400), at(-60)), "new") | {"2025-10-01T00": "new"}
+    planned = plan(periods, at(10.2), book_version="new")
+    assert len(planned.hours) == MAX_HOURS
+    assert planned.hours[-24:] == tuple(hours_between(at(-14), at(9)))
+    assert planned.hours[0] == hour_of(at(-400))
+    assert planned.left == 341 + 24 - MAX_HOURS
+    assert not planned.completes(planned.waiting[0])
 
 
 def test_the_watermark_never_jumps_over_an_hour(house: House) -> None:
@@ -359,13 +427,15 @@ def test_a_backfill_before_the_first_run_sets_no_watermark(house: House) -> None
 
 def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carries() -> None:
     planned, periods = plan(MemoryPeriods("2025-01-01T00"), at(10.2), book_version="x" * 20), MemoryPeriods()
+    planned = replace(planned, mended=planned.hours, lost=planned.hours)
     periods.parts = dict.fromkeys(planned.hours, SHARDS)
     files = [asdict(file) for file in usage_files(planned.hours, periods, lambda day: {})]
     assert len(files) == MAX_HOURS * SHARDS
     # Seven events for each step of a Map; every file is written in one Map and proven in another.
-    assert len(files) * 2 * 7 < 25_000 * 0.8
+    assert len(files) * 2 * 7 + MAX_DAYS * 7 < 25_000 * 0.9
     verified = {"hour": "2026-11-24T00", "open": False, "unpriced": False, "quarantined": 10**5}
-    days = [{"day": day, "complete": True} for day in planned.days()]
+    verified["proof"] = f"{file_digest('a', 'b')}@{BOOK.version}"
+    days = [{"day": day, "hours": hours, "complete": True, "rebuild": True} for day, hours in planned.days().items()]
     work = {"plan": asdict(planned), "files": files, "days": days}
     closed: list[dict[str, list[str]]] = [{"mended": [], "lost": []} for _ in days]
     state = {
@@ -373,8 +443,10 @@ def test_the_state_of_the_longest_run_stays_far_below_what_step_functions_carrie
         "work": work,
         "closed": closed,
         "verified": [verified] * len(files),
+        "proven": [{"day": DAY, "costs": "0" * 16}] * len(days),
+        "doubts": {"days": [{"day": DAY}] * MAX_DAYS, "left": 10**4},
     }
-    assert len(json.dumps(state)) < 262_144 * 0.9
+    assert len(json.dumps(state, separators=(",", ":"))) < 262_144 * 0.95
 
 
 # ----------------------------------------------------------------------------------------------------------- what it is
@@ -575,6 +647,7 @@ def older(house: House) -> House:
     house.run(at(2.2))
     assert len(lay_out_by_shard(house, f"{DAY}T00")) > 3
     house.periods.parts.clear()
+    house.proofs = MemoryProofs()  # which that release did not keep
     return house
 
 
@@ -644,11 +717,16 @@ def test_an_hour_whose_division_is_forgotten_stays_as_it_lies(house: House) -> N
     assert list(house.files.list("usage/")) == there
 
 
-def test_an_hour_without_a_price_waits_for_another_book_than_that_of_its_plan(house: House) -> None:
-    """A newer one that came while the run went on may have the price already, of a file that was done before."""
-    planned = plan(house.periods, at(1.2), hours=["2026-11-24T00"], book_version="planned")
-    commit(planned, [], house.periods, ["2026-11-24T00"])
-    assert house.periods.lacking == {"2026-11-24T00": "planned"}
+def test_a_day_that_was_priced_by_two_books_is_of_neither_and_is_looked_into_again(house: House) -> None:
+    """A newer one may come while a run goes on, of a file that was done before."""
+    house.add(settled(row("a"), input_tokens=1000), settled(row("b", 1), input_tokens=1000))
+    house.run(at(1.2))
+    planned = Plan(("2026-11-24T01",), "2026-11-24T01", "2026-11-24T00", BOOK.version)
+    ((proof, whole),) = proven(planned, [("2026-11-24T01", "d1@newer"), ("2026-11-24T01", "-@newer")], {})
+    assert (proof, whole) == (DayProof(DAY, {"2026-11-24T01": "d1"}), False)
+    house.proofs.note(proof)
+    doubts = find_days(house.proofs, house.periods, house.ledger, house.listing, at(1.2), RETENTION, BOOK.version)
+    assert doubts.days == [{"day": DAY}]
 
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:
@@ -731,7 +809,7 @@ def test_a_row_that_settles_between_two_steps_breaks_nothing(house: House) -> No
     steps = iter(range(1000))
 
     def settle_after_pricing() -> None:
-        if next(steps) == 48:
+        if next(steps) == 1:
             house.ledger.settle(settled(row("late"), input_tokens=500))
 
     _, open_hours = house.run(at(1.2), settle_after_pricing)
@@ -761,7 +839,7 @@ def test_a_row_that_comes_to_a_complete_hour_is_seen(house: House) -> None:
     steps = iter(range(1000))
 
     def new_row() -> None:
-        if next(steps) == 48:
+        if next(steps) == 1:
             house.add(settled(row("b", hour=0.6), input_tokens=2))
 
     with pytest.raises(CostsDoNotMatch, match="2026-11-24T00"):

@@ -29,6 +29,8 @@ class Aggregated:
 
     until: str = "9999-12-31T23"
     again: list[str] = field(default_factory=list)
+    repriced: list[str] = field(default_factory=list)
+    holes: list[str] = field(default_factory=list)
 
     def watermark(self) -> str | None:
         return self.until
@@ -36,12 +38,12 @@ class Aggregated:
     def dirty(self) -> list[str]:
         return self.again
 
-    def unpriced(self, book_version: str) -> list[str]:
-        return []
+    def stale(self) -> list[str]:
+        return self.repriced
 
     def mark_dirty(self, hour: str) -> None: ...
 
-    def mark_unpriced(self, hour: str, book_version: str) -> None: ...
+    def mark_stale(self, hour: str, book_version: str) -> None: ...
 
     def mark_clean(self, hour: str) -> None: ...
 
@@ -97,7 +99,8 @@ class Lake:
 
     def close(self, month: str, at: datetime | None = None, page_lines: int = 100, **done: Any) -> dict[str, Any]:
         when = at or closes_at(month, DELAY) + timedelta(hours=6)
-        return close_month(month, when, Aggregated(**done), self, self, DELAY, page_lines)
+        aggregated = Aggregated(**done)
+        return close_month(month, when, aggregated, lambda days: aggregated.holes, self, self, DELAY, page_lines)
 
     def stated(self) -> list[DatedLine]:
         return [dated for name in self.there if name.endswith(".csv") for dated in from_csv(self.there[name])]

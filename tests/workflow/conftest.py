@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import boto3
 import pytest
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 
-from tests.workflow.machine import Machine, Workflow
+from gateway.aws import price_overlay
+from gateway.pricing import COLUMNS
+from gateway.settings import settings
+from tests.workflow.machine import SONNET, Machine, Workflow
+
+Agree = Callable[[str], None]
 
 
 @pytest.fixture
@@ -28,3 +34,20 @@ def workflow(behind_lambda: Callable[[Machine], None]) -> Workflow:
     made.periods.advance("2026-11-23T23")
     behind_lambda(made)
     return made
+
+
+@pytest.fixture
+def agree(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agree]:
+    """Agree on a price of Sonnet's input, in USD a million, in an overlay that every step is told of."""
+    boto3.client("s3").create_bucket(Bucket="prices")
+
+    def agree(usd: str) -> None:
+        text = f"{','.join(COLUMNS)}\n{SONNET},us-east-1,default,input_tokens,{usd},1000000,2020-01-01,contract 7\n"
+        boto3.client("s3").put_object(Bucket="prices", Key="ours.csv", Body=text.encode())
+
+    agree("2")
+    monkeypatch.setenv("PRICE_OVERLAY", "s3://prices/ours.csv")
+    settings.cache_clear()
+    price_overlay._overlay.cache_clear()
+    yield agree
+    price_overlay._overlay.cache_clear()

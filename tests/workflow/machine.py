@@ -20,8 +20,12 @@ import pyarrow.parquet as pq
 import yaml
 from moto.awslambda.models import LambdaFunction
 
+from gateway.aggregation import HOUR, NOTHING, hours_between, start_of
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.periods import DynamoPeriods
+from gateway.aws.proofs import DynamoProofs
+from gateway.pricing import price_book
+from gateway.proofs import DayProof
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -121,10 +125,20 @@ class Workflow(Machine):
     def __init__(self) -> None:
         super().__init__("aggregate_costs")
         self.ledger, self.periods = DynamoLedger("usage"), DynamoPeriods("usage")
+        self.proofs = DynamoProofs("usage")
 
     def run(self, hour: float, **more: Any) -> Any:
         scheduled = (MIDNIGHT + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return self.run_with({"scheduledTime": scheduled} | more)
+
+    def done_until(self, last: str) -> None:
+        """As if every hour until then had been aggregated, and had no row."""
+        days: dict[str, dict[str, str]] = {}
+        for hour in hours_between(start_of(self.periods.watermark() or last) + HOUR, start_of(last)):
+            days.setdefault(hour[:10], {})[hour] = NOTHING
+        for day, hours in days.items():
+            self.proofs.note(DayProof(day, hours, None, price_book().version))
+        self.periods.advance(last)
 
     def keep(self, record: UsageRecord, outcome: Outcome | None = Outcome.SUCCEEDED, **counts: Any) -> None:
         self.ledger.reserve(record)

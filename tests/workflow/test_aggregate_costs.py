@@ -52,6 +52,8 @@ def test_rows_become_costs(workflow: Workflow) -> None:
         "quarantinedRows": 0,
         "mendedFiles": [],
         "lostFiles": [],
+        "leftHours": 0,
+        "leftDays": 0,
         "watermark": "2026-11-24T01",
     }
     assert workflow.files("usage/") == [f"usage/dt=2026-11-24/hour=0{hour}/part-00-of-01.parquet" for hour in (0, 1)]
@@ -72,11 +74,12 @@ def test_the_state_carries_keys_dates_and_counts_only(workflow: Workflow) -> Non
     given = [call for call in workflow.calls if call[0] in {"PriceUsage", "CloseDay", "VerifyCosts"}]
     scheduled = {"scheduledTime": "2026-11-24T01:12:00Z"}
     file = {"hour": "2026-11-24T00", "part": 0, "parts": 1}
+    day = {"day": "2026-11-24", "hours": ["2026-11-24T00"]}
     assert given == [
         ("PriceUsage", file | scheduled),
-        ("CloseDay", {"day": "2026-11-24", "complete": False} | scheduled),
+        ("CloseDay", day | {"complete": False, "rebuild": False} | scheduled),
         ("VerifyCosts", file | {"closedUntil": "2026-11-24T00"} | scheduled),
-        ("VerifyCosts", {"day": "2026-11-24"}),
+        ("VerifyCosts", day),
     ]
     assert "request_id" not in json.dumps(workflow.calls)
 
@@ -181,7 +184,7 @@ def test_a_metric_by_model_has_few_names_and_none_that_a_caller_made_up(
     assert models[-1][2] == pytest.approx(sum(dearest[20:]))
 
 
-def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
+def test_usage_without_a_price_is_told_and_what_an_earlier_release_noted_of_it_is_done_again(
     workflow: Workflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workflow.keep(row("a"), input_tokens=1000)
@@ -190,11 +193,10 @@ def test_usage_that_an_older_book_had_no_price_for_is_priced_again(
     assert '"UnpricedUsage":[1.0]' in capsys.readouterr().out
     assert workflow.run(2.3)["hours"] == 0  # the same book
     for hour in ("2026-11-24T00", "2026-11-24T01"):
-        workflow.periods.mark_unpriced(hour, "an older book")
+        workflow.periods.mark_stale(hour, "an older book")
     out = workflow.run(2.3)
     assert (out["hours"], out["unpricedHours"], workflow.periods.dirty()) == (2, ["2026-11-24T01"], [])
-    assert workflow.periods.unpriced("an older book") == ["2026-11-24T01"]
-    assert workflow.periods.unpriced(price_book().version) == []
+    assert workflow.periods.stale() == []
 
 
 def test_the_sweep_books_what_nobody_booked_and_tells_what_nobody_told(workflow: Workflow) -> None:
@@ -241,6 +243,8 @@ def test_a_run_with_nothing_to_do_succeeds(workflow: Workflow) -> None:
         "quarantinedRows": 0,
         "mendedFiles": [],
         "lostFiles": [],
+        "leftHours": 0,
+        "leftDays": 0,
         "watermark": "2026-11-23T23",
     }
 

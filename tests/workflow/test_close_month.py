@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from gateway.aws.objects import S3Objects
-from gateway.closing import MonthNotComplete, StatementDiffers
+from gateway.closing import MonthHasHoles, MonthNotComplete, StatementDiffers
 from gateway.statement_chain import ChainBroken
 from gateway.usage import TenantId
 from scripts.report import FolderObjects, main, objects_of, statements_of, verified_text
@@ -38,8 +38,7 @@ class Months:
         return self.handler(event, None)["months"]
 
     def aggregate_until(self, hour: str) -> None:
-        """As if every hour until then was aggregated, and had no row."""
-        self.workflow.periods.advance(hour)
+        self.workflow.done_until(hour)
 
     def restate(self, at: str) -> None:
         """A row turns up in an hour that was done, which is then done again."""
@@ -110,6 +109,32 @@ def test_a_month_waits_for_its_last_hour_and_for_rows_that_are_still_open(months
     with pytest.raises(MonthNotComplete, match="the first is 2026-11-24T00"):
         months.close(DECEMBER)
     assert months.files() == {}
+
+
+def test_a_month_does_not_close_over_an_hour_that_was_never_aggregated(months: Months) -> None:
+    """Its watermark may say otherwise: an earlier release began two days back, whatever the ledger had."""
+    months.workflow.periods.advance("2026-11-30T23")
+    with pytest.raises(
+        MonthHasHoles, match=r"143 of its hours.*first is 2026-11-25T01.*2026-11-25 2026-11-30"
+    ) as raised:
+        months.close(DECEMBER)
+    assert "make backfill ARGS=" in str(raised.value)
+    assert months.files() == {}
+    months.workflow.run_with({"scheduledTime": "2026-12-01T00:10:00Z"})
+    assert [month["closed"] for month in months.close(DECEMBER)] == [True]
+
+
+@pytest.mark.parametrize(
+    "key", ["usage/dt=2026-11-24/hour=03/part-00-of-01.parquet", "costs/dt=2026-11-24/part-0.parquet"]
+)
+def test_a_month_does_not_close_over_a_file_that_is_not_what_was_proven(months: Months, key: str) -> None:
+    months.aggregate_until("2026-11-30T23")
+    boto3.client("s3").delete_object(Bucket="lake", Key=key)
+    with pytest.raises(MonthHasHoles, match="the first is 2026-11-24"):
+        months.close(DECEMBER)
+    months.workflow.run_with({"scheduledTime": "2026-12-01T00:10:00Z"})
+    assert months.close(DECEMBER) == [{"month": "2026-11", "tenants": 2, "closed": True}]
+    assert Decimal(months.manifest("2026-11")["total"]["cost"]) == Decimal("3.0015")
 
 
 def test_a_day_that_was_not_closed_keeps_its_month_open(workflow: Workflow) -> None:

@@ -116,7 +116,7 @@ def test_costs_go_on_where_an_earlier_release_stopped_and_months_close_over_them
     assert held(workflow) == expected(generation)
 
     # A release that closed no months closed no days either: that is said, and a backfill does it.
-    workflow.periods.advance("2026-11-30T23")
+    workflow.done_until("2026-11-30T23")
     closing = load(FUNCTIONS / "close_month/app.py")
     if not generation.manifest["closed_months"]:
         with pytest.raises(Exception, match="is not closed; aggregate its hours again, with all 24 done"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import boto3
-import pytest
 
 from gateway.aggregation import Quarantined
 from gateway.aws import price_overlay
@@ -17,31 +16,11 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.parquet import quarantine_file
 from gateway.budgets import Limits
 from gateway.metering import hold_for
-from gateway.pricing import COLUMNS
-from gateway.settings import settings
 from gateway.tenants import Budget, Tenant
 from gateway.usage import Outcome, TenantId, TokenUsage
 from tests.rows import item
-from tests.workflow.machine import SONNET, Workflow, row
-
-Agree = Callable[[str], None]
-
-
-@pytest.fixture
-def agree(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agree]:
-    """Agree on a price of Sonnet's input, in USD a million, in an overlay that every step is told of."""
-    boto3.client("s3").create_bucket(Bucket="prices")
-
-    def agree(usd: str) -> None:
-        text = f"{','.join(COLUMNS)}\n{SONNET},us-east-1,default,input_tokens,{usd},1000000,2020-01-01,contract 7\n"
-        boto3.client("s3").put_object(Bucket="prices", Key="ours.csv", Body=text.encode())
-
-    agree("2")
-    monkeypatch.setenv("PRICE_OVERLAY", "s3://prices/ours.csv")
-    settings.cache_clear()
-    price_overlay._overlay.cache_clear()
-    yield agree
-    price_overlay._overlay.cache_clear()
+from tests.workflow.conftest import Agree
+from tests.workflow.machine import Workflow, row
 
 
 def test_a_run_prices_by_what_was_agreed_and_the_lake_has_the_newer_price(agree: Agree, workflow: Workflow) -> None:

@@ -1,6 +1,7 @@
-"""CommitPeriods: note which hours are done, and which again: while rows are open, or when a book has new prices.
+"""CommitPeriods: note which hours are done, which again while rows are open, and what was proven of each.
 
-And tell what the run has found: rows and files that could not be read, and how far the costs are behind the clock.
+And tell what the run has found: rows that could not be read, files that were not what was proven, hours that are left
+for the next run, and how far the costs are behind the clock.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.aggregation import Plan, commit, lag
+from gateway.aggregation import Plan, UsageFile, commit, lag
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.prices_table import write_prices
+from gateway.aws.proofs import DynamoProofs
+from gateway.proofs import proven
 from gateway.settings import settings
 from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
+proofs = DynamoProofs(settings().usage_table)
 lake = S3Objects(settings().lake_bucket)
 
 
@@ -25,10 +29,17 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     open_hours = sorted({verified["hour"] for verified in event["verified"] if verified["open"]})
     unpriced = sorted({verified["hour"] for verified in event["verified"] if verified["unpriced"]})
     quarantined = sum(verified["quarantined"] for verified in event["verified"])
-    mended = [key for closed in event["closed"] for key in closed["mended"]]
+    # What a run that was begun by an earlier release does not tell is proven by the next.
+    files = [UsageFile(**file).key for file in event.get("files", ()) if file["hour"] in done.mended]
+    mended = [*files, *(key for closed in event["closed"] for key in closed["mended"] if key not in files)]
     lost = [key for closed in event["closed"] for key in closed["lost"]]
+    lost += [f"usage/dt={hour[:10]}/hour={hour[11:]}/" for hour in done.lost]
     write_prices(lake, current_book(max_age=0))
-    watermark = commit(done, open_hours, periods, unpriced)
+    verified = [(said["hour"], said["proof"]) for said in event["verified"] if "proof" in said]
+    costs = {said["day"]: said["costs"] for said in event.get("proven", ())}
+    for proof, whole in proven(done, verified, costs):
+        proofs.note(proof, whole=whole)
+    watermark = commit(done, open_hours, periods)
     if unpriced:
         count(UNPRICED_USAGE)
     if quarantined or lost:
@@ -43,5 +54,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         "quarantinedRows": quarantined,
         "mendedFiles": mended,
         "lostFiles": lost,
+        "leftHours": done.left,
+        "leftDays": event.get("leftDays", 0),
         "watermark": watermark,
     }

@@ -1,41 +1,46 @@
-"""PlanPeriods: which hours this run covers, from the moment it was scheduled for, and which files they lie in."""
+"""PlanPeriods: which hours this run covers, from the moment it was scheduled for, and which files they lie in.
+
+Every run looks whether the files of the whole lake are those that were proven: what is lost or altered is done again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aggregation import hours_between, plan, start_of, usage_files
+from gateway.aggregation import asked_hours, plan, usage_files
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
+from gateway.aws.proofs import DynamoProofs
+from gateway.proofs import Listing, look
 from gateway.settings import settings
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
+proofs = DynamoProofs(settings().usage_table)
 lake = S3Objects(settings().lake_bucket)
 
 
-def hours_of(event: dict[str, Any]) -> Sequence[str]:
-    """The hours that a run is asked for: these, or a range, of which both ends count."""
-    if "first" in event:
-        return hours_between(start_of(event["first"]), start_of(event["last"]))
-    return tuple(event.get("hours", ()))
-
-
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    scheduled, retention = datetime.fromisoformat(event["scheduledTime"]), timedelta(settings().usage_retention_days)
+    begin, there = proofs.begin(), Listing.of(lake.list("usage/"), lake.list("costs/"))
     planned = plan(
         periods,
-        datetime.fromisoformat(event["scheduledTime"]),
+        scheduled,
         include_current_hour=event.get("includeCurrentHour", False),
-        hours=hours_of(event),
-        retention=timedelta(days=settings().usage_retention_days),
+        hours=asked_hours(event),
+        retention=retention,
         book_version=current_book(max_age=0).version,
+        begin=begin,
+        found=look(proofs.days(), begin, periods.watermark(), there, scheduled, retention),
     )
     files = usage_files(planned.hours, periods, lambda day: lake.sizes(f"usage/dt={day}/"))
     return {
         "plan": asdict(planned),
         "files": [asdict(file) for file in files],
-        "days": [{"day": day, "complete": planned.completes(day)} for day in planned.days()],
+        "days": [
+            {"day": day, "hours": hours, "complete": planned.completes(day), "rebuild": day in planned.rebuilt}
+            for day, hours in planned.days().items()
+        ],
     }

@@ -1,7 +1,7 @@
 """From the ledger to the costs that finance reads: what to price, how, and the proof that nothing was lost on the way.
 
-    plan          which hours a run covers: new complete ones, those that held open rows, those with rows that the book
-                  had no price for and a newer one may have, what is asked for
+    plan          which hours a run covers: new complete ones, those that held open rows, those whose files are not what
+                  was proven of them (`gateway.proofs`), those whose prices are others by now, what is asked for
     price_usage   the shards of an hour of the ledger -> one usage file or some, each row with its price; what cannot be
                   read is put into quarantine
     close_day     the usage files of a day -> its costs by tenant, cost centre and model; once its hours are over, every
@@ -15,6 +15,7 @@ Money is counted in whole units of 10^-12 USD, so that the sum of rows, in any o
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from gateway.usage import UNKNOWN, Outcome, UsageRecord
 HOUR = timedelta(hours=1)
 # A row is written at once after its moment of start was taken, but a write may be retried: no writer tries this long.
 GRACE = timedelta(minutes=5)
-FIRST_RUN_HOURS = 48
 # So many files keep one run below the 25,000 events and the 256 KB that an execution may have; an hour has a file for
 # each shard at most.
 MAX_HOURS = 168 * 8 // SHARDS
@@ -75,12 +75,12 @@ class Periods(Protocol):
     def dirty(self) -> list[str]:
         """Hours that held open rows when they were done last."""
 
-    def unpriced(self, book_version: str) -> list[str]:
-        """Hours that held rows without a price when they were done last, by another book than this."""
+    def stale(self) -> list[str]:
+        """Hours that hold rows which would have another price by now."""
 
     def mark_dirty(self, hour: str) -> None: ...
 
-    def mark_unpriced(self, hour: str, book_version: str) -> None: ...
+    def mark_stale(self, hour: str, book_version: str) -> None: ...
 
     def mark_clean(self, hour: str) -> None: ...
 
@@ -119,27 +119,55 @@ def hours_between(first: datetime, last: datetime) -> list[str]:
     return [hour_of(start + n * HOUR) for n in range(int((last - start) / HOUR) + 1)] if last >= start else []
 
 
+class Found(NamedTuple):
+    """What is not as it was proven (`gateway.proofs.look`): hours whose files are others by now, hours that no run has
+    proven, days whose costs are others, and hours like the first of which the ledger may have dropped the rows."""
+
+    damaged: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    costs: Sequence[str] = ()
+    lost: Sequence[str] = ()
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What one run covers. `closed_until` is the newest complete hour; the watermark moves on from `after`; what has no
-    price has none in the book of `book_version`, or in a newer one."""
+    """What one run covers. `closed_until` is the newest complete hour; the watermark moves on from `after`; prices are
+    those of the book of `book_version`.
+
+    Of its hours, `mended` are done since their files were not what was proven. The costs of the days `rebuilt` are made
+    anew for that reason. `lost` are hours that cannot be mended. `left` hours wait for the next run, some of them of
+    the days `waiting`.
+    """
 
     hours: tuple[str, ...]
     closed_until: str
     after: str
     book_version: str = ""
+    mended: tuple[str, ...] = ()
+    rebuilt: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    left: int = 0
+    waiting: tuple[str, ...] = ()
 
     def days(self) -> dict[str, list[str]]:
-        """The hours of each day."""
-        days: dict[str, list[str]] = defaultdict(list)
+        """The hours of each day; none of a day whose costs alone are made anew."""
+        days: dict[str, list[str]] = {day: [] for day in sorted({*self.rebuilt, *(hour[:10] for hour in self.hours)})}
         for hour in self.hours:
             days[hour[:10]].append(hour)
-        return dict(days)
+        return days
 
     def completes(self, day: str) -> bool:
         """Are all hours of a day over, and done with this run?"""
         hours = [f"{day}T{hour:02}" for hour in range(24)]
-        return hours[-1] <= self.closed_until and all(hour in self.hours or hour <= self.after for hour in hours)
+        done = all(hour in self.hours or hour <= self.after for hour in hours)
+        return hours[-1] <= self.closed_until and done and day not in self.waiting
+
+
+def asked_hours(event: Mapping[str, Any]) -> Sequence[str]:
+    """The hours that a run is asked for: `hours`, or those from `first` to `last`; none where it says nothing."""
+    if "first" in event:
+        return hours_between(start_of(event["first"]), start_of(event["last"]))
+    return tuple(event.get("hours", ()))
 
 
 @dataclass(frozen=True)
@@ -177,6 +205,27 @@ def older_hour(key: str) -> str | None:
     """The hour of a usage file of the older layout; None where the key is that of none."""
     found = _OLDER_KEY.fullmatch(key)
     return f"{found[1]}T{found[2]}" if found else None
+
+
+NOTHING = "-"  # the digest of an hour, or a day, that has no file
+
+
+def file_digest(key: str, etag: str) -> str:
+    """Names one version of a file of the lake."""
+    return hashlib.sha256(f"{key} {etag.strip(chr(34))}".encode()).hexdigest()[:16]
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Names what files hold together, by their keys and ETags."""
+    return joined(file_digest(key, etag) for key, etag in files.items())
+
+
+def joined(digests: Iterable[str]) -> str:
+    """The digest of several files, of those of each."""
+    some = sorted(digest for digest in digests if digest != NOTHING)
+    if len(some) < 2:
+        return some[0] if some else NOTHING
+    return hashlib.sha256(" ".join(some).encode()).hexdigest()[:16]
 
 
 class Layout(Protocol):
@@ -244,33 +293,64 @@ def plan(
     hours: Sequence[str] = (),
     retention: timedelta = timedelta(days=400),
     book_version: str = "",
+    begin: str | None = None,
+    found: Found | None = None,
 ) -> Plan:
     """The hours of a run that was scheduled for a moment; the clock plays no part, so a run can be done again.
 
-    Hours with rows that had no price come again with another book: after all others, where a run is full.
+    The first run goes on from `begin`, the first hour that the ledger has. What a run has no room for waits for the
+    next: the newest hours, and before these the ones whose prices are others by now.
 
-    `hours` asks for just these (a backfill). Raises PeriodRefused for hours that have not begun, whose rows the ledger
-    may have dropped by now (their files are all that is left of them), or that are too many for one run.
+    `hours` asks for just these (a backfill), and for those of their days that are not what they should be. Raises
+    PeriodRefused for hours that have not begun, whose rows the ledger may have dropped by now (their files are all that
+    is left of them), or that are too many for one run.
     """
-    closed = hour_of(scheduled - GRACE - HOUR)
+    found = found or Found()
+    closed = newest_complete(scheduled)
     watermark = periods.watermark()
     if hours:
         wanted = sorted(set(hours))
         _refuse_odd(wanted, scheduled, retention)
-        return Plan(tuple(wanted), closed, watermark or "", book_version)
-    after = watermark or hour_of(start_of(closed) - FIRST_RUN_HOURS * HOUR)
+        days = {hour[:10] for hour in wanted}
+        doubtful = sorted({*found.damaged, *periods.stale()} - set(wanted))
+        again = [hour for hour in doubtful if hour[:10] in days and not is_gone(hour, scheduled, retention)]
+        taken = sorted([*wanted, *again[: MAX_HOURS - len(wanted)]])
+        rebuilt = [day for day in found.costs if day in days]
+        return Plan(tuple(taken), closed, watermark or "", book_version, _both(taken, found.damaged), tuple(rebuilt))
+    after = watermark or (hour_of(start_of(begin) - HOUR) if begin else closed)
     current = hours_between(start_of(closed) + HOUR, scheduled) if include_current_hour else []
     new = hours_between(start_of(after) + HOUR, start_of(closed))
+    room = MAX_HOURS - len(current)
     # Oldest first: what is over the limit is the newest, and the next run goes on from there.
-    due = sorted({*new, *periods.dirty()} - set(current))[: MAX_HOURS - len(current)]
-    again = [
-        hour for hour in periods.unpriced(book_version) if hour not in due and not _gone(hour, scheduled, retention)
-    ]
-    due = sorted([*due, *again[: MAX_HOURS - len(current) - len(due)]])
-    return Plan((*due, *current), closed, after, book_version)
+    due = sorted({*new, *periods.dirty(), *found.damaged, *found.missing} - set(current))
+    stale = sorted({h for h in periods.stale() if not is_gone(h, scheduled, retention)} - {*due, *current})
+    done = due[:room]
+    done += stale[: room - len(done)]
+    left = {*due, *stale} - set(done)
+    planned = (*sorted(done), *current)
+    return Plan(
+        planned,
+        closed,
+        after if watermark or begin else "",
+        book_version,
+        _both(planned, found.damaged),
+        tuple(found.costs[:MAX_HOURS]),
+        tuple(found.lost[:MAX_HOURS]),
+        len(left),
+        tuple(sorted({hour[:10] for hour in left} & {hour[:10] for hour in planned})),
+    )
 
 
-def _gone(hour: str, scheduled: datetime, retention: timedelta) -> bool:
+def newest_complete(scheduled: datetime) -> str:
+    """The newest hour that is over, with all its rows, for a run that was scheduled for a moment."""
+    return hour_of(scheduled - GRACE - HOUR)
+
+
+def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(some) & set(others)))
+
+
+def is_gone(hour: str, scheduled: datetime, retention: timedelta) -> bool:
     """May the ledger have dropped rows of an hour? A day to spare: an hour must not lose rows while it is read."""
     return start_of(hour) + retention < scheduled + timedelta(days=1)
 
@@ -281,26 +361,23 @@ def _refuse_odd(hours: Sequence[str], scheduled: datetime, retention: timedelta)
     for hour in hours:
         if start_of(hour) > scheduled:
             raise PeriodRefused(f"{hour} has not begun at {scheduled.isoformat()}")
-        if _gone(hour, scheduled, retention):
+        if is_gone(hour, scheduled, retention):
             raise PeriodRefused(
                 f"{hour} is older than the ledger keeps its rows; its files in the lake stay as they are"
             )
 
 
-def commit(done: Plan, open_hours: Iterable[str], periods: Periods, unpriced_hours: Iterable[str] = ()) -> str:
+def commit(done: Plan, open_hours: Iterable[str], periods: Periods) -> str:
     """Note what is done, and return the watermark. Only called where every step of the run came to its end.
 
-    An hour with open rows is dirty: it is done again until they are settled. An hour with rows that have no price is
-    done again with another book than that of the plan. An hour that is not complete is not noted
+    An hour with open rows is dirty: it is done again until they are settled. An hour that is not complete is not noted
     at all, since the watermark has not passed it.
     """
-    still_open, unpriced = set(open_hours), set(unpriced_hours)
+    still_open = set(open_hours)
     complete = {hour for hour in done.hours if hour <= done.closed_until}
     for hour in sorted(complete):
         if hour in still_open:
             periods.mark_dirty(hour)
-        elif hour in unpriced:
-            periods.mark_unpriced(hour, done.book_version)
         else:
             periods.mark_clean(hour)
     watermark = done.after
@@ -567,8 +644,17 @@ class Lake(Protocol):
     def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
         """The keys of the rows that would be in a usage file if they could be read."""
 
-    def usage_keys(self, period: str) -> set[str]:
-        """Where the usage of an hour or a day lies."""
+    def usage_files(self, period: str) -> Mapping[str, str]:
+        """Where the usage of an hour or a day lies, and the ETag of each file."""
+
+    def costs_files(self, day: str) -> Mapping[str, str]:
+        """Where the costs of a day lie, and the ETag of each file."""
+
+    def count(self, hour: str) -> int:
+        """How many rows the usage files of an hour have."""
+
+    def priced_otherwise(self, key: str, pricer: Pricer) -> bool:
+        """Would any row of a usage file cost something else by this book?"""
 
     def older_rows(self, keys: Iterable[str]) -> set[RowKey]:
         """Which rows the files of the older layout at these keys hold, as far as they can be read."""
@@ -605,6 +691,10 @@ def price_usage(file: UsageFile, source: Source, lake: Lake, book: PriceBook, no
     return lake.replace_usage(file, Pricer(book), pages, not_after)
 
 
+# Neither the ledger nor the usage files have what the costs of a day were made of.
+LOST_TWICE = "they are not what was proven, and usage of the day is lost: put back the version that the bucket keeps"
+
+
 class Closed(NamedTuple):
     """How many lines a day has; which files were made again, since they could not be read; which are lost for good."""
 
@@ -622,6 +712,8 @@ def close_day(
     book: PriceBook,
     not_after: datetime,
     retention: timedelta = timedelta(days=400),
+    *,
+    rebuild: bool = False,
 ) -> Closed:
     """Sum the usage of a day into its costs.
 
@@ -629,16 +721,17 @@ def close_day(
     by a late row or another price, is a line of its own, restated at the moment that the run was scheduled for.
 
     A file that cannot be read is made again from the ledger. Where that has dropped its rows they are lost, and the
-    costs stay as they are.
+    costs stay as they are. `rebuild`: so do the costs themselves, which are lost or not what was proven of them. Raises
+    CostsDoNotMatch where they cannot be.
     """
     mended, lost = list[str](), list[str]()
 
     def is_kept(hour: str) -> bool:
-        return not _gone(hour, scheduled, retention)
+        return not is_gone(hour, scheduled, retention)
 
-    for hour in filter(is_kept, _of_both_layouts(lake.usage_keys(day))):
+    for hour in filter(is_kept, _of_both_layouts(lake.usage_files(day))):
         _take_over(hour, source, lake, book, not_after)
-    check_division(day, lake.usage_keys(day))
+    check_division(day, lake.usage_files(day))
     while True:
         try:
             sums = _summed(lake.usage_of_day(day))
@@ -656,6 +749,12 @@ def close_day(
                 lake.set_aside(part, lost=not known)
             (mended if known else lost).append(part.key)
     whole = lake.is_whole(day)
+    if rebuild:
+        if not whole:
+            raise CostsDoNotMatch(day, [LOST_TWICE])
+        for key in lake.costs_files(day):
+            lake.set_aside(CorruptPart(key), lost=False)
+        mended.append(f"costs/dt={day}/part-0.parquet")
 
     def costs(held: DayCosts | None) -> DayCosts:
         if held is None or (whole and not held.closed):
@@ -665,6 +764,8 @@ def close_day(
     try:
         return Closed(lake.replace_costs(day, costs), mended, lost)
     except CorruptPart as part:
+        if not whole:
+            raise CostsDoNotMatch(day, [LOST_TWICE]) from part
         lake.set_aside(part, lost=False)
         return Closed(lake.replace_costs(day, costs), [*mended, part.key], lost)
 
@@ -681,7 +782,7 @@ def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after
 
     Raises CostsDoNotMatch.
     """
-    keys = lake.usage_keys(hour)
+    keys = lake.usage_files(hour)
     older = {key for key in keys if older_hour(key)}
     parts = min((file.parts for key in keys if (file := UsageFile.at(key))), default=1)
     files = [UsageFile(hour, part, parts) for part in range(parts)]
@@ -718,11 +819,12 @@ def _summed(lines: Iterable[CostLine]) -> dict[Group, CostLine]:
 # ---------------------------------------------------------------------------------------------------------------- proof
 class Verified(NamedTuple):
     """Whether a usage file that was proven still holds open rows, and whether rows that the book has no price for; how
-    many rows could not be read."""
+    many rows could not be read; which version of it was proven, and by which book: `<digest>@<book version>`."""
 
     open: bool
     unpriced: bool
     quarantined: int
+    proof: str
 
 
 def verify_usage(
@@ -734,7 +836,9 @@ def verify_usage(
     that is not over may have got new rows since.
     """
     its_own = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
-    if strange := lake.usage_keys(file.hour) - its_own:
+    # Before it is read: a version that comes later is none that was proven, and the next run sees that.
+    there = lake.usage_files(file.hour)
+    if strange := there.keys() - its_own:
         raise CostsDoNotMatch(file.hour, [f"{key} is none of its usage files" for key in sorted(strange)])
     complete = file.hour <= closed_until
     was_open = lake.rows(file, only_open=True)
@@ -765,12 +869,14 @@ def verify_usage(
             file.hour, [f"{sk} of {pk} is in quarantine or should be" for pk, sk in sorted(differing)]
         )
     _compare(file.hour, "ledger", of_ledger, "usage", _summed(lake.settled_usage(file)))
-    return Verified(bool(was_open), any(line.unpriced_invocations for line in of_ledger.values()), len(unread))
+    digest = file_digest(file.key, there[file.key]) if file.key in there else NOTHING
+    unpriced = any(line.unpriced_invocations for line in of_ledger.values())
+    return Verified(bool(was_open), unpriced, len(unread), f"{digest}@{book.version}")
 
 
 def verify_day(day: str, lake: Lake) -> list[CostLine]:
     """Prove that the costs of a day say what its usage files say, and return them. Raises CostsDoNotMatch."""
-    check_division(day, lake.usage_keys(day))
+    check_division(day, lake.usage_files(day))
     lines = list(lake.costs_of_day(day))
     if lake.is_whole(day):
         restated = frozenset(line.group for line in lines if line.line_kind == RESTATEMENT)

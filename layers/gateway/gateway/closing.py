@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,6 +45,8 @@ from gateway.statements import (
     to_csv,
 )
 
+Holes = Callable[[Sequence[str]], Sequence[str]]
+
 # How many lines of the costs are held at a time, if no single tenant has more.
 PAGE_LINES = 100_000
 
@@ -61,8 +63,20 @@ class MonthBeforeChain(StatementError):
 
     def __init__(self, month: str, first: str):
         super().__init__(
-            f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would break "
-            f"the chain. What {month} used stands in the statement of the next month that is closed"
+            f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would "
+            f"break the chain. What {month} used stands in the statement of the next month that is closed"
+        )
+
+
+class MonthHasHoles(MonthNotComplete):
+    """Of some of its hours nobody has proven that their usage is in the costs."""
+
+    def __init__(self, month: str, holes: Sequence[str]):
+        days = sorted({hole[:10] for hole in holes})
+        super().__init__(
+            month,
+            f"{len(holes)} of its hours or days are not proven to be in the costs, the first is {holes[0]}. The hourly "
+            f'run does them; at once, they are done by make backfill ARGS="{days[0]} {days[-1]}"',
         )
 
 
@@ -91,6 +105,7 @@ def close_month(
     month: str,
     at: datetime,
     periods: Periods,
+    holes: Holes,
     costs: Costs,
     files: Files,
     delay_days: int,
@@ -100,8 +115,8 @@ def close_month(
 ) -> dict[str, Any]:
     """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
 
-    `name_of` tells what a tenant is called beside its id. Raises MonthNotComplete, MonthBeforeChain, and
-    StatementDiffers where something else is there already.
+    `holes` tells what of these days is not proven to be in the costs (`gateway.proofs`), and `name_of` what a tenant is
+    called beside its id. Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers where something else is there.
     """
     closed = closed_months(files)
     if closed and month < closed[0]:
@@ -110,7 +125,7 @@ def close_month(
     if (name := folder(month) + MANIFEST) in files.names(folder(month)):
         _prove(month, chain, costs, files, delay_days, page_lines)
         return {"month": month, "tenants": len(json.loads(files.read(name))["tenants"]), "closed": False}
-    _must_be_complete(month, at, periods, costs, chain, delay_days, retention)
+    _must_be_complete(month, at, periods, holes, costs, chain, delay_days, retention)
     closes = closes_at(month, delay_days)
     there = set(files.names(folder(month)))
     manifests: dict[str, bytes] = {}
@@ -130,6 +145,7 @@ def _must_be_complete(
     month: str,
     at: datetime,
     periods: Periods,
+    holes: Holes,
     costs: Costs,
     chain: Chain,
     delay_days: int,
@@ -141,12 +157,14 @@ def _must_be_complete(
     days = days_of(month)
     if (watermark := periods.watermark() or "") < f"{days[-1]}T23":
         raise MonthNotComplete(month, f"its costs are complete up to {watermark or 'no hour'} only")
-    if again := [hour for hour in periods.dirty() if hour[:10] in set(days)]:
+    if again := [hour for hour in sorted({*periods.dirty(), *periods.stale()}) if hour[:10] in set(days)]:
         raise MonthNotComplete(month, f"{len(again)} hours are to be aggregated again, the first is {again[0]}")
     # A day that is not closed may be written anew, unless the ledger has dropped its rows by now.
     kept = (at - retention).date().isoformat()
     if anew := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
         raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate its hours again, with all 24 done")
+    if found := holes(days):
+        raise MonthHasHoles(month, found)
     if chain.last and month_after(chain.last.month) != month:
         raise MonthNotComplete(month, f"close {month_after(chain.last.month)} first")
     if not chain.last and (earlier := [day for day in costs.days() if month_of(day) < month]):

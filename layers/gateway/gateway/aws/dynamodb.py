@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +26,10 @@ _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
 _RARE = ("asked_model", "routing")  # left out where they say nothing
 
 _serialize = TypeSerializer().serialize
+
+SCANNED_PAGES = 100  # of a megabyte each: the rows of some 150,000 calls
+QUERIES_AT_ONCE = 32
+_ROW = re.compile(r"\d{4}-\d\d-\d\dT\d\d#\d\d")
 
 
 def instant(at: datetime) -> str:
@@ -285,6 +290,37 @@ class DynamoLedger:
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | Quarantined]:
         return (inspect(row, partition.hour, not_after) for row in self._query(**_all_of(partition)))
+
+    def hours_with_rows(self, hours: Collection[str]) -> set[str]:
+        """Those of these hours that have rows: by a scan, or, where the table is too large for one, hour by hour."""
+        if (found := self._hours_by_scan()) is not None:
+            return found & set(hours)
+        with ThreadPoolExecutor(QUERIES_AT_ONCE) as at_once:
+            return {hour for hour, some in zip(hours, at_once.map(self._has_rows, hours), strict=True) if some}
+
+    def count(self, hour: str) -> int:
+        """How many rows an hour has."""
+        pages = self._dynamodb.get_paginator("query").paginate
+        return sum(
+            int(page["Count"])
+            for shard in range(SHARDS)
+            for page in pages(TableName=self.table, Select="COUNT", **_all_of(Partition(hour, shard)))
+        )
+
+    def _hours_by_scan(self) -> set[str] | None:
+        scan = {"TableName": self.table, "ProjectionExpression": "pk", "ConsistentRead": True}
+        found = set[str]()
+        for number, page in enumerate(self._dynamodb.get_paginator("scan").paginate(**scan), start=1):
+            found |= {row["pk"]["S"][:13] for row in page["Items"] if _ROW.fullmatch(row["pk"]["S"])}
+            if "LastEvaluatedKey" in page and number >= SCANNED_PAGES:
+                return None
+        return found
+
+    def _has_rows(self, hour: str) -> bool:
+        return any(
+            self._dynamodb.query(TableName=self.table, Limit=1, **_all_of(Partition(hour, shard)))["Items"]
+            for shard in range(SHARDS)
+        )
 
     def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
         day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -12,7 +12,7 @@ A key says what is in it, so that doing a period again overwrites what it wrote 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -34,7 +34,7 @@ from gateway.aggregation import (
 )
 from gateway.aws import parquet
 from gateway.aws.objects import ATTEMPTS, Objects, Overtaken, replace_file
-from gateway.aws.usage_columns import PricedPages
+from gateway.aws.usage_columns import PricedPages, priced_otherwise
 
 T = TypeVar("T")
 LOST = "lost-"
@@ -112,9 +112,19 @@ class ParquetLake:
     def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
         return set(self._each(f"quarantine/{file.place}", parquet.quarantined_keys))
 
-    def usage_keys(self, period: str) -> set[str]:
+    def usage_files(self, period: str) -> Mapping[str, str]:
         day, _, hour = period.partition("T")
-        return set(self._objects.list(f"usage/dt={day}/" + (f"hour={hour}/" if hour else "")))
+        return self._objects.list(f"usage/dt={day}/" + (f"hour={hour}/" if hour else ""))
+
+    def costs_files(self, day: str) -> Mapping[str, str]:
+        return self._objects.list(f"costs/dt={day}/")
+
+    def count(self, hour: str) -> int:
+        return sum(self._each(f"usage/dt={hour[:10]}/hour={hour[11:]}/", lambda file: iter([parquet.row_count(file)])))
+
+    def priced_otherwise(self, key: str, pricer: Pricer) -> bool:
+        tables = self._each(key, parquet.usage_tables)
+        return any(priced_otherwise(table, pricer) for table in tables)
 
     def older_rows(self, keys: Iterable[str]) -> set[RowKey]:
         rows = set[RowKey]()

@@ -270,6 +270,23 @@ def usage_keys(content: Readable, *, only_open: bool) -> Iterator[RowKey]:
         yield from zip(found["request_id"].to_pylist(), found["attempt"].to_pylist(), strict=True)
 
 
+# What rows are priced by, and what that has come to.
+PRICED_BY = (
+    "tenant_id", "model_id", "model_used", "region", *TOKENS, "image_class", "service_tier", "outcome", "usage_source",
+    "started_at", "settled_at", "input_cost", "output_cost", "cost", "list_cost", "price_status", "price_rows",
+)  # fmt: skip
+
+
+def usage_tables(content: Readable) -> Iterator[pa.Table]:
+    """What the rows of a usage file are priced by, and their costs, row group by row group."""
+    return _row_groups(content, PRICED_BY)
+
+
+def row_count(content: Readable) -> int:
+    with open_file(content) as file:
+        return int(file.metadata.num_rows)
+
+
 def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]:
     with open_file(content) as file:
         for place in range(file.num_row_groups):

@@ -1,7 +1,7 @@
 """Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`.
 
-An hour has an item where it has to be done again: `book_version` says that this is so with any other book only. Under
-`files`, each hour has an item that says in how many files its usage lies.
+An hour has an item where it has to be done again; `book_version`, where that is since prices are others by that book.
+Under `files`, each hour has an item that says in how many files its usage lies.
 """
 
 from __future__ import annotations
@@ -35,16 +35,14 @@ class DynamoPeriods:
     def dirty(self) -> list[str]:
         return self._hours(FilterExpression="attribute_not_exists(book_version)")
 
-    def unpriced(self, book_version: str) -> list[str]:
-        return self._hours(
-            {":version": book_version}, FilterExpression="attribute_exists(book_version) AND book_version <> :version"
-        )
+    def stale(self) -> list[str]:
+        return self._hours(FilterExpression="attribute_exists(book_version)")
 
-    def _hours(self, values: dict[str, str] | None = None, **condition: Any) -> list[str]:
+    def _hours(self, **condition: Any) -> list[str]:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :periods AND sk < :watermark",  # hours begin with a digit
-            ExpressionAttributeValues=attributes({":periods": _PERIODS, ":watermark": _WATERMARK} | (values or {})),
+            ExpressionAttributeValues=attributes({":periods": _PERIODS, ":watermark": _WATERMARK}),
             ConsistentRead=True,
             **condition,
         )
@@ -53,7 +51,7 @@ class DynamoPeriods:
     def mark_dirty(self, hour: str) -> None:
         self._dynamodb.put_item(TableName=self._table, Item=_key(hour))
 
-    def mark_unpriced(self, hour: str, book_version: str) -> None:
+    def mark_stale(self, hour: str, book_version: str) -> None:
         kept = attributes({"book_version": book_version, "expires_at": self._gone(hour)})
         self._dynamodb.put_item(TableName=self._table, Item=_key(hour) | kept)
 

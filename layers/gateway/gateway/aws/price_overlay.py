@@ -11,10 +11,20 @@ from gateway.settings import settings
 
 
 class PricesUnavailable(GatewayError):
-    """The overlay is configured, and cannot be read: no price is right without it."""
+    """The overlay is configured, and cannot be read: no price is right without it.
+
+    As text it names the object and the reason, for the operators of a run that fails by it; a client is told neither.
+    """
 
     status = 503
     code = "prices_unavailable"
+
+    def __init__(self, why: str):
+        super().__init__("The prices cannot be read at the moment. Try again later.")
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.why}. No price is right without it: correct it, and the next run goes on."
 
 
 def current_book(max_age: float = FRESH) -> PriceBook:
@@ -29,7 +39,7 @@ def current_book(max_age: float = FRESH) -> PriceBook:
     try:
         return _overlay(where).get(max_age)
     except Unreadable as error:
-        raise PricesUnavailable("The prices cannot be read at the moment. Try again later.") from error
+        raise PricesUnavailable(str(error)) from error
 
 
 @cache

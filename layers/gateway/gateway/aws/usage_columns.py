@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 from itertools import compress
 from typing import Any, NamedTuple
@@ -51,6 +51,33 @@ _CONTEXT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache
 _PARTS = (*TOKENS, "seconds")
 
 Columns = dict[str, Any]
+
+
+def priced_otherwise(table: pa.Table, pricer: Pricer) -> bool:
+    """Would any of these rows of the lake (`parquet.usage_tables`) cost something else by this book?
+
+    A moment is kept to the millisecond here: a call that is billed by the second may seem a second shorter than it is.
+    """
+    if not table.num_rows:
+        return False
+    columns: Columns = {name: table[name].combine_chunks() for name in table.column_names}
+    nothing = pa.repeat("", table.num_rows)
+    columns |= {name: nothing for name in (*_NEEDED, *_OTHERWISE) if name not in columns}
+    # A file may have been written before a count was.
+    columns |= {name: pa.repeat(pa.scalar(0, _INTS), table.num_rows) for name in TOKENS if name not in columns}
+    for name in ("started_at", "settled_at"):
+        columns[name] = columns[name].cast(_MICROSECONDS)
+    columns["lease_until"] = columns["started_at"]
+    columns["attempt"] = pa.repeat(pa.scalar(1, pa.int32()), table.num_rows)
+    columns["seconds"] = _seconds(columns)
+    try:
+        PricedPages("", pricer, datetime.max.replace(tzinfo=UTC))._price(columns)
+    except (Unusual, pa.ArrowInvalid, OverflowError):
+        return True  # nobody can tell this way: the hour is done again, row by row
+    return any(
+        not columns[name].cast(table.schema.field(name).type).equals(table[name].combine_chunks())
+        for name in ("input_cost", "output_cost", "cost", "list_cost", "price_status", "price_rows")
+    )
 
 
 class Unusual(Exception):
@@ -266,7 +293,7 @@ def _check(columns: Columns, hour: str, not_after: datetime) -> None:
         pc.all(pc.ends_with(started, "Z")),
         pc.all(pc.equal(columns["sk"], pc.binary_join_element_wise(columns["request_id"], attempts, "#"))),
     ]
-    took = pc.subtract(columns["settled_at"].cast(_INTS), columns["started_at"].cast(_INTS)).fill_null(0)
+    took = _microseconds(columns)
     if not (
         all(answer.as_py() for answer in usual)
         and pc.max(columns["started_at"]).as_py() <= not_after
@@ -275,7 +302,17 @@ def _check(columns: Columns, hour: str, not_after: datetime) -> None:
         and pc.min(took).as_py() >= -1_000_000
     ):
         raise Unusual("a row makes no sense")
-    columns["seconds"] = pc.divide(pc.add(took, 999_999), 1_000_000)  # each begun second whole
+    columns["seconds"] = _seconds(columns)
+
+
+def _microseconds(columns: Columns) -> Any:
+    """How long each call took."""
+    return pc.subtract(columns["settled_at"].cast(_INTS), columns["started_at"].cast(_INTS)).fill_null(0)
+
+
+def _seconds(columns: Columns) -> Any:
+    """Each begun second whole."""
+    return pc.divide(pc.add(_microseconds(columns), 999_999), 1_000_000)
 
 
 def _record(columns: Columns, place: int) -> UsageRecord:

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 class Unreadable(Exception):
-    """The object cannot be read, and nothing that was read before may stand in for it."""
+    """The object cannot be read, and nothing that was read before may stand in for it; which, and why."""
+
+    def __init__(self, uri: str, reason: str):
+        super().__init__(f"{uri} cannot be read: {reason}")
 
 
 class Watched(Generic[T]):
@@ -27,6 +30,7 @@ class Watched(Generic[T]):
     """
 
     def __init__(self, uri: str, read: Callable[[str], T], complaint: str):
+        self.uri = uri
         parts = urlsplit(uri)
         self._bucket, self._key = parts.netloc, parts.path.lstrip("/")
         self._read, self._complaint = read, complaint
@@ -48,7 +52,7 @@ class Watched(Generic[T]):
                 # What the object says is for its owners alone: it goes to the log, never to a caller.
                 logger().error(self._complaint, extra={"reason": str(error)})
                 if not self._held or max_age <= 0:
-                    raise Unreadable(self._complaint) from error
+                    raise Unreadable(self.uri, str(error)) from error
             self._asked = now
         return self._held[0]
 

@@ -1,0 +1,29 @@
+"""CheckDay: look into a day that an earlier release has aggregated, or that was priced by another price book.
+
+What is as it was proven is noted; hours that would cost something else by now are marked to be done again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.lake import ParquetLake
+from gateway.aws.objects import S3Objects
+from gateway.aws.periods import DynamoPeriods
+from gateway.aws.price_overlay import current_book
+from gateway.aws.proofs import DynamoProofs
+from gateway.proofs import check_day
+from gateway.settings import settings
+
+ledger = DynamoLedger(settings().usage_table)
+periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
+proofs = DynamoProofs(settings().usage_table)
+lake = ParquetLake(S3Objects(settings().lake_bucket))
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    scheduled, retention = datetime.fromisoformat(event["scheduledTime"]), timedelta(settings().usage_retention_days)
+    book = current_book(max_age=0)
+    return {"stale": check_day(event["day"], scheduled, retention, proofs, periods, ledger, lake, book)}

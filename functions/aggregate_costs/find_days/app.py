@@ -1,0 +1,37 @@
+"""FindDays: which days have to be looked into before a run is planned.
+
+These are the days that an earlier release has aggregated, and those that were priced by another price book. Mostly
+there are none. It asks for little: what was proven of each day, and the version of the book.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aggregation import asked_hours
+from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.objects import S3Objects
+from gateway.aws.periods import DynamoPeriods
+from gateway.aws.price_overlay import current_book
+from gateway.aws.proofs import DynamoProofs
+from gateway.proofs import Listing, find_days
+from gateway.settings import settings
+
+ledger = DynamoLedger(settings().usage_table)
+periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
+proofs = DynamoProofs(settings().usage_table)
+lake = S3Objects(settings().lake_bucket)
+
+
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    return find_days(
+        proofs,
+        periods,
+        ledger,
+        lambda: Listing.of(lake.list("usage/"), lake.list("costs/")),
+        datetime.fromisoformat(event["scheduledTime"]),
+        timedelta(days=settings().usage_retention_days),
+        current_book(max_age=0).version,
+        asked_hours(event),
+    )._asdict()
