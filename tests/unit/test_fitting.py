@@ -66,8 +66,11 @@ SCHEMA = {"type": "object", "required": ["n"], "properties": {
 FORM = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
 LONG_AGO = [{"role": "assistant", "content": "Hello, what can I do?"}, {"role": "user", "content": "go"}]
 
+LONG = {"type": "function", "function": {"name": "mcp.server/" + "a" * 80, "parameters": {}}}
 CHATS: dict[str, dict[str, Any]] = {
     "the plain": {},
+    "a long name": {"tools": [LONG, GET], "tool_choice": "required"},
+    "a strange id": {"messages": json.loads(json.dumps(USED).replace("c1", "call|é" + "1" * 70)), "tools": [GET]},
     "a system prompt": {"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]},
     "a blank system prompt": {"messages": [{"role": "system", "content": " \n"}, {"role": "user", "content": "hi"}]},
     "tools": {"tools": [GET, PUT]},

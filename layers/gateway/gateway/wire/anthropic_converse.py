@@ -12,7 +12,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
@@ -79,8 +79,11 @@ def to_converse(body: Json, base: str = "") -> Fitted:
         reading.leave("thinking", "this model is not asked to think")
     if body.get("context_management") is not None:
         reading.leave("context_management", "this model edits no context of its own")
+    for name in ("speed", "diagnostics", "fallbacks"):
+        if body.get(name) is not None:
+            reading.leave(name, "Bedrock does not know it")
     made = fit(translated, model, wish)
-    return Fitted(made.body, (*plain.warnings, *reading.warnings, *made.warnings), made.answer_tool)
+    return replace(made, warnings=(*plain.warnings, *reading.warnings, *made.warnings))
 
 
 def _inference(body: Json) -> Json:

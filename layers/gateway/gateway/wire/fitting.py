@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import binascii
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +30,9 @@ GO_ON = "Continue from exactly where you stopped, without repeating anything."
 _BESIDE = "The document is attached."
 _PLAIN = {"txt", "md", "csv", "html"}
 _LEAST_TOP_P = 0.95  # beside a thought
+# The service model's ToolName and ToolUseId.
+_NAME, _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}"), re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")
 
 
 @dataclass
@@ -40,11 +45,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A request that its model takes. `answer_tool` names the tool whose input is the answer's text; empty for none."""
+    """A request that its model takes, and how its answer is to be read.
+
+    `answer_tool` names the tool whose input is the answer's text; empty for none. `names` are the client's own of tools
+    that are called otherwise here.
+    """
 
     body: Json
     warnings: tuple[str, ...] = ()
     answer_tool: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def fit(body: Json, family: Family, wish: Wish | None = None, *, translated: bool = True) -> Fitted:
@@ -54,7 +64,7 @@ def fit(body: Json, family: Family, wish: Wish | None = None, *, translated: boo
     work = _Work(dict(body), family, wish or Wish(), translated)
     for step in _STEPS:
         step(work)
-    return Fitted(work.body, tuple(work.warnings), work.answer_tool)
+    return Fitted(work.body, tuple(work.warnings), work.answer_tool, work.names)
 
 
 @dataclass
@@ -65,6 +75,7 @@ class _Work:
     translated: bool
     warnings: list[str] = field(default_factory=list)
     answer_tool: str = ""
+    names: dict[str, str] = field(default_factory=dict)
 
     def warn(self, message: str) -> None:
         if message not in self.warnings:
@@ -117,6 +128,46 @@ def _is_readable(body: Json) -> bool:
 
 def _are_objects(values: list[Any]) -> bool:
     return all(isinstance(value, dict) for value in values)
+
+
+# ----------------------------------------------------------------------------------------- names of tools, ids of calls
+
+
+def _labels(work: _Work) -> None:
+    """Names and ids as Converse lets them be: MCP servers make longer names, other services' calls have other ids."""
+    config = work.tool_config
+    tools = config.get("tools") or []
+    if work.translated and tools:
+        config["tools"] = [_relabelled(work, tool, "toolSpec") for tool in tools]
+        if isinstance(chosen := config.get("toolChoice"), dict):
+            config["toolChoice"] = _relabelled(work, chosen, "tool")
+        work.body["toolConfig"] = config
+    if any(block.keys() & {"toolUse", "toolResult"} for block in work.blocks()):
+        work.body["messages"] = [
+            {**turn, "content": [_labelled(work, block) for block in turn["content"]]} for turn in work.body["messages"]
+        ]
+
+
+def _relabelled(work: _Work, holder: Json, kind: str) -> Json:
+    inner = holder.get(kind)
+    name = inner.get("name") if isinstance(inner, dict) else None
+    if not isinstance(name, str) or _NAME.fullmatch(name):
+        return holder
+    short = f"{_NOT_IN_NAMES.sub('_', name)[:50]}_{sha256(name.encode()).hexdigest()[:8]}"
+    work.names[short] = name
+    return {**holder, kind: {**holder[kind], "name": short}}
+
+
+def _labelled(work: _Work, block: Json) -> Json:
+    kind = "toolUse" if "toolUse" in block else "toolResult"
+    if kind not in block:
+        return block
+    if work.translated and kind == "toolUse":
+        block = _relabelled(work, block, kind)
+    label = block[kind].get("toolUseId")
+    if not isinstance(label, str) or _ID.fullmatch(label):
+        return block
+    return {**block, kind: {**block[kind], "toolUseId": f"call_{sha256(label.encode()).hexdigest()[:24]}"}}
 
 
 # ----------------------------------------------------------------------------------------------- the form of the answer
@@ -534,4 +585,4 @@ def _apart(work: _Work, content: list[Json]) -> list[list[Json]]:
     return [results, others]
 
 
-_STEPS = (_form, _effort, _tools, _system, _turns, _calls, _one_tool, _thinking, _sampling, _neighbours)
+_STEPS = (_labels, _form, _effort, _tools, _system, _turns, _calls, _one_tool, _thinking, _sampling, _neighbours)

@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.families import Family, family
@@ -300,7 +300,7 @@ class Draft:
             "serviceTier": {"type": self.service_tier} if self.service_tier else {},
         }
         made = fit({name: part for name, part in parts.items() if part}, self.family, self.wish)
-        return Fitted(made.body, (*self.warnings, *made.warnings), made.answer_tool)
+        return replace(made, warnings=(*self.warnings, *made.warnings))
 
 
 def stop_sequences(value: Any) -> list[str]:

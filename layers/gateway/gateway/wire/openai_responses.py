@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -77,6 +77,7 @@ class ResponsesRequest:
     echo: Json = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     answer_tool: str = ""  # the tool whose input is the answer's text
+    names: Mapping[str, str] = field(default_factory=dict)  # the client's own, of tools that are called otherwise here
 
 
 def read_response(body: Any, base: str) -> ResponsesRequest:
@@ -113,7 +114,7 @@ def read_response(body: Any, base: str) -> ResponsesRequest:
         "text": {"format": form},
     }
     fitted = draft.fitted("input")
-    return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool)
+    return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, fitted.names)
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
@@ -358,7 +359,7 @@ def _item_id(response_id: str, kind: str, index: int) -> str:
 
 def write_response(request: ResponsesRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a response."""
-    answer = told(answer, request.answer_tool)
+    answer = told(answer, request.answer_tool, request.names)
     output = [item.json() for item in _items(answer["output"]["message"]["content"], id)]
     return _finished(request, id, created, answer.get("stopReason", ""), output, metered)
 
