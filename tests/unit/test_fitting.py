@@ -250,6 +250,22 @@ def test_what_a_client_sends_to_converse_itself_is_adapted_where_it_is_refused()
     assert len(call.warnings) == 2
 
 
+def test_a_beta_flag_among_the_additional_fields_is_taken_where_it_is_known() -> None:
+    flags = ["context-1m-2025-08-07", "oauth-2025-04-20"]
+    body = {"messages": [{"role": "user", "content": [{"text": "hi"}]}],
+            "additionalModelRequestFields": {"anthropic_beta": flags, "top_k": 5}}  # fmt: skip
+    call = read_converse(Catalog({}).find(SONNET_45), body, streaming=False)
+    assert call.body["additionalModelRequestFields"] == {"anthropic_beta": flags[:1], "top_k": 5}
+    assert "oauth-2025-04-20" in call.warnings[0]
+    taken(SONNET_45, call.body)
+
+
+def test_effort_is_left_out_where_a_model_takes_none() -> None:
+    made = converse_body(read_messages(HELLO | {"output_config": {"effort": "low"}}), NOVA)
+    assert "outputConfig" not in made.body
+    assert "effort was left out" in made.warnings[0]
+
+
 def test_a_body_of_claudes_own_is_adapted_as_well() -> None:
     body = {"anthropic_version": "bedrock-2023-05-31", "anthropic_beta": ["oauth-2025-04-20"], "max_tokens": 9,
             "messages": HELLO["messages"], "temperature": 0.5}  # fmt: skip

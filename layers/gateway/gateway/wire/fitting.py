@@ -314,6 +314,19 @@ def _one_tool(work: _Work) -> None:
     work.put("additionalModelRequestFields", work.additional | {"tool_choice": own})
 
 
+def _betas(work: _Work) -> None:
+    """Claude's beta flags, which Converse takes among the additional fields, and refuses where it knows them not."""
+    given = work.additional.get("anthropic_beta")
+    if not work.family.claude or not isinstance(given, list):
+        return
+    kept = [flag for flag in given if flag in work.family.betas]
+    if len(kept) < len(given):
+        left = ", ".join(str(flag) for flag in given if flag not in kept)
+        work.warn(f"anthropic_beta {left} was left out: Bedrock does not know it for this model")
+        rest = {name: value for name, value in work.additional.items() if name != "anthropic_beta"}
+        work.put("additionalModelRequestFields", rest | ({"anthropic_beta": kept} if kept else {}))
+
+
 # ------------------------------------------------------------------------------------------------------------ thinking
 
 
@@ -585,4 +598,17 @@ def _apart(work: _Work, content: list[Json]) -> list[list[Json]]:
     return [results, others]
 
 
-_STEPS = (_labels, _form, _effort, _tools, _system, _turns, _calls, _one_tool, _thinking, _sampling, _neighbours)
+_STEPS = (
+    _labels,
+    _form,
+    _effort,
+    _tools,
+    _system,
+    _turns,
+    _calls,
+    _one_tool,
+    _betas,
+    _thinking,
+    _sampling,
+    _neighbours,
+)
