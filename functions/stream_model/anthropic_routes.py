@@ -13,7 +13,7 @@ from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
 from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
-from gateway.wire.fitting import Fitted
+from gateway.wire.fitting.work import Fitted
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves

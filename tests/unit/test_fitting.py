@@ -20,8 +20,8 @@ from gateway.names import split_profile
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse, read_invoke
 from gateway.wire.compat import IMAGE_MODELS
-from gateway.wire.fitting import fit
-from gateway.wire.fitting_claude import fit_messages
+from gateway.wire.fitting.claude import fit_messages
+from gateway.wire.fitting.converse import fit
 from gateway.wire.openai_chat import read_chat
 from gateway.wire.openai_responses import read_response
 from scripts.dev.model_stand_in.converse import read_converse as answered

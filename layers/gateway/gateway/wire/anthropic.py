@@ -25,8 +25,8 @@ from gateway.wire.anthropic_converse import (
     to_converse,
     unsupported,
 )
-from gateway.wire.fitting import Fitted
-from gateway.wire.fitting_claude import fit_messages
+from gateway.wire.fitting.claude import fit_messages
+from gateway.wire.fitting.work import Fitted
 
 Json = dict[str, Any]
 

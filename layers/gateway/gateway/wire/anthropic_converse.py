@@ -17,8 +17,9 @@ from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
 from gateway.families import family
-from gateway.wire.fitting import Fitted, Wish, fit
-from gateway.wire.fitting_claude import plain_messages
+from gateway.wire.fitting.claude import plain_messages
+from gateway.wire.fitting.converse import fit
+from gateway.wire.fitting.work import Fitted, Wish
 
 Json = dict[str, Any]
 

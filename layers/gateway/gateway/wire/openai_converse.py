@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.families import Family, family
-from gateway.wire.fitting import Fitted, Wish, fit
+from gateway.wire.fitting.converse import fit
+from gateway.wire.fitting.work import Fitted, Wish
 from gateway.wire.openai_common import Json, choice, fields, listed, nothing, number, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
