@@ -50,7 +50,7 @@ types: .venv/ready ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check_types
 
 contract: .venv/ready ## what is generated is what openapi.yaml and scripts/sql say
-	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.sam_local_overlay --check && $(BIN)/python -m scripts.lock_layers --check
+	$(BIN)/python -m scripts.generate_schemas --check && $(BIN)/python -m scripts.parameters --check && $(BIN)/python -m scripts.fields --check && $(BIN)/python -m scripts.views --check && $(BIN)/python -m scripts.sam_local_overlay --check && $(BIN)/python -m scripts.lock_layers --check
 
 validate: .venv/ready ## the template by the pinned SAM CLI and its linter, offline
 	$(BIN)/python -m scripts.sam validate --lint

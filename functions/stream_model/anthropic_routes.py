@@ -11,9 +11,9 @@ from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
-from gateway.wire.answers import AnswerMessageStream, told_message, told_stream
+from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
-from gateway.wire.fitting import Fitted
+from gateway.wire.fitting.work import Fitted
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
@@ -32,11 +32,12 @@ class AnthropicRoutes:
         name = f"msg_{request_id}"
 
         def writer_of(call: ModelCall) -> StreamWriter:
-            tool = fitted[call.model].answer_tool
+            made = fitted[call.model]
+            tool = made.answer_tool
             if call.model.provider == NATIVE:
                 native = NativeStream(request_id)
                 return AnswerMessageStream(native, tool) if tool else native
-            return told_stream(TranslatedStream(read, name, request_id), tool)
+            return told_stream(TranslatedStream(read, name, request_id), tool, made.names)
 
         headers: dict[str, str] = {"request-id": request_id}
         headers |= warned(warning for made in fitted.values() for warning in made.warnings)
@@ -51,7 +52,8 @@ class AnthropicRoutes:
                 content = told_message(answer.content, made.answer_tool) if made.answer_tool else answer.content
                 return Reply(content, headers=own)
             metered = Metered(answer.usage)
-            return Reply(anthropic.write_message(read, answer.body, metered, name, made.answer_tool), headers=own)
+            body = told(answer.body, made.answer_tool, made.names)
+            return Reply(anthropic.write_message(read, body, metered, name), headers=own)
 
         return self._serving.reply(asked, calls, write, headers)
 

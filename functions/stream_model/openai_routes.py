@@ -37,7 +37,7 @@ class OpenAIRoutes:
 
         def writer_of(call: ModelCall) -> StreamWriter:
             if (chat := chats.get(call.model)) is not None:
-                return told_stream(openai_chat.ChatStream(chat, name, created), chat.answer_tool)
+                return told_stream(openai_chat.ChatStream(chat, name, created), chat.answer_tool, chat.names)
             return openai_endpoint.EndpointChatStream(request.json)
 
         if request.json.get("stream"):
@@ -74,7 +74,7 @@ class OpenAIRoutes:
 
             def writer_of(call: ModelCall) -> StreamWriter:
                 read = reads[call.model]
-                return told_stream(ResponsesStream(read, name, created, keep), read.answer_tool)
+                return told_stream(ResponsesStream(read, name, created, keep), read.answer_tool, read.names)
 
             return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
 

@@ -129,7 +129,7 @@ def test_a_response_has_the_answer_as_its_text_also_as_a_stream() -> None:
 
 def test_a_message_has_the_answer_as_its_text_also_as_a_stream() -> None:
     request = read_messages({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
-    message = write_message(request, answer(call("json_answer")), METERED, "m_1", "json_answer")
+    message = write_message(request, told(answer(call("json_answer")), "json_answer"), METERED, "m_1")
     assert (message["content"], message["stop_reason"]) == ([{"type": "text", "text": '{"n": 7}'}], "end_turn")
     writer = told_stream(TranslatedStream(request, "m_1"), "json_answer")
     events = chunks(b"".join(writer.write(each) for each in streamed("json_answer")) + writer.end(METERED))
@@ -169,3 +169,38 @@ def test_an_answer_without_such_a_tool_is_left_alone() -> None:
     assert told(spoken, "") is spoken
     assert told(spoken, "json_answer") is spoken
     assert told_message(b'{"content": []}', "json_answer") == b'{"content": []}'
+
+
+# ------------------------------------------------------------------------------------------ names of tools, ids of calls
+LONG = "mcp__plugin_deploy-on-aws_awsknowledge__aws___get_regional_availability.of"
+
+
+def test_a_name_that_converse_lets_no_tool_have_comes_back_as_the_clients() -> None:
+    tool = {"type": "function", "function": {"name": LONG, "parameters": {"type": "object"}}}
+    choice = {"type": "function", "function": {"name": LONG}}
+    said = [{"role": "user", "content": "x"}]
+    request = read_chat({"model": "m", "messages": said, "tools": [tool], "tool_choice": choice}, NOVA)
+    (short,) = request.names
+    assert request.converse["toolConfig"]["tools"][0]["toolSpec"]["name"] == short
+    assert request.converse["toolConfig"]["toolChoice"] == {"tool": {"name": short}}
+    assert len(short) <= 64
+    message = write_chat(request, answer(call(short)), METERED, "id", 0)["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["name"] == LONG
+    writer = told_stream(ChatStream(request, "id", 0), request.answer_tool, request.names)
+    seen = chunks(b"".join(writer.write(each) for each in streamed(short)))
+    assert seen[1]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"] == LONG
+
+
+def test_an_id_of_another_services_call_is_made_one_that_converse_takes() -> None:
+    label = "call_1|fc_" + "a" * 80
+    use = {"id": label, "type": "function", "function": {"name": LONG, "arguments": "{}"}}
+    said = [
+        {"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [use]},
+        {"role": "tool", "tool_call_id": label, "content": "y"},
+    ]  # fmt: skip
+    tool = {"type": "function", "function": {"name": LONG}}
+    turns = read_chat({"model": "m", "messages": said, "tools": [tool]}, NOVA).converse["messages"]
+    made = turns[1]["content"][0]["toolUse"]
+    assert made["toolUseId"] == turns[2]["content"][0]["toolResult"]["toolUseId"]
+    assert len(made["toolUseId"]) <= 64
+    assert len(made["name"]) <= 64

@@ -77,7 +77,6 @@ def test_a_request_without_a_beta_names_none_and_null_says_nothing() -> None:
     ("field", "code"),
     [
         ("container", "unsupported_field"), ("mcp_servers", "unsupported_field"), ("inference_geo", "unsupported_field"),
-        ("speed", "unsupported_field"), ("fallbacks", "unsupported_field"), ("diagnostics", "unsupported_field"),
         ("user_profile_id", "unsupported_field"), ("workspace_id", "unsupported_field"), ("sped", "unknown_field"),
     ],
 )  # fmt: skip
@@ -345,6 +344,7 @@ def test_what_a_model_of_another_provider_cannot_be_asked_is_refused_by_name(bod
     [
         (HELLO | {"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking"),
         (HELLO | {"context_management": {"edits": []}}, "context_management"),
+        (HELLO | {"speed": "fast"}, "speed"), (HELLO | {"fallbacks": []}, "fallbacks"), (HELLO | {"diagnostics": {}}, "diagnostics"),
         (HELLO | {"metadata": {"user_id": "é"}}, "metadata.user_id"),
         (HELLO | {"output_config": {"effort": "low", "task_budget": {}}}, "output_config.task_budget"),
         (HELLO | {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "bash_20250124"),
@@ -390,7 +390,7 @@ def test_a_count_leaves_room_for_what_is_thought() -> None:
     assert request.body["max_tokens"] == 2049
 
 
-@pytest.mark.parametrize("field", [{"stream": True}, {"service_tier": "auto"}, {"speed": "fast"}, {"x": 1}])
+@pytest.mark.parametrize("field", [{"stream": True}, {"service_tier": "auto"}, {"x": 1}])
 def test_a_count_refuses_what_makes_no_sense_by_name(field: dict[str, Any]) -> None:
     with pytest.raises(BadRequest, match=f"^{next(iter(field))}: "):
         read_count(HELLO | field)

@@ -20,8 +20,8 @@ from gateway.names import split_profile
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse, read_invoke
 from gateway.wire.compat import IMAGE_MODELS
-from gateway.wire.fitting import fit
-from gateway.wire.fitting_claude import fit_messages
+from gateway.wire.fitting.claude import fit_messages
+from gateway.wire.fitting.converse import fit
 from gateway.wire.openai_chat import read_chat
 from gateway.wire.openai_responses import read_response
 from scripts.dev.model_stand_in.converse import read_converse as answered
@@ -66,8 +66,11 @@ SCHEMA = {"type": "object", "required": ["n"], "properties": {
 FORM = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
 LONG_AGO = [{"role": "assistant", "content": "Hello, what can I do?"}, {"role": "user", "content": "go"}]
 
+LONG = {"type": "function", "function": {"name": "mcp.server/" + "a" * 80, "parameters": {}}}
 CHATS: dict[str, dict[str, Any]] = {
     "the plain": {},
+    "a long name": {"tools": [LONG, GET], "tool_choice": "required"},
+    "a strange id": {"messages": json.loads(json.dumps(USED).replace("c1", "call|é" + "1" * 70)), "tools": [GET]},
     "a system prompt": {"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}]},
     "a blank system prompt": {"messages": [{"role": "system", "content": " \n"}, {"role": "user", "content": "hi"}]},
     "tools": {"tools": [GET, PUT]},
@@ -245,6 +248,22 @@ def test_what_a_client_sends_to_converse_itself_is_adapted_where_it_is_refused()
     taken(SONNET_45, call.body)
     assert call.body["inferenceConfig"] == {"temperature": 0.5, "maxTokens": 5}
     assert len(call.warnings) == 2
+
+
+def test_a_beta_flag_among_the_additional_fields_is_taken_where_it_is_known() -> None:
+    flags = ["context-1m-2025-08-07", "oauth-2025-04-20"]
+    body = {"messages": [{"role": "user", "content": [{"text": "hi"}]}],
+            "additionalModelRequestFields": {"anthropic_beta": flags, "top_k": 5}}  # fmt: skip
+    call = read_converse(Catalog({}).find(SONNET_45), body, streaming=False)
+    assert call.body["additionalModelRequestFields"] == {"anthropic_beta": flags[:1], "top_k": 5}
+    assert "oauth-2025-04-20" in call.warnings[0]
+    taken(SONNET_45, call.body)
+
+
+def test_effort_is_left_out_where_a_model_takes_none() -> None:
+    made = converse_body(read_messages(HELLO | {"output_config": {"effort": "low"}}), NOVA)
+    assert "outputConfig" not in made.body
+    assert "effort was left out" in made.warnings[0]
 
 
 def test_a_body_of_claudes_own_is_adapted_as_well() -> None:

@@ -97,6 +97,7 @@ CONVERSE: list[tuple[str, dict[str, Any], str]] = [
     (SONNET_45, {"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}}, "adaptive thinking is not supported"),
     (OPUS_47, {"additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2000}}}, "thinking.type.enabled"),
     (OPUS_55, {"additionalModelRequestFields": {"thinking": {"type": "disabled"}}}, "thinking.type.disabled"),
+    (OPUS_47, {"additionalModelRequestFields": {"anthropic_beta": ["oauth-2025-04-20"]}}, "invalid beta flag"),
     # the form of the answer
     (NOVA, form(CLOSED), "outputConfig.textFormat"),
     (OPUS_47, form(CLOSED), "outputConfig.textFormat"),

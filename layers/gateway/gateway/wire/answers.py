@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.errors import GatewayError
@@ -14,8 +14,13 @@ from gateway.streaming import Metered, StreamWriter
 Json = dict[str, Any]
 
 
-def told(answer: Json, tool: str) -> Json:
-    """Converse's answer with the tool's input as its text; what was said before it is left out."""
+def told(answer: Json, tool: str, names: Mapping[str, str] | None = None) -> Json:
+    """Converse's answer with the tool's input as its text; what was said before it is left out.
+
+    `names` are the client's own of tools that are called otherwise here.
+    """
+    if names:
+        answer = _named(answer, names)
     if not tool:
         return answer
     message = answer["output"]["message"]
@@ -33,13 +38,45 @@ def told(answer: Json, tool: str) -> Json:
     return {**answer, "output": {"message": {**message, "content": content}}, "stopReason": reason}
 
 
+def _named(answer: Json, names: Mapping[str, str]) -> Json:
+    message = answer["output"]["message"]
+    content = [
+        {"toolUse": {**block["toolUse"], "name": names.get(block["toolUse"]["name"], block["toolUse"]["name"])}}
+        if "toolUse" in block
+        else block
+        for block in message["content"]
+    ]
+    return {**answer, "output": {"message": {**message, "content": content}}}
+
+
 def _is(block: Json, tool: str) -> bool:
     return "toolUse" in block and block["toolUse"].get("name") == tool
 
 
-def told_stream(writer: StreamWriter, tool: str) -> StreamWriter:
-    """The writer, that is told the tool's input as text; itself where there is no such tool."""
-    return AnswerStream(writer, tool) if tool else writer
+def told_stream(writer: StreamWriter, tool: str, names: Mapping[str, str] | None = None) -> StreamWriter:
+    """The writer, that is told the tool's input as text, and tools by the client's names."""
+    named: StreamWriter = NamedStream(writer, names) if names else writer
+    return AnswerStream(named, tool) if tool else named
+
+
+class NamedStream:
+    """ConverseStream's frames for another writer, with the client's own names of tools."""
+
+    def __init__(self, writer: StreamWriter, names: Mapping[str, str]) -> None:
+        self._writer, self._names = writer, names
+        self.content_type, self.ping = writer.content_type, writer.ping
+
+    def write(self, frame: Frame) -> bytes:
+        if frame.kind == "contentBlockStart" and (use := frame.json["start"].get("toolUse")):
+            start = {"toolUse": {**use, "name": self._names.get(use["name"], use["name"])}}
+            frame = Frame(frame.kind, json.dumps({**frame.json, "start": start}).encode())
+        return self._writer.write(frame)
+
+    def end(self, metered: Metered) -> bytes:
+        return self._writer.end(metered)
+
+    def error(self, error: GatewayError) -> bytes:
+        return self._writer.error(error)
 
 
 class AnswerStream:

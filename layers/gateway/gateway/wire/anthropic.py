@@ -18,7 +18,6 @@ from gateway.errors import BadRequest, GatewayError
 from gateway.families import family
 from gateway.streaming import Metered
 from gateway.usage import TokenUsage
-from gateway.wire.answers import told
 from gateway.wire.anthropic_converse import (
     answer_content,
     invalid,
@@ -26,8 +25,8 @@ from gateway.wire.anthropic_converse import (
     to_converse,
     unsupported,
 )
-from gateway.wire.fitting import Fitted
-from gateway.wire.fitting_claude import fit_messages
+from gateway.wire.fitting.claude import fit_messages
+from gateway.wire.fitting.work import Fitted
 
 Json = dict[str, Any]
 
@@ -41,6 +40,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "stream": bool, "temperature": (int, float), "top_p": (int, float), "top_k": int, "tools": list,
     "tool_choice": dict, "thinking": dict, "service_tier": str, "output_config": dict, "output_format": dict,
     "context_management": dict, "cache_control": dict,
+    # Bedrock knows none of these; to leave them out changes neither price nor answer, and is named in a warning.
+    "speed": str, "diagnostics": dict, "fallbacks": list,
 }  # fmt: skip
 _JSON_NAMES = {str: "a string", list: "a list", int: "a whole number", float: "a number", dict: "an object"}
 
@@ -49,9 +50,6 @@ _NOT_ON_BEDROCK = {
     "container": "containers run at Anthropic only.",
     "mcp_servers": "MCP servers are called by Anthropic's service only. Call them yourself, and send their tools.",
     "inference_geo": "name an inference profile in model, e.g. eu.anthropic.…, to keep a call in a geography.",
-    "speed": "Bedrock has no fast mode. Ask for a service_tier.",
-    "fallbacks": "name one model.",
-    "diagnostics": "Bedrock gives none.",
     "compaction": "Bedrock has it not.",
     "user_profile_id": "Bedrock knows no user profiles.",
     "workspace_id": "Bedrock has no workspaces: your key says who pays.",
@@ -229,11 +227,8 @@ def model_page(names: list[str], query: Mapping[str, str]) -> Json:
 # ---------------------------------------------------------------------------------------------------------- messages
 
 
-def write_message(
-    request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str, answer_tool: str = ""
-) -> Json:
-    """The message that Converse's answer makes; `answer_tool` is the one whose input is its text."""
-    answer = told(dict(answer), answer_tool) if answer_tool else answer
+def write_message(request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str) -> Json:
+    """The message that Converse's answer makes."""
     content = answer_content(answer)
     reason = stop_reason(answer.get("stopReason"))
     return begun(request, message_id) | {

@@ -12,13 +12,14 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.errors import BadRequest, GatewayError
 from gateway.families import family
-from gateway.wire.fitting import Fitted, Wish, fit
-from gateway.wire.fitting_claude import plain_messages
+from gateway.wire.fitting.claude import plain_messages
+from gateway.wire.fitting.converse import fit
+from gateway.wire.fitting.work import Fitted, Wish
 
 Json = dict[str, Any]
 
@@ -79,8 +80,11 @@ def to_converse(body: Json, base: str = "") -> Fitted:
         reading.leave("thinking", "this model is not asked to think")
     if body.get("context_management") is not None:
         reading.leave("context_management", "this model edits no context of its own")
+    for name in ("speed", "diagnostics", "fallbacks"):
+        if body.get(name) is not None:
+            reading.leave(name, "Bedrock does not know it")
     made = fit(translated, model, wish)
-    return Fitted(made.body, (*plain.warnings, *reading.warnings, *made.warnings), made.answer_tool)
+    return replace(made, warnings=(*plain.warnings, *reading.warnings, *made.warnings))
 
 
 def _inference(body: Json) -> Json:

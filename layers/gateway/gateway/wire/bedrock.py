@@ -17,7 +17,7 @@ from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered
 from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
-from gateway.wire.fitting_calls import fitted
+from gateway.wire.fitting.calls import fitted
 
 Json = dict[str, Any]
 

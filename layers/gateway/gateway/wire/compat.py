@@ -23,7 +23,7 @@ from gateway.tenants import Tenant
 from gateway.token_bounds import count_of
 from gateway.usage import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
-from gateway.wire.fitting_calls import fitted
+from gateway.wire.fitting.calls import fitted
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -80,6 +80,7 @@ class ChatRequest:
     include_usage: bool = False
     warnings: tuple[str, ...] = ()
     answer_tool: str = ""  # the tool whose input is the answer's text
+    names: Mapping[str, str] = field(default_factory=dict)  # the client's own, of tools that are called otherwise here
 
 
 def read_chat(body: Any, base: str) -> ChatRequest:
@@ -104,7 +105,7 @@ def read_chat(body: Any, base: str) -> ChatRequest:
         draft.reason(effort, "reasoning_effort", maximum)
     include_usage = flag(stream_options(given, stream), "include_usage", False, "stream_options.")
     fitted = draft.fitted("messages")
-    return ChatRequest(model, fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool)
+    return ChatRequest(model, fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool, fitted.names)
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
@@ -281,7 +282,7 @@ def _read_format(draft: Draft, given: Json) -> None:
 
 def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a chat completion."""
-    answer = told(answer, request.answer_tool)
+    answer = told(answer, request.answer_tool, request.names)
     blocks = answer["output"]["message"]["content"]
     message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
     calls = [

@@ -11,11 +11,12 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.families import Family, family
-from gateway.wire.fitting import Fitted, Wish, fit
+from gateway.wire.fitting.converse import fit
+from gateway.wire.fitting.work import Fitted, Wish
 from gateway.wire.openai_common import Json, choice, fields, listed, nothing, number, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
@@ -300,7 +301,7 @@ class Draft:
             "serviceTier": {"type": self.service_tier} if self.service_tier else {},
         }
         made = fit({name: part for name, part in parts.items() if part}, self.family, self.wish)
-        return Fitted(made.body, (*self.warnings, *made.warnings), made.answer_tool)
+        return replace(made, warnings=(*self.warnings, *made.warnings))
 
 
 def stop_sequences(value: Any) -> list[str]:

@@ -134,7 +134,7 @@ def _prefix(kind: str, tool: Tool) -> str:
 
 def write_response(request: ResponsesRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a response."""
-    answer = told(answer, request.answer_tool)
+    answer = told(answer, request.answer_tool, request.names)
     output = [item.json() for item in _items(answer["output"]["message"]["content"], id, request.tools)]
     return _finished(request, id, created, answer.get("stopReason", ""), output, metered)
 

@@ -84,6 +84,7 @@ class ResponsesRequest:
     echo: Json = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     answer_tool: str = ""  # the tool whose input is the answer's text
+    names: Mapping[str, str] = field(default_factory=dict)  # the client's own, of tools that are called otherwise here
     tools: Tools = field(default_factory=Tools)
     store: bool = False
 
@@ -153,7 +154,9 @@ def read_response(
     }
     store = keeps and flag(given, "store", True)
     fitted = draft.fitted("input")
-    return ResponsesRequest(model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, tools, store)
+    return ResponsesRequest(
+        model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, fitted.names, tools, store
+    )
 
 
 def _refuse_what_cannot_be(given: Json) -> None:

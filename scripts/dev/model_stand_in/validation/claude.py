@@ -53,7 +53,7 @@ def check_claude(model_id: str, body: Json) -> None:
         if name not in _FIELDS:
             raise _extra(name)
     betas = body.get("anthropic_beta") or []
-    if not all(_knows(model_id, str(flag)) for flag in betas):
+    if not all(knows_beta(model_id, str(flag)) for flag in betas):
         raise invalid("invalid beta flag")
     if "context_management" in body and (
         "no-edits" in refuses or not any(str(flag).startswith("context-management-") for flag in betas)
@@ -81,7 +81,8 @@ def _extra(where: str) -> Refusal:
     return invalid(f"{where}: Extra inputs are not permitted")
 
 
-def _knows(model_id: str, flag: str) -> bool:
+def knows_beta(model_id: str, flag: str) -> bool:
+    """Does Bedrock know this beta flag for this Claude?"""
     _, _, name = model_id.partition("claude-")
     return any(f"-{version}" in f"-{name}" for version in _BETAS.get(flag, "").split())
 

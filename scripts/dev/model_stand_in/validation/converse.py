@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scripts.dev.model_stand_in.errors import Refusal, invalid
-from scripts.dev.model_stand_in.validation.claude import check_schema, check_thinking
+from scripts.dev.model_stand_in.validation.claude import check_schema, check_thinking, knows_beta
 from scripts.dev.model_stand_in.validation.shapes import check_shape
 from scripts.dev.model_stand_in.validation.traits import traits
 
@@ -27,8 +27,10 @@ def check_converse(model_id: str, body: Json, *, streaming: bool = False) -> Non
             "This model doesn't support system messages. Try again without a system message or use a model that "
             "supports system messages."
         )
-    if ".claude" in model_id:
+    if "anthropic.claude" in model_id:
         config, own = body.get("inferenceConfig") or {}, body.get("additionalModelRequestFields") or {}
+        if not all(knows_beta(model_id, str(flag)) for flag in own.get("anthropic_beta") or ()):
+            raise invalid("The model returned the following errors: invalid beta flag")
         choice = (body.get("toolConfig") or {}).get("toolChoice") or {}
         forced = bool(choice.keys() & {"any", "tool"}) or (own.get("tool_choice") or {}).get("type") in ("any", "tool")
         sampling = {"temperature": config.get("temperature"), "top_p": config.get("topP"), "top_k": own.get("top_k")}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.families import Family
-from gateway.wire.fitting import ANSWER, BEGIN, GO_ON, Fitted
+from gateway.wire.fitting.work import ANSWER, BEGIN, GO_ON, Fitted
 from gateway.wire.schemas import closed, enforceable, rooted
 
 Json = dict[str, Any]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from gateway.catalog import Service
 from gateway.families import family
 from gateway.invocation import ModelCall
-from gateway.wire.fitting import fit
-from gateway.wire.fitting_claude import fit_messages
+from gateway.wire.fitting.claude import fit_messages
+from gateway.wire.fitting.converse import fit
 
 
 def fitted(call: ModelCall) -> ModelCall:
