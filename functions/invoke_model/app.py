@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -36,6 +37,9 @@ from gateway.telemetry import logger
 from gateway.usage import RequestId
 from gateway.wire.compat import CompatRequest, Translation, flag, operation_of, translations
 
+# Of Lambda's 6 MB, which count the answer as a string in JSON and its headers. Source: Lambda's quotas.
+LARGEST_ANSWER = 6_000_000
+SHARED_FOR = 900  # seconds
 KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
 
 app = api()
@@ -65,8 +69,8 @@ def invoke_model() -> Response[str]:
     who = caller(app)
     if asked.requestId:  # whatever the body is: there may be none
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
-        kept = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
-        return answer(app, [{"request_id": asked.requestId}] if kept is None else kept)
+        ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
+        return fitting([{"request_id": asked.requestId}] if ready is None else ready)
     request = CompatRequest(
         body(app, InvokeModelRequest),
         asked.model_id,
@@ -91,7 +95,18 @@ def invoke_model() -> Response[str]:
         keep_if_late(Ended.failed(error))
         raise
     keep_if_late(Ended(body=made))
-    return noted(answer(app, made), requests)
+    return noted(fitting(made), requests)
+
+
+def fitting(made: Any) -> Response[str]:
+    """The answer; of one that Lambda would lose, where it lies: by its status clients go on there by themselves."""
+    text = json.dumps(made, separators=(",", ":"))
+    if len(text) < LARGEST_ANSWER // 2 or len(json.dumps(text)) < LARGEST_ANSWER:
+        return answer(app, made)
+    url = payloads.share(f"answers/whole-{request_id(app)}.json", text, SHARED_FOR)
+    told = answer(app, [{"request_id": request_id(app), "answer_url": url, "answer_bytes": len(text)}], 303)
+    told.headers["location"] = url
+    return told
 
 
 def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
@@ -120,7 +135,7 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
         return Ended(body=submitted(first)) if streaming and jobs.find(first) else None
 
     if earlier := once.begin(utc_now(), left_behind):
-        replayed = answer(app, earlier.body)
+        replayed = fitting(earlier.body)
         replayed.headers["idempotent-replayed"] = "true"
         return replayed
     job = once.job(most_tries(requests, attempts.route), utc_now())
@@ -135,7 +150,7 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
         keep_if_late(ended)
     if ended.error:
         raise ended.error
-    return answer(app, ended.body)
+    return fitting(ended.body)
 
 
 def keep_if_late(ended: Ended) -> None:

@@ -15,7 +15,8 @@ from gateway.wire.answers import AnswerMessageStream, told, told_message, told_s
 from gateway.wire.anthropic import native_body, read_messages, write_message
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
 from gateway.wire.openai_chat import ChatStream, read_chat, write_chat
-from gateway.wire.openai_responses import ResponsesStream, read_response, write_response
+from gateway.wire.openai_response_answers import ResponsesStream, write_response
+from gateway.wire.openai_responses import read_response
 
 NOVA, SONNET_4 = "amazon.nova-lite-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"
 METERED = Metered(TokenUsage(3, 4))

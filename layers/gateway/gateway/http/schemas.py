@@ -96,6 +96,10 @@ class InvokeModelResult(BaseModel):
         Field(description="The text of the answer, a string; where the model calls tools, a list of `{toolUse}`."),
     ] = None
     request_id: Annotated[str | None, Field(description="Poll with this id; there is no answer yet.")] = None
+    answer_url: Annotated[
+        str | None, Field(description="Of status 303: where the answer lies, an array like this one.")
+    ] = None
+    answer_bytes: Annotated[int | None, Field(description="How large it is.")] = None
     embedding: Annotated[
         list[Any] | None,
         Field(
