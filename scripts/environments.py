@@ -32,23 +32,24 @@ def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -
         raise NotSetUp(lock, done.stdout + done.stderr)
 
 
-def set_up_without_pip(environment: Path, lock: Path) -> None:
-    """The same by uv, in a tenth of the time: for what nothing is installed into later. Raises NotSetUp."""
-    ready = environment / "ready"
+def set_up_quickly(environment: Path, lock: Path) -> None:
+    """The same by uv, in a tenth of the time, for what nothing is installed into later; by pip where uv has no way to
+    the index that pip is configured for. Raises NotSetUp.
+    """
+    uv, ready = [sys.executable, "-m", "uv"], environment / "ready"
     with lock.open() as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
         if ready.exists() and ready.stat().st_mtime >= lock.stat().st_mtime:
             return
-        uv = [sys.executable, "-m", "uv"]
-        install = ("pip", "sync", "--quiet", "--require-hashes", "--python", str(environment / "bin/python"))
-        for command in (
+        options = ("--quiet", "--system-certs", "--require-hashes", "--python", str(environment / "bin/python"))
+        commands = (
             [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
-            [*uv, *install, str(lock)],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise NotSetUp(lock, done.stdout + done.stderr)
-        ready.touch()
+            [*uv, "pip", "sync", *options, str(lock)],
+        )
+        if all(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands):
+            ready.touch()
+            return
+    set_up(environment, lock)
 
 
 def has_node() -> bool:

@@ -1,6 +1,6 @@
-"""Plays the matrix, prints what does not work, and writes docs/clients.md: `python -m tests.clients [PART_OF_A_NAME]`.
+"""Plays the matrix, prints what does not work, and writes docs/clients.md: `python -m tests.clients [PART_OF_A_NAME …]`.
 
-With a part of a client's name only those are played, and no page is written.
+With parts of clients' names only those are played, and no page is written.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .playing import Players, command_of
 from .tap import Tap
 
 
-def main(part: str = "") -> int:
+def main(*parts: str) -> int:
     if not has_node():
         print("There is no Node 20.19, or 22.12 or newer, here.", file=sys.stderr)
         return 1
-    cells = [cell for cell in CELLS if part in cell.client.name]
+    cells = [cell for cell in CELLS if not parts or any(part in cell.client.name for part in parts)]
     for client in {cell.client for cell in cells}:
         command_of(client)
     begun = sum(os.times()[:4])
@@ -34,7 +34,7 @@ def main(part: str = "") -> int:
     spent = sum(os.times()[:4]) - begun
     works = sum(not result.faults for result in results.values())
     print(f"{works} of {len(results)} cells work; {spent:.0f} s of CPU")
-    if not part:
+    if not parts:
         page.PAGE.write_text(page.written(results), encoding="utf-8")
     return 0
 

@@ -96,6 +96,7 @@ class Cell:
 CELLS = tuple(Cell(*parts) for parts in product(CLIENTS, SCENARIOS, MODELS))
 
 # Where a client itself tells its user another count than it was told, or none. What is metered is right all the same.
+# One that counts right again has to leave this table.
 NO_COUNT = "the client tells no usage here"
 MISCOUNTED = {
     ("@langchain/anthropic", "streamed", "Claude"): "the client adds the first token of `message_start` once more",
@@ -111,7 +112,13 @@ MISCOUNTED = {
 }
 
 # What does not work, and why. A cell that works again has to leave this table.
-FAILING: dict[tuple[str, str, str], str] = {}
+ONE_CALL = "the client always asks for one call of a tool at a time, which is refused for models that are not Claude"
+FAILING: dict[tuple[str, str, str], str] = {
+    ("@ai-sdk/anthropic, Messages", "structured", "Nova"): ONE_CALL,
+    ("llama-index-llms-openai-like, Chat Completions", "tools", "Nova"): ONE_CALL,
+    ("llama-index-llms-openai-like, Chat Completions", "structured", "Nova"): ONE_CALL,
+} | {("instructor, Messages", scenario, "Nova"): ONE_CALL for scenario in SCENARIOS}
+MID_SYSTEM = "system text in mid-conversation is refused"  # as Claude Code sends it with the newest models
 
 
 def miscounted(cell: Cell) -> str:

@@ -19,7 +19,7 @@ import requests
 from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import ROOT, set_up_node, set_up_without_pip
+from scripts.environments import ROOT, set_up_node, set_up_quickly
 from scripts.signed import AdminApi
 from tests.e2e.test_every_cent import COUNTS
 from tests.e2e.test_sdks import metered
@@ -55,7 +55,7 @@ def command_of(client: Client) -> list[str]:
         return ["node", str(BUILD / client.program)]
     name = client.environment.rpartition("/")[2]
     environment = ROOT / f".venv-client-{name.replace('_', '-')}"
-    set_up_without_pip(environment, HOME / client.environment / "requirements.lock")
+    set_up_quickly(environment, HOME / client.environment / "requirements.lock")
     return [str(environment / "bin/python"), str(HOME / client.program)]
 
 

@@ -43,7 +43,9 @@ export function playWith(of) {
   }
 
   async function structured(cell) {
-    const { parsed, raw } = await of(cell).withStructuredOutput(Trip, { includeRaw: true }).invoke(TRIP);
+    // By its name a model that nothing forces knows what the tool is for, where the package answers by one.
+    const model = of(cell).withStructuredOutput(Trip, { name: "plan_trip", includeRaw: true });
+    const { parsed, raw } = await model.invoke(TRIP);
     return { object: parsed, usage: count(raw) };
   }
 
