@@ -168,6 +168,8 @@ def test_a_head_has_no_body_and_http_1_0_no_chunks(server: HttpServer) -> None:
         POST + b"Content-Length: \r\n\r\nx",
         POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\nx",
         POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+        POST + b"Content-Length: 0\r\nContent-Length: 3\r\n\r\nabc",
+        POST + b"Content-Length: 3\r\nContent-Length: 0\r\n\r\nabc",
         POST + b"Content-Length: 2, 3\r\n\r\nabc",
         POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",

@@ -124,26 +124,27 @@ class Http1:
             return None
         fields = _FIELD.findall(head[3].decode("latin-1"))
         headers = [(name, value.strip(" \t")) for name, value in fields]
-        length, hosts, closes = "0", 0, False
+        lengths, hosts, closes = list[int](), 0, False
         for name, value in headers:
             match name.lower():
                 case "host":
                     hosts += 1
                 case "content-length":
-                    if length != "0" or not _LENGTH.fullmatch(value):
+                    if lengths or not _LENGTH.fullmatch(value):
                         return None
-                    length = value
+                    lengths.append(int(value))
                 case "connection":
                     closes = closes or "close" in value.lower()
                 case low if low in _DOUBTFUL:
                     return None
-        if hosts != 1 or len(headers) > MOST_HEADERS or int(length) > self._terms.largest_body:
+        length = sum(lengths)
+        if hosts != 1 or len(headers) > MOST_HEADERS or length > self._terms.largest_body:
             return None
         request = Request(head[1].decode(), head[2].decode(), headers, client=self._terms.client)
         self._came = self._came[head.end() :]
         self._last = self._last or closes
-        if length != "0":
-            request.body = self._body(int(length))
+        if length:
+            request.body = self._body(length)
         return request
 
     def _body(self, length: int) -> bytes:
