@@ -6,9 +6,9 @@ Bodies are made out of sound ones, by putting a value of any kind anywhere in th
 from __future__ import annotations
 
 import base64
-import os
 import copy
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 

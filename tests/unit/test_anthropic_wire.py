@@ -713,5 +713,5 @@ def test_a_thread_is_refused_by_the_code_that_sdks_go_on_without_one() -> None:
         "thread": {"type": "create"},
     }
     with pytest.raises(BadRequest) as refused:
-        anthropic.read_messages(body)
-    assert anthropic.problem(refused.value, "r")["error"]["details"] == {"error_code": "thread_unsupported_request"}
+        read_messages(body)
+    assert problem(refused.value, "r")["error"]["details"] == {"error_code": "thread_unsupported_request"}
