@@ -257,7 +257,7 @@ def test_of_two_members_of_one_name_the_last_counts_here_and_for_the_model(app: 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", f"/model/{HAIKU}/converse"])
 def test_a_cost_centre_may_be_named_with_a_hyphen(app: Any, path: str) -> None:
     body: Any = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
-    if "v1" in path:
+    if path.startswith("/v1"):
         body = {"model": HAIKU, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
     record = {"cost_centres": ["research", "ops"]}
     assert ask(app, path, body, record, team_id="ops")[0] == 200
