@@ -22,7 +22,7 @@ from gateway.invocation import Context, ModelAnswer, ModelCall, Models
 from gateway.metering import Meter
 from gateway.references import must_own_references
 from gateway.routing import Route
-from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream
+from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
@@ -52,14 +52,15 @@ class _Written:
     calls: tuple[ModelCall, ...]
     write: WriteAll
 
-    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
+    def reply(self, answers: Sequence[ModelAnswer]) -> Reply:
         try:
-            reply = self.write(answers)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            return self.write(answers)
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             # A problem ends together with the rows of its calls; any other error would leave them to be swept.
-            raise GatewayError(
-                "The model's answer has not the expected shape.", code="upstream_unreadable", status=502
-            ) from error
+            raise unreadable() from error
+
+    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
+        reply = self.reply(answers)
         text = reply.body.decode() if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":"))
         return {"text": text, "headers": dict(reply.headers), "content_type": reply.content_type}
 
@@ -136,7 +137,8 @@ class Serving:
         def make() -> Reply:
             if (key := asked.request.headers.get("idempotency-key")) is not None:
                 return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
-            return write(*answered(calls, asked.attempts, self.models))
+            call, answer = answered(calls, asked.attempts, self.models)
+            return _Written((call,), _first(call, write)).reply([answer])
 
         return Pending(make, headers or {})
 
@@ -146,7 +148,8 @@ class Serving:
         def make() -> Reply:
             if (key := asked.request.headers.get("idempotency-key")) is not None:
                 return self._once(key, asked, [_Written(tuple(calls), write)])
-            return write([answered([call], asked.attempts, self.models)[1] for call in calls])
+            made = [answered([call], asked.attempts, self.models)[1] for call in calls]
+            return _Written(tuple(calls), write).reply(made)
 
         return Pending(make)
 

@@ -729,3 +729,15 @@ def test_blocks_that_were_never_asked_for_are_left_out_of_answer_and_stream() ->
         frame("contentBlockDelta", contentBlockIndex=1, delta={"text": "a"}),
     ]
     assert finished(request, frames)["content"] == [{"type": "text", "text": "a"}]
+
+
+def test_a_thread_is_refused_by_the_code_that_sdks_go_on_without_one() -> None:
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}],
+        "thread": {"type": "create"},
+    }
+    with pytest.raises(BadRequest) as refused:
+        read_messages(body)
+    assert problem(refused.value, "r")["error"]["details"] == {"error_code": "thread_unsupported_request"}

@@ -175,7 +175,7 @@ class LiveStream:
                 tap.see(frame)
                 if tap.complete:
                     self._settle(tap)
-                if part := writer.write(frame):
+                if part := _read(writer, frame):
                     yield part
                 if clock() > until:
                     raise out_of_time()
@@ -213,6 +213,18 @@ class LiveStream:
             self._end(tap)
         except UpstreamError as error:
             self.ticket.fail(error, tap.known())
+
+
+def _read(writer: StreamWriter, frame: Frame) -> bytes:
+    """Raises GatewayError for a frame that the service's own model does not have so."""
+    try:
+        return writer.write(frame)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise unreadable() from error
+
+
+def unreadable() -> GatewayError:
+    return GatewayError("The model's answer has not the expected shape.", code="upstream_unreadable", status=502)
 
 
 def out_of_time() -> UpstreamError:

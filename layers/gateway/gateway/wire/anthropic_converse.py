@@ -217,7 +217,7 @@ def _text(block: Json, where: str, reading: _Reading) -> list[Json]:
 
 def _source(block: Json, where: str, kinds: set[str]) -> Json:
     source = _object(block.get("source"), f"{where}.source")
-    if source.get("type") not in kinds:
+    if not isinstance(source.get("type"), str) or source["type"] not in kinds:
         raise unsupported(
             f"{where}.source.type",
             f"this model cannot fetch a {source.get('type')}. Send the content itself as base64.",
@@ -228,7 +228,7 @@ def _source(block: Json, where: str, kinds: set[str]) -> Json:
 def _image(block: Json, where: str) -> Json:
     source = _source(block, where, {"base64"})
     media_type = source.get("media_type")
-    if media_type not in _IMAGES:
+    if not isinstance(media_type, str) or media_type not in _IMAGES:
         raise invalid(f"{where}.source.media_type", f"must be one of {', '.join(sorted(_IMAGES))}.")
     data = _required(source, "data", f"{where}.source")
     return {"format": media_type.removeprefix("image/"), "source": {"bytes": data}}
@@ -298,7 +298,7 @@ def _cache_the_last(messages: list[Json], control: Json) -> None:
 
 def _tools(body: Json, reading: _Reading) -> tuple[Json, Wish]:
     choice = _object(body.get("tool_choice") or {"type": "auto"}, "tool_choice")
-    if choice.get("type") not in _TOOL_CHOICES:
+    if not isinstance(choice.get("type"), str) or choice["type"] not in _TOOL_CHOICES:
         raise invalid("tool_choice.type", f"must be one of {', '.join(sorted(_TOOL_CHOICES))}.")
     _only(choice, "tool_choice", {"type", "name", "disable_parallel_tool_use"}, reading)
     wish = Wish(choice["type"] == "none", bool(choice.get("disable_parallel_tool_use")))

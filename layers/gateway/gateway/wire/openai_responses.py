@@ -215,6 +215,8 @@ def _read_input(draft: Draft, value: Any, tools: Tools) -> None:
     for index, item in enumerate(listed(value, "input")):
         where = f"input[{index}]"
         kind = (item.get("type") or "message") if isinstance(item, dict) else "message"
+        if not isinstance(kind, str):
+            raise refused(f"{where}.type", "must be a string.", "invalid_type")
         if kind in _FOREIGN:
             draft.warn(f"items of type {kind} are left out: no model here can read them")
         elif kind in _OWN_CALLS:

@@ -162,8 +162,8 @@ class Tools:
 
     def _function(self, draft: Draft, tool: Json, where: str, namespace: str = "", about: str = "") -> None:
         given = {name: value for name, value in tool.items() if value is not None}
-        for name in given.keys() - set(_FUNCTION):
-            draft.warn(f"{name} of a tool is ignored")
+        for unread in sorted(given.keys() - set(_FUNCTION)):
+            draft.warn(f"{unread} of a tool is ignored")
         if given.get("defer_loading"):
             draft.warn("defer_loading is ignored: every tool is told at once")
         name, description = given.get("name"), given.get("description") or about
