@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.aggregation import PRICED, RESTATEMENT, UNPRICED, CostLine
+from gateway.aggregation import PRICED, RESTATEMENT, TOKENS, UNPRICED, CostLine
 from gateway.reconciliation import REASONS
 from gateway.usage import Outcome
 from scripts import views as generated
@@ -248,6 +248,7 @@ def focus(known: Known) -> Answer:
                 day[:7], day, *group, "Usage", None, f"{parts[0].price.model_id}/{parts[0].price.unit}", name, quantity,
                 each, list_each, each * quantity, list_each * quantity,
             )  # fmt: skip
+        yield from _unpriced_lines(known, day, group)
         lines = [line for _, line in members]
         late = [line for line in lines if line.restated_at and line.restated_at.strftime("%Y-%m") > day[:7]]
         for month, corrections in grouped(late, lambda line: f"{line.restated_at:%Y-%m}").items():
@@ -259,6 +260,20 @@ def focus(known: Known) -> Answer:
         rest = known_then[0] - now[0], known_then[1] - now[1]
         if any(rest):
             yield (day[:7], day, *group, "Adjustment", None, None, None, None, None, None, *rest)
+
+
+def _unpriced_lines(known: Known, day: str, group: Sequence[str]) -> Answer:
+    """What is used and not priced yet: its quantity, at 0."""
+    records = [row.record for row in known.of(UNPRICED) if row.group == (day, *group)]
+    for (region, tier), alike in grouped(records, lambda one: (one.region, one.usage.service_tier)).items():
+        for unit in TOKENS:
+            name = {"images": "image", "input_images": "input_image"}.get(unit, unit)
+            if quantity := sum(getattr(one.usage, unit) for one in alike):
+                price = f"{group[-1]}/{region}/{tier}/{name}@unpriced"
+                yield (
+                    day[:7], day, *group, "Usage", None, f"{group[-1]}/{name}", price, Decimal(quantity), ZERO, ZERO,
+                    ZERO, ZERO,
+                )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- the queries

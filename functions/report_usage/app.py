@@ -32,14 +32,15 @@ def report_usage() -> Response[str]:
     group_by = str(asked.group_by or "model")
     start, end = span(asked.start, asked.end, datetime.now(UTC))
     tenant_id = caller(app).tenant_id
-    total, lines = add_up(ledger.of_tenant(tenant_id, start, end), group_by, current_book())
+    found = add_up(ledger.inspect_tenant(tenant_id, start, end), group_by, current_book())
     report = {
         "tenant_id": tenant_id,
         "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
         "end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
         "group_by": group_by,
-        "totals": as_json(total),
-        "lines": [{"key": key, "totals": as_json(totals)} for key, totals in lines.items()],
+        "totals": as_json(found.total),
+        "lines": [{"key": key, "totals": as_json(totals)} for key, totals in found.lines.items()],
+        "unreadable_rows": found.unreadable_rows,
     }
     return answer(app, report)
 
@@ -91,7 +92,7 @@ def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:
 
 def as_json(totals: Totals) -> dict[str, Any]:
     costs = {name: money(getattr(totals, name)) for name in ("input_cost", "output_cost", "cost")}
-    return vars(totals) | costs
+    return vars(totals) | costs | {"partial": totals.partial}
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import boto3
 import pytest
 
+from gateway.aws.dynamodb import DynamoLedger
 from gateway.pricing import price_book
+from gateway.usage import UNKNOWN, Outcome, RequestId, TokenUsage
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event
@@ -58,6 +62,34 @@ def test_usage_without_a_price_is_listed_never_free(load: Load) -> None:
     assert call(load("invoke_model"), {"inputs": "hello"}, "our-llama")[0] == 200
     _, body = get(load("report_usage"), "/usage")
     assert (body["totals"]["unpriced_invocations"], body["totals"]["cost"]) == (1, "0")
+    assert body["totals"]["partial"] is True
+    assert body["lines"][0]["totals"]["partial"] is True
+
+
+def test_calls_whose_usage_nobody_knows_are_counted_as_the_costs_count_them(load: Load) -> None:
+    assert call(load("invoke_model"), {"inputs": "hello"}, HAIKU)[0] == 200
+    ledger, (row,) = DynamoLedger("usage"), rows()
+    for number, outcome in enumerate((Outcome.UNSETTLED, Outcome.INTERRUPTED, Outcome.FAILED)):
+        lost = replace(row, request_id=RequestId(f"lost-{number}"), outcome=Outcome.OPEN, settled_at=None)
+        ledger.reserve(replace(lost, usage=TokenUsage()))
+        ledger.settle(lost.settle(outcome, TokenUsage(source=UNKNOWN), row.started_at, "lease_expired"))
+    _, body = get(load("report_usage"), "/usage")
+    assert (body["totals"]["unsettled_invocations"], body["totals"]["partial"]) == (2, True)
+    assert body["totals"]["unpriced_invocations"] == 0
+    assert body["unreadable_rows"] == 0
+
+
+@pytest.mark.parametrize("broken", [{"outcome": {"S": "mood"}}, {"input_tokens": {"N": "-5"}}, {"attempt": {"S": "x"}}])
+def test_a_row_that_cannot_be_read_is_counted_and_in_no_sum(load: Load, broken: dict[str, Any]) -> None:
+    """As the aggregation keeps it apart; the rest of the day is told."""
+    invoke, report = load("invoke_model"), load("report_usage")
+    for _ in range(2):
+        assert call(invoke, {"inputs": "hello"}, HAIKU)[0] == 200
+    dynamodb = boto3.client("dynamodb")
+    item = dynamodb.scan(TableName="usage")["Items"][0]
+    dynamodb.put_item(TableName="usage", Item=item | broken)
+    status, body = get(report, "/usage")
+    assert (status, body["unreadable_rows"], body["totals"]["invocations"]) == (200, 1, 1)
 
 
 @pytest.mark.parametrize(

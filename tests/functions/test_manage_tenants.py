@@ -231,6 +231,23 @@ def test_a_stack_is_told_what_is_wrong_without_a_trace(stack: Stack, monkeypatch
     assert "secret" not in told["Reason"]
 
 
+def test_a_stack_gets_its_own_tenant_back_and_nobody_else_does(stack: Stack) -> None:
+    """After its end, and after a replacement that was taken back; the tenant is the same one, and so is its usage."""
+    admin = Admin(stack._app)
+    assert stack("Create", tenant_id="my-team")["Status"] == "SUCCESS"
+    assert admin("POST", "/admin/tenants/my-team/keys", {})[0] == 201
+    assert stack("Update", "my-team", tenant_id="renamed")["PhysicalResourceId"] == "renamed"
+    assert stack("Delete", "my-team")["Status"] == "SUCCESS"  # the end of the replaced one
+    assert stack("Update", "renamed", tenant_id="my-team")["Status"] == "SUCCESS"  # and back
+    assert stack("Delete", "my-team")["Status"] == "SUCCESS"
+    told = stack("Create", stack="two", tenant_id="my-team")
+    assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", "not-made")
+    assert told["Reason"].startswith("tenant_id_used: A tenant my-team was deleted")
+    status, problem = admin("PUT", "/admin/tenants/my-team", {})
+    assert (status, Problem.model_validate(problem).code) == (409, "tenant_id_used")
+    assert stack("Create", tenant_id="my-team")["Status"] == "SUCCESS"
+
+
 def test_a_stack_takes_over_no_tenant_that_is_there(stack: Stack) -> None:
     admin = Admin(stack._app)
     admin("PUT", "/admin/tenants/my-team", {})

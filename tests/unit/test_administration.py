@@ -20,6 +20,7 @@ from gateway.administration import (
     Conflict,
     Page,
     Register,
+    TenantIdUsed,
     VersionConflict,
     key_to_json,
 )
@@ -31,6 +32,7 @@ from gateway.usage import KeyId, TenantId
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ANN = Actor("arn:aws:iam::111122223333:user/ann", "AKIAEXAMPLE", "203.0.113.7")
+STACK_ONE = Actor("cloudformation:arn:aws:cloudformation:us-east-1:111122223333:stack/team/1")
 ACME = Tenant(TenantId("acme"), "Acme", ("research", "ops"))
 ID = ACME.tenant_id
 
@@ -222,17 +224,53 @@ def test_a_rotated_key_works_beside_its_successor_for_the_overlap(admin: Adminis
 
 
 def test_the_keys_of_a_deleted_tenant_die_and_do_not_revive(admin: Administration) -> None:
-    admin.put_tenant(ACME, ANN)
+    admin.put_tenant(ACME, STACK_ONE)
     for _ in range(60):  # more than one transaction holds
         admin.make_key(ID, ANN)
     admin.delete_tenant(ID, ANN)
     for act in (lambda: admin.tenant(ID), lambda: admin.keys(ID), lambda: admin.delete_tenant(ID, ANN)):
         with pytest.raises(NotFound):
             act()
-    admin.put_tenant(ACME, ANN)
+    admin.put_tenant(ACME, STACK_ONE)
     assert admin.keys(ID) == []
-    assert admin.was_made_by(ID, ANN)
+    assert admin.was_made_by(ID, STACK_ONE)
     assert not admin.was_made_by(ID, Actor("somebody else"))
+
+
+def test_the_id_of_a_deleted_tenant_is_not_given_again(admin: Administration) -> None:
+    """Its new owner would see what the old one used."""
+    admin.put_tenant(ACME, ANN)
+    key, _ = admin.make_key(ID, ANN)
+    admin.revoke_key(ID, key.key_id, ANN)
+    admin.delete_tenant(ID, ANN)
+    for actor in (ANN, STACK_ONE):
+        with pytest.raises(TenantIdUsed, match="Choose another id") as refused:
+            admin.put_tenant(replace(ACME, name="Another"), actor)
+        assert (refused.value.code, refused.value.status) == ("tenant_id_used", 409)
+    with pytest.raises(NotFound):
+        admin.tenant(ID)
+    assert records(admin, ID)[0].action == "delete_tenant"  # a refusal leaves none
+
+
+def test_a_tenant_that_never_had_a_key_leaves_its_id_free(admin: Administration) -> None:
+    """As one whose stack was rolled back: nobody can have used anything."""
+    admin.put_tenant(ACME, STACK_ONE)
+    admin.delete_tenant(ID, STACK_ONE)
+    assert admin.put_tenant(ACME, ANN)[1]
+
+
+def test_a_stack_may_make_again_what_a_stack_of_its_name_had_made(admin: Administration) -> None:
+    admin.put_tenant(ACME, STACK_ONE)
+    admin.make_key(ID, ANN)
+    admin.delete_tenant(ID, STACK_ONE)
+    for stranger in (
+        Actor(STACK_ONE.arn.replace("/team/", "/other/")),
+        Actor(STACK_ONE.arn.replace("111", "999")),
+        ANN,
+    ):
+        with pytest.raises(TenantIdUsed):
+            admin.put_tenant(ACME, stranger)
+    assert admin.put_tenant(ACME, Actor(STACK_ONE.arn + "-second-life"))[1]
 
 
 def test_tenants_are_listed_by_pages(admin: Administration) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gateway.aggregation import CostLine
+from gateway.aggregation import UNPRICED, CostLine
 from scripts.focus.__main__ import export
 from scripts.focus.validator import ALLOWED, faults, unfounded
 from scripts.synthetic_lake import rows, write
@@ -63,6 +63,27 @@ def test_a_quantity_times_its_price_is_its_cost_exactly(exported: list[dict[str,
         assert Decimal(line["ContractedUnitPrice"]) * quantity == Decimal(line["ContractedCost"])
         assert Decimal(line["ListUnitPrice"]) * quantity == Decimal(line["ListCost"])
         assert line["BilledCost"] == line["EffectiveCost"] == line["ContractedCost"]
+
+
+def test_usage_without_a_price_has_its_quantity_and_says_that_its_cost_is_not_known(
+    lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
+) -> None:
+    """FOCUS wants a cost of every usage: it is 0 there, and the line is told apart from one that is free."""
+    unpriced = [line for line in exported if line["x_PriceStatus"] == "unpriced"]
+    used: dict[tuple[str, ...], int] = defaultdict(int)
+    for row in rows():
+        if row.status == UNPRICED:
+            for unit in ("input_tokens", "output_tokens"):
+                used[row.day, row.record.tenant_id, unit] += getattr(row.record.usage, unit)
+    found: dict[tuple[str, ...], Decimal] = defaultdict(lambda: ZERO)
+    for line in unpriced:
+        assert (line["PricingCategory"], line["ChargeCategory"], line["ChargeClass"]) == ("Other", "Usage", "")
+        assert Decimal(line["BilledCost"]) == Decimal(line["ListCost"]) == 0
+        assert line["ChargeDescription"].startswith("Unpriced usage of ")
+        if line["SkuMeter"] in ("input_tokens", "output_tokens"):
+            key = line["ChargePeriodStart"][:10], line["SubAccountId"], line["SkuMeter"]
+            found[key] += Decimal(line["ConsumedQuantity"])
+    assert dict(found) == {key: quantity for key, quantity in used.items() if quantity} != {}
 
 
 def test_only_what_changed_a_closed_month_is_a_correction(exported: list[dict[str, str]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,12 +17,26 @@ from gateway.usage import KeyId, TenantId, is_label
 MOST_USD = Decimal(10**9)
 # A tenant's record travels with each of its requests, from the authorizer to the function.
 LARGEST_RECORD = 6 * 1024
+# How a stack that acts is named: this, and its ARN, which ends in an id of its own for each life of the stack.
+STACK = "cloudformation:"
 _TRIES = 4
 
 
 class Conflict(GatewayError):
     status = 409
     code = "conflict"
+
+
+class TenantIdUsed(Conflict):
+    """Its usage, costs and statements stay under the id, and a new owner would see them as its own."""
+
+    code = "tenant_id_used"
+
+    def __init__(self, tenant_id: TenantId):
+        super().__init__(
+            f"A tenant {tenant_id} was deleted, and its usage stays under this id. Choose another id. "
+            "A tenant that is to come back is suspended, not deleted."
+        )
 
 
 class VersionConflict(GatewayError):
@@ -163,20 +177,38 @@ class Administration:
 
     def was_made_by(self, tenant_id: TenantId, actor: Actor) -> bool:
         """Is it this principal who created the tenant that there is now?"""
+        made = next((record for record in self._history(tenant_id) if record.action == "create_tenant"), None)
+        return made is not None and made.actor.arn == actor.arn
+
+    def _history(self, tenant_id: TenantId) -> Iterator[AuditRecord]:
+        """What was done to a tenant of this id, newest first."""
         start: str | None = None
         while True:
             page = self.register.audit(tenant_id, 100, start, self.clock())
-            for record in page.items:
-                if record.action == "create_tenant":
-                    return bool(record.actor.arn == actor.arn)
+            yield from page.items
             if page.next is None:
-                return False
+                return
             start = page.next
+
+    def _must_be_new(self, tenant_id: TenantId, actor: Actor) -> None:
+        """Raises TenantIdUsed for the id of a deleted tenant that had a key, since it may have used something.
+
+        A tenant that never had one used nothing: what a stack made and rolled back leaves its id free. And a stack may
+        make again what a stack of its name had made: it is the same tenant.
+        """
+        had_keys, maker = False, ""
+        for record in self._history(tenant_id):
+            had_keys = had_keys or record.action in ("make_key", "rotate_key")
+            if record.action == "create_tenant" and not maker:
+                maker = record.actor.arn
+        if had_keys and not (_stack_of(actor.arn) and _stack_of(actor.arn) == _stack_of(maker)):
+            raise TenantIdUsed(tenant_id)
 
     def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
         """Make the tenant be as wanted. Gives it, and whether it is new; a tenant that is so already stays untouched.
 
-        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequest.
+        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequest, and
+        TenantIdUsed for the id of a tenant that was deleted.
         """
         must_be_sound(wanted)
         for _ in range(_TRIES):
@@ -188,7 +220,8 @@ class Administration:
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
-                self.register.remove_keys(wanted.tenant_id)  # of a namesake that was deleted: they must not revive
+                self._must_be_new(wanted.tenant_id, actor)
+                self.register.remove_keys(wanted.tenant_id)  # of what was deleted: they must not revive
             try:
                 self.register.put_tenant(after, before, self._tenant_record(actor, before, after))
             except Changed:
@@ -294,6 +327,11 @@ class Administration:
         return AuditRecord(
             f"audit_{secrets.token_hex(8)}", self.clock(), action, actor, tenant_id, key_id, before, after
         )
+
+
+def _stack_of(arn: str) -> str:
+    """The account, region and name of a CloudFormation stack that acts; empty for anybody else."""
+    return arn.rpartition("/")[0] if arn.startswith(STACK) else ""
 
 
 def _fresh(tenant_id: TenantId, label: str, now: datetime, expires_at: datetime | None) -> tuple[Key, str]:

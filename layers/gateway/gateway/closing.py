@@ -61,8 +61,8 @@ class MonthBeforeChain(StatementError):
 
     def __init__(self, month: str, first: str):
         super().__init__(
-            f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would break "
-            f"the chain. What {month} used stands in the statement of the next month that is closed"
+            f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would "
+            f"break the chain. What {month} used stands in the statement of the next month that is closed"
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+from gateway.aggregation import Quarantined
 from gateway.errors import BadRequest
 from gateway.pricing import ZERO, PriceBook
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
@@ -22,7 +23,10 @@ _KEYS: dict[str, Callable[[UsageRecord], str]] = {
 
 @dataclass
 class Totals:
-    """Sums over rows. `invocations` counts calls that used something, whatever they cost."""
+    """Sums over rows. `invocations` counts calls that used something, whatever they cost.
+
+    `unsettled_invocations` counts calls of which nobody knows what they used, as the costs have it.
+    """
 
     invocations: int = 0
     input_tokens: int = 0
@@ -35,11 +39,19 @@ class Totals:
     output_cost: Decimal = ZERO
     cost: Decimal = ZERO
     unpriced_invocations: int = 0
+    unsettled_invocations: int = 0
     open_invocations: int = 0
+
+    @property
+    def partial(self) -> bool:
+        """Is the money that of some calls only?"""
+        return bool(self.unpriced_invocations or self.unsettled_invocations)
 
     def add(self, record: UsageRecord, book: PriceBook) -> None:
         if record.is_open:
             self.open_invocations += 1
+        elif record.usage.source == UNKNOWN and record.outcome is not Outcome.FAILED:
+            self.unsettled_invocations += 1
         if record.outcome not in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
             return
         self.invocations += 1
@@ -58,14 +70,25 @@ class Totals:
         self.cost += charge.cost
 
 
-def add_up(records: Iterable[UsageRecord], group_by: str, book: PriceBook) -> tuple[Totals, dict[str, Totals]]:
-    """All records together, and by the group's key in its order."""
-    total = Totals()
+@dataclass(frozen=True)
+class Report:
+    """All records together, and by the group's key in its order. What cannot be read is counted, and in no sum."""
+
+    total: Totals
+    lines: dict[str, Totals]
+    unreadable_rows: int = 0
+
+
+def add_up(records: Iterable[UsageRecord | Quarantined], group_by: str, book: PriceBook) -> Report:
+    total, unreadable = Totals(), 0
     lines: dict[str, Totals] = {}
     for record in records:
+        if isinstance(record, Quarantined):
+            unreadable += 1
+            continue
         total.add(record, book)
         lines.setdefault(_KEYS[group_by](record), Totals()).add(record, book)
-    return total, dict(sorted(lines.items()))
+    return Report(total, dict(sorted(lines.items())), unreadable)
 
 
 def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, datetime]:

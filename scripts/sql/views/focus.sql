@@ -1,5 +1,6 @@
 -- The costs as FOCUS 1.2, for any tool that reads it. Per day, tenant, cost centre and model its lines sum to `costs`.
---   Usage       one line per region, kind of token and price
+--   Usage       one line per region, kind of token and price. What has no price yet is a line of its own: FOCUS wants a
+--               cost and a price of each usage, so both are 0, its category is Other, and x_PriceStatus says unpriced
 --   Correction  what was restated after its month had ended: it is billed in the month of the restatement
 --   Adjustment  what prices do not explain: the rounding of markups, and what a corrected month had not known yet
 WITH metered AS (
@@ -19,6 +20,34 @@ WITH metered AS (
     CAST(CAST(quantity AS decimal(19, 0)) * list_each AS decimal(38, 12)) AS list_cost
   FROM usage_by_price
   WHERE quantity <> 0
+), unpriced AS (
+  SELECT
+    u.dt,
+    u.tenant_id,
+    u.cost_centre,
+    u.model_id,
+    u.region,
+    u.service_tier AS tier,
+    n.unit,
+    sum(
+      CASE
+        WHEN n.unit = 'input_tokens' THEN u.input_tokens
+        WHEN n.unit = 'output_tokens' THEN u.output_tokens
+        WHEN n.unit = 'cache_read_tokens' THEN u.cache_read_tokens
+        WHEN n.unit = 'cache_write_5m_tokens' THEN u.cache_write_5m_tokens
+        WHEN n.unit = 'cache_write_1h_tokens' THEN u.cache_write_1h_tokens
+        WHEN n.unit = 'input_image' THEN u.input_images
+        WHEN n.unit = 'image' THEN u.images
+      END
+    ) AS quantity
+  FROM usage AS u
+  CROSS JOIN UNNEST(
+    split(
+      'input_tokens output_tokens cache_read_tokens cache_write_5m_tokens cache_write_1h_tokens input_image image', ' '
+    )
+  ) AS n (unit)
+  WHERE u.price_status = 'unpriced'
+  GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), lines AS (
   SELECT
     dt,
@@ -61,6 +90,27 @@ WITH metered AS (
     cost,
     list_cost
   FROM metered
+  UNION ALL
+  SELECT
+    dt,
+    substr(dt, 1, 7) AS billed_in,
+    tenant_id,
+    cost_centre,
+    model_id,
+    region,
+    tier,
+    unit,
+    model_id || '/' || region || '/' || tier || '/' || unit || '@unpriced' AS price_name,
+    'Usage' AS category,
+    CAST(NULL AS varchar) AS class,
+    'Unpriced usage of ' || model_id || ': ' || unit || ', tier ' || tier || '; its cost is not known yet' AS description,
+    CAST(0 AS decimal(38, 12)) AS charged_each,
+    CAST(0 AS decimal(38, 12)) AS list_each,
+    CAST(quantity AS bigint) AS quantity,
+    CAST(0 AS decimal(38, 12)) AS cost,
+    CAST(0 AS decimal(38, 12)) AS list_cost
+  FROM unpriced
+  WHERE quantity <> 0
   UNION ALL
   SELECT
     dt,
@@ -127,7 +177,7 @@ SELECT
   CAST(list_cost AS decimal(38, 12)) AS ListCost,
   CAST(charged_each AS decimal(38, 12)) AS ContractedUnitPrice,
   CAST(list_each AS decimal(38, 12)) AS ListUnitPrice,
-  CASE WHEN quantity IS NOT NULL THEN 'Standard' END AS PricingCategory,
+  CASE WHEN price_name LIKE '%@unpriced' THEN 'Other' WHEN quantity IS NOT NULL THEN 'Standard' END AS PricingCategory,
   'USD' AS PricingCurrency,
   CAST(charged_each AS decimal(38, 12)) AS PricingCurrencyContractedUnitPrice,
   CAST(cost AS decimal(38, 12)) AS PricingCurrencyEffectiveCost,
@@ -169,5 +219,6 @@ SELECT
     AS SkuPriceDetails,
   '{"cost_centre": "' || cost_centre || '"}' AS Tags,
   cost_centre AS x_CostCentre,
-  model_id AS x_ModelId
+  model_id AS x_ModelId,
+  CASE WHEN price_name LIKE '%@unpriced' THEN 'unpriced' WHEN quantity IS NOT NULL THEN 'priced' END AS x_PriceStatus
 FROM charges

@@ -287,6 +287,13 @@ class DynamoLedger:
         return (inspect(row, partition.hour, not_after) for row in self._query(**_all_of(partition)))
 
     def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
+        rows = self.inspect_tenant(tenant_id, start, end)
+        return (row for row in rows if isinstance(row, UsageRecord))
+
+    def inspect_tenant(
+        self, tenant_id: TenantId, start: datetime, end: datetime
+    ) -> Iterator[UsageRecord | Quarantined]:
+        """A tenant's rows that started in [start, end), or why one cannot be read, as the aggregation sees it."""
         day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         while day < end:
             rows = self._query(
@@ -296,7 +303,8 @@ class DynamoLedger:
                     {":day": _tenant_day(tenant_id, day), ":start": instant(start), ":end": instant(end)}
                 ),
             )
-            yield from (record for record in map(_from_row, rows) if record.started_at < end)
+            found = (inspect(row, row["pk"]["S"].partition("#")[0], end) for row in rows)
+            yield from (one for one in found if isinstance(one, Quarantined) or one.started_at < end)
             day += timedelta(days=1)
 
     def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:

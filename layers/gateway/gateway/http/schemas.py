@@ -113,8 +113,17 @@ class UsageTotals(BaseModel):
     input_cost: str
     output_cost: str
     cost: str
+    partial: Annotated[
+        bool,
+        Field(
+            description="The money is that of some calls only: others have no price yet, or nobody knows what they used."
+        ),
+    ]
     unpriced_invocations: Annotated[
         int, Field(description="Calls that have usage but no price yet. They are never free.")
+    ]
+    unsettled_invocations: Annotated[
+        int, Field(description="Calls of which nobody knows what they used, so that they are in no other number.")
     ]
     open_invocations: Annotated[int, Field(description="Calls that have not settled yet.")]
 
@@ -138,6 +147,12 @@ class UsageReport(BaseModel):
     group_by: GroupBy
     totals: UsageTotals
     lines: list[UsageLine]
+    unreadable_rows: Annotated[
+        int,
+        Field(
+            description="Records of calls that cannot be read. They are in no number above; the gateway's operators are told."
+        ),
+    ]
 
 
 class BudgetLine(BaseModel):

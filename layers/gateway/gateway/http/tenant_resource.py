@@ -1,6 +1,9 @@
 """A tenant as a part of a CloudFormation stack: `Custom::Tenant`, whose properties are those of the admin API.
 
 It makes no key: whatever CloudFormation is told stays readable in the stack. Keys come from the admin API, shown once.
+
+The id of a deleted tenant that had a key is not given again, but to a stack of the name that had made it: what is made
+anew after a rollback, a replacement or the stack's own end is the same tenant, with its usage.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.administration import Actor, Administration
+from gateway.administration import STACK, Actor, Administration
 from gateway.errors import BadRequest, NotFound
 from gateway.http.custom_resource import NOT_MADE
 from gateway.http.problems import Unfit
@@ -24,7 +27,7 @@ _ITS_OWN = ("ServiceToken", "ServiceTimeout")
 
 def tenant_of_stack(event: Mapping[str, Any], administration: Administration) -> dict[str, Any]:
     """Make, change or delete the tenant that the stack describes."""
-    actor = Actor(f"cloudformation:{event['StackId']}")
+    actor = Actor(f"{STACK}{event['StackId']}")
     if event["RequestType"] == "Delete":
         physical_id = str(event["PhysicalResourceId"])
         if physical_id != NOT_MADE:
