@@ -182,3 +182,17 @@ def test_a_folder_is_written_as_a_bucket_is(tmp_path: Path) -> None:
     assert folder.put("statements/a", [b"3"], folder.list("statements/")["statements/a"])
     assert isinstance(objects_of("s3://lake/"), S3Objects)
     assert list(statements_of("2026-11", folder)) == []
+
+
+def test_verifying_a_folder_reads_no_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lake has far more usage than statements, and listing reads no file at all."""
+    for name in ("usage/dt=2026-11-24/part-0.parquet", "statements/month=2026-11/manifest.json", "costs/x.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"a")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read"))
+    objects = FolderObjects(tmp_path)
+    assert list(objects.list("statements/")) == ["statements/month=2026-11/manifest.json"]
+    (before,) = objects.list("costs/").values()
+    assert objects.put("costs/x.parquet", [b"b"], before)
+    assert objects.list("costs/").values() != [before]
+    assert not objects.put("costs/x.parquet", [b"c"], before)

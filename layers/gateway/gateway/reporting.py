@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from gateway.aggregation import Quarantined
 from gateway.errors import BadRequest
 from gateway.pricing import ZERO, PriceBook
 from gateway.usage import UNKNOWN, Outcome, UsageRecord
@@ -79,11 +78,12 @@ class Report:
     unreadable_rows: int = 0
 
 
-def add_up(records: Iterable[UsageRecord | Quarantined], group_by: str, book: PriceBook) -> Report:
+def add_up(records: Iterable[object], group_by: str, book: PriceBook) -> Report:
+    """What is no UsageRecord among them is one that could not be read."""
     total, unreadable = Totals(), 0
     lines: dict[str, Totals] = {}
     for record in records:
-        if isinstance(record, Quarantined):
+        if not isinstance(record, UsageRecord):
             unreadable += 1
             continue
         total.add(record, book)
