@@ -90,6 +90,22 @@ def test_an_application_profile_is_priced_as_what_it_was_made_from() -> None:
     assert cost(arn, arn) is None
 
 
+def test_an_application_profile_beside_a_model_is_never_priced_as_what_the_caller_says_that_it_is() -> None:
+    """It may lead to a dearer one."""
+    arn = f"{ACCOUNT}application-inference-profile/abc"
+    model = Catalog({}).find(HAIKU_3, arn)
+    assert (model.id, model.target, model.counted_as) == (HAIKU_3, arn, arn)
+    assert cost(model.counted_as, model.target) is None
+    profile = Catalog({}).find(HAIKU_3, f"{ACCOUNT}inference-profile/us.{HAIKU_3}")
+    assert profile.counted_as == HAIKU_3
+    assert Catalog({}).named(arn, lambda _: HAIKU_3).counted_as == HAIKU_3  # looked up
+
+
+def test_a_quote_goes_by_the_same_name_as_the_charge() -> None:
+    assert price_book().name_of(HAIKU_3, PROVISIONED, "us-east-1") == PROVISIONED
+    assert price_book().name_of(HAIKU_3, HAIKU_3, "us-east-1") == HAIKU_3
+
+
 @pytest.mark.parametrize("kind", ["provisioned-model", "custom-model-deployment", "imported-model", "custom-model"])
 def test_what_an_account_owns_has_no_public_price(kind: str) -> None:
     arn = f"{ACCOUNT}{kind}/abc"

@@ -17,7 +17,7 @@ from gateway.names import split_profile
 from gateway.pricing import price_book
 from gateway.usage import TokenUsage
 from scripts import prices
-from scripts.generate_price_book import ALIKE, UN_REGIONAL, Row
+from scripts.generate_price_book import ALIKE, UN_REGIONAL, Row, as_csv
 from scripts.profile_prices import Place, read_places, rows_of
 
 PLACES = read_places(Path(__file__).parents[1] / "data/inference_profiles.csv")
@@ -132,7 +132,7 @@ def test_the_tool_names_what_stays_unpriced_and_appends_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book, appended = tmp_path / "book.csv", tmp_path / "appended.csv"
-    book.write_text(prices.as_csv([row("amazon.x", "eu-west-3")]))
+    book.write_text(as_csv([row("amazon.x", "eu-west-3")]))
     places = tmp_path / "places.csv"
     places.write_text("profile,regions\neu.amazon.x,eu-west-3 eu-west-1\n")
     arguments = ["profiles", "--places", str(places), "--append", "--book", str(book), "--appended", str(appended)]

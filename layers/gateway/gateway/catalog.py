@@ -35,6 +35,12 @@ class Model:
     provider: str = ""
     base: str = ""
     own_arn: bool = False  # an ARN that names something of an account: a tenant may call only those of its record
+    unresolved: bool = False  # an application profile, and nobody has looked what it leads to
+
+    @property
+    def counted_as(self) -> ModelId:
+        """What its calls are recorded and priced as: what leads nowhere known has no price but one of its own."""
+        return ModelId(self.target) if self.unresolved else self.id
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,9 @@ class Catalog:
             # The call would run one model at the price of another.
             raise BadRequest("model_arn is a profile of another model than model_id.", code="invalid_model_arn")
         provider = base.partition(".")[0]
-        return Model(ModelId(model_id), Service.BEDROCK, model_arn or model_id, provider, base, own_arn=bool(model_arn))
+        target, unresolved = model_arn or model_id, ":application-inference-profile/" in (model_arn or "")
+        own = bool(model_arn)
+        return Model(ModelId(model_id), Service.BEDROCK, target, provider, base, own_arn=own, unresolved=unresolved)
 
     def named(self, name: str, behind: Callable[[str], str | None]) -> Model:
         """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.

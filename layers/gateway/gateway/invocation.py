@@ -138,6 +138,8 @@ class Context:
         }
 
     def open_row(self, call: ModelCall, attempt: int, asked_model: str = "", routing: str = "") -> UsageRecord:
+        counted = call.model.counted_as
+        asked = asked_model or (call.model.id if call.model.unresolved else "")
         return UsageRecord(
             request_id=self.request_id,
             attempt=attempt,
@@ -145,12 +147,12 @@ class Context:
             cost_centre=self.cost_centre,
             key_id=self.caller.key_id,
             operation=call.operation,
-            model_id=call.model.id,
+            model_id=counted,
             model_used=call.model.target,
             region=self.region,
             started_at=self.clock(),
             lease_until=self.lease_until,
-            asked_model=asked_model if asked_model != call.model.id else "",
+            asked_model=asked if asked != counted else "",
             routing=routing,
         )
 

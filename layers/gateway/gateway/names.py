@@ -11,7 +11,8 @@ service echoed. The book is asked for exactly that name; there is no second try 
     …:foundation-model/anthropic.x              the id in it
     …:inference-profile/us.anthropic.x          the id in it, also beside another id
     …:application-inference-profile/…           itself where the overlay prices it; else what it was made from: one
-                                                model, or the profile of the geography that its models lie in
+                                                model, or the profile of the geography that its models lie in; where
+                                                nobody has looked (as `model_arn`), it is unpriced
     …:provisioned-model/…, custom-model/…,      itself, which only the overlay prices; else it is unpriced, whatever id
     custom-model-deployment/…, imported-model/… is named beside it: AWS bills model units by the hour or copies by the
                                                 minute, not the base model's tokens

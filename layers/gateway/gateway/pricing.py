@@ -209,13 +209,17 @@ class PriceBook:
         return self._parts(name, record.region, record.usage, _seconds(record), on)
 
     def priced_as(self, record: UsageRecord) -> str:
-        """The name by which a row is priced (`gateway.names`)."""
-        if record.model_used == record.model_id:
-            return record.model_id
-        for name, if_overlaid in pricing_names(record.model_id, record.model_used):
-            if not if_overlaid or (name, record.region) in self._overlay:
+        """The name by which a row is priced."""
+        return self.name_of(record.model_id, record.model_used, record.region)
+
+    def name_of(self, model_id: str, called: str, region: str) -> str:
+        """The name by which a call of `called`, asked for as `model_id`, is priced (`gateway.names`)."""
+        if called == model_id:
+            return model_id
+        for name, if_overlaid in pricing_names(model_id, called):
+            if not if_overlaid or (name, region) in self._overlay:
                 return name
-        return record.model_id
+        return model_id
 
     def _parts(
         self, model_id: str, region: str, usage: TokenUsage, seconds: int, on: date

@@ -39,7 +39,8 @@ def quoted(
     """The quote of a request's calls. Raises Forbidden for what the tenant may never do."""
     allowed = [within(call, tenant) for call in calls]
     bounds = [call.bound for call in allowed]
-    costs = [quote(book, tenant, call.model.id, region, call.bound, now) for call in allowed]
+    names = [book.name_of(call.model.counted_as, call.model.target, region) for call in allowed]
+    costs = [quote(book, tenant, name, region, call.bound, now) for name, call in zip(names, allowed, strict=True)]
     used = [bound.usage for bound in bounds]
     priced = None if None in costs else sum((cost for cost in costs if cost is not None), ZERO)
     together = TokenUsage(sum(usage.input_tokens for usage in used), sum(usage.output_tokens for usage in used))
