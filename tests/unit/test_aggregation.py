@@ -730,6 +730,7 @@ def test_a_day_that_was_priced_by_two_books_is_of_neither_and_is_looked_into_aga
 
 
 def test_an_empty_hour_leaves_no_file(house: House) -> None:
+    house.periods.mark = "2026-11-21T23"
     house.run(at(1.2))
     # These say that the days are closed.
     assert list(house.files.content) == ["costs/dt=2026-11-22/part-0.parquet", "costs/dt=2026-11-23/part-0.parquet"]
