@@ -177,7 +177,11 @@ def embedding(dice: random.Random) -> tuple[str, Body]:
     return "/v1/embeddings", {"model": TITAN, "input": wish(TITAN) + text(dice) + json.dumps(value(dice))[:8_000]}
 
 
-SCALES = {embedding: Decimal("0.01"), compat: Decimal("0.1"), chat: Decimal(2)}  # how dear a surface's bodies are
+SCALES: dict[Callable[[random.Random], tuple[str, Body]], Decimal] = {
+    embedding: Decimal("0.01"),
+    compat: Decimal("0.1"),
+    chat: Decimal(2),
+}  # how dear a surface's bodies are
 
 
 # --------------------------------------------------------------------------------------------------------- the promise

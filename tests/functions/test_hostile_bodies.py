@@ -100,7 +100,7 @@ INVOKED: list[tuple[str, str, dict[str, Any]]] = [
     ("our-embedder", "embeddings", {"inputs": {"text_inputs": ["a"]}, "parameters": {}}),
 ]  # fmt: skip
 
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, False, 0, -1, 7, 10**30, 1.5, -0.5, 1e300, "", " ", "x", "\n", "auto", "0" * 200, "ä\u0000", [], [[]],
      [None], ["x"], [7], {}, {"x": None}, {"type": 7}, {"type": "text"}, {"bytes": "?"}, {"": {}}]
 )  # fmt: skip
@@ -188,7 +188,7 @@ def test_no_body_fails_the_old_operation(
     @many
     @given(spoiled([sound]), st.booleans())
     def hold(body: Any, flagged: bool) -> None:
-        headers = {"type": kind, "messages_api": str(flagged)}
+        headers: dict[str, Any] = {"type": kind, "messages_api": str(flagged)}
         answer = handler(event("/invoke_model", body, query={"model_id": name}, **headers), context())
         must_not_fail(answer["statusCode"], answer["body"].encode(), body)
 

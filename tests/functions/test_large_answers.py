@@ -52,7 +52,7 @@ def test_an_answer_above_six_megabytes_is_charged_once_and_kept(app: Any, models
 
 
 def test_a_repeat_is_sent_to_it_as_well(app: Any, models: ModelStandIn) -> None:
-    headers = {"idempotency-key": "k", "type": "image"}
+    headers: dict[str, Any] = {"idempotency-key": "k", "type": "image"}
 
     def ask() -> Any:
         asked = event("/invoke_model", PICTURES, query=MODEL, record={"idempotency_seconds": 600}, **headers)

@@ -17,7 +17,7 @@ def app(streaming: Any) -> Any:
     return streaming
 
 
-def listed(app: Any, path: str, query: str = "", **headers: str) -> tuple[int, Any]:
+def listed(app: Any, path: str, query: str = "", **headers: Any) -> tuple[int, Any]:
     status, body, _ = ask(app, path, None, method="GET", query=query, **headers)
     return status, json.loads(body)
 

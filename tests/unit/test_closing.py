@@ -334,7 +334,9 @@ def test_a_tenants_name_stands_on_its_page() -> None:
     lake = Lake(line("2026-10-01"), line("2026-10-02", tenant="beta"))
     names = {"acme": "Acme & Sons"}
     at = closes_at("2026-10", DELAY)
-    close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda tenant: names.get(tenant, ""))
+    close_month(
+        "2026-10", at, Aggregated(), lambda _: [], lake, lake, DELAY, name_of=lambda tenant: names.get(tenant, "")
+    )
     page = lake.there["statements/month=2026-10/tenant=acme/statement.html"].decode()
     assert '<h1>acme</h1><p class="name">Acme &amp; Sons</p>' in page
     assert '<p class="name">' not in lake.there["statements/month=2026-10/tenant=beta/statement.html"].decode()
@@ -346,9 +348,9 @@ def test_the_page_of_a_run_that_was_cut_off_stays_though_the_tenant_was_renamed_
     at, name = closes_at("2026-10", DELAY), ["Acme"]
     lake.breath = 2  # the file and the page
     with pytest.raises(CutOff):
-        close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda _: name[0])
+        close_month("2026-10", at, Aggregated(), lambda _: [], lake, lake, DELAY, name_of=lambda _: name[0])
     lake.breath, name[0] = 10, "Apex"
-    close_month("2026-10", at, Aggregated(), lake, lake, DELAY, name_of=lambda _: name[0])
+    close_month("2026-10", at, Aggregated(), lambda _: [], lake, lake, DELAY, name_of=lambda _: name[0])
     assert b">Acme<" in lake.there["statements/month=2026-10/tenant=acme/statement.html"]
     verify(lake, lake)
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 import pytest
 
 from gateway import aggregation, proofs
@@ -213,7 +215,7 @@ def test_whatever_is_damaged_the_sums_are_the_ledgers_after_the_next_run_or_it_f
         if random.random() < 0.5:
             house.add(settled(row(f"new{turn}", scheduled + 0.3), input_tokens=random.randint(1, 9)))
         scheduled += random.choice([0.0, 1.0])
-        asked = {"hours": [hour_of(at(random.randrange(18, 30)))]} if random.random() < 0.3 else {}
+        asked: dict[str, Any] = {"hours": [hour_of(at(random.randrange(18, 30)))]} if random.random() < 0.3 else {}
         house.run(at(scheduled), **asked)
         if asked:  # of other days nothing is said
             house.run(at(scheduled))

@@ -19,7 +19,7 @@ from gateway.wire.openai_responses import read_response
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 CHAT = read_chat({"model": HAIKU, "messages": [{"role": "user", "content": "hi"}]}, HAIKU)
 RESPONSE = read_response({"model": HAIKU, "input": "hi"}, HAIKU)
-WRITERS = {
+WRITERS: dict[str, Any] = {
     "chat": ChatStream(CHAT, "i", 0),
     "responses": ResponsesStream(RESPONSE, "resp_1", 0),
     "compat": CompatStream("r"),
