@@ -226,7 +226,7 @@ def as_messages(text: str, value: dict[str, Any]) -> ModelCall:
     ]
     tools = [{"name": "t", "description": text, "input_schema": {"type": "object", "properties": value}}]
     body = {"model": NOVA, "max_tokens": 1, "system": text, "messages": messages, "tools": tools}
-    read = converse_body(read_messages(body), "amazon")
+    read = converse_body(read_messages(body), NOVA).body
     return read_converse(Catalog({}).find(NOVA), read, streaming=False)
 
 

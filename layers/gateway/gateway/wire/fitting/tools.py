@@ -30,12 +30,16 @@ def labels(work: Work) -> None:
         ]
 
 
+def _digest(text: str) -> str:
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()  # JSON can hold half a character
+
+
 def _relabelled(work: Work, holder: Json, kind: str) -> Json:
     inner = holder.get(kind)
     name = inner.get("name") if isinstance(inner, dict) else None
     if not isinstance(name, str) or _NAME.fullmatch(name):
         return holder
-    short = f"{_NOT_IN_NAMES.sub('_', name)[:50]}_{sha256(name.encode()).hexdigest()[:8]}"
+    short = f"{_NOT_IN_NAMES.sub('_', name)[:50]}_{_digest(name)[:8]}"
     work.names[short] = name
     return {**holder, kind: {**holder[kind], "name": short}}
 
@@ -49,7 +53,7 @@ def _labelled(work: Work, block: Json) -> Json:
     label = block[kind].get("toolUseId")
     if not isinstance(label, str) or _ID.fullmatch(label):
         return block
-    return {**block, kind: {**block[kind], "toolUseId": f"call_{sha256(label.encode()).hexdigest()[:24]}"}}
+    return {**block, kind: {**block[kind], "toolUseId": f"call_{_digest(label)[:24]}"}}
 
 
 def tools(work: Work) -> None:
