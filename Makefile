@@ -6,7 +6,7 @@ export PYTHONPATH := layers/gateway:.
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client bench clean
+.PHONY: help dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/set_up.py .venv requirements.lock
@@ -90,6 +90,9 @@ deploy-local: .venv/ready ## the whole template into an embedded AWS and back: c
 
 client: .venv/ready ## clients in Python and TypeScript from openapi.yaml, into build/clients; each is run
 	@$(BIN)/python -m scripts.clients
+
+client-matrix: .venv/ready ## popular clients in every scenario, into docs/clients.md; some: make client-matrix ARGS="litellm strands"
+	@$(BIN)/python -m tests.clients $(ARGS)
 
 bench: .venv/ready ## figures as ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks

@@ -92,6 +92,11 @@ class Cell:
     def id(self) -> str:
         return f"{self.client.name}, {self.scenario}, {self.model}"
 
+    @property
+    def caller(self) -> str:
+        """By its program, since two packages may have one name but for its punctuation."""
+        return f"{self.client.program} {self.scenario} {self.model}"
+
 
 CELLS = tuple(Cell(*parts) for parts in product(CLIENTS, SCENARIOS, MODELS))
 

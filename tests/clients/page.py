@@ -14,10 +14,13 @@ PAGE = ROOT / "docs/clients.md"
 HEAD = """\
 # Which clients work with the gateway?
 
-Each client below is the one that its makers publish, unchanged but for a base URL and a key, and plays every scenario
-on {models}. Then three counts are held against each other: the usage
-that the client tells its user, what `/usage` reports, and the models' own ledger. `make test` plays the matrix, and
-`python -m tests.clients` writes this page; a test fails where the two differ.
+Each client below is the one that its makers publish, unchanged but for a base URL and a key. It plays every scenario on
+{models}. Then three counts are held against each
+other: the usage that the client tells its user, what `/usage` reports, and the models' own ledger. `make test` plays the
+matrix and `make client-matrix` writes this page; a test fails where the two differ.
+
+A warning is one of the gateway's header `x-gateway-warning`: what the request asked for was left out or adapted. It is
+read where the client speaks HTTP/1.1 without TLS.
 
 """
 

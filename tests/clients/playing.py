@@ -24,7 +24,7 @@ from scripts.signed import AdminApi
 from tests.e2e.test_every_cent import COUNTS
 from tests.e2e.test_sdks import metered
 
-from .matrix import HOME, MODELS, NO_COUNT, Cell, Client, miscounted
+from .matrix import CELLS, HOME, MODELS, NO_COUNT, Cell, Client, miscounted
 from .tap import Tap
 
 Json = dict[str, Any]
@@ -90,8 +90,9 @@ class Players:
             by_client[cell.client].append(cell)
         commands = {client: command_of(client) for client in by_client}
         with ThreadPoolExecutor(8) as pool:
+            assert len({tenant_id(cell.caller) for cell in CELLS}) == len(CELLS)
             every = [cell for some in by_client.values() for cell in some]
-            keys = dict(zip(every, pool.map(lambda cell: self.key_of(cell.id), every), strict=True))
+            keys = dict(zip(every, pool.map(lambda cell: self.key_of(cell.caller), every), strict=True))
         with ThreadPoolExecutor(AT_ONCE) as pool:
             played = pool.map(lambda client: self._told(commands[client], by_client[client], keys), by_client)
             told = {cell: line for some in played for cell, line in some.items()}
@@ -99,7 +100,7 @@ class Players:
         served = requests.get(f"{self.stack.model_stand_in_url}/_ledger", timeout=30).json()["records"]
         results = {}
         for cell, key in keys.items():
-            own = [row for row in rows if row["tenant_id"] == tenant_id(cell.id)]
+            own = [row for row in rows if row["tenant_id"] == tenant_id(cell.caller)]
             report = requests.get(f"{self.stack.url}/usage", headers={"x-api-key": key}, timeout=30).json()
             faults = [
                 *_of_the_client(cell, told[cell]),

@@ -44,7 +44,7 @@ def test_a_client_is_answered_and_charged_what_it_used(cell: Cell, results: Mapp
 def test_the_page_says_what_was_found(results: Mapping[Cell, Result]) -> None:
     if len(results) < len(CELLS):
         pytest.skip(NO_NODE)
-    assert page.PAGE.read_text(encoding="utf-8") == page.written(results), "run `python -m tests.clients`"
+    assert page.PAGE.read_text(encoding="utf-8") == page.written(results), "run `make client-matrix`"
 
 
 def test_what_the_clients_were_answered_fits_the_spec(stack: LocalStack, results: Mapping[Cell, Result]) -> None:
