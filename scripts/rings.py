@@ -39,6 +39,7 @@ RINGS = (
     Ring("workflows", ("tests/workflow",)),
     # These start what is tested in tests/sdks and tests/generations, too.
     Ring("the whole stack", ("tests/e2e",)),
+    Ring("clients", ("tests/clients",)),
 )
 
 

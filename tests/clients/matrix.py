@@ -117,13 +117,7 @@ MISCOUNTED = {
 }
 
 # What does not work, and why. A cell that works again has to leave this table.
-ONE_CALL = "the client always asks for one call of a tool at a time, which is refused for models that are not Claude"
-FAILING: dict[tuple[str, str, str], str] = {
-    ("@ai-sdk/anthropic, Messages", "structured", "Nova"): ONE_CALL,
-    ("llama-index-llms-openai-like, Chat Completions", "tools", "Nova"): ONE_CALL,
-    ("llama-index-llms-openai-like, Chat Completions", "structured", "Nova"): ONE_CALL,
-} | {("instructor, Messages", scenario, "Nova"): ONE_CALL for scenario in SCENARIOS}
-MID_SYSTEM = "system text in mid-conversation is refused"  # as Claude Code sends it with the newest models
+FAILING: dict[tuple[str, str, str], str] = {}
 
 
 def miscounted(cell: Cell) -> str:
