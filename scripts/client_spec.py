@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from scripts import quick_yaml
+
 ROOT = Path(__file__).parents[1]
 FOR_AWS = "x-amazon-"
 # The types of a property that has several; `?` is null. openapi.yaml says them in words.
@@ -102,7 +104,7 @@ class Plain(yaml.SafeDumper):
 
 def write(target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    spec = client_spec(yaml.safe_load((ROOT / "openapi.yaml").read_text()))
+    spec = client_spec(quick_yaml.read((ROOT / "openapi.yaml").read_text()))
     target.write_text(yaml.dump(spec, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120))
 
 

@@ -33,11 +33,10 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
-import yaml
 from botocore.credentials import Credentials
 
 from bundle.recipe import VARIABLE, this_machine
-from scripts import artifact_sizes, sam
+from scripts import artifact_sizes, quick_yaml, sam
 from scripts.backfill import BackfillFailed, backfill
 from scripts.embedded import earlier, migrated
 from scripts.embedded.books import a_month, a_night
@@ -117,7 +116,7 @@ def former(built: Path) -> Path:
 
     It is the same code under another hash, since what an upgrade must not lose is data, and what it must do is replace.
     """
-    template = yaml.safe_load((built / "template.yaml").read_text())
+    template = quick_yaml.read((built / "template.yaml").read_text())
     older = built / "FormerGatewayLayer"
     shutil.rmtree(older, ignore_errors=True)
     shutil.copytree(built / "GatewayLayer", older)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import yaml
 from samtranslator.parser.parser import Parser
 from samtranslator.sdk.parameter import SamParameterValues
 from samtranslator.translator.translator import Translator
 
+from scripts import quick_yaml
 from scripts.dev.template import Template
 from scripts.template import LAYER, ROOT, load
 
@@ -90,7 +90,7 @@ def _expanded(path: Path, parameters: str) -> str:
         if "CodeUri" in said:
             said["CodeUri"] = "s3://artifacts/function.zip"
         if "DefinitionUri" in said and resource["Type"].endswith("StateMachine"):
-            said["Definition"] = yaml.safe_load((path.parent / said.pop("DefinitionUri")).read_text())
+            said["Definition"] = quick_yaml.read((path.parent / said.pop("DefinitionUri")).read_text())
     values: dict[str, Any] = json.loads(parameters)
     SamParameterValues(values).add_default_parameter_values(template)
     logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it tells of every feature that it does not toggle
@@ -103,7 +103,7 @@ def included(part: Any, folder: Path) -> Any:
     if isinstance(part, dict):
         transform = part.get("Fn::Transform")
         if isinstance(transform, dict) and transform.get("Name") == "AWS::Include":
-            return yaml.safe_load((folder / transform["Parameters"]["Location"]).read_text())
+            return quick_yaml.read((folder / transform["Parameters"]["Location"]).read_text())
         return {name: included(inner, folder) for name, inner in part.items()}
     return [included(inner, folder) for inner in part] if isinstance(part, list) else deepcopy(part)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from scripts import quick_yaml
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "layers/gateway/gateway/http"
@@ -80,7 +80,7 @@ def halves(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def generate(folder: Path) -> None:
-    for file, half in halves(yaml.safe_load((ROOT / "openapi.yaml").read_text())).items():
+    for file, half in halves(quick_yaml.read((ROOT / "openapi.yaml").read_text())).items():
         with tempfile.NamedTemporaryFile("w", suffix=".json") as spec:
             json.dump(half, spec)
             spec.flush()

@@ -10,13 +10,15 @@ from typing import Any
 
 import yaml
 
+from scripts import quick_yaml
+
 ROOT = Path(__file__).parents[1]
 FUNCTION = "AWS::Serverless::Function"
 STATE_MACHINE = "AWS::Serverless::StateMachine"
 LAYER = "AWS::Serverless::LayerVersion"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(quick_yaml.Loader):  # type: ignore[misc]
     """YAML with CloudFormation's tags."""
 
 

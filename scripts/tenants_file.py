@@ -24,16 +24,15 @@ from gateway.administration import must_be_sound
 from gateway.errors import BadRequest
 from gateway.http.schemas import KeyRequest, TenantSettings
 from gateway.tenants import tenant_from_json, tenant_to_json
+from scripts import quick_yaml
 
-_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-
-class _Loader(_BASE):  # type: ignore[misc]
+class _Loader(quick_yaml.Loader):  # type: ignore[misc]
     """YAML without dates: a time is text, as in JSON."""
 
     yaml_implicit_resolvers = {
         letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for letter, resolvers in _BASE.yaml_implicit_resolvers.items()
+        for letter, resolvers in quick_yaml.Loader.yaml_implicit_resolvers.items()
     }
 
 

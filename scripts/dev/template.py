@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from scripts import quick_yaml
 from scripts.template import refusal
 
 ACCOUNT = "123456789012"
@@ -111,7 +112,7 @@ class UsagePlanKey:
     burst: int
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(quick_yaml.Loader):  # type: ignore[misc]
     """YAML with CloudFormation's short forms."""
 
 

@@ -14,9 +14,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bundle.recipe import this_machine
+from scripts import quick_yaml
 from scripts.template import FUNCTION, LAYER, STATE_MACHINE, load
 
 MODELS = "ModelsUrl"
@@ -53,7 +52,7 @@ def adapt(template: dict[str, Any], source: Path, target: Path) -> None:
         if resource["Type"] == FUNCTION:
             said.pop("Architectures", None)
         if resource["Type"] == STATE_MACHINE:
-            definition = yaml.safe_load((source.parent / said["DefinitionUri"]).read_text())
+            definition = quick_yaml.read((source.parent / said["DefinitionUri"]).read_text())
             (target.parent / f"{name}.asl.json").write_text(json.dumps(definition, indent=1))
             said["DefinitionUri"] = f"{name}.asl.json"
         for place, key in ((said, "CodeUri"), (said, "ContentUri"), (resource.get("Metadata", {}), "ContextPath")):

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from gateway.settings import Settings
+from scripts import quick_yaml
 from scripts.dev.rest_api.importing import Method, import_rest_api
 from scripts.dev.template import Template
 from scripts.template import ROOT, Function, functions, load
 
-SPEC: dict[str, Any] = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+SPEC: dict[str, Any] = quick_yaml.read((ROOT / "openapi.yaml").read_text())
 TEMPLATE = load(ROOT / "template.yaml")
 API = import_rest_api(SPEC, Template(ROOT / "template.yaml", {}).resolve)  # what API Gateway makes of the spec
 MADE = {(method.path, method.http_method): method for method in API.methods}

@@ -9,9 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft7Validator
 
+from scripts import quick_yaml
 from scripts.iam_table import named, of_state_machines
 from scripts.template import ROOT, STATE_MACHINE, of_type
 from tests.contract.contract import TEMPLATE
@@ -28,7 +28,7 @@ def text_of(name: str) -> str:
 
 
 def definition(name: str) -> dict[str, Any]:
-    said: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{(\w+)\}", r"\1", text_of(name)))
+    said: dict[str, Any] = quick_yaml.read(re.sub(r"\$\{(\w+)\}", r"\1", text_of(name)))
     return said
 
 

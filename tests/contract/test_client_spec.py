@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
+from scripts import quick_yaml
 from scripts.client_spec import FLAGS, TYPES, typed
 from scripts.template import ROOT
 from tests.contract.contract import METHODS, OPERATIONS, SPEC, everywhere
@@ -25,7 +25,7 @@ FOR_API_GATEWAY = {name for name in SPEC["components"]["securitySchemes"]["Tenan
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     target: Path = tmp_path_factory.mktemp("client") / "build" / "openapi.client.yaml"
     subprocess.run([sys.executable, "-m", "scripts.client_spec", str(target)], cwd=ROOT, check=True)
-    written: dict[str, Any] = yaml.safe_load(target.read_text())
+    written: dict[str, Any] = quick_yaml.read(target.read_text())
     return written
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from scripts import quick_yaml
 from scripts.dev.events import Call, authorizer_event, proxy_event, sqs_event
 from scripts.dev.http_server import Request
 from scripts.dev.routes import Spec
@@ -111,7 +111,7 @@ def selected(states: dict[str, Any]) -> set[tuple[str, frozenset[str]]]:
 
 @pytest.mark.parametrize("machine", sorted(ROOT.glob("functions/*/statemachine.asl.yaml")), ids=str)
 def test_the_event_of_a_step_is_what_its_state_machine_hands_to_it(machine: Path) -> None:
-    given = selected(yaml.safe_load(machine.read_text())["States"])
+    given = selected(quick_yaml.read(machine.read_text())["States"])
     shown = set()
     for case in CASES:
         folder, _, step = case.folder.partition("/")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import yaml
 from botocore.session import get_session
 
+from scripts import quick_yaml
 from scripts.dev.rest_api.importing import GATEWAY_RESPONSES, ImportRefused, Quotas, RestApi, import_rest_api
 from scripts.dev.rest_api.rules import RULES
 from scripts.template import ROOT
@@ -288,7 +288,7 @@ def test_any_method_binary_types_anchors_and_an_inline_schema_are_taken() -> Non
     assert {(method.path, method.http_method) for method in api.methods} == {("/pets/{pet}", "PUT"), ("/cats", "ANY")}
     assert api.binary_media_types == ("image/png",)
     assert [method.request_models["application/json"] for method in api.methods] == ["MODEL1", "Pet"]
-    anchored = yaml.safe_load("a: &it {type: object}\nb: *it")
+    anchored = quick_yaml.read("a: &it {type: object}\nb: *it")
     both = imported(lambda spec: spec["components"]["schemas"].update(A=anchored["a"], B=anchored["b"]))
     assert both.models.by_name["A"] == both.models.by_name["B"] == {"type": "object"}
 

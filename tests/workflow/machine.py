@@ -17,7 +17,6 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from moto.awslambda.models import LambdaFunction
 
 from gateway.aggregation import HOUR, NOTHING, hours_between, start_of
@@ -27,6 +26,7 @@ from gateway.aws.proofs import DynamoProofs
 from gateway.pricing import price_book
 from gateway.proofs import DayProof
 from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from scripts import quick_yaml
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -48,7 +48,7 @@ def definition(folder: str) -> str:
 def make_state_machine(folder: str, names: Mapping[str, str]) -> str:
     """Its ARN. The definition is spaced as CloudFormation writes what it made of YAML."""
     given = {"Partition": "aws", **names}
-    body = yaml.safe_load(re.sub(r"\$\{(\w+)\}", lambda found: given[found[1]], definition(folder)))
+    body = quick_yaml.read(re.sub(r"\$\{(\w+)\}", lambda found: given[found[1]], definition(folder)))
     written = json.dumps(body, indent=2, separators=(",", " : "))
     role = "arn:aws:iam::123456789012:role/any"
     made = boto3.client("stepfunctions").create_state_machine(name=folder, definition=written, roleArn=role)

@@ -18,7 +18,6 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from gateway import aggregation
 from gateway.aws import objects
@@ -31,6 +30,7 @@ from gateway.metering import hold_for
 from gateway.pricing import price_book
 from gateway.tenants import Budget, Tenant
 from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage
+from scripts import quick_yaml
 from tests.rows import item
 from tests.workflow.machine import FUNCTIONS, MIDNIGHT, SONNET, RunFailed, Workflow, definition, row, steps
 
@@ -431,7 +431,7 @@ def test_a_moment_that_makes_no_sense_fails_in_words(workflow: Workflow) -> None
 def test_the_definition_is_a_valid_state_machine() -> None:
     schema = Path(cfnlint.__file__).parent / "data/schemas/other/step_functions/statemachine.json"
     jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(
-        yaml.safe_load(definition(FOLDER))
+        quick_yaml.read(definition(FOLDER))
     )
 
 
@@ -444,7 +444,7 @@ def test_every_name_in_the_definition_is_given_by_the_template() -> None:
 
 
 def test_the_definition_stays_in_what_every_engine_runs() -> None:
-    machine = yaml.safe_load(definition(FOLDER))
+    machine = quick_yaml.read(definition(FOLDER))
     assert "QueryLanguage" not in machine
     for state in machine["States"].values():
         if state["Type"] == "Map":

@@ -17,7 +17,6 @@ import cfnlint  # type: ignore[import-untyped, unused-ignore]
 import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from gateway.aggregation import CostLine, DayCosts, Pricer, UsageFile
 from gateway.aws.cur import Bill, BillUnreadable
@@ -28,6 +27,7 @@ from gateway.pricing import price_book
 from gateway.settings import settings
 from gateway.tenants import Budget, Tenant
 from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
+from scripts import quick_yaml
 from tests.rows import item, page
 from tests.workflow.bill import ACCOUNT, export, line
 from tests.workflow.machine import Machine, RunFailed, definition, load, row_at, steps
@@ -404,7 +404,7 @@ def test_the_definition_is_the_language_of_step_functions() -> None:
     schema = json.loads(
         (Path(cfnlint.__file__).parent / "data/schemas/other/step_functions/statemachine.json").read_text()
     )
-    jsonschema.Draft7Validator(schema).validate(yaml.safe_load(definition(FOLDER)))
+    jsonschema.Draft7Validator(schema).validate(quick_yaml.read(definition(FOLDER)))
 
 
 def test_the_events_are_what_the_steps_are_given() -> None:

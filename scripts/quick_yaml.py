@@ -1,0 +1,14 @@
+"""YAML by libyaml where PyYAML has it, which reads the template and the spec in a tenth of the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read(text: str) -> Any:
+    """What a text says; only plain values, as `yaml.safe_load`."""
+    return yaml.load(text, Loader)  # a safe loader
