@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from click.testing import CliRunner
-from samcli.commands._utils import template
+from samcli.commands._utils import options, template
 from samcli.commands.deploy import command
 
 from scripts.template import ROOT
@@ -18,12 +18,17 @@ from scripts.template import ROOT
 _parsed = functools.cache(template.get_template_data)  # the command reads it several times over, for seconds each
 
 
+def _template(template_file: str) -> Any:
+    return copy.deepcopy(_parsed(str(template_file)))
+
+
 def deployed(config: Path, *arguments: str) -> dict[str, Any]:
     """How the command would deploy: its options by name, `parameter_overrides` as CloudFormation gets them."""
     environment = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
     given = ["-t", str(ROOT / "template.yaml"), "--config-file", str(config), *arguments]
     with (
-        mock.patch.object(template, "get_template_data", lambda path: copy.deepcopy(_parsed(path))),
+        mock.patch.object(template, "get_template_data", _template),
+        mock.patch.object(options, "get_template_data", _template),
         mock.patch.object(command, "do_cli", autospec=True) as deploys,
     ):
         done = CliRunner(env=environment).invoke(command.cli, given, catch_exceptions=False)

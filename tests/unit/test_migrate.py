@@ -237,7 +237,7 @@ def test_a_stack_is_named_as_cloudformation_glue_and_the_template_allow(prefix: 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 PREFIX = TEXT.filter(str.isprintable)
 LITERAL = st.dictionaries(
-    TEXT.filter(bool), st.from_regex(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,10}", fullmatch=True), max_size=3
+    TEXT.filter(bool), st.from_regex(r"[A-Za-z0-9](-{0,4}[A-Za-z0-9]){0,10}", fullmatch=True), max_size=3
 )
 
 
