@@ -109,7 +109,7 @@ def test_a_custom_tool_is_called_in_its_own_words() -> None:
         "response.output_item.done",
     ]  # fmt: skip
     again = read([item, {"type": "custom_tool_call_output", "call_id": "c1", "output": "done"}], tools=[PATCH])
-    use, result = (turn["content"][0] for turn in again.converse["messages"])
+    use, result = (turn["content"][0] for turn in again.converse["messages"][-2:])
     assert use["toolUse"] == {"toolUseId": "c1", "name": "apply_patch", "input": {"input": '*** Begin Patch\n"ä"'}}
     assert result["toolResult"] == {"toolUseId": "c1", "content": [{"text": "done"}]}
 
@@ -121,7 +121,7 @@ def test_a_tool_of_a_namespace_comes_back_by_both_its_names() -> None:
         "function_call", "crew", "spawn", '{"x": 1}',
     )  # fmt: skip
     again = read([item, {"type": "function_call_output", "call_id": "c1", "output": "ok"}], tools=[CREW])
-    assert again.converse["messages"][0]["content"][0]["toolUse"]["name"] == "crew__spawn"
+    assert again.converse["messages"][-2]["content"][0]["toolUse"]["name"] == "crew__spawn"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_tool_that_the_client_runs_is_called_and_answered(
     assert (item["type"], item[place], item["call_id"]) == (kind, value, "c1")
     output = {"type": f"{kind}_output", "call_id": "c1", "output": [{"stdout": "a", "outcome": {"type": "exit"}}]}
     again = read([item, output], tools=[sent])
-    use, result = (turn["content"][0] for turn in again.converse["messages"])
+    use, result = (turn["content"][0] for turn in again.converse["messages"][-2:])
     assert use["toolUse"]["input"] == arguments
     assert json.loads(result["toolResult"]["content"][0]["text"])[0]["stdout"] == "a"
 

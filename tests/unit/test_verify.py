@@ -117,7 +117,9 @@ def test_each_method_is_guarded_as_its_operation_says() -> None:
     guards = {(it.http_method, it.path): (it.authorization, it.api_key_required) for it in WANTED}
     admin = {where for where in guards if where[1].startswith("/admin")}
     assert {guards[where] for where in admin} == {("AWS_IAM", False)}
-    assert {guards[where] for where in guards.keys() - admin} == {("CUSTOM", True)}
+    mocks = {(it.http_method, it.path) for it in WANTED if it.integration and it.integration.kind.upper() == "MOCK"}
+    assert {guards[where] for where in mocks} == {("NONE", False)}
+    assert {guards[where] for where in guards.keys() - admin - mocks} == {("CUSTOM", True)}
 
 
 def test_a_method_that_is_open_or_asks_for_no_key_is_named() -> None:
@@ -139,9 +141,10 @@ def test_a_method_that_is_not_there_or_in_no_spec_is_named() -> None:
 
 
 def test_a_method_that_its_definition_leaves_open_is_a_fault_even_where_the_api_agrees() -> None:
-    left_open = [replace(WANTED[0], authorization="NONE", api_key_required=False)]
-    where = f"{WANTED[0].http_method} {WANTED[0].path}"
-    found = [{"path": WANTED[0].path, "resourceMethods": {WANTED[0].http_method: {"authorizationType": "NONE"}}}]
+    runs = next(it for it in WANTED if it.authorization == "CUSTOM")
+    left_open = [replace(runs, authorization="NONE", api_key_required=False)]
+    where = f"{runs.http_method} {runs.path}"
+    found = [{"path": runs.path, "resourceMethods": {runs.http_method: {"authorizationType": "NONE"}}}]
     assert edge.faults_of_methods(left_open, found) == [f"{where} is left open by its definition"]
 
 
@@ -154,7 +157,8 @@ def test_methods_are_read_back_page_by_page(deployment: Deployment) -> None:
         stub.add_response("get_resources", {"items": pages[9:]}, wanted | {"position": "9"})
         detail = edge.authorization(deployment)
         stub.assert_no_pending_responses()
-    assert detail.endswith("10 by IAM, none open")
+    assert "10 by IAM; " in detail
+    assert detail.endswith("open, which run nothing and say 404")
 
 
 def test_a_second_stage_is_named(deployment: Deployment) -> None:
