@@ -47,6 +47,7 @@ GUARDED = {
     "CostCentres": "research,ops",
     "CurUri": "s3://bills/cur/data",
     "EnableWaf": "true",
+    "S3Buckets": "papers",
     "FirstZone": "us-east-1b",
     "GatewayStack": "gateway",
     "IntegrationTimeoutSeconds": "60",

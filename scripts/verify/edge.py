@@ -136,7 +136,8 @@ def faults_of_methods(methods: Iterable[Method], resources: Iterable[Mapping[str
     """Where an API is guarded otherwise than its definition wants it, by the names of its methods."""
     methods = tuple(methods)
     wanted = {(it.http_method, it.path): (it.authorization, it.api_key_required) for it in methods}
-    runs_nothing = {(it.http_method, it.path) for it in methods if it.integration and it.integration.kind.upper() == "MOCK"}
+    mocks = [it for it in methods if it.integration and it.integration.kind.upper() == "MOCK"]
+    runs_nothing = {(it.http_method, it.path) for it in mocks}
     there = {
         (name, resource["path"]): (method.get("authorizationType", "NONE"), bool(method.get("apiKeyRequired")))
         for resource in resources

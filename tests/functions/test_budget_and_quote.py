@@ -54,7 +54,9 @@ def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, m
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=record, team_id="acme")[0] == 200
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=record, team_id="ops")[0] == 200
     (own,) = budget(app := load("report_usage"), record=record)["budgets"]
-    lines = {line["key"]: line["cost"] for line in get(app, "/usage", {"group_by": "cost_centre"})[1]["lines"]}
+    lines = {
+        line["key"]: line["totals"]["cost"] for line in get(app, "/usage", {"group_by": "cost_centre"})[1]["lines"]
+    }
     assert (own["scope"], own["cost_centre"], own["spent"]) == ("cost_centre", "acme", lines["acme"])
     assert lines.keys() == {"acme", "ops"}
 

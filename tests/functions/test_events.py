@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from gateway.aws.dynamodb import DynamoLedger
 from gateway.settings import settings
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.events import REFUSED, Case, cases, job_table, seed
+from tests.workflow.machine import row
 
 from .conftest import ROOT, context
 
@@ -143,6 +145,7 @@ def test_the_submitted_call_of_the_queues_event_is_the_one_that_is_polled(run: C
 
 
 def test_the_steps_of_the_costs_hand_on_what_their_events_have(run: Callable[[Case], Any]) -> None:
+    DynamoLedger(settings().usage_table).reserve(row("called", 1.5))
     planned = run(CASES["aggregate_costs/plan_periods/hourly"])
     steps = ("price_usage/file", "verify_costs/file", "commit_periods/verified")
     price, verify, commit = (CASES[f"aggregate_costs/{step}"].event for step in steps)

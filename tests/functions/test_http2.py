@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class Client:
         self.flush()
 
     def flush(self) -> None:
-        self.socket.sendall(self.h2.data_to_send())
+        with suppress(BrokenPipeError, ConnectionResetError):  # a server that has left may have said why
+            self.socket.sendall(self.h2.data_to_send())
 
     def send(
         self, path: str, body: bytes | None = None, *headers: tuple[str, str], method: str = "POST", end: bool = True

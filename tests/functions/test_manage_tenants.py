@@ -86,7 +86,7 @@ def test_a_tenant_is_created_read_changed_and_deleted(admin: Admin) -> None:
         ({"unpriced": "free"}, "invalid_body", ["body.unpriced"]),
         ({"cost_centres": ["../etc"]}, "invalid_tenant", None),
         ({"cost_centre_budgets": {"sales": {"monthly_usd": "1"}}}, "invalid_tenant", None),
-        ("{not json", "invalid_body", ["body"]),
+        ("{not json", "invalid_body", None),
         ("[]", "invalid_body", ["body"]),
     ],
 )

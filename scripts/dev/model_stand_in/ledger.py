@@ -120,6 +120,7 @@ class Ledger:
         """Take half a line away; where that cannot be done, end it."""
         try:
             self._file.truncate(size)
+            self._file.seek(size)
             self._end = size
         except OSError:
             self._end += self._file.write(b"\n")
@@ -169,6 +170,7 @@ class Ledger:
         """Forget every line; numbers go on, so that a reader's `after` stays right."""
         with self._lock:
             self._file.truncate(0)
+            self._file.seek(0)
             self._end = 0
             del self._numbers[:], self._places[:]
 
