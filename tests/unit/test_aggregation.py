@@ -1148,35 +1148,60 @@ def test_a_quarantine_that_is_not_that_of_the_ledger_fails_the_proof(house: Hous
         house.files.content[key] = content if content == parquet.quarantine_file([]) else parquet.quarantine_file([])
 
 
-def test_a_file_that_cannot_be_read_is_made_again_from_the_ledger(house: House) -> None:
+@pytest.mark.parametrize("when", ["before the run", "amid the run"])
+def test_a_file_that_cannot_be_read_is_made_again_from_the_ledger(house: House, when: str) -> None:
+    """By the plan, which finds that it is not what was proven; or by the step that sums its day."""
     house.periods.mark = "2026-11-23T23"
     house.add(*(settled(row(f"r{n}", n / 10), input_tokens=1000) for n in range(20)))
     house.periods.parts["2026-11-24T00"] = 4
     house.run(at(2.2))
-    before = dict(house.files.content)
-    corrupt = list(house.files.list("usage/dt=2026-11-24/hour=00/"))[:2]
-    house.files.content[corrupt[0]] = before[corrupt[0]][:-20]
-    house.files.content[corrupt[1]] = b"PAR1" + bytes(1000) + before[corrupt[1]][-50:]
     house.run(at(3.2))
-    assert house.closed[0].mended == corrupt
-    assert house.closed[0].lost == []
-    assert {key: house.files.content[key] for key in before} == before
+    before = dict(house.files.content)
+    first, second = list(house.files.list("usage/dt=2026-11-24/hour=00/"))[:2]
+    damaged = {first: before[first][:-20], second: b"PAR1" + bytes(1000) + before[second][-50:]}
+    planned = run_over(house, damaged, when)
+    assert planned.mended == (("2026-11-24T00",) if when == "before the run" else ())
+    assert house.closed == [(house.closed[0].lines, [first, second] if when == "amid the run" else [], [])]
+    assert house.files.content == before
+    assert damaged.keys() <= set(house.files.put_keys)
 
 
+def run_over(house: House, damaged: dict[str, bytes], when: str) -> Plan:
+    """A run over files of the day's first hour that are damaged before it, or when it has priced that hour itself."""
+    house.files.put_keys.clear()
+    if when == "before the run":
+        house.files.content |= damaged
+        return house.run(at(3.2))[0]
+    files = len(house.files.list("usage/dt=2026-11-24/hour=00/"))
+    steps = iter(range(100))
+
+    def step() -> None:
+        if next(steps) == files:  # all of them are priced, and the day is next
+            house.files.content |= damaged
+
+    return house.run(at(3.2), step, hours=["2026-11-24T00"])[0]
+
+
+@pytest.mark.parametrize("when", ["before the run", "amid the run"])
 @pytest.mark.parametrize("column", ["tenant_id", "model_id", "input_tokens", "cost", "price_status"])
-def test_one_changed_bit_inside_of_a_file_is_found_before_anything_is_summed(house: House, column: str) -> None:
+def test_one_changed_bit_inside_of_a_file_is_found_before_anything_is_summed(
+    house: House, column: str, when: str
+) -> None:
     house.periods.mark = "2026-11-23T23"
     house.add(*(settled(row(f"r{n}"), input_tokens=n) for n in range(500)))
-    house.run(at(1.2))
+    house.run(at(3.2))
     before = dict(house.files.content)
     key = next(iter(house.files.list("usage/")))
     content = bytearray(before[key])
     chunk = pq.ParquetFile(io.BytesIO(before[key])).metadata.row_group(0).column(parquet.USAGE.names.index(column))
     content[(chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 5] ^= 1
-    house.files.content[key] = bytes(content)
-    house.run(at(2.2))
-    assert house.closed[0].mended == [key]
-    assert {key: house.files.content[key] for key in before} == before
+    written = list[bytes]()
+    house.files.before_put = lambda key: written.append(house.files.content[key]) if "costs/" in key else None
+    planned = run_over(house, {key: bytes(content)}, when)
+    assert planned.mended == (("2026-11-24T00",) if when == "before the run" else ())
+    assert house.closed[0].mended == ([key] if when == "amid the run" else [])
+    assert written == []  # the costs were never anything else
+    assert house.files.content == before
 
 
 def test_a_file_that_is_lost_with_its_rows_leaves_the_costs_as_they_are_and_is_told(house: House) -> None:
@@ -1211,6 +1236,43 @@ def test_costs_that_cannot_be_read_are_made_again_from_the_usage(house: House) -
     assert house.closed[0].mended == [key]
     assert house.files.content[key] == before
     assert house.files.content[f"corrupt/{key}"] == b"nothing"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_run_that_dies_after_it_has_closed_a_day_leaves_what_was_closed(house: House, steps: int) -> None:
+    """Its costs are not what was proven, and yet no damage: what is closed, and what was restated, stays as it is."""
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1000))
+    house.run(at(24.2))
+    expected = lines_of(house)
+    for hour, name, tokens in ((25.2, "b", 50), (26.2, "c", 7)):
+        house.add(settled(row(name), input_tokens=tokens))
+        left = iter(range(steps))
+
+        def step(left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise Crash
+
+        with pytest.raises(Crash):
+            house.run(at(hour), step, hours=["2026-11-24T00"])
+        house.run(at(hour))
+        expected += [("restatement", at(hour), SONNET, tokens, Decimal(tokens * 3).scaleb(-6))]
+        assert lines_of(house) == expected
+        assert not house.files.list("corrupt/")
+    house.run(at(27.2), hours=["2026-11-24T00"])
+    assert lines_of(house) == expected
+
+
+def test_costs_of_another_day_are_not_taken_for_those_of_a_run_that_died(house: House) -> None:
+    house.periods.mark = "2026-11-23T23"
+    house.add(settled(row("a"), input_tokens=1000), settled(row("b", 24.5), input_tokens=1))
+    house.run(at(48.2))
+    first, second = (f"costs/dt={day}/part-0.parquet" for day in (DAY, "2026-11-25"))
+    before = house.files.content[first]
+    house.files.content[first] = house.files.content[second]
+    house.run(at(49.2))
+    assert house.files.content[first] == before
+    assert list(house.files.list("corrupt/")) == [f"corrupt/{first}"]
 
 
 # ------------------------------------------------------------------------------------------------------ for any history

@@ -626,6 +626,9 @@ class Lake(Protocol):
     def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:
         """Write the costs of a day, made from those that are there, and return how many lines there are."""
 
+    def has_costs_as_written(self, day: str) -> bool:
+        """Are the costs of a day what a run has written, be it one that did not come to its end?"""
+
     def set_aside(self, part: CorruptPart, *, lost: bool) -> None:
         """Put a file that cannot be read out of the way. Where its rows are lost with it, that is kept in mind."""
 
@@ -721,7 +724,8 @@ def close_day(
     by a late row or another price, is a line of its own, restated at the moment that the run was scheduled for.
 
     A file that cannot be read is made again from the ledger. Where that has dropped its rows they are lost, and the
-    costs stay as they are. `rebuild`: so do the costs themselves, which are lost or not what was proven of them. Raises
+    costs stay as they are. `rebuild`: the costs are lost or not what was proven of them. They are made anew from the
+    usage, but where a run has written them that did not come to its end: a closed day is only ever added to. Raises
     CostsDoNotMatch where they cannot be.
     """
     mended, lost = list[str](), list[str]()
@@ -749,7 +753,7 @@ def close_day(
                 lake.set_aside(part, lost=not known)
             (mended if known else lost).append(part.key)
     whole = lake.is_whole(day)
-    if rebuild:
+    if rebuild and not lake.has_costs_as_written(day):
         if not whole:
             raise CostsDoNotMatch(day, [LOST_TWICE])
         for key in lake.costs_files(day):

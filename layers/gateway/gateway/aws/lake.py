@@ -77,11 +77,20 @@ class ParquetLake:
                 before = parquet.day_costs(held) if held else None
             now = costs(before)
             lines = len(now.lines)
-            return parquet.costs_file(now) if held or now.lines or now.closed else b""
+            return parquet.costs_file(now, day) if held or now.lines or now.closed else b""
 
         key = f"costs/dt={day}/part-0.parquet"
         self._replace(key, made)
         return lines
+
+    def has_costs_as_written(self, day: str) -> bool:
+        if list(self._objects.list(f"costs/dt={day}/")) != [key := f"costs/dt={day}/part-0.parquet"]:
+            return False
+        try:
+            with self._objects.open(key) as file, _readable(key):
+                return parquet.is_as_written(file.read(), day)
+        except CorruptPart:
+            return False
 
     def set_aside(self, part: CorruptPart, *, lost: bool) -> None:
         with self._objects.open(part.key) as file:

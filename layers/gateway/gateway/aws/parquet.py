@@ -6,7 +6,9 @@ which every engine that reads Parquet agrees on. Equal rows make equal bytes.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -96,6 +98,7 @@ QUARANTINE = pa.schema([("pk", pa.string()), ("sk", pa.string()), ("reason", pa.
 
 Readable = bytes | BinaryIO
 CLOSED = b"closed"
+WRITTEN = b"written"
 
 _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
@@ -218,9 +221,24 @@ def no_usage() -> bytes:
     return to_file(USAGE.empty_table())
 
 
-def costs_file(costs: DayCosts) -> bytes:
+def costs_file(costs: DayCosts, day: str = "") -> bytes:
+    """The costs of a day, with a digest of them: a run that finds them knows them for what a run has written."""
     rows = [asdict(line) | {"team_id": line.cost_centre} for line in costs.lines]
-    return to_file(pa.Table.from_pylist(rows, COSTS.with_metadata({CLOSED: str(costs.closed)})))
+    table = pa.Table.from_pylist(rows, COSTS)
+    closed = str(costs.closed).encode()
+    return to_file(table.replace_schema_metadata({CLOSED: closed, WRITTEN: _written(table, closed, day)}))
+
+
+def is_as_written(content: bytes, day: str) -> bool:
+    """Does a file say of the costs of this day what a run has written there?"""
+    table = open_file(content).read(use_threads=False)
+    said = table.schema.metadata or {}
+    return WRITTEN in said and said[WRITTEN] == _written(table, said.get(CLOSED, b""), day)
+
+
+def _written(table: pa.Table, closed: bytes, day: str) -> bytes:
+    rows = json.dumps([day, closed.decode(), table.to_pylist()], default=str)
+    return hashlib.sha256(rows.encode()).hexdigest().encode()
 
 
 def to_file(table: pa.Table) -> bytes:
