@@ -146,6 +146,7 @@ def test_the_submitted_call_of_the_queues_event_is_the_one_that_is_polled(run: C
 
 def test_the_steps_of_the_costs_hand_on_what_their_events_have(run: Callable[[Case], Any]) -> None:
     DynamoLedger(settings().usage_table).reserve(row("called", 1.5))
+    run(CASES["aggregate_costs/find_days/hourly"])
     planned = run(CASES["aggregate_costs/plan_periods/hourly"])
     steps = ("price_usage/file", "verify_costs/file", "commit_periods/verified")
     price, verify, commit = (CASES[f"aggregate_costs/{step}"].event for step in steps)
