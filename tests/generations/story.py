@@ -144,7 +144,7 @@ class Story:
         )
         keep(row("tue-unknown", "2026-11-24T13:11:00"), Outcome.INTERRUPTED, "upstream_cut", source=UNKNOWN)
         keep(row("tue-left", "2026-11-24T13:12:00"), Outcome.UNSETTLED, source=UNKNOWN)
-        self.workflow.periods.advance("2026-11-24T23")
+        self.workflow.done_until("2026-11-24T23")
         self.aggregate("2026-11-25T00:10:00", "2026-11-24T01", "2026-11-24T13")
 
         keep(row("wed-a", "2026-11-25T00:10:00"), input_tokens=2000, output_tokens=400)
