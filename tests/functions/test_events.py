@@ -148,6 +148,7 @@ def test_the_steps_of_the_costs_hand_on_what_their_events_have(run: Callable[[Ca
     DynamoLedger(settings().usage_table).reserve(row("called", 1.5))
     run(CASES["aggregate_costs/find_days/hourly"])
     planned = run(CASES["aggregate_costs/plan_periods/hourly"])
+    run(CASES["aggregate_costs/price_usage/file"])
     steps = ("price_usage/file", "verify_costs/file", "commit_periods/verified")
     price, verify, commit = (CASES[f"aggregate_costs/{step}"].event for step in steps)
     for file in (price, verify):
