@@ -95,7 +95,7 @@ def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[
 def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
     """What API Gateway refuses of a definition fails the deployment, and what it ignores is not there.
 
-    ministack takes every definition, applies the root's `security`, and leaves gateway responses out.
+    ministack takes every definition, applies the root's `security`, and leaves gateway responses and ANY methods out.
     """
 
     def imported(spec: dict[str, Any], *arguments: Any) -> str:
@@ -104,6 +104,12 @@ def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
         api_id = load(api.document, *arguments)
         for kind, response in api.gateway_responses.items():
             apigateway_v1._put_gateway_response(api_id, kind, response)
+        resources = {resource["path"]: resource for resource in apigateway_v1._resources[api_id].values()}
+        for method in api.methods:
+            if method.http_method == "ANY":
+                made = {"httpMethod": "ANY", "authorizationType": method.authorization, "apiKeyRequired": False}
+                mock = {"methodIntegration": {"type": method.integration.kind.upper()}} if method.integration else {}
+                resources[method.path].setdefault("resourceMethods", {})["ANY"] = made | mock
         return api_id
 
     return imported

@@ -610,16 +610,16 @@ def test_claude_takes_its_own_tool_choice_in_converse_but_not_twice(clients: Cli
 
 
 def test_an_answer_fits_the_schema_that_it_is_bound_to(clients: Clients) -> None:
-    city = {"type": "object", "properties": {"name": {"type": "string"}, "kind": {"enum": ["big", "small"]}}}
-    schema = {
-        "type": "object",
+    closed = {"type": "object", "additionalProperties": False}
+    city = closed | {"properties": {"name": {"type": "string"}, "kind": {"enum": ["big", "small"]}}}
+    schema = closed | {
         "properties": {"city": {"$ref": "#/$defs/City"}, "sunny": {"anyOf": [{"type": "boolean"}]}},
     }
     text = json.dumps({**schema, "$defs": {"City": city}})
     form = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": text}}}}
 
-    response = clients.converse("Say 'Bonn'.", outputConfig=form)
-    events = list(clients.converse_stream("Say 'Bonn'.", outputConfig=form)["stream"])
+    response = clients.converse("Say 'Bonn'.", CLAUDE, outputConfig=form)
+    events = list(clients.converse_stream("Say 'Bonn'.", CLAUDE, outputConfig=form)["stream"])
     body = _claude_body("Say 'Bonn'.", 500) | {"output_config": {"format": {"type": "json_schema", "schema": city}}}
     answer, _, _ = clients.invoke(CLAUDE, body)
 
@@ -630,7 +630,7 @@ def test_an_answer_fits_the_schema_that_it_is_bound_to(clients: Clients) -> None
     assert json.loads(answer["content"][0]["text"]) == {"name": "Bonn", "kind": "big"}
     form["textFormat"]["structure"] = {"jsonSchema": {"schema": "no"}}
     with pytest.raises(clients.runtime.exceptions.ValidationException, match="must be a JSON schema"):
-        clients.converse("Say.", outputConfig=form)
+        clients.converse("Say.", CLAUDE, outputConfig=form)
 
 
 def test_converse_thinks_aloud_when_asked_to_and_counts_its_thoughts(clients: Clients) -> None:

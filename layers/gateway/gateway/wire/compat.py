@@ -325,7 +325,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json, too
         inputs = [{"role": "user", "content": [{"text": inputs}]}]
     if not isinstance(inputs, list):
         raise BadRequest("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
-    inference = dict(parameters)
+    inference = {_INFERENCE.get(name, name): value for name, value in parameters.items()}
     system = inference.pop("system", None)
     body: Json = {"messages": _checked(inputs)}
     if system:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import binascii
+import re
 
 from gateway.wire.fitting.work import BEGIN, GO_ON, Json, Work, is_blank, mark
 
 _BESIDE = "The document is attached."
+_UNFIT, _BLANKS = re.compile(r"[^A-Za-z0-9\s()\[\]-]"), re.compile(r"\s{2,}")
 _PLAIN = {"txt", "md", "csv", "html"}
 
 
@@ -63,7 +65,20 @@ def _content(work: Work, block: Json) -> list[Json]:
     if "document" in block and not work.family.documents and (text := _words_of(block["document"])):
         work.warn("documents were sent as text: this model reads none")
         return [{"text": text}]
-    return [block]
+    return [_named(work, block)]
+
+
+def _named(work: Work, block: Json) -> Json:
+    """A document by a name that Bedrock takes. Source: the bedrock-runtime service model, DocumentBlock."""
+    document = block.get("document")
+    name = document.get("name") if isinstance(document, dict) else None
+    if not isinstance(name, str):
+        return block
+    fitting = _BLANKS.sub(" ", _UNFIT.sub("-", name))
+    if fitting == name:
+        return block
+    work.warn("a document was named otherwise: Bedrock takes letters, digits, blanks, hyphens and brackets")
+    return {**block, "document": {**block["document"], "name": fitting}}
 
 
 def _result(work: Work, result: Json) -> Json:
