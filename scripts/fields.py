@@ -147,7 +147,7 @@ def page() -> Iterator[str]:
     yield ""
     told = ", ".join(f"{counts[name]} {name}" for name in ("taken", "warned", "refused"))
     yield f"Each field is sent to a Claude (Haiku 4.5) and to a model that is none (Nova Lite): {told}. This page is made by"
-    yield "`python -m scripts.fields`; a test sends every field through the real door and holds the two together."
+    yield "`.venv/bin/python -m scripts.fields`; a test sends every field through the real door and holds the two together."
     for form in FORMATS:
         yield from ("", f"## {form.name}", "", "| field | Claude | Nova | what the gateway says |", "|---|---|---|---|")
         for field in sorted(form.fields):

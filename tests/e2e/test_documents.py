@@ -73,6 +73,7 @@ def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "overlay.csv").write_text(overlay[1])
     (folder / "setup").mkdir()
     (folder / "setup/configs.json").write_text('[{"STACK_PREFIX": "unit_a"}]')
+    (folder / "team-ids.json").write_text('{"unit_a": ["web"]}')
     first = next(commands for page, commands in BLOCKS if "invoke_model" in " ".join(commands))
     for commands in (first, ["make costs"]):
         done = typed(folder, stack, commands)
