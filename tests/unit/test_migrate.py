@@ -309,7 +309,7 @@ def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_tem
 ) -> None:
     page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
     assert len(page.splitlines()) <= 250
-    (command,) = re.findall(r"^python -m scripts\.migrate (.+)$", page, re.MULTILINE)
+    (command,) = re.findall(r"^\.venv/bin/python -m scripts\.migrate (.+)$", page, re.MULTILINE)
     (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "setup").mkdir()
