@@ -39,9 +39,15 @@ class OldClient:
             timeout=60,
         )
 
+    def poll(self, request_id: str) -> Any:
+        """Once; again where API Gateway did not wait for that either, which a busy machine may make it do."""
+        while (answer := self.post({}, query={"requestId": request_id})).status_code == 504:
+            assert answer.json()["code"] == "still_running"
+        return answer
+
     def polled(self, request_id: str) -> Any:
         for _ in range(200):
-            answer = self.post({}, query={"requestId": request_id})
+            answer = self.poll(request_id)
             if answer.status_code != 200 or "generated_text" in answer.json()[0]:
                 return answer
             assert answer.json() == [{"request_id": request_id}]

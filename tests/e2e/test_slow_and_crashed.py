@@ -25,19 +25,19 @@ TITAN = "amazon.titan-text-express-v1"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    patience = {"GATEWAY_PARAM_IntegrationTimeoutSeconds": "1", "GATEWAY_PARAM_InvocationTimeoutSeconds": "30"}
+    patience = {"GATEWAY_PARAM_IntegrationTimeoutSeconds": "3", "GATEWAY_PARAM_InvocationTimeoutSeconds": "30"}
     with LocalStack(tmp_path_factory.mktemp("slow"), environment=patience) as running:
         yield running
 
 
 def test_a_call_that_outlives_the_integration_timeout_is_polled_for(stack: LocalStack) -> None:
     client = OldClient(stack)
-    gone = client.post({"inputs": "[[delay=4]] slow"}, TITAN)
+    gone = client.post({"inputs": "[[delay=8]] slow"}, TITAN)
     problem = gone.json()
     assert (gone.status_code, problem["code"]) == (504, "still_running")
     assert problem["request_id"] in problem["message"]
     asked = {"requestId": problem["request_id"]}
-    assert client.post({}, query=asked).json() == [{"request_id": problem["request_id"]}]
+    assert client.poll(problem["request_id"]).json() == [{"request_id": problem["request_id"]}]
     assert OldClient(stack, 1).post({}, query=asked).status_code == 404
     assert list(client.polled(problem["request_id"]).json()[0]) == ["generated_text"]
     (row,) = [row for row in aggregated(stack) if row["request_id"] == problem["request_id"]]
@@ -46,7 +46,7 @@ def test_a_call_that_outlives_the_integration_timeout_is_polled_for(stack: Local
 
 def test_a_slow_call_that_fails_ends_with_its_reason(stack: LocalStack) -> None:
     client = OldClient(stack)
-    gone = client.post({"inputs": "[[delay=3]] [[throttle]]"}, TITAN)
+    gone = client.post({"inputs": "[[delay=6]] [[throttle]]"}, TITAN)
     assert gone.status_code == 504
     answer = client.polled(gone.json()["request_id"])
     assert (answer.status_code, answer.json()["code"]) == (429, "model_throttled")
