@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from gateway.aggregation import PRICED, RESTATEMENT, TOKENS, UNPRICED, CostLine
 from gateway.reconciliation import REASONS
-from gateway.usage import Outcome
+from gateway.usage.records import Outcome
 from scripts import views as generated
 from scripts.athena import open_lake, queries, rows, views
 from scripts.command import run

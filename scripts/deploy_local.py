@@ -59,7 +59,7 @@ TENANT = "demo-research"
 STACKED = "demo-stacked"  # a tenant that is a stack of its own, and the name of that stack
 TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 EMBEDDING_MODEL = "amazon.titan-embed-text-v1"
-PRICE_BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
+PRICE_BOOK = ROOT / "layers/gateway/gateway/pricing/price_book.csv"
 WAITING = {"QUEUED", "RUNNING"}
 # What `make verify-deployment` cannot ask here: the models are the stand-in's, which that AWS does not know, and what
 # streams needs AWS's layer, which is not there.

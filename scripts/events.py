@@ -15,7 +15,7 @@ from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.tenant_table import TenantTable
 from gateway.tenants import Key, Tenant, digest_of, presented_key
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 from scripts.template import ROOT, Function
 
 FOLDER = ROOT / "events"

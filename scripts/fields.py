@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.catalog import Catalog
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse
 from gateway.wire.openai_chat import read_chat

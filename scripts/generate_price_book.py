@@ -1,4 +1,4 @@
-"""Makes the price book, `layers/gateway/gateway/price_book.csv`, from facts that somebody else stated.
+"""Makes the price book, `layers/gateway/gateway/pricing/price_book.csv`, from facts that somebody else stated.
 
     python -m scripts.generate_price_book --legacy scripts/price_facts/legacy-2024.json \
         --rows scripts/price_facts/appended.csv \
@@ -16,7 +16,7 @@ No price is guessed. Left out, so that a call is listed as unpriced rather than 
 - prices of 0 (litellm writes 0 for "not applicable") and web-search fees;
 - an image model in a region where some size and quality would have no price.
 What the gateway does not count yet is in the book all the same, in its own unit (seconds of video and audio heard,
-tokens of speech): a call of such a model is listed as unpriced until it is counted (`gateway.pricing`).
+tokens of speech): a call of such a model is listed as unpriced until it is counted (`gateway.pricing.price_book`).
 """
 
 import argparse
@@ -33,10 +33,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.pricing import IMAGE_CLASSES, NOT_STATED, UNITS
+from gateway.pricing.price_book import NOT_STATED
+from gateway.pricing.price_csv import IMAGE_CLASSES, UNITS
 
 FACTS = Path("scripts/price_facts")
-BOOK = Path("layers/gateway/gateway/price_book.csv")
+BOOK = Path("layers/gateway/gateway/pricing/price_book.csv")
 MAP_FILE = "model_prices_and_context_window_backup.json"
 LEGACY_FROM = "2024-01-01"
 LITELLM_FROM = "2026-01-01"

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.usage import is_label
+from gateway.usage.records import is_label
 from scripts.command import run
 from scripts.template import ROOT, load, refusal
 

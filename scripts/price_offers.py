@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
-from gateway.names import split_profile
+from gateway.pricing.model_names import split_profile
 from gateway.usage_types import is_geographic, model_named
 from scripts.generate_price_book import WIDE_GEOGRAPHIES, PriceRefusedError, Row, exact
 

@@ -35,8 +35,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.names import OWN_ARN
-from gateway.pricing import EVERYONE, Markup, Price, PriceBook, read_overlay, read_prices
+from gateway.pricing.model_names import OWN_ARN
+from gateway.pricing.price_book import EVERYONE, Markup, Price, PriceBook
+from gateway.pricing.price_csv import read_overlay, read_prices
 from scripts.command import run
 from scripts.generate_price_book import (
     BOOK,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.names import split_profile
+from gateway.pricing.model_names import split_profile
 from scripts.generate_price_book import ALIKE, HOME_REGIONS, UN_REGIONAL, Row, in_force
 
 RULE = "; a geographic profile costs what its source Region does"

@@ -32,9 +32,9 @@ from gateway.anomalies import CostAnomaly, Forecast
 from gateway.aws.findings import anomalies_file, forecasts_file, reconciliation_file
 from gateway.aws.parquet import costs_file, usage_parts, usage_table
 from gateway.aws.prices_table import KEY, prices_file
-from gateway.pricing import Markup, Price, PriceBook
+from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.reconciliation import REASONS, Finding
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 TODAY = date(2026, 11, 24)
 FIRST = date(2026, 9, 10)

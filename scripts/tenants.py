@@ -37,9 +37,9 @@ from botocore.session import get_session
 
 from gateway.administration import must_be_sound
 from gateway.aws.tenant_table import TenantTable
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 from gateway.tenants import Key, Tenant, digest_of, new_key
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 from scripts.command import WrongUse, run, sentence
 from scripts.signed import AdminApi, Refused, of
 from scripts.tenants_file import Wanted, WantedKey, WrongFile, is_live, read, shown

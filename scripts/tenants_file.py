@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gateway.administration import must_be_sound
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 from gateway.http.schemas import KeyRequest, TenantSettings
 from gateway.tenants import tenant_from_json, tenant_to_json
 from scripts import quick_yaml

@@ -12,7 +12,7 @@ from hypothesis import settings as property_settings
 from moto import mock_aws
 
 from gateway.aws import clients
-from gateway.settings import settings
+from gateway.core.settings import settings
 from tests.recorded import Recorder
 
 collect_ignore = ["sdks"]  # runs in an environment of its own: tests/e2e/test_sdks.py

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws import dynamodb
-from gateway.ledger import SHARDS, InMemoryLedger, Partition
-from gateway.usage import RequestId, UsageRecord
+from gateway.usage.ledger import SHARDS, InMemoryLedger, Partition
+from gateway.usage.records import RequestId, UsageRecord
 
 Item = dict[str, dict[str, Any]]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from gateway.aws.decoys import alarm
 from gateway.aws.tenant_table import TenantTable
-from gateway.settings import settings
-from gateway.telemetry import AUTHORIZER_FAILED, count, logger
+from gateway.core.settings import settings
+from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
 from gateway.tenants import (
     DecoyUsed,
     Key,

@@ -24,12 +24,12 @@ from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.aws.tenant_table import TenantTable
 from gateway.catalog import Service
-from gateway.errors import Forbidden, GatewayError
+from gateway.core.errors import Forbidden, GatewayError
+from gateway.core.settings import seconds_left, settings, trace_of_invocation
+from gateway.core.telemetry import logger
 from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState, Submission
 from gateway.metering import Meter
-from gateway.settings import seconds_left, settings, trace_of_invocation
-from gateway.telemetry import logger
 from gateway.tenants import Caller
 from gateway.wire.compat import CompatRequest, Translation, translations
 

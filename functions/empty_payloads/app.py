@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.aws.leftovers import Leftovers
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
+from gateway.core.settings import seconds_left, settings
 from gateway.http.custom_resource import answer_stack
-from gateway.settings import seconds_left, settings
 
 TELLING = 60  # seconds that are left for the answer to the stack
 

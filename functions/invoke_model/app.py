@@ -24,7 +24,9 @@ from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Service
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
+from gateway.core.settings import seconds_left, settings, trace_of_invocation
+from gateway.core.telemetry import logger
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.http.warnings import warned
@@ -32,9 +34,7 @@ from gateway.idempotency import Once, entry_of
 from gateway.invocation import Context, ModelServices, poll, utc_now
 from gateway.jobs import Ended, Submission
 from gateway.metering import Meter
-from gateway.settings import seconds_left, settings, trace_of_invocation
-from gateway.telemetry import logger
-from gateway.usage import RequestId
+from gateway.usage.records import RequestId
 from gateway.wire.compat import CompatRequest, Translation, flag, operation_of, translations
 
 # Of Lambda's 6 MB, which count the answer as a string in JSON and its headers. Source: Lambda's quotas.

@@ -7,8 +7,8 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.bedrock import BedrockCatalog
+from gateway.core.settings import settings
 from gateway.http.resolver import answer, api, caller
-from gateway.settings import settings
 
 app = api()
 models = BedrockCatalog()

@@ -13,6 +13,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.administration import Administration, VersionConflict, key_to_json
 from gateway.aws.tenant_register import TenantRegister
+from gateway.core.settings import settings
 from gateway.http.custom_resource import answer_stack, is_from_stack
 from gateway.http.resolver import answer, api, header, no_content, principal, query, strict_body
 from gateway.http.schemas import (
@@ -24,9 +25,8 @@ from gateway.http.schemas import (
     TenantSettings,
 )
 from gateway.http.tenant_resource import tenant_of_stack
-from gateway.settings import settings
 from gateway.tenants import Key, tenant_from_json, tenant_to_json
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 
 DAY = 86400
 

@@ -12,12 +12,12 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.price_overlay import current_book
 from gateway.budgets import BudgetState, month_of, next_month, states
+from gateway.core.settings import settings
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
-from gateway.pricing import money
+from gateway.pricing.price_book import money
 from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
-from gateway.settings import settings
 from gateway.wire.compat import CompatRequest, flag, operation_of, translations
 
 app = api()

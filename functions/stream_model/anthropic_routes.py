@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.catalog import Model
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall

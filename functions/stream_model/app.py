@@ -19,11 +19,11 @@ from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.catalog import Service
+from gateway.core.settings import settings
 from gateway.http.asgi import Asgi
 from gateway.http.exchange import Route
 from gateway.invocation import ModelServices
 from gateway.metering import Meter
-from gateway.settings import settings
 from gateway.streaming import StreamServices
 from serving import Serving
 

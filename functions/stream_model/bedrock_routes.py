@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.http.exchange import Reply, Request, Streamed
 from gateway.http.warnings import warned
 from gateway.wire.compat import CompatRequest, flag

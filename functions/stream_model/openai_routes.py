@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.catalog import Model, Service
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.core.errors import BadRequest, GatewayError, NotFound
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
 from gateway.invocation import ModelAnswer, ModelCall

@@ -14,8 +14,8 @@ from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, mos
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.aws.item_table import ItemTable
 from gateway.catalog import Model
+from gateway.core.errors import BadRequest, GatewayError, UpstreamError
 from gateway.directory import Directory
-from gateway.errors import BadRequest, GatewayError, UpstreamError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.idempotency import Entries, Once, entry_of
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.aws.tenant_table import TenantTable
 from gateway.tenants import Tenant, digest_of
-from gateway.usage import TenantId
+from gateway.usage.records import TenantId
 from scripts.tenants import add_key, add_tenant
 
 DEMO = {"demo-research": ("research", "ops"), "demo-marketing": ("marketing",)}

@@ -20,8 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.names import split_profile
-from gateway.usage import Outcome, RequestId, UsageRecord
+from gateway.pricing.model_names import split_profile
+from gateway.usage.records import Outcome, RequestId, UsageRecord
 from scripts.signed import of
 from scripts.verify.deployment import PREFIX, Caller, Deployment, patience, said, shown
 from scripts.verify.edge import model_of

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from botocore.exceptions import ClientError
 
-from gateway.names import split_profile
+from gateway.pricing.model_names import split_profile
 from scripts.dev.rest_api.importing import Method
 from scripts.verify.deployment import PREFIX, Caller, Deployment, said, shown
 from scripts.verify.steps import NotAskedError, StepError, code_of, must

@@ -35,8 +35,8 @@ import pyarrow.parquet as pq
 from gateway.aggregation import Pricer, Quarantined, price_by_kind
 from gateway.aws import dynamodb, parquet
 from gateway.aws.usage_columns import PricedPages
-from gateway.pricing import price_book
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.pricing.price_csv import price_book
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import item, page
 
 PAGE = 1_000  # rows of a page: it ends at 1 MB
@@ -136,7 +136,7 @@ def before(folder: Path, rows: int) -> None:
     for row in held:
         by_day[row["started_at"][:10]].append(row)
     for day_rows in by_day.values():
-        with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8") as file:
+        with resources.files("gateway.pricing").joinpath("price_book.csv").open(encoding="utf-8") as file:
             prices = {(price["model_id"], price["region"], price["unit"]): price for price in csv.DictReader(file)}
 
         def price_of(row: dict[str, Any], unit: str, prices: dict[Any, dict[str, str]] = prices) -> Decimal:

@@ -96,7 +96,7 @@ def limits() -> None:
 
 def authorizer() -> None:
     from gateway.tenants import Tenant
-    from gateway.usage import TenantId
+    from gateway.usage.records import TenantId
     from scripts.tenants import add_key, add_tenant
 
     add_tenant("tenants", Tenant(TenantId("acme"), "Acme", ("research",)))

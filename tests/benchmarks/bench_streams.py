@@ -359,10 +359,10 @@ def _metered(messages: Any) -> Callable[[], float]:
     from gateway.catalog import Catalog
     from gateway.invocation import Context, ModelCall
     from gateway.metering import Meter
-    from gateway.pricing import price_book
+    from gateway.pricing.price_csv import price_book
     from gateway.routing import Route
     from gateway.tenants import Caller, Tenant
-    from gateway.usage import KeyId, RequestId, TenantId
+    from gateway.usage.records import KeyId, RequestId, TenantId
 
     caller = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))
     model = Catalog.from_json("{}").named(MODEL, lambda _: None)

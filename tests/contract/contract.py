@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from gateway.settings import Settings
+from gateway.core.settings import Settings
 from scripts import quick_yaml
 from scripts.dev.rest_api.importing import Method, import_rest_api
 from scripts.dev.template import Template

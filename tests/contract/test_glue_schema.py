@@ -17,7 +17,7 @@ from gateway.aws.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsL
 from gateway.aws.lake import ParquetLake
 from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.aws.prices_table import KEY, PRICES
-from gateway.pricing import PriceBook
+from gateway.pricing.price_book import PriceBook
 from tests.rows import page
 
 TEMPLATE = load(str(Path(__file__).parents[2] / "template.yaml"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import SettingsError
+from gateway.core.settings import SettingsError
 from scripts.dev.template import Template, TemplateError
 from scripts.template import ROOT, refusal
 from tests.contract.contract import FUNCTIONS, TEMPLATE, import_app

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.settings import Settings
+from gateway.core.settings import Settings
 from scripts.iam_table import of_functions
 from scripts.template import of_type
 from tests.contract.contract import ANY, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app

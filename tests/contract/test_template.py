@@ -12,7 +12,7 @@ import yaml
 
 from bundle import recipe
 from gateway.aws.decoys import METRIC
-from gateway.telemetry import (
+from gateway.core.telemetry import (
     AGGREGATION_LAG,
     AUTHORIZER_FAILED,
     OLDEST_OPEN_ROW_AGE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gateway.http.schemas import Budget, TenantSettings
-from gateway.usage import is_label
+from gateway.usage.records import is_label
 from scripts.template import ROOT, load
 from tests.contract.contract import TEMPLATE, everywhere
 

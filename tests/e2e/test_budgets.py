@@ -25,9 +25,9 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Account, AccountId, month_of
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Budget, Key, Tenant, digest_of, new_key
-from gateway.usage import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts.costs import AFTER_ALL_LEASES
 from scripts.dev.stack import LocalStack
 

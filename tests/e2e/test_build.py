@@ -192,7 +192,10 @@ def test_the_same_sources_give_the_same_bytes_so_that_a_deployment_replaces_noth
 def test_a_build_from_the_cache_has_what_changed_and_takes_the_rest_as_it_was(clone: Path) -> None:
     build = clone / ".aws-sam/build"
     before = {name: hashes(build / name) for name in ("GatewayLayer", "ListModelsFunction", "DependenciesLayer")}
-    changed = {"GatewayLayer": "layers/gateway/gateway/names.py", "ListModelsFunction": "functions/list_models/app.py"}
+    changed = {
+        "GatewayLayer": "layers/gateway/gateway/pricing/model_names.py",
+        "ListModelsFunction": "functions/list_models/app.py",
+    }
     kept = {path: (clone / path).read_text() for path in changed.values()}
     for path, text in kept.items():
         (clone / path).write_text(text + "\nCHANGED = True\n")

@@ -17,8 +17,8 @@ import pyarrow.dataset as ds
 import pytest
 import requests
 
-from gateway.pricing import price_book
-from gateway.usage import TokenUsage
+from gateway.pricing.price_csv import price_book
+from gateway.usage.records import TokenUsage
 from scripts.costs import aggregate
 from scripts.dev.stack import LocalStack
 

@@ -487,7 +487,7 @@ def _book() -> dict[tuple[str, str], dict[str, tuple[str, Decimal]]]:
     """(model, tier) -> unit -> the newest price of one, in us-east-1."""
     book: dict[tuple[str, str], dict[str, tuple[str, Decimal]]] = {}
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    for row in csv.DictReader(resources.files("gateway").joinpath("price_book.csv").read_text().splitlines()):
+    for row in csv.DictReader(resources.files("gateway.pricing").joinpath("price_book.csv").read_text().splitlines()):
         if row["region"] == "us-east-1" and row["effective_from"] <= today:
             units = book.setdefault((row["model_id"], row["tier"]), {})
             price = row["effective_from"], Decimal(row["usd"]) / Decimal(row["per"])

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.http import asgi
 from gateway.http.asgi import Asgi
 from gateway.http.exchange import Pending, Reply, Request, Route, Streamed

@@ -15,9 +15,9 @@ import boto3
 import pytest
 
 from gateway.aws.tenant_table import TenantTable
-from gateway.telemetry import logger
+from gateway.core.telemetry import logger
 from gateway.tenants import Key, Tenant, digest_of, new_key
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 from scripts.tenants import add_key, add_tenant
 from tests.contract.expanded import of_kind, stack
 

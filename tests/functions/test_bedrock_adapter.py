@@ -22,10 +22,10 @@ from gateway.aws.circuits import Circuits
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke
 from gateway.catalog import Catalog
-from gateway.errors import GatewayError, Passing, UpstreamError
+from gateway.core.errors import GatewayError, Passing, UpstreamError
 from gateway.eventstream import encode, frames
 from gateway.invocation import ModelCall
-from gateway.names import profile_id
+from gateway.pricing.model_names import profile_id
 from gateway.routing import Circuit
 from gateway.wire.bedrock import EventStream, event_stream_error
 from scripts.dev.model_stand_in import ModelStandIn

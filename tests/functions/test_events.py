@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.settings import settings
+from gateway.core.settings import settings
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.events import REFUSED, Case, cases, job_table, seed
 from tests.workflow.machine import row

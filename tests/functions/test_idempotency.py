@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.ledger import SHARDS, Partition, sweep
-from gateway.usage import Outcome, UsageRecord
+from gateway.usage.ledger import SHARDS, Partition, sweep
+from gateway.usage.records import Outcome, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event

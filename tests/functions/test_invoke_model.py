@@ -16,13 +16,13 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.errors import NotFound
+from gateway.core.errors import NotFound
+from gateway.core.settings import settings
 from gateway.jobs import Ended
-from gateway.ledger import SHARDS, Partition, sweep
-from gateway.pricing import price_book
-from gateway.settings import settings
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Budget, Caller, Tenant, tenant_from_json
-from gateway.usage import KeyId, Outcome, TenantId, UsageRecord
+from gateway.usage.ledger import SHARDS, Partition, sweep
+from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event, register

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from gateway.tenants import Caller, tenant_from_json
-from gateway.usage import KeyId
+from gateway.usage.records import KeyId
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event, register

@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
-from gateway.pricing import price_book
-from gateway.usage import UNKNOWN, Outcome, RequestId, TokenUsage
+from gateway.pricing.price_csv import price_book
+from gateway.usage.records import UNKNOWN, Outcome, RequestId, TokenUsage
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event

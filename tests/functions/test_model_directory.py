@@ -13,8 +13,8 @@ from moto import mock_aws
 
 from gateway.aws.model_directory import ModelDirectory, RoutesUnavailable
 from gateway.aws.watched import FRESH
-from gateway.settings import settings
-from gateway.telemetry import logger
+from gateway.core.settings import settings
+from gateway.core.telemetry import logger
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .test_invoke_model import call, work_off

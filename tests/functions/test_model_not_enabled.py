@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.aws.upstream import refusal_of
-from gateway.usage import Outcome
+from gateway.usage.records import Outcome
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.dev.model_stand_in.errors import BEDROCK
 

@@ -18,16 +18,16 @@ from gateway.attempts import Attempts, answered
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.budgets import InMemoryAccounts
 from gateway.catalog import Catalog
-from gateway.errors import UpstreamError
+from gateway.core.errors import UpstreamError
 from gateway.eventstream import encode
 from gateway.invocation import Context, ModelCall
-from gateway.ledger import InMemoryLedger
 from gateway.metering import Meter
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.routing import Circuit, Route
 from gateway.streaming import open_stream
 from gateway.tenants import Caller, Tenant
-from gateway.usage import KeyId, Outcome, RequestId, TenantId, UsageRecord
+from gateway.usage.ledger import InMemoryLedger
+from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord
 from gateway.wire.bedrock import EventStream
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"

@@ -12,9 +12,9 @@ from moto import mock_aws
 
 from gateway.aws import price_overlay
 from gateway.aws.price_overlay import PricesUnavailable, current_book
-from gateway.pricing import COLUMNS, price_book
-from gateway.settings import settings
-from gateway.usage import TokenUsage
+from gateway.core.settings import settings
+from gateway.pricing.price_csv import COLUMNS, price_book
+from gateway.usage.records import TokenUsage
 from scripts.dev.template import Template
 from scripts.template import ROOT
 from tests.contract.contract import FUNCTIONS, settings_read

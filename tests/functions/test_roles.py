@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from gateway.aws import price_overlay
-from gateway.pricing import COLUMNS
-from gateway.settings import settings
+from gateway.core.settings import settings
+from gateway.pricing.price_csv import COLUMNS
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event

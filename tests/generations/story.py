@@ -24,10 +24,10 @@ from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import AccountId, Booking, Hold, Limits
 from gateway.idempotency import entry_of
 from gateway.jobs import Ended, Submission
-from gateway.ledger import shard_of
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Budget, Caller, Key, Tenant, digest_of
-from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.ledger import shard_of
+from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.workflow.machine import Workflow, load
 
 ROOT = Path(__file__).parents[2]

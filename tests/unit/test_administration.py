@@ -26,9 +26,9 @@ from gateway.administration import (
 )
 from gateway.aws.tenant_register import TenantRegister
 from gateway.aws.tenant_table import TenantTable
-from gateway.errors import BadRequest, NotFound
+from gateway.core.errors import BadRequest, NotFound
 from gateway.tenants import Budget, Key, Tenant, digest_of, looks_like_key
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ANN = Actor("arn:aws:iam::111122223333:user/ann", "AKIAEXAMPLE", "203.0.113.7")

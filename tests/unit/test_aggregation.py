@@ -52,10 +52,11 @@ from gateway.aws import parquet
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import Overtaken
 from gateway.aws.usage_columns import PricedPages
-from gateway.ledger import SHARDS, Partition, sweep
-from gateway.pricing import Markup, Price, PriceBook, price_book
+from gateway.pricing.price_book import Markup, Price, PriceBook
+from gateway.pricing.price_csv import price_book
 from gateway.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
-from gateway.usage import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.ledger import SHARDS, Partition, sweep
+from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import PagedLedger, item, page
 
 LAYER = Path(__file__).parents[2] / "layers/gateway"

@@ -22,9 +22,9 @@ from gateway.anomalies import (
     modified_z,
     quantile,
 )
-from gateway.pricing import ZERO
+from gateway.pricing.price_book import ZERO
 from gateway.tenants import Budget, Tenant
-from gateway.usage import TenantId
+from gateway.usage.records import TenantId
 
 ACME = TenantId("acme")
 FRIDAY = date(2026, 11, 20)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.eventstream import Frame
 from gateway.streaming import Metered
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic import native_body, read_messages, write_message
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream

@@ -12,10 +12,10 @@ from botocore.validate import validate_parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest, Forbidden, GatewayError, NotFound
+from gateway.core.errors import BadRequest, Forbidden, GatewayError, NotFound
 from gateway.eventstream import Frame
 from gateway.streaming import Metered, StreamWriter
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.anthropic import (
     MessagesRequest,
     converse_body,

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from gateway.attempts import Attempts, CircuitOpen, answered
 from gateway.budgets import AccountId, Booking, InMemoryAccounts, month_of, sweep_holds
 from gateway.catalog import Catalog
-from gateway.errors import Forbidden, GatewayError, Passing, UpstreamError
+from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import Context, ModelAnswer, ModelCall
-from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.routing import Circuit, Route, Routes
 from gateway.streaming import SSE_PING, Metered, open_stream
 from gateway.tenants import Budget, Caller, Guardrail, Tenant
-from gateway.usage import KeyId, Outcome, RequestId, TenantId, TokenUsage
+from gateway.usage.ledger import InMemoryLedger, sweep
+from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage
 
 HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -40,14 +40,16 @@ from gateway.budgets import (
     tell,
 )
 from gateway.catalog import Catalog, Model, Service
-from gateway.errors import Forbidden, GatewayError, UpstreamError
+from gateway.core.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall, within
-from gateway.ledger import InMemoryLedger, sweep
 from gateway.metering import Meter, Parked, booking_for, quote
-from gateway.pricing import PriceBook, read_prices
+from gateway.pricing.price_book import PriceBook
+from gateway.pricing.price_csv import read_prices
 from gateway.routing import Route
 from gateway.tenants import Budget, Caller, Tenant, Unpriced
-from gateway.usage import KeyId, ModelId, RequestId, TenantId, TokenUsage, estimate_tokens
+from gateway.usage.ledger import InMemoryLedger, sweep
+from gateway.usage.provider_counts import estimate_tokens
+from gateway.usage.records import KeyId, ModelId, RequestId, TenantId, TokenUsage
 from gateway.wire.bedrock import read_converse, read_invoke
 from gateway.wire.compat import CompatRequest, translate
 from gateway.wire.openai_endpoint import read_endpoint_chat

@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.catalog import Catalog, Service
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.http.schemas import InvokeModelRequest
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.compat import CompatRequest, flag, translate
 
 CATALOG = Catalog({"our-llama": "llama-endpoint"})

@@ -16,7 +16,7 @@ import pytest
 import gateway
 from gateway.catalog import Catalog
 from gateway.families import UNKNOWN, family, rows
-from gateway.names import split_profile
+from gateway.pricing.model_names import split_profile
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse, read_invoke
 from gateway.wire.compat import IMAGE_MODELS
@@ -35,7 +35,7 @@ NO_TEXT = ("embed", "rerank", "stability.", "twelvelabs.", "canvas", "reel", "so
 
 
 def text_models() -> list[str]:
-    with (Path(gateway.__file__).parent / "price_book.csv").open() as book:
+    with (Path(gateway.__file__).parent / "pricing" / "price_book.csv").open() as book:
         names = {split_profile(row["model_id"])[1] for row in csv.DictReader(book)}
     return sorted(name for name in names if not any(part in name for part in NO_TEXT))
 

@@ -12,11 +12,11 @@ import pytest
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
+from gateway.core.settings import settings
 from gateway.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
-from gateway.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
-from gateway.settings import settings
 from gateway.tenants import Caller, Tenant
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 START = datetime(2026, 11, 24, 10, 59, 30, 250_000, tzinfo=UTC)
 

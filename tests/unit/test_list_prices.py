@@ -25,9 +25,11 @@ from typing import NamedTuple
 
 import pytest
 
-from gateway.names import split_profile
-from gateway.pricing import Price, price_book
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord, echoed_tier
+from gateway.pricing.model_names import split_profile
+from gateway.pricing.price_book import Price
+from gateway.pricing.price_csv import price_book
+from gateway.usage.provider_counts import echoed_tier
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 DATA = Path(__file__).parents[1] / "data"
 MILLION = 1_000_000

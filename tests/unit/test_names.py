@@ -9,8 +9,9 @@ from decimal import Decimal
 import pytest
 
 from gateway.catalog import Catalog
-from gateway.pricing import COLUMNS, Price, PriceBook, price_book, read_overlay
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.pricing.price_book import Price, PriceBook
+from gateway.pricing.price_csv import COLUMNS, price_book, read_overlay
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ACCOUNT = "arn:aws:bedrock:us-east-1:111122223333:"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.catalog import Catalog
-from gateway.errors import BadRequest, GatewayError
-from gateway.usage import TokenUsage
+from gateway.core.errors import BadRequest, GatewayError
+from gateway.usage.records import TokenUsage
 from gateway.wire.openai_embeddings import EmbeddingsRequest, read_embeddings, write_embeddings
 
 CATALOG = Catalog({"our-embedder": "endpoint"})

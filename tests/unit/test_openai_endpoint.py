@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from gateway.catalog import Catalog
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.streaming import Metered
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.openai_endpoint import EndpointChatStream, read_endpoint_chat
 
 MODEL = Catalog({"our-llama": "llama-endpoint"}).find("our-llama")

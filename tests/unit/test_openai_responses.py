@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.streaming import Metered
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from gateway.wire.openai_responses import ResponsesRequest, read_response
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import NotFound
+from gateway.core.errors import NotFound
 from gateway.streaming import Metered
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from gateway.wire.openai_responses import ResponsesRequest, read_response, references, response_of
 from tests.converse_answers import answer, streamed

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from gateway.names import split_profile
-from gateway.pricing import UNITS, Price, PriceBook, read_prices
+from gateway.pricing.model_names import split_profile
+from gateway.pricing.price_book import Price, PriceBook
+from gateway.pricing.price_csv import UNITS, read_prices
 from scripts import generate_price_book, profile_prices
 from scripts.generate_price_book import ALIKE, PriceRefusedError, Row, book, legacy_rows, litellm_rows
 
@@ -23,7 +24,7 @@ LITELLM = FACTS / "litellm-bedrock-1.109.1.json"
 NEWER = FACTS / "litellm-bedrock-1.110.2.json"
 LEGACY = FACTS / "legacy-2024.json"
 APPENDED = FACTS / "appended.csv"
-BOOK = ROOT / "layers/gateway/gateway/price_book.csv"
+BOOK = ROOT / "layers/gateway/gateway/pricing/price_book.csv"
 
 MILLION = 1_000_000
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.pricing import COLUMNS, Charge, Price, PriceBook, price_book, read_overlay, read_prices
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.pricing.price_book import Charge, Price, PriceBook
+from gateway.pricing.price_csv import COLUMNS, price_book, read_overlay, read_prices
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.names import split_profile
-from gateway.pricing import price_book
-from gateway.usage import TokenUsage
+from gateway.pricing.model_names import split_profile
+from gateway.pricing.price_csv import price_book
+from gateway.usage.records import TokenUsage
 from scripts import prices
 from scripts.generate_price_book import ALIKE, UN_REGIONAL, Row, as_csv
 from scripts.profile_prices import Place, read_places, rows_of

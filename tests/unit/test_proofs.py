@@ -18,7 +18,7 @@ import pytest
 from gateway import aggregation, proofs
 from gateway.aggregation import CostsDoNotMatch, UsageFile, hour_of, hours_between
 from gateway.aws.parquet import no_usage
-from gateway.pricing import Markup, Price, PriceBook
+from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.proofs import DayProof, find_days, holes
 from tests.unit.test_aggregation import (
     BOOK,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.aggregation import OPEN, PRICED, UNPRICED, UNSETTLED
-from gateway.pricing import Price, PriceBook
+from gateway.pricing.price_book import Price, PriceBook
 from gateway.reconciliation import (
     CALLS,
     GATEWAY,
@@ -28,7 +28,7 @@ from gateway.reconciliation import (
     role_of,
     summary,
 )
-from gateway.usage import PROVIDER, UNKNOWN
+from gateway.usage.records import PROVIDER, UNKNOWN
 
 DAY, BEFORE, AFTER = "2026-11-20", "2026-11-19", "2026-11-21"
 NOVA = "amazon.nova-lite-v1:0"

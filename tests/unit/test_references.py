@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
-from gateway.errors import Forbidden
+from gateway.core.errors import Forbidden
 from gateway.references import must_own_references
 from gateway.tenants import Tenant, tenant_from_json, tenant_to_json
-from gateway.usage import TenantId
+from gateway.usage.records import TenantId
 
 ACME = Tenant(TenantId("acme"), "Acme", ("research",), s3_buckets=("acme-files",))
 THEIRS, OURS = (

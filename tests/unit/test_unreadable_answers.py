@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.streaming import _read
 from gateway.wire.compat_stream import CompatStream

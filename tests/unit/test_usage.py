@@ -7,20 +7,16 @@ from typing import Any
 
 import pytest
 
-from gateway.usage import (
-    ConverseStreamUsage,
-    EndpointUsage,
-    InvokeStreamUsage,
-    TokenUsage,
+from gateway.usage.provider_counts import (
     echoed_tier,
     estimate_tokens,
     from_anthropic,
     from_converse,
     from_invoke_model,
     from_openai,
-    image_class,
-    is_label,
 )
+from gateway.usage.records import TokenUsage, image_class, is_label
+from gateway.usage.stream_counts import ConverseStreamUsage, EndpointUsage, InvokeStreamUsage
 
 
 def counts(usage: TokenUsage | None) -> tuple[int, ...]:

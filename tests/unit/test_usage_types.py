@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.names import split_profile
-from gateway.pricing import price_book
+from gateway.pricing.model_names import split_profile
+from gateway.pricing.price_csv import price_book
 from gateway.usage_types import Kind, _plain, billed_model, billed_tier, kind_of, model_named, names, units_per
 from scripts.price_offers import _KIND
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from scripts.signed import Refused
 from scripts.template import ROOT, load
 from scripts.verify import __main__ as command

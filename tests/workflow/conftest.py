@@ -10,8 +10,8 @@ from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 
 from gateway.aws import price_overlay
-from gateway.pricing import COLUMNS
-from gateway.settings import settings
+from gateway.core.settings import settings
+from gateway.pricing.price_csv import COLUMNS
 from tests.workflow.machine import SONNET, Machine, Workflow
 
 Agree = Callable[[str], None]

@@ -23,9 +23,9 @@ from gateway.aggregation import HOUR, NOTHING, hours_between, start_of
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.proofs import DynamoProofs
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.proofs import DayProof
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from scripts import quick_yaml
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"

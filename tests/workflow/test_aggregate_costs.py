@@ -25,11 +25,11 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.objects import Overtaken
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Limits
-from gateway.ledger import Partition
 from gateway.metering import hold_for
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Budget, Tenant
-from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage
+from gateway.usage.ledger import Partition
+from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage
 from scripts import quick_yaml
 from tests.rows import item
 from tests.workflow.machine import FUNCTIONS, MIDNIGHT, SONNET, RunFailed, Workflow, definition, row, steps

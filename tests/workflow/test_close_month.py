@@ -14,7 +14,7 @@ import pytest
 from gateway.aws.objects import S3Objects
 from gateway.closing import MonthHasHoles, MonthNotComplete, StatementDiffers
 from gateway.statement_chain import ChainBroken
-from gateway.usage import TenantId
+from gateway.usage.records import TenantId
 from scripts.report import FolderObjects, main, objects_of, statements_of, verified_text
 from tests.workflow.machine import Workflow, load, row
 

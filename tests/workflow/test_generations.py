@@ -26,9 +26,9 @@ from gateway.aws.payloads import Payloads
 from gateway.budgets import AccountId, Booking, Hold, states, sweep_holds
 from gateway.idempotency import entry_of
 from gateway.metering import booking_for
-from gateway.pricing import price_book
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Unpriced, tenant_from_json
-from gateway.usage import Outcome, RequestId, TenantId, UsageRecord
+from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.report import verified_text
 from tests.functions.conftest import context, event

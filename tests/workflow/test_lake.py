@@ -13,8 +13,8 @@ import boto3
 import pytest
 
 from gateway.aws import dynamodb
-from gateway.pricing import price_book
-from gateway.usage import TenantId
+from gateway.pricing.price_csv import price_book
+from gateway.usage.records import TenantId
 from tests.unit.test_proofs import DAMAGES, another_cost, lost
 from tests.workflow.conftest import Agree
 from tests.workflow.machine import Machine, Workflow, row

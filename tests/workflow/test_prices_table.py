@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from gateway.aws.objects import S3Objects
 from gateway.aws.prices_table import KEY, PRICES, prices_file, write_prices
-from gateway.pricing import Price, PriceBook, price_book
-from gateway.settings import settings
+from gateway.core.settings import settings
+from gateway.pricing.price_book import Price, PriceBook
+from gateway.pricing.price_csv import price_book
 from tests.workflow.machine import Workflow, row
 
 NEW = Price("maker.new", "us-east-1", "default", "input_tokens", Decimal(3), 1_000_000, date(2026, 1, 1), "test")

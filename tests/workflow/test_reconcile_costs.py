@@ -23,10 +23,10 @@ from gateway.aws.cur import Bill, BillUnreadable
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
-from gateway.pricing import price_book
-from gateway.settings import settings
+from gateway.core.settings import settings
+from gateway.pricing.price_csv import price_book
 from gateway.tenants import Budget, Tenant
-from gateway.usage import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts import quick_yaml
 from tests.rows import item, page
 from tests.workflow.bill import ACCOUNT, export, line

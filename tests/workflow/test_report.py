@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.usage import Outcome
+from gateway.usage.records import Outcome
 from scripts.costs import aggregate
 from scripts.report import costs_in, report
 from tests.workflow.machine import MIDNIGHT, Workflow, row

@@ -17,7 +17,7 @@ from gateway.aws.parquet import quarantine_file
 from gateway.budgets import Limits
 from gateway.metering import hold_for
 from gateway.tenants import Budget, Tenant
-from gateway.usage import Outcome, TenantId, TokenUsage
+from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item
 from tests.workflow.conftest import Agree
 from tests.workflow.machine import Workflow, row

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from gateway.usage import Outcome, TenantId
+from gateway.usage.records import Outcome, TenantId
 from scripts.report import costs_in, report
 from tests.workflow.machine import Workflow, row
 

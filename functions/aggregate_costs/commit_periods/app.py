@@ -15,9 +15,9 @@ from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.prices_table import write_prices
 from gateway.aws.proofs import DynamoProofs
+from gateway.core.settings import settings
+from gateway.core.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
 from gateway.proofs import proven
-from gateway.settings import settings
-from gateway.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 proofs = DynamoProofs(settings().usage_table)

@@ -15,8 +15,8 @@ from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
+from gateway.core.settings import settings
 from gateway.proofs import Listing, find_days
-from gateway.settings import settings
 
 ledger = DynamoLedger(settings().usage_table)
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)

@@ -14,8 +14,8 @@ from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
+from gateway.core.settings import settings
 from gateway.proofs import Listing, look
-from gateway.settings import settings
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 proofs = DynamoProofs(settings().usage_table)

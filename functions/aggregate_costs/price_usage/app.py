@@ -9,7 +9,7 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
-from gateway.settings import settings
+from gateway.core.settings import settings
 
 ledger = DynamoLedger(settings().usage_table)
 lake = ParquetLake(S3Objects(settings().lake_bucket))

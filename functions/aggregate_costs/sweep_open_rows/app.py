@@ -18,11 +18,11 @@ from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import Booking, Hold, sweep_holds, sweep_thresholds
-from gateway.ledger import sweep
+from gateway.core.settings import settings
+from gateway.core.telemetry import OLDEST_OPEN_ROW_AGE, measure
 from gateway.metering import booking_for
-from gateway.settings import settings
-from gateway.telemetry import OLDEST_OPEN_ROW_AGE, measure
-from gateway.usage import UsageRecord
+from gateway.usage.ledger import sweep
+from gateway.usage.records import UsageRecord
 
 ledger = DynamoLedger(settings().usage_table)
 accounts = AccountTable(settings().budgets_table)

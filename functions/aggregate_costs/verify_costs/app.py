@@ -13,8 +13,8 @@ from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
+from gateway.core.settings import settings
 from gateway.proofs import hold_rest
-from gateway.settings import settings
 from gateway.spending import tell_cost
 
 ledger = DynamoLedger(settings().usage_table)

@@ -12,7 +12,7 @@ from gateway.aws.findings import FindingsLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets import tell
-from gateway.settings import settings
+from gateway.core.settings import settings
 
 lake = FindingsLake(S3Objects(settings().lake_bucket))
 accounts = AccountTable(settings().budgets_table)

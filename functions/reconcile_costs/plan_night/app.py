@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from gateway.core.settings import settings
 from gateway.reconciliation import day_before, days_to_reconcile
-from gateway.settings import settings
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

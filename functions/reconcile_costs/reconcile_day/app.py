@@ -9,10 +9,10 @@ from gateway.aws.cloudwatch import measured
 from gateway.aws.cur import Bill
 from gateway.aws.findings import FindingsLake
 from gateway.aws.objects import S3Objects
-from gateway.pricing import price_book
+from gateway.core.settings import settings
+from gateway.core.telemetry import RECONCILIATION_OFF, count, logger
+from gateway.pricing.price_csv import price_book
 from gateway.reconciliation import against_bill, against_metrics, day_before, role_of, summary
-from gateway.settings import settings
-from gateway.telemetry import RECONCILIATION_OFF, count, logger
 
 lake = FindingsLake(S3Objects(settings().lake_bucket))
 

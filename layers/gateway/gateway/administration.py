@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.core.errors import BadRequest, GatewayError, NotFound
 from gateway.tenants import Budget, Key, Tenant, digest_of, new_key, tenant_to_json
-from gateway.usage import KeyId, TenantId, is_label
+from gateway.usage.records import KeyId, TenantId, is_label
 
 MOST_USD = Decimal(10**9)
 # A tenant's record travels with each of its requests, from the authorizer to the function.

@@ -25,9 +25,9 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-from gateway.ledger import SHARDS, Partition
-from gateway.pricing import INPUT_UNITS, SCALE, ZERO, Price, PriceBook
-from gateway.usage import UNKNOWN, Outcome, UsageRecord
+from gateway.pricing.price_book import INPUT_UNITS, SCALE, ZERO, Price, PriceBook
+from gateway.usage.ledger import SHARDS, Partition
+from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
 
 HOUR = timedelta(hours=1)
 # A row is written at once after its moment of start was taken, but a write may be retried: no writer tries this long.

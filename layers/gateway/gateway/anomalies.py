@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 
 from gateway.aggregation import CostLine
 from gateway.budgets import AccountId
-from gateway.pricing import SCALE, ZERO, money
+from gateway.pricing.price_book import SCALE, ZERO, money
 from gateway.tenants import Tenant
-from gateway.usage import TenantId
+from gateway.usage.records import TenantId
 
 DAY = timedelta(days=1)
 WEEKS = 8

@@ -24,14 +24,14 @@ from typing import Any, Protocol, TypeVar
 
 from gateway.budgets import NOTHING, Hold, Limits, slot_of
 from gateway.catalog import Model, Service
-from gateway.errors import GatewayError, Passing, UpstreamError
+from gateway.core.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
 from gateway.jobs import Ended, Ending, Job
 from gateway.metering import Meter, Reserved
 from gateway.routing import Circuit, Route
 from gateway.spans import Span, finish_reason, tell
 from gateway.tenants import Tenant
-from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
+from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 T = TypeVar("T")
 LONGEST_PAUSE = 20.0  # seconds

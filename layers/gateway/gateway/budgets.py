@@ -24,11 +24,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from gateway.errors import GatewayError
-from gateway.ledger import Ledger, UnreadableRow
-from gateway.pricing import ZERO
+from gateway.core.errors import GatewayError
+from gateway.pricing.price_book import ZERO
 from gateway.tenants import Budget, Tenant
-from gateway.usage import RequestId, TenantId, UsageRecord
+from gateway.usage.ledger import Ledger, UnreadableRow
+from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 # Whoever begins to tell something has this long: after it another one may, since the first has died.
 TELLING = timedelta(minutes=2)

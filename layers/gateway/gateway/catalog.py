@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from gateway.errors import BadRequest
-from gateway.names import MODEL_ID, OWN_ARN, id_in, split_profile
-from gateway.settings import read_variable
-from gateway.usage import ModelId
+from gateway.core.errors import BadRequest
+from gateway.core.settings import read_variable
+from gateway.pricing.model_names import MODEL_ID, OWN_ARN, id_in, split_profile
+from gateway.usage.records import ModelId
 
 
 class Service(StrEnum):
@@ -91,7 +91,7 @@ class Catalog:
         """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.
 
         `behind` tells which model an application inference profile leads to. What has no known model behind it is its
-        own id: it has no price but one of its own (`gateway.names`).
+        own id: it has no price but one of its own (`gateway.pricing.model_names`).
         """
         if not name.startswith("arn:"):
             return self.find(name)

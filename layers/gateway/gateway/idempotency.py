@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.jobs import Ended, Job, JobState
 from gateway.tenants import Tenant
-from gateway.usage import RequestId, UsageRecord
+from gateway.usage.records import RequestId, UsageRecord
 
 _KEY = re.compile(r"[ -~]{1,255}")  # printable ASCII
 MOST = timedelta(days=7)  # a large answer lies in a bucket that forgets after eight

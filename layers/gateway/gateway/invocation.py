@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from gateway.catalog import Model, Service
-from gateway.errors import Forbidden, GatewayError, NotFound
+from gateway.core.errors import Forbidden, GatewayError, NotFound
 from gateway.jobs import Jobs, JobState
-from gateway.ledger import Ledger
 from gateway.metering import Bound
 from gateway.references import must_own_references
 from gateway.tenants import Caller, Tenant
@@ -23,7 +22,8 @@ from gateway.token_bounds import (
     reader_of,
     tiers_said,
 )
-from gateway.usage import RequestId, TokenUsage, UsageRecord
+from gateway.usage.ledger import Ledger
+from gateway.usage.records import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
 

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from gateway.errors import GatewayError
-from gateway.ledger import InMemoryLedger
+from gateway.core.errors import GatewayError
 from gateway.tenants import Caller
-from gateway.usage import RequestId, TenantId, UsageRecord
+from gateway.usage.ledger import InMemoryLedger
+from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 
 class JobState(StrEnum):

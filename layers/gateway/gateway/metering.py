@@ -21,13 +21,13 @@ from gateway.budgets import (
     shard_of,
     tell,
 )
-from gateway.errors import Forbidden
-from gateway.estimates import MOST_SECONDS, dearest, most
-from gateway.ledger import Ledger
-from gateway.pricing import ZERO, PriceBook
-from gateway.telemetry import UNPRICED_USAGE, count
+from gateway.core.errors import Forbidden
+from gateway.core.telemetry import UNPRICED_USAGE, count
+from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
+from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenants import Tenant, Unpriced
-from gateway.usage import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
+from gateway.usage.ledger import Ledger
+from gateway.usage.records import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)

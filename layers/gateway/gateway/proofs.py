@@ -39,7 +39,7 @@ from gateway.aggregation import (
     start_of,
     verify_day,
 )
-from gateway.pricing import PriceBook
+from gateway.pricing.price_book import PriceBook
 
 # Days that are looked into before one run: seven events of an execution each, beside those of its files.
 MAX_DAYS = 400

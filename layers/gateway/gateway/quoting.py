@@ -8,12 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from gateway.budgets import Accounts, Limits
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.invocation import ModelCall, within
 from gateway.metering import hold_for, quote
-from gateway.pricing import ZERO, PriceBook
+from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenants import Tenant
-from gateway.usage import KeyId, RequestId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, RequestId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)

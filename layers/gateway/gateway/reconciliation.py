@@ -31,8 +31,8 @@ from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 from gateway.aggregation import OPEN, UNPRICED, UNSETTLED
-from gateway.pricing import SCALE, ZERO, PriceBook, money
-from gateway.usage import UNKNOWN, Outcome
+from gateway.pricing.price_book import SCALE, ZERO, PriceBook, money
+from gateway.usage.records import UNKNOWN, Outcome
 from gateway.usage_types import Kind, billed_model, billed_tier, kind_of, units_per
 
 CUR, CLOUDWATCH = "cur", "cloudwatch"

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.errors import Forbidden
+from gateway.core.errors import Forbidden
 from gateway.tenants import Tenant
 
 _PLACES_IN_S3 = frozenset({"s3Location", "s3Uri", "s3OutputDataConfig", "outputDataConfig", "s3_location", "s3_uri"})

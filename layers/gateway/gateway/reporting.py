@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from gateway.errors import BadRequest
-from gateway.pricing import ZERO, PriceBook
-from gateway.usage import UNKNOWN, Outcome, UsageRecord
+from gateway.core.errors import BadRequest
+from gateway.pricing.price_book import ZERO, PriceBook
+from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
 
 MAX_SPAN = timedelta(days=31)
 _KEYS: dict[str, Callable[[UsageRecord], str]] = {

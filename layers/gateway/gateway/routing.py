@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.settings import read_variable
+from gateway.core.settings import read_variable
 
 _MEMBERS = {"model", "fallbacks", "retries", "deadline_seconds", "concurrency", "circuit"}
 

@@ -22,9 +22,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from gateway.errors import MODEL_NOT_ENABLED
-from gateway.telemetry import MODELS_NOT_ENABLED, SERVICE, count, embedded
-from gateway.usage import UNKNOWN, Outcome, UsageRecord
+from gateway.core.errors import MODEL_NOT_ENABLED
+from gateway.core.telemetry import MODELS_NOT_ENABLED, SERVICE, count, embedded
+from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
 
 _TRACE = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])")
 _REASON = re.compile(r"\w{1,40}")  # of a model's stop: a word, or it is something else

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from gateway.aggregation import CostLine
-from gateway.pricing import ZERO
-from gateway.telemetry import DAY_COST, SERVICE, write_metrics
+from gateway.core.telemetry import DAY_COST, SERVICE, write_metrics
+from gateway.pricing.price_book import ZERO
 
 MODELS = 20
 OTHER = "other"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.aggregation import MONEY, CostLine
-from gateway.pricing import ZERO
+from gateway.pricing.price_book import ZERO
 from gateway.statements import DatedLine, Statement, days_of
 
 # The most decimals that are shown, by what the largest amount is below.

@@ -19,7 +19,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gateway.aggregation import COUNTS, MONEY, ORIGINAL, RESTATEMENT, CostLine
-from gateway.pricing import SCALE, ZERO
+from gateway.pricing.price_book import SCALE, ZERO
 
 COLUMNS = (
     *("month", "tenant_id", "day", "cost_centre", "model_id", "line_kind", "restated_at"),

@@ -17,21 +17,13 @@ from decimal import Decimal
 from typing import Protocol
 
 from gateway.attempts import Attempts, Ticket
-from gateway.errors import GatewayError, UpstreamError
+from gateway.core.errors import GatewayError, UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.spans import finish_reason
-from gateway.usage import (
-    UNKNOWN,
-    ConverseStreamUsage,
-    EndpointUsage,
-    InvokeStreamUsage,
-    Outcome,
-    TokenUsage,
-    estimate_tokens,
-    header_tier,
-    texts,
-)
+from gateway.usage.provider_counts import estimate_tokens, header_tier, texts
+from gateway.usage.records import UNKNOWN, Outcome, TokenUsage
+from gateway.usage.stream_counts import ConverseStreamUsage, EndpointUsage, InvokeStreamUsage
 
 # A comment of server-sent events. No empty line follows: some decoders take it for an event that has no data, and fail
 # (openai/openai-python#2722; openai-go as well).

@@ -13,8 +13,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from gateway.errors import Forbidden
-from gateway.usage import KeyId, TenantId
+from gateway.core.errors import Forbidden
+from gateway.usage.records import KeyId, TenantId
 
 KEY_PREFIX = "mgw_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import Any
 
-from gateway.usage import named_tier
+from gateway.usage.provider_counts import named_tier
 
 TURN_TOKENS = 64  # what a message, a role or a tool's wrapping adds
 TOOL_TOKENS = 1_000  # the system prompt that tools, or one tool of a provider's own, bring along

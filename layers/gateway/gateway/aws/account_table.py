@@ -22,9 +22,9 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
 from gateway.aws.writes import Writes
 from gateway.budgets import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
-from gateway.errors import GatewayError
-from gateway.pricing import SCALE, ZERO
-from gateway.usage import RequestId, TenantId
+from gateway.core.errors import GatewayError
+from gateway.pricing.price_book import SCALE, ZERO
+from gateway.usage.records import RequestId, TenantId
 
 KEPT = timedelta(days=400)
 # Of a hold: tokens, start and end of the lease in seconds, bytes of the amount; that and its cost centre follow.

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from gateway.aws.clients import client
 from gateway.budgets import Crossing
+from gateway.core.settings import settings
+from gateway.core.telemetry import logger
 from gateway.metering import Parked
-from gateway.settings import settings
-from gateway.telemetry import logger
 
 SOURCE = "model-gateway"
 THRESHOLD_PASSED = "Budget threshold passed"

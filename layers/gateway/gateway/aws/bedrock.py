@@ -25,12 +25,13 @@ from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
 from gateway.aws.whole import WholeStream
-from gateway.errors import Passing, UpstreamError
+from gateway.core.errors import Passing, UpstreamError
 from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.families import family
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.names import profile_id
-from gateway.usage import TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
+from gateway.pricing.model_names import profile_id
+from gateway.usage.provider_counts import echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
+from gateway.usage.records import TokenUsage
 
 _PATHS = {
     "Converse": "converse",

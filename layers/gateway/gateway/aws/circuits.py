@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from gateway.attempts import CircuitOpen
 from gateway.aws.clients import client
-from gateway.errors import Passing
+from gateway.core.errors import Passing
+from gateway.core.telemetry import logger
 from gateway.routing import Circuit
-from gateway.telemetry import logger
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from pyarrow.parquet import ParquetFile
 
 from gateway.aws.objects import S3Objects
 from gateway.aws.parquet import open_file
-from gateway.pricing import SCALE
+from gateway.pricing.price_book import SCALE
 from gateway.reconciliation import BillLine
 
 NEEDED = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from gateway.aws.clients import client
-from gateway.settings import settings
-from gateway.telemetry import count, logger
+from gateway.core.settings import settings
+from gateway.core.telemetry import count, logger
 from gateway.tenants import Key
 
 SOURCE = "model-gateway"

@@ -17,8 +17,8 @@ from botocore.exceptions import ClientError
 from gateway.aggregation import Quarantined, nonsense
 from gateway.aws.clients import STORES, client
 from gateway.aws.writes import Writes
-from gateway.ledger import SHARDS, AlreadyReserved, Partition, UnreadableRow, shard_of
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.ledger import SHARDS, AlreadyReserved, Partition, UnreadableRow, shard_of
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
 _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
@@ -239,7 +239,7 @@ def _all_of(partition: Partition) -> dict[str, Any]:
 
 
 class DynamoLedger:
-    """`gateway.ledger.Ledger` in one table; template.yaml has its keys and indexes."""
+    """`gateway.usage.ledger.Ledger` in one table; template.yaml has its keys and indexes."""
 
     def __init__(self, table: str, retention_days: int = 400):
         self.table = table

@@ -14,7 +14,7 @@ from gateway.aws.dynamodb import attributes, conditional, instant, moment, settl
 from gateway.aws.payloads import Payloads
 from gateway.idempotency import Entry
 from gateway.jobs import Ended
-from gateway.usage import RequestId, UsageRecord
+from gateway.usage.records import RequestId, UsageRecord
 
 # The entry is still this request's, and has no answer.
 _MINE = "request_id = :mine AND attribute_not_exists(ended)"

@@ -15,8 +15,8 @@ from typing import Any
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, value
 from gateway.aws.payloads import Payloads
-from gateway.telemetry import logger
-from gateway.usage import TenantId
+from gateway.core.telemetry import logger
+from gateway.usage.records import TenantId
 
 MOST = 7 * 86_400  # seconds; a large answer lies in a bucket that forgets after eight days
 _AT_ONCE = 8

@@ -14,7 +14,7 @@ from gateway.aws.dynamodb import attributes, conditional, instant, moment, settl
 from gateway.aws.payloads import Payloads
 from gateway.jobs import Ended, Job, JobState, Submission
 from gateway.tenants import Caller, tenant_from_json, tenant_to_json
-from gateway.usage import KeyId, RequestId, TenantId, UsageRecord
+from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
 
 UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
 

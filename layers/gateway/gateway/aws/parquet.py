@@ -30,8 +30,8 @@ from gateway.aggregation import (
     Quarantined,
     RowKey,
 )
-from gateway.pricing import SCALE
-from gateway.usage import Outcome
+from gateway.pricing.price_book import SCALE
+from gateway.usage.records import Outcome
 
 MONEY_TYPE = pa.decimal128(38, SCALE)
 WHOLE = pa.decimal128(38, 0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from gateway.aws.watched import FRESH, Unreadable, Watched
-from gateway.errors import GatewayError
-from gateway.pricing import PriceBook, price_book, read_overlay
-from gateway.settings import settings
+from gateway.core.errors import GatewayError
+from gateway.core.settings import settings
+from gateway.pricing.price_book import PriceBook
+from gateway.pricing.price_csv import price_book, read_overlay
 
 
 class PricesUnavailable(GatewayError):

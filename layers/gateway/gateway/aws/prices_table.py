@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from gateway.aws.objects import Objects
 from gateway.aws.parquet import MONEY_TYPE, to_file
-from gateway.pricing import COLUMNS, PriceBook
+from gateway.pricing.price_book import PriceBook
+from gateway.pricing.price_csv import COLUMNS
 
 KEY = "prices/part-0.parquet"
 

@@ -16,10 +16,12 @@ from urllib3.exceptions import HTTPError
 
 from gateway.aws.clients import client, models_config
 from gateway.aws.upstream import broke, cut_off, refused, unreachable
-from gateway.errors import UpstreamError
+from gateway.core.errors import UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import EndpointUsage, TokenUsage, estimate_tokens, texts
+from gateway.usage.provider_counts import estimate_tokens, texts
+from gateway.usage.records import TokenUsage
+from gateway.usage.stream_counts import EndpointUsage
 
 
 class SageMakerRuntime:

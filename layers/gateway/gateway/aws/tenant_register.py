@@ -28,9 +28,9 @@ from gateway.administration import Actor, AuditRecord, Changed, Page
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment
 from gateway.aws.tenant_table import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 from gateway.tenants import Key, Tenant
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 
 FIRST_MONTH = "2026-01"  # no record is older
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment
 from gateway.tenants import Key, Tenant, tenant_from_json, tenant_to_json
-from gateway.usage import KeyId, TenantId
+from gateway.usage.records import KeyId, TenantId
 
 
 class TenantTable:

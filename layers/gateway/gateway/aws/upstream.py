@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from urllib3 import exceptions as http
 
-from gateway.errors import MODEL_NOT_ENABLED, Passing, UpstreamError
+from gateway.core.errors import MODEL_NOT_ENABLED, Passing, UpstreamError
 from gateway.eventstream import Frame
 
 

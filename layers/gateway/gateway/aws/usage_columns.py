@@ -20,8 +20,8 @@ import pyarrow.json as pj
 from gateway.aggregation import PRICED, TOKENS, UNPRICED, Pricer, Quarantined, Rates, settled_status
 from gateway.aws import dynamodb
 from gateway.aws.parquet import USAGE, WHOLE, money_of, usage_table
-from gateway.pricing import INPUT_UNITS, LONG_CONTEXTS, PriceBook
-from gateway.usage import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 _INTS = pa.int64()
 _MICROSECONDS = pa.timestamp("us", tz="UTC")

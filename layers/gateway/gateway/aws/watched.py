@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.aws.clients import client
-from gateway.telemetry import logger
+from gateway.core.telemetry import logger
 
 FRESH = 300.0  # seconds for which a call need not ask again
 T = TypeVar("T")

@@ -25,9 +25,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from gateway.errors import GatewayError, NotFound
+from gateway.core.errors import GatewayError, NotFound
+from gateway.core.telemetry import logger
 from gateway.http.exchange import Pending, Problem, Reply, Request, Route, Streamed
-from gateway.telemetry import logger
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -8,8 +8,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.errors import GatewayError
-from gateway.telemetry import logger
+from gateway.core.errors import GatewayError
+from gateway.core.telemetry import logger
 
 # What Create answers when it fails. Its Delete follows, and must not delete what was there before.
 NOT_MADE = "not-made"

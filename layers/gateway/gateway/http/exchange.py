@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.http.reading import either_form, read_json
 from gateway.tenants import Caller, tenant_from_json
-from gateway.usage import KeyId, RequestId
+from gateway.usage.records import KeyId, RequestId
 
 LONGEST = 900.0  # seconds that API Gateway lets a stream take in all, counted from the request
 JSON = "application/json"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NoReturn
 
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 
 MOST_LEVELS = 128  # a schema that a person wrote has ten or twenty; code that walks a body takes three calls a level
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")

@@ -11,12 +11,12 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
 from gateway.administration import Actor
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.core.errors import BadRequest, GatewayError, NotFound
+from gateway.core.telemetry import logger
 from gateway.http.problems import JSON, Unfit, problem
 from gateway.http.reading import either_form, read_json
-from gateway.telemetry import logger
 from gateway.tenants import Caller, tenant_from_json
-from gateway.usage import KeyId, RequestId
+from gateway.usage.records import KeyId, RequestId
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.families import family
 from gateway.streaming import Metered
-from gateway.usage import TokenUsage
+from gateway.usage.records import TokenUsage
 from gateway.wire.anthropic_converse import (
     answer_content,
     invalid,

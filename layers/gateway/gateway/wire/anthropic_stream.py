@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.streaming import Metered
 from gateway.wire.anthropic import MessagesRequest, begun, problem, stop_sequence, usage_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalog import Model, Service
-from gateway.errors import BadRequest, GatewayError, UpstreamError
+from gateway.core.errors import BadRequest, GatewayError, UpstreamError
 from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered

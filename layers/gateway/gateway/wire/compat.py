@@ -16,12 +16,12 @@ from typing import Any
 
 from gateway.attempts import permitted
 from gateway.catalog import Catalog, Model, Service
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.routing import Route
 from gateway.tenants import Tenant
 from gateway.token_bounds import count_of
-from gateway.usage import image_class
+from gateway.usage.records import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
 from gateway.wire.fitting.calls import fitted
 

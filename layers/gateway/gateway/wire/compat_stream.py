@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.catalog import Catalog
-from gateway.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
-from gateway.pricing import money
+from gateway.pricing.price_book import money
 from gateway.routing import Route
 from gateway.streaming import SSE_PING, Metered
 from gateway.tenants import Tenant
-from gateway.usage import TokenUsage, endpoint_delta
+from gateway.usage.records import TokenUsage
+from gateway.usage.stream_counts import endpoint_delta
 from gateway.wire.compat import CompatRequest, translations
 
 Json = dict[str, Any]

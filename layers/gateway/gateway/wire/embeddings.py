@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.catalog import Model
-from gateway.errors import BadRequest
+from gateway.core.errors import BadRequest
 from gateway.invocation import ModelCall
 
 Json = dict[str, Any]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from gateway.errors import BadRequest, GatewayError
-from gateway.names import split_profile
-from gateway.usage import TokenUsage
+from gateway.core.errors import BadRequest, GatewayError
+from gateway.pricing.model_names import split_profile
+from gateway.usage.records import TokenUsage
 
 Json = dict[str, Any]
 

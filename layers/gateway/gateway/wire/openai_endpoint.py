@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from gateway.catalog import Model
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelCall
 from gateway.streaming import Metered

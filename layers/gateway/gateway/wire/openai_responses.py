@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gateway.errors import NotFound
+from gateway.core.errors import NotFound
 from gateway.wire.openai_common import (
     Json,
     choice,

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from gateway.pricing import ZERO, PriceBook, quantities
-from gateway.usage import TokenUsage
+from gateway.pricing.price_book import ZERO, PriceBook, quantities
+from gateway.usage.records import TokenUsage
 
 MOST_SECONDS = 900  # no function waits longer for a model
 

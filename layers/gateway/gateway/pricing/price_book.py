@@ -20,43 +20,29 @@ throughput, and markups.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cache, cached_property
-from importlib import resources
+from functools import cached_property
 from typing import NamedTuple
 
-from gateway.names import pricing_names
-from gateway.usage import UNKNOWN, Outcome, TokenUsage, UsageRecord
+from gateway.pricing.model_names import pricing_names
+from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 SCALE = 12  # decimals of money, here and in Parquet
 ZERO = Decimal(0)
-COLUMNS = ("model_id", "region", "tier", "unit", "usd", "per", "effective_from", "source")
 INPUT_UNITS = (
     "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_audio_tokens",
     "input_image", "input_audio_second", "input_video_second", "character", "query",
 )  # fmt: skip
-IMAGE_CLASSES = tuple(
-    f"image:{size}:{quality}" for size in ("512x512", "larger") for quality in ("standard", "premium")
-)
-# `second` is a second of a call's own time; `video_second` one of a video made.
-UNITS = frozenset(
-    {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
-)
-AMAZONS_LIST = "AWS Price List"  # a 0 in it is a price; other lists write 0 for what they do not know
 NOT_STATED = ""  # the `usd` of a row from whose day on nobody states the price
 UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
 MARKUP = "markup"
 EVERYONE = "*"
 LONG_CONTEXTS = ((272_000, "_above_272k"), (200_000, "_above_200k"), (128_000, "_above_128k"), (100_000, "_above_100k"))
 _SECONDS = {"input_video_second", "input_audio_second", "video_second"}  # which nobody counts yet
-_TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(_above_(100|128|200|272)k)?")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 class Price(NamedTuple):
@@ -213,7 +199,7 @@ class PriceBook:
         return self.name_of(record.model_id, record.model_used, record.region)
 
     def name_of(self, model_id: str, called: str, region: str) -> str:
-        """The name by which a call of `called`, asked for as `model_id`, is priced (`gateway.names`)."""
+        """The name by which a call of `called`, asked for as `model_id`, is priced (`gateway.pricing.model_names`)."""
         if called == model_id:
             return model_id
         for name, if_overlaid in pricing_names(model_id, called):
@@ -325,87 +311,6 @@ class _MarkedUp(PriceBook):
 def _seconds(record: UsageRecord) -> int:
     """The time of a settled call, each begun second whole."""
     return -((record.started_at - record.settled_at) // timedelta(seconds=1)) if record.settled_at else 0
-
-
-def read_prices(lines: Iterable[str]) -> Iterator[Price]:
-    """Rows of the public list in CSV. Raises ValueError, with the line, on a price that is not exact, or is none."""
-    table = csv.reader(lines)
-    if tuple(next(table, ())) != COLUMNS:
-        raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
-    # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
-    known: dict[tuple[str, str], tuple[Decimal, int]] = {(NOT_STATED, "1"): (ZERO, 1)}
-    days: dict[str, date] = {}
-    for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
-        amount = known.get((usd, per))
-        if amount is None:
-            amount = _public(usd, per, source, number)
-            if amount[0]:  # a 0 is looked at each time: it depends on its source
-                known[usd, per] = amount
-        if since not in days:
-            days[since] = date.fromisoformat(since)
-        yield Price(model_id, region, tier, unit, *amount, days[since], source, stated=usd != NOT_STATED)
-
-
-def _public(usd: str, per: str, source: str, number: int) -> tuple[Decimal, int]:
-    if usd == NOT_STATED:
-        raise ValueError(f"price book line {number}: a price that nobody states is per 1, not per {per}")
-    amount, units = Decimal(usd), int(per)
-    each = amount / units
-    if each < 0 or each != round(each, SCALE):
-        raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
-    if not each and not source.startswith(AMAZONS_LIST):
-        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
-    return amount, units
-
-
-def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
-    """Rows of a private overlay in CSV. Raises ValueError, with the line, on what would price nothing or wrongly."""
-    table, seen = csv.DictReader(lines), set()
-    if tuple(table.fieldnames or ()) != COLUMNS:
-        raise ValueError(f"price overlay line 1: the columns must be {','.join(COLUMNS)}")
-    for number, row in enumerate(table, start=2):
-        try:
-            made = _overlay_row(row)
-        except (ValueError, ArithmeticError, TypeError) as error:
-            raise ValueError(f"price overlay line {number}: {error}") from error
-        key = tuple(row[name] for name in ("model_id", "region", "tier", "unit", "effective_from"))
-        if key in seen:
-            raise ValueError(f"price overlay line {number}: a second row for the same price and day")
-        seen.add(key)
-        yield made
-
-
-def _overlay_row(row: Mapping[str, str]) -> Price | Markup:
-    if not all(isinstance(value, str) and value.strip() for value in row.values()):
-        raise ValueError("every column needs a value, and there are no others")
-    since, usd, per = date.fromisoformat(row["effective_from"]), Decimal(row["usd"]), int(row["per"])
-    if not usd.is_finite() or usd < 0 or per < 1:
-        raise ValueError(f"{row['usd']} per {row['per']} is no price")
-    if row["unit"] == MARKUP:
-        if (row["region"], row["tier"], per) != (EVERYONE, EVERYONE, 1) or not usd:
-            raise ValueError("a markup is a factor above 0 per 1, with * as region and tier")
-        if row["model_id"] != EVERYONE and not row["model_id"].startswith("tenant:"):
-            raise ValueError("a markup is of tenant:<id> or of *")
-        return Markup(row["model_id"], usd, since, row["source"])
-    if row["unit"] not in UNITS:
-        raise ValueError(f"unknown unit {row['unit']}; known are {', '.join(sorted(UNITS))}")
-    if not _TIER.fullmatch(row["tier"]):
-        raise ValueError(f"unknown tier {row['tier']}")
-    if not _REGION.fullmatch(row["region"]):
-        raise ValueError(f"{row['region']} is no region")
-    each = round(usd / per, SCALE)
-    if row["unit"] == "second":
-        usd, per = each, 1
-    elif each * per != usd:
-        raise ValueError(f"{row['usd']} per {row['per']} is not exact to {SCALE} decimals")
-    return Price(row["model_id"], row["region"], row["tier"], row["unit"], usd, per, since, row["source"], "+overlay")
-
-
-@cache
-def price_book() -> PriceBook:
-    """The book that ships with the gateway."""
-    with resources.files("gateway").joinpath("price_book.csv").open(encoding="utf-8") as file:
-        return PriceBook(read_prices(file))
 
 
 def money(amount: Decimal) -> str:

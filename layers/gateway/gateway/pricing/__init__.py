@@ -1,0 +1,1 @@
+"""What usage costs: prices with their dates, and the most that a call can cost."""

@@ -1,0 +1,1 @@
+"""What was used: the record of a call, how the provider's counts are read, and the ledger."""

@@ -1,0 +1,217 @@
+"""Reads the provider's own token counts from an answer that came whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from gateway.usage.records import TokenUsage
+
+
+def whole(value: Any) -> int:
+    """A count that a service gave, also as `"5"`. Raises ValueError or TypeError for what is none.
+
+    A negative count would be credit, and one that no table can hold would be no count of tokens.
+    """
+    counted = int(value)
+    if not 0 <= counted < 2**63:
+        raise ValueError(f"{counted} is no count")
+    return counted
+
+
+def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
+    """Converse's `usage`: inputTokens excludes the cache's; cacheDetails splits writes by TTL (5m where unsaid).
+
+    Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
+    """
+    details = [(detail.get("ttl"), whole(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
+    hour = sum(count for ttl, count in details if ttl == "1h")
+    written = whole(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
+    written = max(written, sum(count for _, count in details))  # where only the details were told
+    return TokenUsage(
+        input_tokens=whole(usage["inputTokens"]),
+        output_tokens=whole(usage["outputTokens"]),
+        cache_read_tokens=whole(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
+        cache_write_5m_tokens=written - hour,
+        cache_write_1h_tokens=hour,
+        service_tier=service_tier or "default",
+        raw=raw,
+    )
+
+
+def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
+    """The Messages API's `usage`: input_tokens excludes the cache's; cache_creation splits writes by TTL."""
+    by_ttl = usage.get("cache_creation") or {}
+    hour, short = (whole(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
+    written = max(whole(usage.get("cache_creation_input_tokens") or 0), hour + short)
+    return TokenUsage(
+        input_tokens=whole(usage["input_tokens"]),
+        output_tokens=whole(usage["output_tokens"]),
+        cache_read_tokens=whole(usage.get("cache_read_input_tokens") or 0),
+        cache_write_5m_tokens=written - hour,
+        cache_write_1h_tokens=hour,
+        service_tier=service_tier or "default",
+        raw=raw,
+    )
+
+
+def from_openai(
+    usage: Mapping[str, Any], raw: str, service_tier: str | None = None, cache: tuple[int, int] = (0, 0)
+) -> TokenUsage:
+    """An OpenAI-style `usage`: prompt_tokens includes what the cache gave and took, and here it does not.
+
+    The usage itself hardly tells what was written to the cache; `cache` is what Bedrock says beside it: read, written.
+    """
+    details = usage.get("prompt_tokens_details") or {}
+    read = whole(details.get("cached_tokens") or cache[0])
+    written = whole(details.get("cache_write_tokens") or cache[1])
+    return TokenUsage(
+        input_tokens=max(whole(usage["prompt_tokens"]) - read - written, 0),
+        output_tokens=whole(usage.get("completion_tokens") or 0),
+        cache_read_tokens=read,
+        cache_write_5m_tokens=written,
+        service_tier=service_tier or "default",
+        raw=raw,
+    )
+
+
+def estimate_tokens(text: str) -> int:
+    """A count for a service that gives none: a token per four bytes of UTF-8, at least one for any text.
+
+    Only ever used together with `source="estimated:…"`: an estimate is never shown as a count.
+    """
+    return -(-len(text.encode(errors="surrogatepass")) // 4)  # a model may cut a character in two
+
+
+def texts(value: Any) -> str:
+    """All strings of a JSON value that a model may have read or written."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "".join(texts(item) for name, item in value.items() if name not in ("parameters", "role"))
+    if isinstance(value, list):
+        return "".join(texts(item) for item in value)
+    return ""
+
+
+# The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`. Optimised latency
+# has a price of its own, as a tier has.
+_TIERS = frozenset({"priority", "flex", "reserved", "optimized", "ultrafast"})
+
+
+def echoed_tier(*places: Any) -> str:
+    """The tier that an answer echoes, in the first place that names one: a word, `{"type": …}` or `{"latency": …}`."""
+    return next((tier for place in places if (tier := named_tier(place))), "default")
+
+
+def named_tier(place: Any) -> str:
+    """The tier that one place names; empty where it names none that is known."""
+    named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
+    return named if isinstance(named, str) and named in _TIERS else ""
+
+
+def header_tier(headers: Mapping[str, str]) -> str:
+    """The tier that a response's headers, lower-case, echo."""
+    return echoed_tier(
+        headers.get("x-amzn-bedrock-performanceconfig-latency"), headers.get("x-amzn-bedrock-service-tier")
+    )
+
+
+_HEADER = "x-amzn-bedrock-{}-token-count"
+
+
+def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
+    """InvokeModel's counts: the body's own `usage` first, then its bare counts, then the response's headers.
+
+    A count that a body leaves out is taken from the headers. None where the service gave no count at all. Sources: each
+    provider's response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and `-output-token-count` as
+    Bedrock sends them.
+    """
+    usage = stated_fields(mapping_in(body, "usage"))
+    own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
+    tier = echoed_tier(header_tier(headers), own_tier, usage.get("service_tier"))
+    beside = {
+        name: whole(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
+    }
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
+        if counted := service_counts(usage, beside, raw, tier):
+            return counted
+    if counts := _body_counts(body):
+        return TokenUsage(input_tokens=counts[0], output_tokens=counts[1], service_tier=tier, raw=raw)
+    return bare_counts(beside, raw, tier) if beside else None
+
+
+# Bedrock's counts beside a body: a header's by its name, and how the last chunk of a stream calls the same.
+_METRIC_NAMES = {
+    "input": "inputTokenCount",
+    "output": "outputTokenCount",
+    "cache-read-input": "cacheReadInputTokenCount",
+    "cache-write-input": "cacheWriteInputTokenCount",
+}
+_CACHE = ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")
+ANTHROPIC_CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
+AS_ANTHROPIC = {
+    "input_tokens": "inputTokenCount",
+    "output_tokens": "outputTokenCount",
+    "cache_read_input_tokens": "cacheReadInputTokenCount",
+    "cache_creation_input_tokens": "cacheWriteInputTokenCount",
+}
+
+
+def service_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, tier: str) -> TokenUsage | None:
+    """A family's own `usage`, with what it leaves out as Bedrock counts it beside. None where it has another shape."""
+    cache = {name: beside[name] for name in _CACHE if name in beside}
+    if "prompt_tokens" in usage:
+        read, written = (whole(cache.get(name) or 0) for name in _CACHE)
+        return from_openai(usage, raw, tier, (read, written))
+    if "inputTokens" in usage:
+        return from_converse({**cache, **usage}, raw, tier)
+    if "input_tokens" in usage or "output_tokens" in usage:
+        left_out = {ours: beside[name] for ours, name in AS_ANTHROPIC.items() if name in beside}
+        return from_anthropic({**left_out, **usage}, raw, tier)
+    return None
+
+
+def bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
+    read, made, cached, written = (whole(counts.get(name) or 0) for name in _METRIC_NAMES.values())
+    return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
+
+
+def _body_counts(body: Any) -> tuple[int, int] | None:
+    """Counts that stand in the body by other names: Titan's and Llama's."""
+    if not isinstance(body, Mapping):
+        return None
+    if "inputTextTokenCount" in body:
+        results = body.get("results") or ()
+        return whole(body["inputTextTokenCount"] or 0), sum(whole(result.get("tokenCount") or 0) for result in results)
+    if "prompt_token_count" in body:
+        return whole(body["prompt_token_count"] or 0), whole(body.get("generation_token_count") or 0)
+    return None
+
+
+def mapping_in(place: Any, name: str) -> Mapping[str, Any]:
+    found = place.get(name) if isinstance(place, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def merged(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Two usages of one stream as one: of each count the larger, of anything else the later."""
+    made = dict(before)
+    for name, value in usage.items():
+        known = made.get(name)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            made[name] = merged(known, value)
+        elif not (isinstance(value, int) and isinstance(known, int) and known > value >= 0):
+            made[name] = value
+    return made
+
+
+def stated_fields(usage: Any) -> dict[str, Any]:
+    """A usage without what it leaves open."""
+    return {name: value for name, value in usage.items() if value is not None} if isinstance(usage, Mapping) else {}
+
+
+def compact_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

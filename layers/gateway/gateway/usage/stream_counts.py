@@ -1,0 +1,189 @@
+"""Reads the provider's own token counts from the events of a stream."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.usage.provider_counts import (
+    ANTHROPIC_CACHE,
+    AS_ANTHROPIC,
+    bare_counts,
+    compact_json,
+    echoed_tier,
+    from_converse,
+    from_openai,
+    mapping_in,
+    merged,
+    service_counts,
+    stated_fields,
+    whole,
+)
+from gateway.usage.records import TokenUsage
+
+
+class EndpointUsage:
+    """The counts of an endpoint: an OpenAI-style `usage`, or the `details` of a text container, in its last line."""
+
+    complete = False  # an endpoint's last line is only known by the end
+    whole = True
+
+    def __init__(self) -> None:
+        self.said = ""
+        self._usage: TokenUsage | None = None
+
+    def see(self, line: Mapping[str, Any]) -> None:
+        self.said += endpoint_delta(line)
+        if isinstance(counts := line.get("usage"), Mapping):
+            self._usage = from_openai(counts, json.dumps(counts))
+        elif isinstance(details := line.get("details"), Mapping):
+            prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
+            if read := details.get("input_length") or len(prompt):
+                kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
+                self._usage = TokenUsage(whole(read), whole(details["generated_tokens"]), raw=json.dumps(kept))
+
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
+        return self._usage
+
+
+def endpoint_delta(line: Mapping[str, Any]) -> str:
+    """The text of one line of an endpoint's stream: a token of a text container, or a choice's delta."""
+    if isinstance(token := line.get("token"), Mapping):
+        return "" if token.get("special") else str(token.get("text") or "")
+    choices = line.get("choices") or ()
+    return str((choices[0].get("delta") or {}).get("content") or "") if choices else ""
+
+
+# ---------------------------------------------------------------------------------------------------------- streams
+METRICS = "amazon-bedrock-invocationMetrics"
+# Where none of these words stands in a chunk it tells no count, no start and no end.
+_COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount|message_?[sS]t(?:art|op)")
+_BARE = {
+    "inputTokenCount": ("prompt_token_count", "inputTextTokenCount"),
+    "outputTokenCount": ("generation_token_count", "totalOutputTextTokenCount"),
+}
+
+
+class ConverseStreamUsage:
+    """What a ConverseStream used: its event `metadata` says so, mostly the last one."""
+
+    def __init__(self) -> None:
+        self._usage: Mapping[str, Any] = {}
+        self._tiers: tuple[Any, ...] = ()
+
+    def see(self, metadata: Any) -> None:
+        """The payload of the event `metadata`. It may be of any shape."""
+        self._usage = merged(self._usage, stated_fields(mapping_in(metadata, "usage")))
+        if isinstance(metadata, Mapping):
+            self._tiers = (*self._tiers, metadata.get("performanceConfig"), metadata.get("serviceTier"))
+
+    @property
+    def complete(self) -> bool:
+        return bool(self._usage)
+
+    @property
+    def whole(self) -> bool:
+        return self.complete
+
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
+        """None where the service gave no count that can be read. `service_tier` is the response's header."""
+        try:
+            tier = echoed_tier(*self._tiers, service_tier)
+            return from_converse(self._usage, compact_json(self._usage), tier) if self._usage else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+class InvokeStreamUsage:
+    """What an InvokeModelWithResponseStream used, gathered from its chunks, whatever the model's family.
+
+    A family's own words come first. Bedrock's count in the last chunk (`amazon-bedrock-invocationMetrics`) says what
+    they leave out; it does not tell the cache's TTLs apart, Anthropic's own words do. Counts only grow: wherever a
+    chunk tells one, the largest is the last.
+    """
+
+    def __init__(self) -> None:
+        self._messages: Mapping[str, Any] = {}  # Anthropic's message_start, message_delta and message_stop
+        self._own: Mapping[str, Any] = {}  # Nova's or OpenAI-style usage
+        self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
+        self._metrics: Mapping[str, Any] = {}
+        self._tier: Any = None
+        self._begun = self._stopped = self._said_all = False
+
+    @property
+    def complete(self) -> bool:
+        """Are the counts final? Bedrock's own come last, and may add to a family's."""
+        return self._stopped or bool(self._metrics)
+
+    @property
+    def whole(self) -> bool:
+        """Did the answer come to its end, as far as its family says that there is one to come?"""
+        return self.complete or self._said_all or not self._begun
+
+    def read(self, chunk: bytes) -> None:
+        """A chunk of the stream, as JSON text: it is parsed only where a count may stand in it."""
+        if _COUNTS.search(chunk):
+            try:
+                self.see(json.loads(chunk))
+            except ValueError:
+                return
+
+    def see(self, chunk: Any) -> None:
+        """A chunk of the stream. It may be of any shape."""
+        if not isinstance(chunk, Mapping):
+            return
+        kind = chunk.get("type")
+        said = mapping_in(chunk, "message") if kind == "message_start" else chunk
+        usage = stated_fields(said.get("usage")) or stated_fields(mapping_in(chunk, "metadata").get("usage"))
+        self._tier = chunk.get("service_tier") or usage.get("service_tier") or self._tier
+        if kind in ("message_start", "message_delta", "message_stop"):
+            self._begun, self._stopped = True, self._stopped or kind == "message_stop"
+            self._messages = merged(self._messages, usage)
+        elif "messageStart" in chunk or "messageStop" in chunk:  # Nova's, whose counts come after its stop
+            self._begun, self._said_all = True, "messageStop" in chunk
+        elif "prompt_tokens" in usage or "inputTokens" in usage:
+            self._own = merged(self._own, usage)
+        else:
+            self._see_bare(chunk)
+        metrics = mapping_in(chunk, METRICS)
+        if "inputTokenCount" in metrics or "outputTokenCount" in metrics:
+            self._metrics = merged(self._metrics, stated_fields(metrics))
+
+    def _see_bare(self, chunk: Mapping[str, Any]) -> None:
+        """Llama counts on in every chunk, Titan at the end; both tell the prompt's count in the first chunk only."""
+        for name, kinds in _BARE.items():
+            for kind in kinds:
+                if chunk.get(kind) is not None:
+                    self._bare[name] = chunk[kind]
+
+    def usage(self, service_tier: str | None = None) -> TokenUsage | None:
+        """The counts; those so far before the stream is `complete`; None where there was no count that can be read.
+
+        `service_tier` is the response's header, since no chunk echoes it.
+        """
+        own = self._messages or self._own or self._bare
+        said = {"usage": own, METRICS: self._metrics}
+        raw = compact_json({name: counts for name, counts in said.items() if counts})
+        try:
+            return self._read(raw, echoed_tier(service_tier, self._tier))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def _beside_messages(self) -> dict[str, Any]:
+        """Bedrock's counts in Anthropic's names, but for an input that counts the cache once more."""
+        beside = {ours: self._metrics[name] for ours, name in AS_ANTHROPIC.items() if name in self._metrics}
+        cached = sum(whole(self._messages.get(name) or 0) for name in ANTHROPIC_CACHE)
+        if cached and whole(beside.get("input_tokens") or 0) == cached + whole(self._messages.get("input_tokens") or 0):
+            del beside["input_tokens"]
+        return {"output_tokens": 0, **beside}
+
+    def _read(self, raw: str, tier: str) -> TokenUsage | None:
+        if self._messages:
+            return service_counts(merged(self._beside_messages(), self._messages), self._metrics, raw, tier)
+        if self._own:
+            return service_counts(self._own, self._metrics, raw, tier)
+        if counts := self._bare | dict(self._metrics):
+            return bare_counts(counts, raw, tier)
+        return None
