@@ -14,7 +14,8 @@ from typing import Any
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.tenant_table import TenantTable
-from gateway.tenants import Key, Tenant, digest_of, presented_key
+from gateway.tenancy.keys import Key, digest_of, presented_key
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 from scripts.template import ROOT, Function
 

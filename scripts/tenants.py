@@ -35,10 +35,11 @@ from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
-from gateway.administration import must_be_sound
 from gateway.aws.tenant_table import TenantTable
 from gateway.core.errors import BadRequest
-from gateway.tenants import Key, Tenant, digest_of, new_key
+from gateway.tenancy.administration import must_be_sound
+from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 from scripts.command import WrongUse, run, sentence
 from scripts.signed import AdminApi, Refused, of

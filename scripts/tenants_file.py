@@ -20,10 +20,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from gateway.administration import must_be_sound
 from gateway.core.errors import BadRequest
 from gateway.http.schemas import KeyRequest, TenantSettings
-from gateway.tenants import tenant_from_json, tenant_to_json
+from gateway.tenancy.administration import must_be_sound
+from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from scripts import quick_yaml
 
 

@@ -11,16 +11,8 @@ from gateway.aws.decoys import alarm
 from gateway.aws.tenant_table import TenantTable
 from gateway.core.settings import settings
 from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
-from gateway.tenants import (
-    DecoyUsed,
-    Key,
-    KeyCache,
-    Tenant,
-    TenantSuspended,
-    authenticate,
-    presented_key,
-    tenant_to_json,
-)
+from gateway.tenancy.keys import DecoyUsed, Key, KeyCache, TenantSuspended, authenticate, presented_key
+from gateway.tenancy.tenant import Tenant, tenant_to_json
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
 

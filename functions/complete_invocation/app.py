@@ -30,7 +30,7 @@ from gateway.core.telemetry import logger
 from gateway.invocation import Context, ModelServices, utc_now
 from gateway.jobs import Ended, JobState, Submission
 from gateway.metering import Meter
-from gateway.tenants import Caller
+from gateway.tenancy.tenant import Caller
 from gateway.wire.compat import CompatRequest, Translation, translations
 
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.administration import Administration, VersionConflict, key_to_json
 from gateway.aws.tenant_register import TenantRegister
 from gateway.core.settings import settings
 from gateway.http.custom_resource import answer_stack, is_from_stack
@@ -25,7 +24,9 @@ from gateway.http.schemas import (
     TenantSettings,
 )
 from gateway.http.tenant_resource import tenant_of_stack
-from gateway.tenants import Key, tenant_from_json, tenant_to_json
+from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
+from gateway.tenancy.keys import Key
+from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
 
 DAY = 86400

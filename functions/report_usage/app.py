@@ -11,7 +11,8 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.price_overlay import current_book
-from gateway.budgets import BudgetState, month_of, next_month, states
+from gateway.budgets.accounts import month_of, next_month
+from gateway.budgets.status import BudgetState, states
 from gateway.core.settings import settings
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.aws.tenant_table import TenantTable
-from gateway.tenants import Tenant, digest_of
+from gateway.tenancy.keys import digest_of
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 from scripts.tenants import add_key, add_tenant
 

@@ -95,7 +95,7 @@ def limits() -> None:
 
 
 def authorizer() -> None:
-    from gateway.tenants import Tenant
+    from gateway.tenancy.tenant import Tenant
     from gateway.usage.records import TenantId
     from scripts.tenants import add_key, add_tenant
 

@@ -361,7 +361,7 @@ def _metered(messages: Any) -> Callable[[], float]:
     from gateway.metering import Meter
     from gateway.pricing.price_csv import price_book
     from gateway.routing import Route
-    from gateway.tenants import Caller, Tenant
+    from gateway.tenancy.tenant import Caller, Tenant
     from gateway.usage.records import KeyId, RequestId, TenantId
 
     caller = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))

@@ -24,9 +24,10 @@ import requests
 from gateway.aws.account_table import AccountTable
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import Account, AccountId, month_of
+from gateway.budgets.accounts import Account, AccountId, month_of
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Budget, Key, Tenant, digest_of, new_key
+from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts.costs import AFTER_ALL_LEASES
 from scripts.dev.stack import LocalStack

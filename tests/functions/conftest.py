@@ -16,7 +16,8 @@ import pytest
 
 from gateway.aws.tenant_table import TenantTable
 from gateway.http.asgi import Asgi
-from gateway.tenants import Caller, Key
+from gateway.tenancy.keys import Key
+from gateway.tenancy.tenant import Caller
 from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]

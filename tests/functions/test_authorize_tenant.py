@@ -16,7 +16,8 @@ import pytest
 
 from gateway.aws.tenant_table import TenantTable
 from gateway.core.telemetry import logger
-from gateway.tenants import Key, Tenant, digest_of, new_key
+from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 from scripts.tenants import add_key, add_tenant
 from tests.contract.expanded import of_kind, stack

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.budgets import BudgetState
-from gateway.tenants import Budget
+from gateway.budgets.status import BudgetState
+from gateway.tenancy.tenant import Budget
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event

@@ -20,7 +20,7 @@ from gateway.core.errors import NotFound
 from gateway.core.settings import settings
 from gateway.jobs import Ended
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Budget, Caller, Tenant, tenant_from_json
+from gateway.tenancy.tenant import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.tenants import Caller, tenant_from_json
+from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId
 from scripts.dev.model_stand_in import ModelStandIn
 

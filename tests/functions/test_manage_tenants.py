@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from gateway.http.schemas import AuditPage, KeyList, NewKey, Problem, Tenant, TenantPage
-from gateway.tenants import looks_like_key
+from gateway.tenancy.keys import looks_like_key
 
 from .conftest import ROOT, context
 

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.attempts import Attempts, answered
 from gateway.aws.bedrock import BedrockRuntime
-from gateway.budgets import InMemoryAccounts
+from gateway.budgets.accounts import InMemoryAccounts
 from gateway.catalog import Catalog
 from gateway.core.errors import UpstreamError
 from gateway.eventstream import encode
@@ -25,7 +25,7 @@ from gateway.metering import Meter
 from gateway.pricing.price_csv import price_book
 from gateway.routing import Circuit, Route
 from gateway.streaming import open_stream
-from gateway.tenants import Caller, Tenant
+from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import InMemoryLedger
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord
 from gateway.wire.bedrock import EventStream

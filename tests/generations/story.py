@@ -21,11 +21,12 @@ from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import AccountId, Booking, Hold, Limits
+from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
 from gateway.idempotency import entry_of
 from gateway.jobs import Ended, Submission
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Budget, Caller, Key, Tenant, digest_of
+from gateway.tenancy.keys import Key, digest_of
+from gateway.tenancy.tenant import Budget, Caller, Tenant
 from gateway.usage.ledger import shard_of
 from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.workflow.machine import Workflow, load

@@ -12,7 +12,10 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.administration import (
+from gateway.aws.tenant_register import TenantRegister
+from gateway.aws.tenant_table import TenantTable
+from gateway.core.errors import BadRequest, NotFound
+from gateway.tenancy.administration import (
     Actor,
     Administration,
     AuditRecord,
@@ -24,10 +27,8 @@ from gateway.administration import (
     VersionConflict,
     key_to_json,
 )
-from gateway.aws.tenant_register import TenantRegister
-from gateway.aws.tenant_table import TenantTable
-from gateway.core.errors import BadRequest, NotFound
-from gateway.tenants import Budget, Key, Tenant, digest_of, looks_like_key
+from gateway.tenancy.keys import Key, digest_of, looks_like_key
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import KeyId, TenantId
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)

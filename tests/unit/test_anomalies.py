@@ -23,7 +23,7 @@ from gateway.anomalies import (
     quantile,
 )
 from gateway.pricing.price_book import ZERO
-from gateway.tenants import Budget, Tenant
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import TenantId
 
 ACME = TenantId("acme")

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attempts import Attempts, CircuitOpen, answered
-from gateway.budgets import AccountId, Booking, InMemoryAccounts, month_of, sweep_holds
+from gateway.budgets.accounts import AccountId, Booking, InMemoryAccounts, month_of
+from gateway.budgets.sweep import sweep_holds
 from gateway.catalog import Catalog
 from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
 from gateway.eventstream import Frame
@@ -25,7 +26,7 @@ from gateway.metering import Meter
 from gateway.pricing.price_csv import price_book
 from gateway.routing import Circuit, Route, Routes
 from gateway.streaming import SSE_PING, Metered, open_stream
-from gateway.tenants import Budget, Caller, Guardrail, Tenant
+from gateway.tenancy.tenant import Budget, Caller, Guardrail, Tenant
 from gateway.usage.ledger import InMemoryLedger, sweep
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage
 

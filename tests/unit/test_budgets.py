@@ -22,23 +22,20 @@ from gateway.attempts import Attempts, answered
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.circuits import Circuits
-from gateway.budgets import (
+from gateway.budgets.accounts import (
     TELLING,
     AccountId,
     Accounts,
     Booked,
     Booking,
-    Crossing,
     Hold,
     InMemoryAccounts,
     Limits,
-    crossings,
     month_of,
     next_month,
-    sweep_holds,
-    sweep_thresholds,
-    tell,
 )
+from gateway.budgets.sweep import sweep_holds, sweep_thresholds
+from gateway.budgets.thresholds import Crossing, crossings, tell
 from gateway.catalog import Catalog, Model, Service
 from gateway.core.errors import Forbidden, GatewayError, UpstreamError
 from gateway.invocation import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall, within
@@ -46,7 +43,7 @@ from gateway.metering import Meter, Parked, booking_for, quote
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
 from gateway.routing import Route
-from gateway.tenants import Budget, Caller, Tenant, Unpriced
+from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
 from gateway.usage.ledger import InMemoryLedger, sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, RequestId, TenantId, TokenUsage

@@ -14,7 +14,7 @@ from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.core.settings import settings
 from gateway.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
-from gateway.tenants import Caller, Tenant
+from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 

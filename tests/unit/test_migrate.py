@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.catalog import Catalog
 from gateway.directory import Directory
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, is_label
 from scripts import tenants
 from scripts.migrate import CannotMigrate, as_parameter, main, migrate, name_of

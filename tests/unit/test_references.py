@@ -12,7 +12,7 @@ from botocore.loaders import Loader
 
 from gateway.core.errors import Forbidden
 from gateway.references import must_own_references
-from gateway.tenants import Tenant, tenant_from_json, tenant_to_json
+from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
 
 ACME = Tenant(TenantId("acme"), "Acme", ("research",), s3_buckets=("acme-files",))

@@ -24,10 +24,10 @@ from gateway.aws import objects
 from gateway.aws.account_table import AccountTable
 from gateway.aws.objects import Overtaken
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import Limits
+from gateway.budgets.accounts import Limits
 from gateway.metering import hold_for
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Budget, Tenant
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.ledger import Partition
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage
 from scripts import quick_yaml

@@ -23,11 +23,13 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.idempotency_table import IdempotencyTable
 from gateway.aws.objects import S3Objects
 from gateway.aws.payloads import Payloads
-from gateway.budgets import AccountId, Booking, Hold, states, sweep_holds
+from gateway.budgets.accounts import AccountId, Booking, Hold
+from gateway.budgets.status import states
+from gateway.budgets.sweep import sweep_holds
 from gateway.idempotency import entry_of
 from gateway.metering import booking_for
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Unpriced, tenant_from_json
+from gateway.tenancy.tenant import Unpriced, tenant_from_json
 from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.report import verified_text

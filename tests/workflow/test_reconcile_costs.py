@@ -25,7 +25,7 @@ from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import price_book
-from gateway.tenants import Budget, Tenant
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts import quick_yaml
 from tests.rows import item, page

@@ -14,9 +14,9 @@ from gateway.aggregation import Quarantined
 from gateway.aws import price_overlay
 from gateway.aws.account_table import AccountTable
 from gateway.aws.parquet import quarantine_file
-from gateway.budgets import Limits
+from gateway.budgets.accounts import Limits
 from gateway.metering import hold_for
-from gateway.tenants import Budget, Tenant
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item
 from tests.workflow.conftest import Agree

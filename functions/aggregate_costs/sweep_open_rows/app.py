@@ -17,7 +17,8 @@ from gateway.aws.alerts import warn
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import Booking, Hold, sweep_holds, sweep_thresholds
+from gateway.budgets.accounts import Booking, Hold
+from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.core.settings import settings
 from gateway.core.telemetry import OLDEST_OPEN_ROW_AGE, measure
 from gateway.metering import booking_for

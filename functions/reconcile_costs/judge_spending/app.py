@@ -11,7 +11,7 @@ from gateway.aws.alerts import announce
 from gateway.aws.findings import FindingsLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
-from gateway.budgets import tell
+from gateway.budgets.thresholds import tell
 from gateway.core.settings import settings
 
 lake = FindingsLake(S3Objects(settings().lake_bucket))

@@ -26,9 +26,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gateway.aggregation import CostLine
-from gateway.budgets import AccountId
+from gateway.budgets.accounts import AccountId
 from gateway.pricing.price_book import SCALE, ZERO, money
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 
 DAY = timedelta(days=1)

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from gateway.budgets import NOTHING, Hold, Limits, slot_of
+from gateway.budgets.accounts import NOTHING, Hold, Limits, slot_of
 from gateway.catalog import Model, Service
 from gateway.core.errors import GatewayError, Passing, UpstreamError
 from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
@@ -30,7 +30,7 @@ from gateway.jobs import Ended, Ending, Job
 from gateway.metering import Meter, Reserved
 from gateway.routing import Circuit, Route
 from gateway.spans import Span, finish_reason, tell
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 T = TypeVar("T")

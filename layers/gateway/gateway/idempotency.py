@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.jobs import Ended, Job, JobState
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, UsageRecord
 
 _KEY = re.compile(r"[ -~]{1,255}")  # printable ASCII

@@ -12,7 +12,7 @@ from gateway.core.errors import Forbidden, GatewayError, NotFound
 from gateway.jobs import Jobs, JobState
 from gateway.metering import Bound
 from gateway.references import must_own_references
-from gateway.tenants import Caller, Tenant
+from gateway.tenancy.tenant import Caller, Tenant
 from gateway.token_bounds import (
     count_of,
     input_bound,

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from gateway.core.errors import GatewayError
-from gateway.tenants import Caller
+from gateway.tenancy.tenant import Caller
 from gateway.usage.ledger import InMemoryLedger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 

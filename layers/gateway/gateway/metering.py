@@ -8,24 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets import (
-    NOTHING,
-    AccountId,
-    Accounts,
-    Booking,
-    Crossing,
-    Hold,
-    Limits,
-    crossings,
-    month_of,
-    shard_of,
-    tell,
-)
+from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, month_of, shard_of
+from gateway.budgets.thresholds import Crossing, crossings, tell
 from gateway.core.errors import Forbidden
 from gateway.core.telemetry import UNPRICED_USAGE, count
 from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
 from gateway.pricing.price_book import ZERO, PriceBook
-from gateway.tenants import Tenant, Unpriced
+from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
 

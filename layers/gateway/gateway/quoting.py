@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from gateway.budgets import Accounts, Limits
+from gateway.budgets.accounts import Accounts, Limits
 from gateway.core.errors import GatewayError
 from gateway.invocation import ModelCall, within
 from gateway.metering import hold_for, quote
 from gateway.pricing.price_book import ZERO, PriceBook
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, RequestId, TokenUsage, UsageRecord
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.errors import Forbidden
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 
 _PLACES_IN_S3 = frozenset({"s3Location", "s3Uri", "s3OutputDataConfig", "outputDataConfig", "s3_location", "s3_uri"})
 _OF_THE_ACCOUNT = frozenset(

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
 from gateway.aws.writes import Writes
-from gateway.budgets import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
+from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
 from gateway.core.errors import GatewayError
 from gateway.pricing.price_book import SCALE, ZERO
 from gateway.usage.records import RequestId, TenantId
@@ -47,7 +47,7 @@ _COMMITTED, _SPENT = "committed@", "spent@"  # and a cost centre: its sums besid
 
 
 class AccountTable:
-    """`gateway.budgets.Accounts` in one table."""
+    """`gateway.budgets.accounts.Accounts` in one table."""
 
     def __init__(self, table: str):
         self.table = table

@@ -6,7 +6,7 @@ import json
 from typing import Any, Protocol
 
 from gateway.aws.clients import client
-from gateway.budgets import Crossing
+from gateway.budgets.thresholds import Crossing
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
 from gateway.metering import Parked

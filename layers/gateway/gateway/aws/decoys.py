@@ -7,7 +7,7 @@ import json
 from gateway.aws.clients import client
 from gateway.core.settings import settings
 from gateway.core.telemetry import count, logger
-from gateway.tenants import Key
+from gateway.tenancy.keys import Key
 
 SOURCE = "model-gateway"
 DECOY_USED = "Decoy key used"

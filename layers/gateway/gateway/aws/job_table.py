@@ -13,7 +13,7 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
 from gateway.aws.payloads import Payloads
 from gateway.jobs import Ended, Job, JobState, Submission
-from gateway.tenants import Caller, tenant_from_json, tenant_to_json
+from gateway.tenancy.tenant import Caller, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
 
 UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message

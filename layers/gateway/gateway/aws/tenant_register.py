@@ -24,12 +24,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from gateway.administration import Actor, AuditRecord, Changed, Page
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment
 from gateway.aws.tenant_table import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
 from gateway.core.errors import BadRequest
-from gateway.tenants import Key, Tenant
+from gateway.tenancy.administration import Actor, AuditRecord, Changed, Page
+from gateway.tenancy.keys import Key
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 
 FIRST_MONTH = "2026-01"  # no record is older
@@ -39,7 +40,7 @@ _TRANSACTION = 50  # keys, each of two items
 
 
 class TenantRegister:
-    """`gateway.administration.Register` in one table."""
+    """`gateway.tenancy.administration.Register` in one table."""
 
     def __init__(self, table: str):
         self.table = table

@@ -10,12 +10,13 @@ from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment
-from gateway.tenants import Key, Tenant, tenant_from_json, tenant_to_json
+from gateway.tenancy.keys import Key
+from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
 
 
 class TenantTable:
-    """`gateway.tenants.Tenants` in one table."""
+    """`gateway.tenancy.keys.Tenants` in one table."""
 
     def __init__(self, table: str):
         self.table = table

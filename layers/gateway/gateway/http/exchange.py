@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.http.reading import either_form, read_json
-from gateway.tenants import Caller, tenant_from_json
+from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 
 LONGEST = 900.0  # seconds that API Gateway lets a stream take in all, counted from the request

@@ -10,12 +10,12 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
-from gateway.administration import Actor
 from gateway.core.errors import BadRequest, GatewayError, NotFound
 from gateway.core.telemetry import logger
 from gateway.http.problems import JSON, Unfit, problem
 from gateway.http.reading import either_form, read_json
-from gateway.tenants import Caller, tenant_from_json
+from gateway.tenancy.administration import Actor
+from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 
 Schema = TypeVar("Schema", bound=BaseModel)

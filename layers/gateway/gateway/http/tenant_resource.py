@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.administration import STACK, Actor, Administration
 from gateway.core.errors import BadRequest, NotFound
 from gateway.http.custom_resource import NOT_MADE
 from gateway.http.problems import Unfit
 from gateway.http.schemas import TenantSettings
-from gateway.tenants import tenant_from_json, tenant_to_json
+from gateway.tenancy.administration import STACK, Actor, Administration
+from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
 
 _ITS_OWN = ("ServiceToken", "ServiceTimeout")

@@ -19,7 +19,7 @@ from gateway.catalog import Catalog, Model, Service
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.routing import Route
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.token_bounds import count_of
 from gateway.usage.records import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of

@@ -14,7 +14,7 @@ from gateway.invocation import ModelCall
 from gateway.pricing.price_book import money
 from gateway.routing import Route
 from gateway.streaming import SSE_PING, Metered
-from gateway.tenants import Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import endpoint_delta
 from gateway.wire.compat import CompatRequest, translations

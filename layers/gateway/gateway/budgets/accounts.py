@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.pricing.price_book import ZERO
-from gateway.tenants import Budget, Tenant
-from gateway.usage.ledger import Ledger, UnreadableRow
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 # Whoever begins to tell something has this long: after it another one may, since the first has died.
@@ -253,22 +252,6 @@ class InMemoryAccounts:
         self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Crossing:
-    """A budget's threshold that spending has passed: percent of a limit in USD."""
-
-    tenant_id: TenantId
-    cost_centre: str  # empty for the tenant's own budget
-    month: str
-    threshold: int
-    limit: Decimal
-    spent: Decimal
-
-    @property
-    def mark(self) -> str:
-        return f"passed {self.threshold} {self.cost_centre}"
-
-
 def together(shards: Iterable[Account]) -> Account:
     """The sums of a whole account."""
     committed, spent = ZERO, ZERO
@@ -286,140 +269,10 @@ def whole(tenant: Tenant, month: str, accounts: Accounts) -> Account:
     return together(accounts.account(AccountId(tenant.tenant_id, month, shard)) for shard in shards)
 
 
-def passed(tenant: Tenant, month: str, account: Account) -> Iterator[Crossing]:
-    """The thresholds that a whole account has passed this month, told or not."""
-    budgets = [("", tenant.budget, account.spent)]
-    budgets += [(c, b, account.centres_spent.get(c, ZERO)) for c, b in sorted(tenant.cost_centre_budgets.items())]
-    for centre, budget, spent in budgets:
-        for threshold in budget.thresholds if budget else ():
-            if budget and budget.monthly_usd * threshold <= spent * 100:
-                yield Crossing(tenant.tenant_id, centre, month, threshold, budget.monthly_usd, spent)
-
-
-def crossings(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) -> Iterator[Crossing]:
-    """The thresholds that a charge may have passed.
-
-    An account of one item knows by itself. One shard of several adds all of them up, and since that costs reads, only
-    with each hundredth of its part that it has used up.
-    """
-    month, charge = hold.account.month, booked.charge
-    after = Account(spent=booked.spent, centres_spent={hold.cost_centre: booked.centre_spent})
-    before = Account(spent=booked.spent - charge, centres_spent={hold.cost_centre: booked.centre_spent - charge})
-    if tenant.budget_shards <= 1:
-        known = {crossing.mark for crossing in passed(tenant, month, before)}
-        yield from (crossing for crossing in passed(tenant, month, after) if crossing.mark not in known)
-    elif _hundredths(tenant, hold, before) != _hundredths(tenant, hold, after):
-        yield from passed(tenant, month, whole(tenant, month, accounts))
-
-
-def _hundredths(tenant: Tenant, hold: Hold, shard: Account) -> list[int]:
-    centre = hold.cost_centre
-    sums = ((tenant.budget, shard.spent), (tenant.cost_centre_budgets.get(centre), shard.centres_spent[centre]))
-    return [
-        int(spent * 100 * tenant.budget_shards / budget.monthly_usd)
-        for budget, spent in sums
-        if budget and budget.monthly_usd
-    ]
-
-
-def tell(
-    accounts: Accounts, account: AccountId, mark: str, notice: Any, warn: Callable[[Any], None], now: datetime
-) -> bool:
-    """Tell what a mark of a tenant's month stands for, unless it is told: once, where nobody dies in the middle.
-
-    Who dies before the end, or whose `warn` raises, is followed by another after TELLING.
-    """
-    if not accounts.begin_telling(account, mark, now):
-        return False
-    warn(notice)
-    accounts.told(account, mark)
-    return True
-
-
-_MODELS = "model#"  # no tenant's id has a #
+MODELS = "model#"  # no tenant's id has a #
 
 
 def slot_of(row: UsageRecord) -> Hold:
     """A place among the running calls of a model: a hold of nothing, in an account that stands for the model."""
-    account = AccountId(TenantId(_MODELS + row.model_id), month_of(row.started_at))
+    account = AccountId(TenantId(MODELS + row.model_id), month_of(row.started_at))
     return Hold(row.request_id, row.attempt, account, "", ZERO, 0, row.started_at, row.lease_until)
-
-
-def sweep_holds(
-    accounts: Accounts, ledger: Ledger, booking_of: BookingOf, now: datetime, leases_ended_by: datetime | None = None
-) -> int:
-    """Book the holds that nobody booked, by what the ledger says of their calls: nothing, where there was none."""
-    swept = 0
-    for hold in (hold for _, account in accounts.all(now) for hold in account.holds.values()):
-        if hold.lease_until >= (leases_ended_by or now):
-            continue
-        try:
-            record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
-        except UnreadableRow:  # nobody can say what it used
-            swept += accounts.book(hold, Booking(kept=hold.amount)) is not None
-            continue
-        if record is not None and record.is_open:
-            continue  # the ledger's own sweep comes first
-        is_slot = hold.account.tenant_id.startswith(_MODELS)
-        swept += accounts.book(hold, booking_of(hold, record) if record and not is_slot else NOTHING) is not None
-    return swept
-
-
-def sweep_thresholds(
-    accounts: Accounts, tenant_of: Callable[[TenantId], Tenant | None], warn: Callable[[Any], None], now: datetime
-) -> int:
-    """Tell the thresholds that were passed and not told: whoever booked has died, or the sweep itself has booked.
-
-    The month before is looked at for one day more: later its tenants' budgets may be other ones.
-    """
-    months = {month_of(now), month_of(now - timedelta(days=1))}
-    shards = defaultdict[AccountId, list[Account]](list)
-    for account_id, account in accounts.all(now):
-        if account.spent and account_id.month in months:
-            shards[replace(account_id, shard=0)].append(account)
-    told = 0
-    for account_id, parts in shards.items():
-        if tenant := tenant_of(account_id.tenant_id):
-            for crossing in passed(tenant, account_id.month, together(parts)):
-                told += tell(accounts, account_id, crossing.mark, crossing, warn, now)
-    return told
-
-
-@dataclass(frozen=True)
-class BudgetState:
-    """A budget as its owner sees it: all its shards together."""
-
-    cost_centre: str  # empty for the tenant's own
-    budget: Budget
-    spent: Decimal
-    held: Decimal
-
-    def runs_out_on(self, now: datetime) -> date | None:
-        """The day on which the month's average spending uses it up; None in the first week, or where it lasts."""
-        begun = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        elapsed = now - begun
-        if elapsed < timedelta(days=7) or not self.spent:
-            return None
-        out = begun + timedelta(seconds=float(self.budget.monthly_usd / self.spent) * elapsed.total_seconds())
-        return max(out, now).date() if out < next_month(now) else None
-
-
-def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetState]:
-    """The budgets of a tenant as they are now."""
-    if tenant.budget is None and not tenant.cost_centre_budgets:
-        return []
-    account = whole(tenant, month_of(now), accounts)
-    found = []
-    if tenant.budget:
-        found.append(BudgetState("", tenant.budget, account.spent, account.committed - account.spent))
-    for centre, budget in sorted(tenant.cost_centre_budgets.items()):
-        spent = account.centres_spent.get(centre, ZERO)
-        held = account.centres_committed.get(centre, ZERO) - spent
-        found.append(BudgetState(centre, budget, spent, held))
-    return found
-
-
-class BookingOf(Protocol):
-    """What a settled row takes of its budget."""
-
-    def __call__(self, hold: Hold, record: UsageRecord) -> Booking: ...

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.core.errors import BadRequest, GatewayError, NotFound
-from gateway.tenants import Budget, Key, Tenant, digest_of, new_key, tenant_to_json
+from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
 
 MOST_USD = Decimal(10**9)

@@ -1,0 +1,45 @@
+"""How a tenant's budgets stand now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from gateway.budgets.accounts import Accounts, month_of, next_month, whole
+from gateway.pricing.price_book import ZERO
+from gateway.tenancy.tenant import Budget, Tenant
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """A budget as its owner sees it: all its shards together."""
+
+    cost_centre: str  # empty for the tenant's own
+    budget: Budget
+    spent: Decimal
+    held: Decimal
+
+    def runs_out_on(self, now: datetime) -> date | None:
+        """The day on which the month's average spending uses it up; None in the first week, or where it lasts."""
+        begun = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        elapsed = now - begun
+        if elapsed < timedelta(days=7) or not self.spent:
+            return None
+        out = begun + timedelta(seconds=float(self.budget.monthly_usd / self.spent) * elapsed.total_seconds())
+        return max(out, now).date() if out < next_month(now) else None
+
+
+def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetState]:
+    """The budgets of a tenant as they are now."""
+    if tenant.budget is None and not tenant.cost_centre_budgets:
+        return []
+    account = whole(tenant, month_of(now), accounts)
+    found = []
+    if tenant.budget:
+        found.append(BudgetState("", tenant.budget, account.spent, account.committed - account.spent))
+    for centre, budget in sorted(tenant.cost_centre_budgets.items()):
+        spent = account.centres_spent.get(centre, ZERO)
+        held = account.centres_committed.get(centre, ZERO) - spent
+        found.append(BudgetState(centre, budget, spent, held))
+    return found

@@ -1,0 +1,61 @@
+"""Ends what a crash left behind: holds whose lease is over, and thresholds that nobody was told of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, month_of, together
+from gateway.budgets.thresholds import passed, tell
+from gateway.tenancy.tenant import Tenant
+from gateway.usage.ledger import Ledger, UnreadableRow
+from gateway.usage.records import TenantId, UsageRecord
+
+
+def sweep_holds(
+    accounts: Accounts, ledger: Ledger, booking_of: BookingOf, now: datetime, leases_ended_by: datetime | None = None
+) -> int:
+    """Book the holds that nobody booked, by what the ledger says of their calls: nothing, where there was none."""
+    swept = 0
+    for hold in (hold for _, account in accounts.all(now) for hold in account.holds.values()):
+        if hold.lease_until >= (leases_ended_by or now):
+            continue
+        try:
+            record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
+        except UnreadableRow:  # nobody can say what it used
+            swept += accounts.book(hold, Booking(kept=hold.amount)) is not None
+            continue
+        if record is not None and record.is_open:
+            continue  # the ledger's own sweep comes first
+        is_slot = hold.account.tenant_id.startswith(MODELS)
+        swept += accounts.book(hold, booking_of(hold, record) if record and not is_slot else NOTHING) is not None
+    return swept
+
+
+def sweep_thresholds(
+    accounts: Accounts, tenant_of: Callable[[TenantId], Tenant | None], warn: Callable[[Any], None], now: datetime
+) -> int:
+    """Tell the thresholds that were passed and not told: whoever booked has died, or the sweep itself has booked.
+
+    The month before is looked at for one day more: later its tenants' budgets may be other ones.
+    """
+    months = {month_of(now), month_of(now - timedelta(days=1))}
+    shards = defaultdict[AccountId, list[Account]](list)
+    for account_id, account in accounts.all(now):
+        if account.spent and account_id.month in months:
+            shards[replace(account_id, shard=0)].append(account)
+    told = 0
+    for account_id, parts in shards.items():
+        if tenant := tenant_of(account_id.tenant_id):
+            for crossing in passed(tenant, account_id.month, together(parts)):
+                told += tell(accounts, account_id, crossing.mark, crossing, warn, now)
+    return told
+
+
+class BookingOf(Protocol):
+    """What a settled row takes of its budget."""
+
+    def __call__(self, hold: Hold, record: UsageRecord) -> Booking: ...

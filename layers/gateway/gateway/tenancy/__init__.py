@@ -1,0 +1,1 @@
+"""Who calls: tenants, their keys, and how operators change them."""

@@ -1,0 +1,146 @@
+"""API keys: how they are made, kept as digests, presented, and looked up."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Protocol
+
+from gateway.tenancy.tenant import Tenant
+from gateway.usage.records import KeyId, TenantId
+
+KEY_PREFIX = "mgw_"
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a tenant, known by the sha256 of its text. A decoy belongs to nobody: whoever shows it found it."""
+
+    key_id: KeyId
+    tenant_id: TenantId
+    digest: str
+    label: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked: bool = False
+    decoy: bool = False
+    last_used: date | None = None
+
+    def works(self, now: datetime) -> bool:
+        return not self.revoked and not self.decoy and (self.expires_at is None or now < self.expires_at)
+
+
+class Tenants(Protocol):
+    """Where tenants and keys are kept."""
+
+    def key(self, digest: str) -> Key | None: ...
+
+    def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
+
+    def note_use(self, key: Key, day: date) -> None: ...
+
+
+def digest_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _base62(number: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits = _ALPHABET[digit] + digits
+    return digits
+
+
+def new_key() -> str:
+    """A fresh key: prefix, 40 random base-62 digits (238 bits), and a checksum that a secret scanner can verify."""
+    body = "".join(secrets.choice(_ALPHABET) for _ in range(40))
+    return KEY_PREFIX + body + _base62(zlib.crc32(body.encode()), 6)
+
+
+def looks_like_key(text: str) -> bool:
+    """Is `text` formed as `new_key` forms keys, its checksum included?"""
+    body, check = text[len(KEY_PREFIX) : -6], text[-6:]
+    return text.startswith(KEY_PREFIX) and len(body) == 40 and check == _base62(zlib.crc32(body.encode()), 6)
+
+
+def presented_key(headers: Mapping[str, str]) -> str:
+    """The key in `x-api-key` or, without that, in `Authorization: Bearer`; empty where there is none."""
+    sent = {name.lower(): text for name, text in headers.items()}
+    if key := sent.get("x-api-key"):
+        return key.strip()
+    scheme, _, token = sent.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class KeyCache:
+    """Keys and tenants as they were at most `seconds` ago: how long a revoked key may still work."""
+
+    MAX_KEYS = 10_000
+
+    def __init__(self, tenants: Tenants, seconds: float, clock: Callable[[], float]):
+        self._tenants = tenants
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[str, tuple[float, tuple[Key, Tenant | None] | None]] = {}
+
+    def find(self, digest: str) -> tuple[Key, Tenant | None] | None:
+        """A key and its tenant, which a decoy has not, and one that was deleted has no more."""
+        now = self._clock()
+        if (kept := self._known.get(digest)) and now < kept[0]:
+            return kept[1]
+        key = self._tenants.key(digest)
+        found = (key, None if key.decoy else self._tenants.tenant(key.tenant_id)) if key else None
+        if self._seconds > 0:
+            if len(self._known) >= self.MAX_KEYS:
+                self._known.clear()
+            self._known[digest] = (now + self._seconds, found)
+        return found
+
+    def note_use(self, key: Key, day: date) -> None:
+        """Note the day on which a key was used: one write a day, since the day is noted here as well."""
+        if key.last_used is not None and key.last_used >= day:
+            return
+        if kept := self._known.get(key.digest):
+            until, found = kept
+            self._known[key.digest] = (until, (replace(key, last_used=day), found[1] if found else None))
+        self._tenants.note_use(key, day)
+
+
+class DecoyUsed(Exception):
+    """Somebody shows a key that was only ever left for thieves."""
+
+    def __init__(self, key: Key):
+        super().__init__(key.key_id)
+        self.key = key
+
+
+class TenantSuspended(Exception):
+    """The key is good, and its tenant may call nothing for now."""
+
+    def __init__(self, key: Key, tenant: Tenant):
+        super().__init__(tenant.tenant_id)
+        self.key, self.tenant = key, tenant
+
+
+def authenticate(key: str, known: KeyCache, now: datetime) -> tuple[Key, Tenant] | None:
+    """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key.
+
+    Raises DecoyUsed and TenantSuspended.
+    """
+    found = known.find(digest_of(key)) if looks_like_key(key) else None
+    if found is None:
+        return None
+    record, tenant = found
+    if record.decoy:
+        raise DecoyUsed(record)
+    if tenant is None or not record.works(now):
+        return None
+    if tenant.suspended:
+        raise TenantSuspended(record, tenant)
+    return record, tenant
