@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.catalog import Catalog
+from gateway.calls.catalog import Catalog
 from gateway.core.errors import BadRequest
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse
@@ -143,7 +143,7 @@ def page() -> Iterator[str]:
     yield ""
     yield "What changes neither price nor safety nor answer is taken. What a model's family is known to refuse is left out, or"
     yield "said in another way, and named in the header `x-gateway-warning`. Only what would cost or do another thing than was"
-    yield "asked is refused, with a reason. What each family takes is one table, `gateway/families.py`, a source on each row."
+    yield "asked is refused, with a reason. What each family takes is one table, `gateway/calls/families.py`, a source on each row."
     yield ""
     told = ", ".join(f"{counts[name]} {name}" for name in ("taken", "warned", "refused"))
     yield f"Each field is sent to a Claude (Haiku 4.5) and to a model that is none (Nova Lite): {told}. This page is made by"

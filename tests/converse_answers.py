@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.eventstream import Frame
+from gateway.calls.eventstream import Frame
 
 text_blocks = st.builds(lambda text: {"text": text}, st.text(min_size=1, max_size=20))
 tool_blocks = st.builds(

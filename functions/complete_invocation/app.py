@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gateway.attempts import Attempts, complete, most_tries
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
@@ -23,13 +22,15 @@ from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.aws.tenant_table import TenantTable
-from gateway.catalog import Service
+from gateway.calls.attempts import Attempts
+from gateway.calls.call import Context, ModelServices, utc_now
+from gateway.calls.catalog import Service
+from gateway.calls.invoke import complete, most_tries
+from gateway.calls.jobs import Ended, JobState, Submission
+from gateway.calls.metering import Meter
 from gateway.core.errors import Forbidden, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
-from gateway.invocation import Context, ModelServices, utc_now
-from gateway.jobs import Ended, JobState, Submission
-from gateway.metering import Meter
 from gateway.tenancy.tenant import Caller
 from gateway.wire.compat import CompatRequest, Translation, translations
 

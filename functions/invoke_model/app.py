@@ -10,7 +10,6 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.attempts import Attempts, complete, invoke, most_tries
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.bedrock import BedrockRuntime
@@ -23,17 +22,19 @@ from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Service
+from gateway.calls.attempts import Attempts
+from gateway.calls.call import Context, ModelServices, utc_now
+from gateway.calls.catalog import Service
+from gateway.calls.idempotency import Once, entry_of
+from gateway.calls.invoke import complete, invoke, most_tries
+from gateway.calls.jobs import Ended, Submission, poll
+from gateway.calls.metering import Meter
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.http.warnings import warned
-from gateway.idempotency import Once, entry_of
-from gateway.invocation import Context, ModelServices, poll, utc_now
-from gateway.jobs import Ended, Submission
-from gateway.metering import Meter
 from gateway.usage.records import RequestId
 from gateway.wire.compat import CompatRequest, Translation, flag, operation_of, translations
 

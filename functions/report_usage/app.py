@@ -13,11 +13,11 @@ from gateway.aws.model_directory import ModelDirectory
 from gateway.aws.price_overlay import current_book
 from gateway.budgets.accounts import month_of, next_month
 from gateway.budgets.status import BudgetState, states
+from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing.price_book import money
-from gateway.quoting import Quote, quoted
 from gateway.reporting import Totals, add_up, span
 from gateway.wire.compat import CompatRequest, flag, operation_of, translations
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.catalog import Model
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.catalog import Model
+from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
-from gateway.invocation import ModelAnswer, ModelCall
-from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic
 from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic_stream import NativeStream, TranslatedStream

@@ -18,13 +18,13 @@ from gateway.aws.payloads import Payloads
 from gateway.aws.price_overlay import current_book
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
-from gateway.catalog import Service
+from gateway.calls.call import ModelServices
+from gateway.calls.catalog import Service
+from gateway.calls.metering import Meter
+from gateway.calls.streaming import StreamServices
 from gateway.core.settings import settings
 from gateway.http.asgi import Asgi
 from gateway.http.exchange import Route
-from gateway.invocation import ModelServices
-from gateway.metering import Meter
-from gateway.streaming import StreamServices
 from serving import Serving
 
 seconds = settings().invocation_timeout

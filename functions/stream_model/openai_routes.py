@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.catalog import Model, Service
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.catalog import Model, Service
+from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, GatewayError, NotFound
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
-from gateway.invocation import ModelAnswer, ModelCall
-from gateway.streaming import Metered, StreamWriter
 from gateway.wire import anthropic, openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
 from gateway.wire.answers import told_stream
 from gateway.wire.openai_response_answers import ResponsesStream, write_response

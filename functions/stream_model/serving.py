@@ -10,19 +10,21 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from gateway.attempts import Attempts, Breakers, Ticket, answered, complete, most_tries, permitted
 from gateway.aws.bedrock import BedrockCatalog
 from gateway.aws.item_table import ItemTable
-from gateway.catalog import Model
+from gateway.calls.attempts import Attempts, Breakers, Ticket
+from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
+from gateway.calls.catalog import Model
+from gateway.calls.directory import Directory
+from gateway.calls.idempotency import Entries, Once, entry_of
+from gateway.calls.invoke import answered, complete, most_tries
+from gateway.calls.metering import Meter
+from gateway.calls.policy import permitted
+from gateway.calls.references import must_own_references
+from gateway.calls.routes import Route
+from gateway.calls.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequest, GatewayError, UpstreamError
-from gateway.directory import Directory
 from gateway.http.exchange import Pending, Reply, Request, Streamed
-from gateway.idempotency import Entries, Once, entry_of
-from gateway.invocation import Context, ModelAnswer, ModelCall, Models
-from gateway.metering import Meter
-from gateway.references import must_own_references
-from gateway.routing import Route
-from gateway.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")

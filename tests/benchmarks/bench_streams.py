@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from gateway.eventstream import CONTENT_TYPE, encode
+from gateway.calls.eventstream import CONTENT_TYPE, encode
 from tests.benchmarks import quiet
 from tests.benchmarks.bench_calls import MODEL, ROOT, started
 
@@ -351,16 +351,17 @@ def memory(server: Server) -> None:
 # --------------------------------------------------------------------------------------------------------- CPU of a call
 def _metered(messages: Any) -> Callable[[], float]:
     """Reserve, call and settle in this process: the gateway without its edge."""
-    from gateway.attempts import Attempts, answered
     from gateway.aws.account_table import AccountTable
     from gateway.aws.bedrock import BedrockRuntime
     from gateway.aws.circuits import Circuits
     from gateway.aws.dynamodb import DynamoLedger
-    from gateway.catalog import Catalog
-    from gateway.invocation import Context, ModelCall
-    from gateway.metering import Meter
+    from gateway.calls.attempts import Attempts
+    from gateway.calls.call import Context, ModelCall
+    from gateway.calls.catalog import Catalog
+    from gateway.calls.invoke import answered
+    from gateway.calls.metering import Meter
+    from gateway.calls.routes import Route
     from gateway.pricing.price_csv import price_book
-    from gateway.routing import Route
     from gateway.tenancy.tenant import Caller, Tenant
     from gateway.usage.records import KeyId, RequestId, TenantId
 

@@ -15,18 +15,18 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from gateway.attempts import CircuitOpen
 from gateway.aws import clients
 from gateway.aws.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.circuits import Circuits
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke
-from gateway.catalog import Catalog
+from gateway.calls.attempts import CircuitOpen
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Catalog
+from gateway.calls.eventstream import encode, frames
+from gateway.calls.routes import Circuit
 from gateway.core.errors import GatewayError, Passing, UpstreamError
-from gateway.eventstream import encode, frames
-from gateway.invocation import ModelCall
 from gateway.pricing.model_names import profile_id
-from gateway.routing import Circuit
 from gateway.wire.bedrock import EventStream, event_stream_error
 from scripts.dev.model_stand_in import ModelStandIn
 

@@ -17,8 +17,8 @@ from gateway.aws.bedrock import BedrockRuntime
 from gateway.aws.sagemaker import SageMakerRuntime
 from gateway.aws.sessions import Sessions
 from gateway.aws.writes import Writes
-from gateway.catalog import Catalog
-from gateway.invocation import ModelCall
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Catalog
 
 DROPPED = 350  # seconds of silence after which a NAT gateway and an interface endpoint forget a flow
 IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)

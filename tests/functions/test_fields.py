@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.eventstream import frames
+from gateway.calls.eventstream import frames
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.fields import FORMATS, MODELS, PAGE, Format, body_of, outcome, page
 

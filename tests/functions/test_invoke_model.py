@@ -16,9 +16,9 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.calls.jobs import Ended
 from gateway.core.errors import NotFound
 from gateway.core.settings import settings
-from gateway.jobs import Ended
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep

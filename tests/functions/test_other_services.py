@@ -14,17 +14,18 @@ from typing import Any
 
 import pytest
 
-from gateway.attempts import Attempts, answered
 from gateway.aws.bedrock import BedrockRuntime
 from gateway.budgets.accounts import InMemoryAccounts
-from gateway.catalog import Catalog
+from gateway.calls.attempts import Attempts
+from gateway.calls.call import Context, ModelCall
+from gateway.calls.catalog import Catalog
+from gateway.calls.eventstream import encode
+from gateway.calls.invoke import answered
+from gateway.calls.metering import Meter
+from gateway.calls.routes import Circuit, Route
+from gateway.calls.streaming import open_stream
 from gateway.core.errors import UpstreamError
-from gateway.eventstream import encode
-from gateway.invocation import Context, ModelCall
-from gateway.metering import Meter
 from gateway.pricing.price_csv import price_book
-from gateway.routing import Circuit, Route
-from gateway.streaming import open_stream
 from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import InMemoryLedger
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord

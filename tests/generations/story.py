@@ -22,8 +22,8 @@ from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
-from gateway.idempotency import entry_of
-from gateway.jobs import Ended, Submission
+from gateway.calls.idempotency import entry_of
+from gateway.calls.jobs import Ended, Submission
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.keys import Key, digest_of
 from gateway.tenancy.tenant import Budget, Caller, Tenant

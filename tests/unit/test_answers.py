@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.eventstream import Frame
-from gateway.streaming import Metered
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.wire.anthropic import native_body, read_messages, write_message

@@ -12,9 +12,9 @@ from botocore.validate import validate_parameters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, Forbidden, GatewayError, NotFound
-from gateway.eventstream import Frame
-from gateway.streaming import Metered, StreamWriter
 from gateway.usage.records import TokenUsage
 from gateway.wire.anthropic import (
     MessagesRequest,

@@ -15,17 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.attempts import Attempts, CircuitOpen, answered
 from gateway.budgets.accounts import AccountId, Booking, InMemoryAccounts, month_of
 from gateway.budgets.sweep import sweep_holds
-from gateway.catalog import Catalog
+from gateway.calls.attempts import Attempts, CircuitOpen
+from gateway.calls.call import Context, ModelAnswer, ModelCall
+from gateway.calls.catalog import Catalog
+from gateway.calls.eventstream import Frame
+from gateway.calls.invoke import answered
+from gateway.calls.metering import Meter
+from gateway.calls.routes import Circuit, Route, Routes
+from gateway.calls.streaming import SSE_PING, Metered, open_stream
 from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
-from gateway.eventstream import Frame
-from gateway.invocation import Context, ModelAnswer, ModelCall
-from gateway.metering import Meter
 from gateway.pricing.price_csv import price_book
-from gateway.routing import Circuit, Route, Routes
-from gateway.streaming import SSE_PING, Metered, open_stream
 from gateway.tenancy.tenant import Budget, Caller, Guardrail, Tenant
 from gateway.usage.ledger import InMemoryLedger, sweep
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.attempts import Attempts, answered
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import warn
 from gateway.aws.circuits import Circuits
@@ -36,13 +35,16 @@ from gateway.budgets.accounts import (
 )
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import Crossing, crossings, tell
-from gateway.catalog import Catalog, Model, Service
+from gateway.calls.attempts import Attempts
+from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall
+from gateway.calls.catalog import Catalog, Model, Service
+from gateway.calls.invoke import answered
+from gateway.calls.metering import Meter, Parked, booking_for, quote
+from gateway.calls.policy import within
+from gateway.calls.routes import Route
 from gateway.core.errors import Forbidden, GatewayError, UpstreamError
-from gateway.invocation import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall, within
-from gateway.metering import Meter, Parked, booking_for, quote
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
-from gateway.routing import Route
 from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
 from gateway.usage.ledger import InMemoryLedger, sweep
 from gateway.usage.provider_counts import estimate_tokens

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.catalog import Catalog, Service
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.catalog import Catalog, Service
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.http.schemas import InvokeModelRequest
-from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage.records import TokenUsage
 from gateway.wire.compat import CompatRequest, flag, translate
 

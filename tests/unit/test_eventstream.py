@@ -7,7 +7,7 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.eventstream import BrokenFrame, encode, exception, frames
+from gateway.calls.eventstream import BrokenFrame, encode, exception, frames
 
 EVENT = {":event-type": "contentBlockDelta", ":content-type": "application/json", ":message-type": "event"}
 

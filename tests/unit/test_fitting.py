@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import gateway
-from gateway.catalog import Catalog
-from gateway.families import UNKNOWN, family, rows
+from gateway.calls.catalog import Catalog
+from gateway.calls.families import UNKNOWN, family, rows
 from gateway.pricing.model_names import split_profile
 from gateway.wire.anthropic import converse_body, native_body, read_messages
 from gateway.wire.bedrock import read_converse, read_invoke

@@ -12,8 +12,8 @@ import pytest
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.job_table import JobTable
 from gateway.aws.payloads import Payloads
+from gateway.calls.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
 from gateway.core.settings import settings
-from gateway.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
 from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.catalog import Catalog
-from gateway.directory import Directory
+from gateway.calls.catalog import Catalog
+from gateway.calls.directory import Directory
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, is_label
 from scripts import tenants

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.catalog import Catalog
+from gateway.calls.catalog import Catalog
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.pricing.price_csv import COLUMNS, price_book, read_overlay
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

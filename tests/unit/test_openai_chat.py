@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.openai_chat import ChatRequest, ChatStream, read_chat, write_chat
 from gateway.wire.openai_common import model_list, problem

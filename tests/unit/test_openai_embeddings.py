@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog import Catalog
+from gateway.calls.catalog import Catalog
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.usage.records import TokenUsage
 from gateway.wire.openai_embeddings import EmbeddingsRequest, read_embeddings, write_embeddings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from gateway.catalog import Catalog
+from gateway.calls.catalog import Catalog
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.openai_endpoint import EndpointChatStream, read_endpoint_chat
 

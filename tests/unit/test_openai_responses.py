@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from gateway.wire.openai_responses import ResponsesRequest, read_response

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gateway.calls.streaming import Metered
 from gateway.core.errors import NotFound
-from gateway.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from gateway.wire.openai_responses import ResponsesRequest, read_response, references, response_of

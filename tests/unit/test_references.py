@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
+from gateway.calls.references import must_own_references
 from gateway.core.errors import Forbidden
-from gateway.references import must_own_references
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
 

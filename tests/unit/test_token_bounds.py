@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.catalog import Catalog
-from gateway.invocation import ModelCall
-from gateway.token_bounds import Reader, input_bound, reader_of
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Catalog
+from gateway.calls.token_bounds import Reader, input_bound, reader_of
 from gateway.wire.anthropic import converse_body, read_messages
 from gateway.wire.bedrock import read_converse, read_invoke
 from gateway.wire.compat import CompatRequest, translate

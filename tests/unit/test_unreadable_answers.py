@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import _read
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import _read
 from gateway.wire.compat_stream import CompatStream
 from gateway.wire.openai_chat import ChatStream, read_chat
 from gateway.wire.openai_response_answers import ResponsesStream

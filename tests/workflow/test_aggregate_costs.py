@@ -25,7 +25,7 @@ from gateway.aws.account_table import AccountTable
 from gateway.aws.objects import Overtaken
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets.accounts import Limits
-from gateway.metering import hold_for
+from gateway.calls.metering import hold_for
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.ledger import Partition

@@ -26,8 +26,8 @@ from gateway.aws.payloads import Payloads
 from gateway.budgets.accounts import AccountId, Booking, Hold
 from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds
-from gateway.idempotency import entry_of
-from gateway.metering import booking_for
+from gateway.calls.idempotency import entry_of
+from gateway.calls.metering import booking_for
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Unpriced, tenant_from_json
 from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord

@@ -15,7 +15,7 @@ from gateway.aws import price_overlay
 from gateway.aws.account_table import AccountTable
 from gateway.aws.parquet import quarantine_file
 from gateway.budgets.accounts import Limits
-from gateway.metering import hold_for
+from gateway.calls.metering import hold_for
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item

@@ -19,9 +19,9 @@ from gateway.aws.price_overlay import current_book
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets.accounts import Booking, Hold
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
+from gateway.calls.metering import booking_for
 from gateway.core.settings import settings
 from gateway.core.telemetry import OLDEST_OPEN_ROW_AGE, measure
-from gateway.metering import booking_for
 from gateway.usage.ledger import sweep
 from gateway.usage.records import UsageRecord
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from gateway.aws.clients import client
 from gateway.budgets.thresholds import Crossing
+from gateway.calls.metering import Parked
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
-from gateway.metering import Parked
 
 SOURCE = "model-gateway"
 THRESHOLD_PASSED = "Budget threshold passed"

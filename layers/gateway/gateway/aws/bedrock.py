@@ -25,10 +25,10 @@ from gateway.aws.clients import SETTLING, client, connections
 from gateway.aws.sessions import Sessions
 from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
 from gateway.aws.whole import WholeStream
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.eventstream import BrokenFrame, Frame, frames
+from gateway.calls.families import family
 from gateway.core.errors import Passing, UpstreamError
-from gateway.eventstream import BrokenFrame, Frame, frames
-from gateway.families import family
-from gateway.invocation import ModelAnswer, ModelCall
 from gateway.pricing.model_names import profile_id
 from gateway.usage.provider_counts import echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
 from gateway.usage.records import TokenUsage
@@ -86,7 +86,7 @@ class OpenedStream:
 
 
 class BedrockRuntime:
-    """`gateway.invocation.Models` and `gateway.streaming.Streams` on bedrock-runtime."""
+    """`gateway.calls.call.Models` and `gateway.calls.streaming.Streams` on bedrock-runtime."""
 
     def __init__(self, seconds: float, sessions: Sessions | None = None):
         self._seconds = max(seconds - SETTLING, 1)

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from gateway.attempts import CircuitOpen
 from gateway.aws.clients import client
+from gateway.calls.attempts import CircuitOpen
+from gateway.calls.routes import Circuit
 from gateway.core.errors import Passing
 from gateway.core.telemetry import logger
-from gateway.routing import Circuit
 
 T = TypeVar("T")
 
 
 class Circuits:
-    """`gateway.attempts.Breakers`. Powertools is imported when the first route asks for a circuit."""
+    """`gateway.calls.attempts.Breakers`. Powertools is imported when the first route asks for a circuit."""
 
     def __init__(self, table: str):
         self._table = table

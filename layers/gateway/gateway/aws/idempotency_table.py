@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
 from gateway.aws.payloads import Payloads
-from gateway.idempotency import Entry
-from gateway.jobs import Ended
+from gateway.calls.idempotency import Entry
+from gateway.calls.jobs import Ended
 from gateway.usage.records import RequestId, UsageRecord
 
 # The entry is still this request's, and has no answer.
@@ -22,7 +22,7 @@ _TRIES = 5
 
 
 class IdempotencyTable:
-    """`gateway.idempotency.Entries`."""
+    """`gateway.calls.idempotency.Entries`."""
 
     def __init__(self, table: str, usage_table: str, payloads: Payloads):
         self.table = table

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
 from gateway.aws.payloads import Payloads
-from gateway.jobs import Ended, Job, JobState, Submission
+from gateway.calls.jobs import Ended, Job, JobState, Submission
 from gateway.tenancy.tenant import Caller, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
 
@@ -20,7 +20,7 @@ UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
 
 
 class JobTable:
-    """`gateway.jobs.Jobs`. `retention` says how long an answer can be polled."""
+    """`gateway.calls.jobs.Jobs`. `retention` says how long an answer can be polled."""
 
     def __init__(self, table: str, usage_table: str, queue_url: str, payloads: Payloads, retention: timedelta):
         self.table = table

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.aws.watched import FRESH, Unreadable, Watched
+from gateway.calls.directory import Directory
 from gateway.core.errors import GatewayError
 from gateway.core.settings import SettingsError
-from gateway.directory import Directory
 
 
 class RoutesUnavailable(GatewayError):

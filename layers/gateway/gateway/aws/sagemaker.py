@@ -16,16 +16,16 @@ from urllib3.exceptions import HTTPError
 
 from gateway.aws.clients import client, models_config
 from gateway.aws.upstream import broke, cut_off, refused, unreachable
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.eventstream import Frame
 from gateway.core.errors import UpstreamError
-from gateway.eventstream import Frame
-from gateway.invocation import ModelAnswer, ModelCall
 from gateway.usage.provider_counts import estimate_tokens, texts
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import EndpointUsage
 
 
 class SageMakerRuntime:
-    """`gateway.invocation.Models` on sagemaker-runtime."""
+    """`gateway.calls.call.Models` on sagemaker-runtime."""
 
     def __init__(self, seconds: float):
         self._sagemaker = client("sagemaker-runtime", models_config(seconds))

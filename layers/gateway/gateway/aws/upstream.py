@@ -16,8 +16,8 @@ from botocore.exceptions import (
 )
 from urllib3 import exceptions as http
 
+from gateway.calls.eventstream import Frame
 from gateway.core.errors import MODEL_NOT_ENABLED, Passing, UpstreamError
-from gateway.eventstream import Frame
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.eventstream import Frame, encode
-from gateway.invocation import ModelAnswer
+from gateway.calls.call import ModelAnswer
+from gateway.calls.eventstream import Frame, encode
 
 Json = dict[str, Any]
 

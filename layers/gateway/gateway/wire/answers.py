@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import Metered, StreamWriter
 
 Json = dict[str, Any]
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.calls.families import family
+from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.families import family
-from gateway.streaming import Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.anthropic_converse import (
     answer_content,

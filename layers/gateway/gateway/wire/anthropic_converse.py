@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.calls.families import family
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.families import family
 from gateway.wire.fitting.claude import plain_messages
 from gateway.wire.fitting.converse import fit
 from gateway.wire.fitting.work import Fitted, Wish

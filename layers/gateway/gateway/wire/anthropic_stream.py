@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import Metered
 from gateway.wire.anthropic import MessagesRequest, begun, problem, stop_sequence, usage_of
 from gateway.wire.anthropic_converse import stop_reason, unreadable
 

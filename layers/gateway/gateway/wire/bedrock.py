@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog import Model, Service
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Model, Service
+from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
+from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError, UpstreamError
-from gateway.eventstream import CONTENT_TYPE, Frame, encode, exception
-from gateway.invocation import ModelCall
-from gateway.streaming import Metered
 from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
 from gateway.wire.fitting.calls import fitted
 

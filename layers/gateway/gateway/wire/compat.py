@@ -14,13 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.attempts import permitted
-from gateway.catalog import Catalog, Model, Service
+from gateway.calls.call import ModelAnswer, ModelCall
+from gateway.calls.catalog import Catalog, Model, Service
+from gateway.calls.policy import permitted
+from gateway.calls.routes import Route
+from gateway.calls.token_bounds import count_of
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.invocation import ModelAnswer, ModelCall
-from gateway.routing import Route
 from gateway.tenancy.tenant import Tenant
-from gateway.token_bounds import count_of
 from gateway.usage.records import image_class
 from gateway.wire.embeddings import embedding_calls, vectors_of
 from gateway.wire.fitting.calls import fitted

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.catalog import Catalog
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Catalog
+from gateway.calls.eventstream import Frame
+from gateway.calls.routes import Route
+from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.eventstream import Frame
-from gateway.invocation import ModelCall
 from gateway.pricing.price_book import money
-from gateway.routing import Route
-from gateway.streaming import SSE_PING, Metered
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import endpoint_delta

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.catalog import Model
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Model
 from gateway.core.errors import BadRequest
-from gateway.invocation import ModelCall
 
 Json = dict[str, Any]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import SSE_PING, Metered
 from gateway.wire.answers import told
 from gateway.wire.openai_common import (
     Json,

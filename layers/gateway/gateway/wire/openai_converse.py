@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.families import Family, family
+from gateway.calls.families import Family, family
 from gateway.wire.fitting.converse import fit
 from gateway.wire.fitting.work import Fitted, Wish
 from gateway.wire.openai_common import Json, choice, fields, listed, nothing, number, refused, text

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalog import Model, Service
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Model, Service
 from gateway.core.errors import GatewayError
-from gateway.invocation import ModelCall
 from gateway.usage.records import TokenUsage
 from gateway.wire.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
 from gateway.wire.openai_common import Json, choice, count, fields, refused, text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.catalog import Model
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Model
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.invocation import ModelCall
-from gateway.streaming import Metered
 from gateway.wire.openai_chat import ChatStream
 from gateway.wire.openai_common import error_json
 

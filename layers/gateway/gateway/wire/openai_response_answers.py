@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.calls.eventstream import Frame
+from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import GatewayError
-from gateway.eventstream import Frame
-from gateway.streaming import SSE_PING, Metered
 from gateway.usage.records import TokenUsage
 from gateway.wire.answers import told
 from gateway.wire.openai_common import Json, cache_json, error_json, quoted, tier_json

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.catalog import Service
-from gateway.families import family
-from gateway.invocation import ModelCall
+from gateway.calls.call import ModelCall
+from gateway.calls.catalog import Service
+from gateway.calls.families import family
 from gateway.wire.fitting.claude import fit_messages
 from gateway.wire.fitting.converse import fit
 

@@ -2,7 +2,7 @@
 
 Claude Code and Anthropic's SDKs send what Anthropic's own service knows; Bedrock refuses the whole call for the first
 field or flag that it does not know. What changes neither price nor safety nor answer is taken out; the rest is said in
-another way; both are named in a warning. What each Claude takes is in `gateway.families`.
+another way; both are named in a warning. What each Claude takes is in `gateway.calls.families`.
 
 Sources beside that table's: "Anthropic Claude Messages API" in the Amazon Bedrock user guide; Anthropic's pages on
 mid-conversation system messages, tool search and extended thinking; anthropics/claude-code issue 82549 and
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.families import Family
+from gateway.calls.families import Family
 from gateway.wire.fitting.work import ANSWER, BEGIN, GO_ON, Fitted
 from gateway.wire.schemas import closed, enforceable, rooted
 

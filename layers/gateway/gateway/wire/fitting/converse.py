@@ -2,7 +2,7 @@
 
 What changes neither price nor safety nor answer is taken; what the family refuses is left out or adapted, and named in
 a warning. Whatever the format, a request becomes Converse's first and is fitted here once, so that each rule stands
-once. What a family takes is in `gateway.families`.
+once. What a family takes is in `gateway.calls.families`.
 
 Sources beside that table's: the bedrock-runtime service model; the Converse API reference, for the words of its
 refusals; Anthropic's "Extended thinking" for what goes with a thought and what does not.
@@ -10,7 +10,7 @@ refusals; Anthropic's "Extended thinking" for what goes with a thought and what 
 
 from __future__ import annotations
 
-from gateway.families import Family
+from gateway.calls.families import Family
 from gateway.wire.fitting.asked import betas, effort, form, sampling, thinking
 from gateway.wire.fitting.tools import calls, labels, one_tool, tools
 from gateway.wire.fitting.turns import neighbours, system, turns

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.families import Family
+from gateway.calls.families import Family
 
 Json = dict[str, Any]
 

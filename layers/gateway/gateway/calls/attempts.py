@@ -16,21 +16,19 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from gateway.budgets.accounts import NOTHING, Hold, Limits, slot_of
-from gateway.catalog import Model, Service
+from gateway.calls.call import Context, ModelCall
+from gateway.calls.catalog import Service
+from gateway.calls.metering import Meter, Reserved
+from gateway.calls.policy import governed
+from gateway.calls.routes import Circuit, Route
+from gateway.calls.spans import Span, tell
 from gateway.core.errors import GatewayError, Passing, UpstreamError
-from gateway.invocation import Context, ModelAnswer, ModelCall, Models, governed
-from gateway.jobs import Ended, Ending, Job
-from gateway.metering import Meter, Reserved
-from gateway.routing import Circuit, Route
-from gateway.spans import Span, finish_reason, tell
-from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 T = TypeVar("T")
@@ -210,115 +208,3 @@ class Attempts:
         at = self.context.clock() + timedelta(seconds=pause)
         deadline = self.route.deadline_seconds
         return at < self.context.lease_until and (deadline is None or (at - began).total_seconds() < deadline)
-
-
-Make = Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]]
-
-
-def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
-    """A buffered answer, settled, with the call that got it. Raises GatewayError."""
-    return attempts.run(calls, _settling(models))
-
-
-# ------------------------------------------------------------------------------------------------------ whole requests
-class Translated(Protocol):
-    """A request in a model's own words: the calls that answer it, and what makes one body of their answers."""
-
-    @property
-    def calls(self) -> tuple[ModelCall, ...]: ...
-
-    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
-        """Raises GatewayError."""
-
-
-def most_tries(requests: Sequence[Translated], route: Route) -> int:
-    """How many rows a request can come to. `requests` are the same one for each model of the route."""
-    tries = route.retries + 1
-    return tries * (len(requests) if _may_fall_back(requests[0]) else len(requests[0].calls))
-
-
-def _may_fall_back(request: Translated) -> bool:
-    """Vectors of two models do not compare, and a request of several calls is answered by one model."""
-    return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
-
-
-def _body(
-    requests: Sequence[Translated],
-    attempts: Attempts,
-    make: Make,
-) -> Any:
-    if not _may_fall_back(requests[0]):
-        return requests[0].answer([attempts.run([call], make)[1] for call in requests[0].calls])
-    by_model = {request.calls[0].model: request for request in reversed(requests)}
-    made, answer = attempts.run([request.calls[0] for request in requests], make)
-    return by_model[made.model].answer([answer])
-
-
-def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
-    """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
-
-    return _body(requests, attempts, _settling(models))
-
-
-def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
-    """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
-    made: list[tuple[Ticket, UsageRecord]] = []
-
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
-        answer = _answer(call, ticket, models)
-        made.append((ticket, ticket.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
-        return call, answer
-
-    try:
-        ended = Ended(body=_body(requests, attempts, make))
-    except GatewayError as error:
-        ended = Ended.failed(error)
-    if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
-        for ticket, record in made:
-            ticket.settled_elsewhere(record)
-    return ended
-
-
-def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
-    try:
-        answer = models.call(call)
-    except UpstreamError as error:
-        ticket.fail(error)
-        raise
-    ticket.finish_reason = finish_reason(answer.body)
-    return answer
-
-
-def _settling(models: Models) -> Make:
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
-        answer = _answer(call, ticket, models)
-        ticket.settle(Outcome.SUCCEEDED, answer.usage)
-        return call, answer
-
-    return make
-
-
-# ---------------------------------------------------------------------------------------------------------- permission
-def permitted(
-    route: Route, tenant: Tenant, operation: str | None, find: Callable[[str], Model], *, by_default: bool
-) -> tuple[Model, ...]:
-    """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
-
-    A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone. A fallback
-    that is not allowed is left out.
-    """
-    if operation is not None:
-        tenant.must_allow_operation(operation)
-    models = [_permitted(route, tenant, find(route.models[0]), by_default=by_default)]
-    for name in route.models[1:]:
-        with suppress(GatewayError):
-            models.append(_permitted(route, tenant, find(name), by_default=by_default))
-    return tuple(models)
-
-
-def _permitted(route: Route, tenant: Tenant, model: Model, *, by_default: bool) -> Model:
-    if model.own_arn:
-        tenant.must_allow_arn(model.target)
-    if not (route.is_alias and tenant.allows_model(route.name, by_default=by_default)):
-        tenant.must_allow_model(model.id, by_default=by_default)
-    return model

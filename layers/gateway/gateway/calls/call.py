@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from gateway.catalog import Model, Service
-from gateway.core.errors import Forbidden, GatewayError, NotFound
-from gateway.jobs import Jobs, JobState
-from gateway.metering import Bound
-from gateway.references import must_own_references
-from gateway.tenancy.tenant import Caller, Tenant
-from gateway.token_bounds import (
+from gateway.calls.catalog import Model
+from gateway.calls.token_bounds import (
+    Bound,
     count_of,
     input_bound,
     marks_cache,
@@ -22,14 +18,10 @@ from gateway.token_bounds import (
     reader_of,
     tiers_said,
 )
-from gateway.usage.ledger import Ledger
+from gateway.tenancy.tenant import Caller
 from gateway.usage.records import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
-
-
-# A call settles before its answer is kept, so for this long a settled row does not mean that there is none.
-KEPT_WITHIN = timedelta(seconds=5)
 # What a call of a tenant with a hard limit is given where it names no maximum: without one there is nothing to hold.
 DEFAULT_MAX_OUTPUT = 4096
 # Families that write to the prompt cache only where a request marks what; others may do so by themselves.
@@ -157,76 +149,6 @@ class Context:
             asked_model=asked if asked != counted else "",
             routing=routing,
         )
-
-
-def governed(call: ModelCall, context: Context) -> ModelCall:
-    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
-    tenant = context.caller.tenant
-    if call.model.service is Service.BEDROCK:
-        must_own_references(call.body, call.headers, tenant)
-    allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
-    if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
-        return allowed
-    guardrail = tenant.guardrail
-    if call.api.startswith("Converse"):
-        # What else the client said of a guardrail (its trace, how it reads a stream) stays.
-        own = call.body.get("guardrailConfig")
-        forced = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
-        return replace(
-            allowed, body={**allowed.body, "guardrailConfig": {**(own if isinstance(own, dict) else {}), **forced}}
-        )
-    names = {name: text for name, text in call.headers.items() if name.lower() not in _GUARDRAIL_HEADERS}
-    forced = {_GUARDRAIL_ID: guardrail.id, _GUARDRAIL_VERSION: guardrail.version}
-    return replace(allowed, headers={**names, **forced})
-
-
-_GUARDRAIL_ID, _GUARDRAIL_VERSION = "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amzn-Bedrock-GuardrailVersion"
-_GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
-
-
-def within(call: ModelCall, tenant: Tenant) -> ModelCall:
-    """The call as the tenant's record lets it be made. Raises Forbidden where it names more tokens than allowed."""
-    asked, most = call.max_output_tokens, tenant.max_output_tokens
-    if call.operation != "text":
-        return call
-    if most is not None and asked is not None and asked > most:
-        raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
-    if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
-        return call
-    return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
-
-
-def poll(
-    request_id: RequestId, caller: Caller, jobs: Jobs, ledger: Ledger, now: datetime, patience: timedelta
-) -> Any | None:
-    """The body of a kept answer, None while there is none yet. Raises the job's own error, or NotFound.
-
-    Another tenant's job is not found: that it exists is nobody else's business.
-    """
-    unknown = NotFound(
-        "No call of yours has this requestId, or its answer is no longer kept.", code="request_not_found"
-    )
-    job = jobs.find(request_id)
-    if job is None:
-        row = ledger.find(request_id, now)
-        if row is None or row.tenant_id != caller.tenant_id:
-            raise unknown
-        if row.settled_at is not None:
-            if now - row.settled_at > KEPT_WITHIN:
-                raise unknown
-            return None
-        if row.lease_until < now:
-            raise GatewayError("The call ended without an answer. Make it again.", code="call_lost", status=500)
-        return None
-    if job.tenant_id != caller.tenant_id:
-        raise unknown
-    if job.lost(now, patience):
-        raise GatewayError("The call ended without an answer. Submit it again.", code="call_lost", status=500)
-    if job.state is not JobState.DONE or job.ended is None:
-        return None
-    if job.ended.error:
-        raise job.ended.error
-    return job.ended.body
 
 
 @dataclass(frozen=True)

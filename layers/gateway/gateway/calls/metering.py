@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, month_of, shard_of
 from gateway.budgets.thresholds import Crossing, crossings, tell
+from gateway.calls.token_bounds import Bound
 from gateway.core.errors import Forbidden
 from gateway.core.telemetry import UNPRICED_USAGE, count
 from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
@@ -17,15 +18,6 @@ from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The most that a call can use, at any of `tiers`; `cached` says that it may write to the prompt cache."""
-
-    usage: TokenUsage
-    cached: bool = False
-    tiers: tuple[str, ...] = ("default",)
 
 
 @dataclass(frozen=True)

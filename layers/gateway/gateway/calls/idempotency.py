@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from gateway.calls.jobs import Ended, Job, JobState
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.jobs import Ended, Job, JobState
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, UsageRecord
 
@@ -78,7 +78,7 @@ def _sha256(text: str) -> str:
 
 @dataclass(frozen=True)
 class Once:
-    """One request that must not run twice. It ends as `gateway.jobs.Ending` asks."""
+    """One request that must not run twice. It ends as `gateway.calls.jobs.Ending` asks."""
 
     entries: Entries
     entry: Entry

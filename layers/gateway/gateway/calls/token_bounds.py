@@ -21,6 +21,7 @@ from math import ceil, isfinite
 from typing import Any
 
 from gateway.usage.provider_counts import named_tier
+from gateway.usage.records import TokenUsage
 
 TURN_TOKENS = 64  # what a message, a role or a tool's wrapping adds
 TOOL_TOKENS = 1_000  # the system prompt that tools, or one tool of a provider's own, bring along
@@ -250,3 +251,12 @@ def marks_cache(body: Any) -> bool:
     if isinstance(body, Mapping):
         return bool(_MARKS_CACHE & body.keys()) or any(marks_cache(value) for value in body.values())
     return isinstance(body, list | tuple) and any(marks_cache(item) for item in body)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that a call can use, at any of `tiers`; `cached` says that it may write to the prompt cache."""
+
+    usage: TokenUsage
+    cached: bool = False
+    tiers: tuple[str, ...] = ("default",)

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, NotFound
 from gateway.tenancy.tenant import Caller
-from gateway.usage.ledger import InMemoryLedger
+from gateway.usage.ledger import InMemoryLedger, Ledger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 
@@ -135,3 +135,40 @@ class InMemoryJobs:
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
         self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
+
+
+# A call settles before its answer is kept, so for this long a settled row does not mean that there is none.
+KEPT_WITHIN = timedelta(seconds=5)
+
+
+def poll(
+    request_id: RequestId, caller: Caller, jobs: Jobs, ledger: Ledger, now: datetime, patience: timedelta
+) -> Any | None:
+    """The body of a kept answer, None while there is none yet. Raises the job's own error, or NotFound.
+
+    Another tenant's job is not found: that it exists is nobody else's business.
+    """
+    unknown = NotFound(
+        "No call of yours has this requestId, or its answer is no longer kept.", code="request_not_found"
+    )
+    job = jobs.find(request_id)
+    if job is None:
+        row = ledger.find(request_id, now)
+        if row is None or row.tenant_id != caller.tenant_id:
+            raise unknown
+        if row.settled_at is not None:
+            if now - row.settled_at > KEPT_WITHIN:
+                raise unknown
+            return None
+        if row.lease_until < now:
+            raise GatewayError("The call ended without an answer. Make it again.", code="call_lost", status=500)
+        return None
+    if job.tenant_id != caller.tenant_id:
+        raise unknown
+    if job.lost(now, patience):
+        raise GatewayError("The call ended without an answer. Submit it again.", code="call_lost", status=500)
+    if job.state is not JobState.DONE or job.ended is None:
+        return None
+    if job.ended.error:
+        raise job.ended.error
+    return job.ended.body

@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.catalog import Catalog
-from gateway.routing import Routes
+from gateway.calls.catalog import Catalog
+from gateway.calls.routes import Routes
 
 _MEMBERS = {"routes", "endpoints"}
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from gateway.budgets.accounts import Accounts, Limits
+from gateway.calls.call import ModelCall
+from gateway.calls.metering import hold_for, quote
+from gateway.calls.policy import within
 from gateway.core.errors import GatewayError
-from gateway.invocation import ModelCall, within
-from gateway.metering import hold_for, quote
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, RequestId, TokenUsage, UsageRecord

@@ -16,11 +16,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.attempts import Attempts, Ticket
+from gateway.calls.attempts import Attempts, Ticket
+from gateway.calls.call import ModelCall
+from gateway.calls.eventstream import Frame
+from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError, UpstreamError
-from gateway.eventstream import Frame
-from gateway.invocation import ModelCall
-from gateway.spans import finish_reason
 from gateway.usage.provider_counts import estimate_tokens, header_tier, texts
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage
 from gateway.usage.stream_counts import ConverseStreamUsage, EndpointUsage, InvokeStreamUsage

@@ -1,0 +1,99 @@
+"""Answers one request that is not streamed: its attempts, and the body of the first that succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from gateway.calls.attempts import Attempts, Ticket
+from gateway.calls.call import ModelAnswer, ModelCall, Models
+from gateway.calls.jobs import Ended, Ending, Job
+from gateway.calls.routes import Route
+from gateway.calls.spans import finish_reason
+from gateway.core.errors import GatewayError, UpstreamError
+from gateway.usage.records import Outcome, UsageRecord
+
+Make = Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]]
+
+
+def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
+    """A buffered answer, settled, with the call that got it. Raises GatewayError."""
+    return attempts.run(calls, _settling(models))
+
+
+# ------------------------------------------------------------------------------------------------------ whole requests
+class Translated(Protocol):
+    """A request in a model's own words: the calls that answer it, and what makes one body of their answers."""
+
+    @property
+    def calls(self) -> tuple[ModelCall, ...]: ...
+
+    def answer(self, answers: Sequence[ModelAnswer]) -> Any:
+        """Raises GatewayError."""
+
+
+def most_tries(requests: Sequence[Translated], route: Route) -> int:
+    """How many rows a request can come to. `requests` are the same one for each model of the route."""
+    tries = route.retries + 1
+    return tries * (len(requests) if _may_fall_back(requests[0]) else len(requests[0].calls))
+
+
+def _may_fall_back(request: Translated) -> bool:
+    """Vectors of two models do not compare, and a request of several calls is answered by one model."""
+    return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
+
+
+def _body(
+    requests: Sequence[Translated],
+    attempts: Attempts,
+    make: Make,
+) -> Any:
+    if not _may_fall_back(requests[0]):
+        return requests[0].answer([attempts.run([call], make)[1] for call in requests[0].calls])
+    by_model = {request.calls[0].model: request for request in reversed(requests)}
+    made, answer = attempts.run([request.calls[0] for request in requests], make)
+    return by_model[made.model].answer([answer])
+
+
+def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
+    """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
+
+    return _body(requests, attempts, _settling(models))
+
+
+def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
+    """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
+    made: list[tuple[Ticket, UsageRecord]] = []
+
+    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
+        answer = _answer(call, ticket, models)
+        made.append((ticket, ticket.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
+        return call, answer
+
+    try:
+        ended = Ended(body=_body(requests, attempts, make))
+    except GatewayError as error:
+        ended = Ended.failed(error)
+    if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
+        for ticket, record in made:
+            ticket.settled_elsewhere(record)
+    return ended
+
+
+def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
+    try:
+        answer = models.call(call)
+    except UpstreamError as error:
+        ticket.fail(error)
+        raise
+    ticket.finish_reason = finish_reason(answer.body)
+    return answer
+
+
+def _settling(models: Models) -> Make:
+    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
+        answer = _answer(call, ticket, models)
+        ticket.settle(Outcome.SUCCEEDED, answer.usage)
+        return call, answer
+
+    return make

@@ -1,0 +1,77 @@
+"""What a tenant's record allows of a call, and what it adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelCall
+from gateway.calls.catalog import Model, Service
+from gateway.calls.references import must_own_references
+from gateway.calls.routes import Route
+from gateway.core.errors import Forbidden, GatewayError
+from gateway.tenancy.tenant import Tenant
+
+
+def governed(call: ModelCall, context: Context) -> ModelCall:
+    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
+    tenant = context.caller.tenant
+    if call.model.service is Service.BEDROCK:
+        must_own_references(call.body, call.headers, tenant)
+    allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
+    if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
+        return allowed
+    guardrail = tenant.guardrail
+    if call.api.startswith("Converse"):
+        # What else the client said of a guardrail (its trace, how it reads a stream) stays.
+        own = call.body.get("guardrailConfig")
+        forced = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
+        return replace(
+            allowed, body={**allowed.body, "guardrailConfig": {**(own if isinstance(own, dict) else {}), **forced}}
+        )
+    names = {name: text for name, text in call.headers.items() if name.lower() not in _GUARDRAIL_HEADERS}
+    forced = {_GUARDRAIL_ID: guardrail.id, _GUARDRAIL_VERSION: guardrail.version}
+    return replace(allowed, headers={**names, **forced})
+
+
+_GUARDRAIL_ID, _GUARDRAIL_VERSION = "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amzn-Bedrock-GuardrailVersion"
+_GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
+
+
+def within(call: ModelCall, tenant: Tenant) -> ModelCall:
+    """The call as the tenant's record lets it be made. Raises Forbidden where it names more tokens than allowed."""
+    asked, most = call.max_output_tokens, tenant.max_output_tokens
+    if call.operation != "text":
+        return call
+    if most is not None and asked is not None and asked > most:
+        raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
+    if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
+        return call
+    return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
+
+
+# ---------------------------------------------------------------------------------------------------------- permission
+def permitted(
+    route: Route, tenant: Tenant, operation: str | None, find: Callable[[str], Model], *, by_default: bool
+) -> tuple[Model, ...]:
+    """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
+
+    A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone. A fallback
+    that is not allowed is left out.
+    """
+    if operation is not None:
+        tenant.must_allow_operation(operation)
+    models = [_permitted(route, tenant, find(route.models[0]), by_default=by_default)]
+    for name in route.models[1:]:
+        with suppress(GatewayError):
+            models.append(_permitted(route, tenant, find(name), by_default=by_default))
+    return tuple(models)
+
+
+def _permitted(route: Route, tenant: Tenant, model: Model, *, by_default: bool) -> Model:
+    if model.own_arn:
+        tenant.must_allow_arn(model.target)
+    if not (route.is_alias and tenant.allows_model(route.name, by_default=by_default)):
+        tenant.must_allow_model(model.id, by_default=by_default)
+    return model
