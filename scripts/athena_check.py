@@ -17,7 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.aggregation import PRICED, RESTATEMENT, TOKENS, UNPRICED, CostLine
+from gateway.costs.cost_lines import RESTATEMENT, TOKENS, CostLine
+from gateway.costs.usage_prices import PRICED, UNPRICED
 from gateway.reconciliation import REASONS
 from gateway.usage.records import Outcome
 from scripts import views as generated

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.aggregation import GRACE, HOUR, MAX_HOURS, hours_between
+from gateway.costs.periods import GRACE, HOUR, MAX_HOURS, hours_between
 from scripts.command import WrongUse, run
 
 DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))

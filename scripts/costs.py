@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway.aggregation import MAX_HOURS
+from gateway.costs.periods import MAX_HOURS
 from scripts.command import WrongUse, run
 from scripts.report import costs_in, report
 

@@ -23,11 +23,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.aggregation import CostLine
 from gateway.aws.objects import Objects, S3Objects
 from gateway.aws.parquet import costs_lines
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.closing import PAGE_LINES, lines_by_tenant
+from gateway.costs.cost_lines import CostLine
 from gateway.pricing.price_book import ZERO
 from gateway.statement_chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
 from gateway.statement_page import to_html

@@ -16,22 +16,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.aggregation import (
-    OPEN,
-    ORIGINAL,
-    PRICED,
-    RESTATEMENT,
-    UNPRICED,
-    UNSETTLED,
-    CostLine,
-    DayCosts,
-    PricedUsage,
-    UsageFile,
-)
-from gateway.anomalies import CostAnomaly, Forecast
 from gateway.aws.findings import anomalies_file, forecasts_file, reconciliation_file
 from gateway.aws.parquet import costs_file, usage_parts, usage_table
 from gateway.aws.prices_table import KEY, prices_file
+from gateway.costs.anomalies import CostAnomaly
+from gateway.costs.cost_lines import ORIGINAL, RESTATEMENT, CostLine, DayCosts
+from gateway.costs.forecasts import Forecast
+from gateway.costs.usage_files import UsageFile
+from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED, PricedUsage
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.reconciliation import REASONS, Finding
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

@@ -18,7 +18,7 @@ from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.aws.tenant_table import TenantTable
 from gateway.closing import close_month, months_due
 from gateway.core.settings import settings
-from gateway.proofs import Listing, holes
+from gateway.costs.proofs import Listing, holes
 from gateway.usage.records import TenantId
 
 periods, proofs = DynamoPeriods(settings().usage_table), DynamoProofs(settings().usage_table)

@@ -15,10 +15,10 @@ from gateway.budgets.accounts import month_of, next_month
 from gateway.budgets.status import BudgetState, states
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
+from gateway.costs.usage_report import Totals, add_up, span
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing.price_book import money
-from gateway.reporting import Totals, add_up, span
 from gateway.wire.compat import CompatRequest, flag, operation_of, translations
 
 app = api()

@@ -32,9 +32,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gateway.aggregation import Pricer, Quarantined, price_by_kind
 from gateway.aws import dynamodb, parquet
 from gateway.aws.usage_columns import PricedPages
+from gateway.costs.lake import Quarantined
+from gateway.costs.usage_prices import Pricer
+from gateway.costs.verify import price_by_kind
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import item, page

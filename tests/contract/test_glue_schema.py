@@ -12,11 +12,13 @@ import pyarrow as pa
 import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
-from gateway.aggregation import DayCosts, Pricer, UsageFile
 from gateway.aws.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsLake
 from gateway.aws.lake import ParquetLake
 from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
 from gateway.aws.prices_table import KEY, PRICES
+from gateway.costs.cost_lines import DayCosts
+from gateway.costs.usage_files import UsageFile
+from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_book import PriceBook
 from tests.rows import page
 

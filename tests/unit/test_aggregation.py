@@ -21,40 +21,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import aggregation
-from gateway.aggregation import (
-    GRACE,
-    MAX_HOURS,
-    PRICED,
-    UNPRICED,
-    UNSETTLED,
-    Closed,
-    CostLine,
-    CostsDoNotMatch,
-    PeriodRefused,
-    Plan,
-    Pricer,
-    UsageFile,
-    close_day,
-    commit,
-    digest_of,
-    file_digest,
-    hour_of,
-    hours_between,
-    plan,
-    price_usage,
-    start_of,
-    usage_files,
-    verify_day,
-    verify_usage,
-)
 from gateway.aws import parquet
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import Overtaken
 from gateway.aws.usage_columns import PricedPages
+from gateway.costs.close_day import Closed, close_day
+from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
+from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hour_of, hours_between, plan, start_of
+from gateway.costs.price_usage import price_usage
+from gateway.costs.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
+from gateway.costs.usage_files import UsageFile, digest_of, file_digest, usage_files
+from gateway.costs.usage_prices import PRICED, UNPRICED, UNSETTLED, Pricer
+from gateway.costs.verify import verify_day, verify_usage
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.pricing.price_csv import price_book
-from gateway.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import PagedLedger, item, page
@@ -575,7 +555,7 @@ def test_an_hour_is_divided_where_it_is_larger_than_a_file_should_be(
     house.add(*(settled(row(f"s{n}", hour), input_tokens=n) for n in range(40) for hour in [1.5]))
     house.run(at(1.2))
     (whole,) = house.files.list("usage/")
-    monkeypatch.setattr(aggregation, "LARGEST_FILE", len(house.files.content[whole]) // 3)
+    monkeypatch.setattr("gateway.costs.usage_files.LARGEST_FILE", len(house.files.content[whole]) // 3)
     house.run(at(2.2), hours=["2026-11-24T00", "2026-11-24T01"])
     assert list(house.files.list("usage/")) == [
         "usage/dt=2026-11-24/hour=00/part-00-of-01.parquet",
@@ -583,7 +563,7 @@ def test_an_hour_is_divided_where_it_is_larger_than_a_file_should_be(
     ]
     rows_of = [pq.read_table(io.BytesIO(house.files.content[key])).num_rows for key in house.files.list("usage/")]
     assert (rows_of[0], sum(rows_of[1:]), min(rows_of) > 0) == (40, 40, True)
-    monkeypatch.setattr(aggregation, "LARGEST_FILE", 1)
+    monkeypatch.setattr("gateway.costs.usage_files.LARGEST_FILE", 1)
     again = usage_files(["2026-11-24T00", "2026-11-24T01", "2026-11-26T00"], house.periods, lambda day: {})
     assert [file.parts for file in again] == [1, 4, 4, 4, 4, 1]
     assert [UsageFile.at(file.key) for file in again] == again
@@ -1481,8 +1461,8 @@ def test_parquet_is_written_without_numpy_and_pandas() -> None:
         "import sys\n"
         "sys.modules['numpy'] = sys.modules['pandas'] = None\n"
         "from gateway.aws import lake, parquet\n"
-        "from gateway.aggregation import CostLine\n"
-        "from gateway.aggregation import DayCosts\n"
+        "from gateway.costs.cost_lines import CostLine\n"
+        "from gateway.costs.cost_lines import DayCosts\n"
         "costs = DayCosts((CostLine('t', 'c', 'm'),), True)\n"
         "print(parquet.day_costs(parquet.costs_file(costs)) == costs)\n"
     )
@@ -1495,7 +1475,8 @@ def test_no_thread_of_arrows_takes_part_in_reading() -> None:
     story = (
         "import io, os\n"
         "from gateway.aws import parquet\n"
-        "from gateway.aggregation import CostLine, DayCosts, Quarantined\n"
+        "from gateway.costs.cost_lines import CostLine, DayCosts\n"
+        "from gateway.costs.lake import Quarantined\n"
         "costs = parquet.costs_file(DayCosts((CostLine('t', 'c', 'm'),) * 9, True))\n"
         "quarantined, usage = parquet.quarantine_file([Quarantined('p', 's', 'r', 'i')]), parquet.no_usage()\n"
         "before = os.listdir('/proc/self/task')\n"

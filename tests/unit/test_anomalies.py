@@ -10,18 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.aggregation import CostLine
-from gateway.anomalies import (
-    BudgetForecast,
-    CostAnomaly,
-    anomaly,
-    forecast,
-    history_of,
-    interval,
-    judge,
-    modified_z,
-    quantile,
-)
+from gateway.costs.anomalies import CostAnomaly, anomaly, modified_z
+from gateway.costs.cost_lines import CostLine
+from gateway.costs.forecasts import BudgetForecast, forecast, interval, quantile
+from gateway.costs.judge_spending import judge
+from gateway.costs.spending_history import history_of
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import TenantId

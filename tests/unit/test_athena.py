@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aggregation import CostLine, DayCosts
 from gateway.aws.parquet import COSTS, costs_file
+from gateway.costs.cost_lines import CostLine, DayCosts
 from scripts.athena import faults, open_lake, queries, question, rows, tables, to_duckdb, views
 from scripts.athena_check import differences
 from scripts.template import ROOT, load, of_type

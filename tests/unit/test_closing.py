@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.aggregation import RESTATEMENT, CostLine
 from gateway.closing import MonthBeforeChain, MonthNotComplete, StatementDiffers, close_month, months_due
+from gateway.costs.cost_lines import RESTATEMENT, CostLine
 from gateway.statement_chain import ChainBroken, closed_months, verify
 from gateway.statements import DatedLine, closes_at, days_of, from_csv, month_after
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gateway.aggregation import UNPRICED, CostLine
+from gateway.costs.cost_lines import CostLine
+from gateway.costs.usage_prices import UNPRICED
 from scripts.focus.__main__ import export
 from scripts.focus.validator import ALLOWED, faults, unfounded
 from scripts.synthetic_lake import rows, write

@@ -15,11 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway import aggregation, proofs
-from gateway.aggregation import CostsDoNotMatch, UsageFile, hour_of, hours_between
 from gateway.aws.parquet import no_usage
+from gateway.costs import periods, proofs
+from gateway.costs.cost_lines import CostsDoNotMatch
+from gateway.costs.lake import CorruptPart
+from gateway.costs.periods import hour_of, hours_between
+from gateway.costs.proofs import DayProof, find_days, holes
+from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_book import Markup, Price, PriceBook
-from gateway.proofs import DayProof, find_days, holes
 from tests.unit.test_aggregation import (
     BOOK,
     DAY,
@@ -237,7 +240,7 @@ def test_what_the_ledger_has_dropped_and_the_lake_has_lost_is_told_by_every_run(
 
 
 def test_costs_that_nothing_is_left_of_fail_the_run_by_their_name(house: House) -> None:
-    house.lake.set_aside(aggregation.CorruptPart(UsageFile(FIRST).key), lost=True)
+    house.lake.set_aside(CorruptPart(UsageFile(FIRST).key), lost=True)
     house.proofs.note(DayProof(DAY, {FIRST: house.listing().hours[FIRST]}))
     do_damage(house, f"costs/dt={DAY}/part-0.parquet", lost)
     with pytest.raises(CostsDoNotMatch, match="put back the version that the bucket keeps"):
@@ -300,7 +303,7 @@ def test_a_book_that_says_nothing_new_of_what_was_used_is_looked_up_and_changes_
 def test_hours_that_a_run_has_no_room_for_are_counted_and_done_by_the_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aggregation, "MAX_HOURS", 3)
+    monkeypatch.setattr(periods, "MAX_HOURS", 3)
     house.book = BOOK.with_overlay([Markup("*", Decimal("1.1"), date(2024, 1, 1), "test")])
     assert [house.run(NOW)[0].left for _ in range(3)] == [5, 2, 0]
     hold_sums(house)

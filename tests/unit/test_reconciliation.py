@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.aggregation import OPEN, PRICED, UNPRICED, UNSETTLED
+from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.reconciliation import (
     CALLS,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.aggregation import RESTATEMENT, CostLine
+from gateway.costs.cost_lines import RESTATEMENT, CostLine
 from gateway.statement_page import to_html
 from gateway.statements import (
     COLUMNS,

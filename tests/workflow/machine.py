@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from moto.awslambda.models import LambdaFunction
 
-from gateway.aggregation import HOUR, NOTHING, hours_between, start_of
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.proofs import DynamoProofs
+from gateway.costs.periods import HOUR, hours_between, start_of
+from gateway.costs.proofs import DayProof
+from gateway.costs.usage_files import NOTHING
 from gateway.pricing.price_csv import price_book
-from gateway.proofs import DayProof
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from scripts import quick_yaml
 

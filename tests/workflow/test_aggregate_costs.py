@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway import aggregation
 from gateway.aws import objects
 from gateway.aws.account_table import AccountTable
 from gateway.aws.objects import Overtaken
@@ -334,12 +333,12 @@ def test_an_hour_is_divided_once_and_every_row_of_it_is_in_one_of_its_files(
     workflow.run(1.2)
     (whole,) = workflow.files("usage/")
     size = objects.S3Objects("lake").sizes("usage/")[whole]
-    monkeypatch.setattr(aggregation, "LARGEST_FILE", size - 1)
+    monkeypatch.setattr("gateway.costs.usage_files.LARGEST_FILE", size - 1)
     workflow.run(2.2)
     assert workflow.files("usage/")[1:] == [
         f"usage/dt=2026-11-24/hour=01/part-{part:02}-of-02.parquet" for part in range(2)
     ]
-    monkeypatch.setattr(aggregation, "LARGEST_FILE", 1)
+    monkeypatch.setattr("gateway.costs.usage_files.LARGEST_FILE", 1)
     workflow.run(2.3, hours=["2026-11-24T00", "2026-11-24T01"])
     assert len(workflow.files("usage/")) == 3
     assert len(workflow.read("usage/")) == 24

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aggregation import MAX_HOURS
+from gateway.costs.periods import MAX_HOURS
 from scripts import backfill as command
 from scripts.backfill import DAYS, BackfillFailed, backfill, windows
 from scripts.dev.embedded_aws.nested import mend_nested_executions

@@ -18,12 +18,14 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aggregation import CostLine, DayCosts, Pricer, UsageFile
 from gateway.aws.cur import Bill, BillUnreadable
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
 from gateway.core.settings import settings
+from gateway.costs.cost_lines import CostLine, DayCosts
+from gateway.costs.usage_files import UsageFile
+from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord

@@ -10,12 +10,12 @@ from typing import Any
 
 import boto3
 
-from gateway.aggregation import Quarantined
 from gateway.aws import price_overlay
 from gateway.aws.account_table import AccountTable
 from gateway.aws.parquet import quarantine_file
 from gateway.budgets.accounts import Limits
 from gateway.calls.metering import hold_for
+from gateway.costs.lake import Quarantined
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item

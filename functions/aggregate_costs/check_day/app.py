@@ -15,7 +15,7 @@ from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
-from gateway.proofs import check_day
+from gateway.costs.proofs import check_day
 
 ledger = DynamoLedger(settings().usage_table)
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)

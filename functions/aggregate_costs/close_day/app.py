@@ -8,14 +8,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aggregation import close_day, latest_start
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
-from gateway.proofs import hold_rest
+from gateway.costs.close_day import close_day
+from gateway.costs.periods import latest_start
+from gateway.costs.proofs import hold_rest
 
 ledger = DynamoLedger(settings().usage_table)
 proofs = DynamoProofs(settings().usage_table)

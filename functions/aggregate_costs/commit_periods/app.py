@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.aggregation import Plan, UsageFile, commit, lag
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
@@ -17,7 +16,9 @@ from gateway.aws.prices_table import write_prices
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
 from gateway.core.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
-from gateway.proofs import proven
+from gateway.costs.periods import Plan, commit, lag
+from gateway.costs.proofs import proven
+from gateway.costs.usage_files import UsageFile
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 proofs = DynamoProofs(settings().usage_table)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aggregation import asked_hours
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
-from gateway.proofs import Listing, find_days
+from gateway.costs.periods import asked_hours
+from gateway.costs.proofs import Listing, find_days
 
 ledger = DynamoLedger(settings().usage_table)
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aggregation import asked_hours, plan, usage_files
 from gateway.aws.objects import S3Objects
 from gateway.aws.periods import DynamoPeriods
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
-from gateway.proofs import Listing, look
+from gateway.costs.periods import asked_hours, plan
+from gateway.costs.proofs import Listing, look
+from gateway.costs.usage_files import usage_files
 
 periods = DynamoPeriods(settings().usage_table, settings().usage_retention_days)
 proofs = DynamoProofs(settings().usage_table)

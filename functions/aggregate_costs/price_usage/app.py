@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregation import UsageFile, latest_start, price_usage
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.core.settings import settings
+from gateway.costs.periods import latest_start
+from gateway.costs.price_usage import price_usage
+from gateway.costs.usage_files import UsageFile
 
 ledger = DynamoLedger(settings().usage_table)
 lake = ParquetLake(S3Objects(settings().lake_bucket))

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.aggregation import UsageFile, digest_of, latest_start, verify_day, verify_usage
 from gateway.aws.dynamodb import DynamoLedger
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import S3Objects
 from gateway.aws.price_overlay import current_book
 from gateway.aws.proofs import DynamoProofs
 from gateway.core.settings import settings
-from gateway.proofs import hold_rest
-from gateway.spending import tell_cost
+from gateway.costs.cost_metrics import tell_cost
+from gateway.costs.periods import latest_start
+from gateway.costs.proofs import hold_rest
+from gateway.costs.usage_files import UsageFile, digest_of
+from gateway.costs.verify import verify_day, verify_usage
 
 ledger = DynamoLedger(settings().usage_table)
 proofs = DynamoProofs(settings().usage_table)

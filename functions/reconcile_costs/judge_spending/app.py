@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from gateway.anomalies import history_of, judge
 from gateway.aws.account_table import AccountTable
 from gateway.aws.alerts import announce
 from gateway.aws.findings import FindingsLake
@@ -13,6 +12,8 @@ from gateway.aws.objects import S3Objects
 from gateway.aws.tenant_table import TenantTable
 from gateway.budgets.thresholds import tell
 from gateway.core.settings import settings
+from gateway.costs.judge_spending import judge
+from gateway.costs.spending_history import history_of
 
 lake = FindingsLake(S3Objects(settings().lake_bucket))
 accounts = AccountTable(settings().budgets_table)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aggregation import RESTATEMENT, Periods
+from gateway.costs.cost_lines import RESTATEMENT
+from gateway.costs.periods import Periods
 from gateway.statement_chain import (
     CSV,
     LATE,
@@ -115,8 +116,9 @@ def close_month(
 ) -> dict[str, Any]:
     """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
 
-    `holes` tells what of these days is not proven to be in the costs (`gateway.proofs`), and `name_of` what a tenant is
-    called beside its id. Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers where something else is there.
+    `holes` tells what of these days is not proven to be in the costs (`gateway.costs.proofs`), and `name_of` what a
+    tenant is called beside its id.
+    Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers where something else is there.
     """
     closed = closed_months(files)
     if closed and month < closed[0]:

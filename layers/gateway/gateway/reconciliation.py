@@ -30,7 +30,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
-from gateway.aggregation import OPEN, UNPRICED, UNSETTLED
+from gateway.costs.usage_prices import OPEN, UNPRICED, UNSETTLED
 from gateway.pricing.price_book import SCALE, ZERO, PriceBook, money
 from gateway.usage.records import UNKNOWN, Outcome
 from gateway.usage_types import Kind, billed_model, billed_tier, kind_of, units_per

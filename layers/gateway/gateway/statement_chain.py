@@ -19,7 +19,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Protocol
 
-from gateway.aggregation import COUNTS, MONEY, CostLine
+from gateway.costs.cost_lines import COUNTS, MONEY, CostLine
 from gateway.statements import (
     DatedLine,
     Statement,

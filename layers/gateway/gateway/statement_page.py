@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.aggregation import MONEY, CostLine
+from gateway.costs.cost_lines import MONEY, CostLine
 from gateway.pricing.price_book import ZERO
 from gateway.statements import DatedLine, Statement, days_of
 

@@ -18,7 +18,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from gateway.aggregation import COUNTS, MONEY, ORIGINAL, RESTATEMENT, CostLine
+from gateway.costs.cost_lines import COUNTS, MONEY, ORIGINAL, RESTATEMENT, CostLine
 from gateway.pricing.price_book import SCALE, ZERO
 
 COLUMNS = (

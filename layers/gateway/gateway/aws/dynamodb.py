@@ -14,9 +14,10 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.aggregation import Quarantined, nonsense
 from gateway.aws.clients import STORES, client
 from gateway.aws.writes import Writes
+from gateway.costs.lake import Quarantined
+from gateway.costs.price_usage import nonsense
 from gateway.usage.ledger import SHARDS, AlreadyReserved, Partition, UnreadableRow, shard_of
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 

@@ -17,11 +17,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.aggregation import CostLine
-from gateway.anomalies import CostAnomaly, Forecast
 from gateway.aws.lake import ParquetLake
 from gateway.aws.objects import Objects, replace_file
 from gateway.aws.parquet import MOMENT, MONEY_TYPE, open_file, to_file
+from gateway.costs.anomalies import CostAnomaly
+from gateway.costs.cost_lines import CostLine
+from gateway.costs.forecasts import Forecast
 from gateway.reconciliation import REASONS, UNITS, Finding, Metered
 
 RECONCILIATION = pa.schema(

@@ -21,27 +21,20 @@ from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from gateway.aggregation import (
-    CorruptPart,
-    CostLine,
-    DayCosts,
-    Pricer,
-    Quarantined,
-    RowKey,
-    UsageFile,
-    Written,
-    older_hour,
-)
 from gateway.aws import parquet
 from gateway.aws.objects import ATTEMPTS, Objects, Overtaken, replace_file
 from gateway.aws.usage_columns import PricedPages, priced_otherwise
+from gateway.costs.cost_lines import CostLine, DayCosts, RowKey
+from gateway.costs.lake import CorruptPart, Quarantined, Written
+from gateway.costs.usage_files import UsageFile, older_hour
+from gateway.costs.usage_prices import Pricer
 
 T = TypeVar("T")
 LOST = "lost-"
 
 
 class ParquetLake:
-    """`gateway.aggregation.Lake` over a store of files."""
+    """`gateway.costs.lake.Lake` over a store of files."""
 
     def __init__(self, objects: Objects):
         self._objects = objects

@@ -17,19 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gateway.aggregation import (
-    COUNTS,
-    MONEY,
-    OPEN,
-    TOKENS,
-    UNPRICED,
-    UNSETTLED,
-    CostLine,
-    DayCosts,
-    PricedUsage,
-    Quarantined,
-    RowKey,
-)
+from gateway.costs.cost_lines import COUNTS, MONEY, TOKENS, CostLine, DayCosts, RowKey
+from gateway.costs.lake import Quarantined
+from gateway.costs.usage_prices import OPEN, UNPRICED, UNSETTLED, PricedUsage
 from gateway.pricing.price_book import SCALE
 from gateway.usage.records import Outcome
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from gateway.aggregation import start_of
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
+from gateway.costs.periods import start_of
 
 _PERIODS = "periods"
 _WATERMARK = "watermark"
@@ -21,7 +21,7 @@ _FILES = "files"
 
 
 class DynamoPeriods:
-    """`gateway.aggregation.Periods` and `Layout` in the ledger's table."""
+    """`gateway.costs.periods.Periods` and `Layout` in the ledger's table."""
 
     def __init__(self, table: str, retention_days: int = 400):
         self._table = table

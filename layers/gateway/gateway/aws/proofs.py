@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
 from gateway.aws.dynamodb import attributes, conditional
-from gateway.proofs import DayProof
+from gateway.costs.proofs import DayProof
 
 _PROOFS = "proofs"
 _BEGIN = "begin"
@@ -22,7 +22,7 @@ _HOURS = frozenset(f"{hour:02}" for hour in range(24))
 
 
 class DynamoProofs:
-    """`gateway.proofs.Proofs` in the ledger's table."""
+    """`gateway.costs.proofs.Proofs` in the ledger's table."""
 
     def __init__(self, table: str):
         self._table = table

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.aggregation import ORIGINAL, CostLine
 from gateway.aws.objects import Objects
 from gateway.aws.parquet import CLOSED, COSTS, open_file
+from gateway.costs.cost_lines import ORIGINAL, CostLine
 
 _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 

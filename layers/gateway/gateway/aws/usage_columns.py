@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from gateway.aggregation import PRICED, TOKENS, UNPRICED, Pricer, Quarantined, Rates, settled_status
 from gateway.aws import dynamodb
 from gateway.aws.parquet import USAGE, WHOLE, money_of, usage_table
+from gateway.costs.cost_lines import TOKENS
+from gateway.costs.lake import Quarantined
+from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates, settled_status
 from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from gateway.aggregation import CostLine
 from gateway.core.telemetry import DAY_COST, SERVICE, write_metrics
+from gateway.costs.cost_lines import CostLine
 from gateway.pricing.price_book import ZERO
 
 MODELS = 20

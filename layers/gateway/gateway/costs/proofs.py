@@ -21,24 +21,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from gateway.aggregation import (
-    HOUR,
-    NOTHING,
-    CorruptPart,
-    CostsDoNotMatch,
-    Found,
-    Lake,
-    Periods,
-    Plan,
-    Pricer,
-    digest_of,
-    hours_between,
-    is_gone,
-    joined,
-    newest_complete,
-    start_of,
-    verify_day,
-)
+from gateway.costs.cost_lines import CostsDoNotMatch
+from gateway.costs.lake import CorruptPart, Lake
+from gateway.costs.periods import HOUR, Found, Periods, Plan, hours_between, is_gone, newest_complete, start_of
+from gateway.costs.usage_files import NOTHING, digest_of, joined
+from gateway.costs.usage_prices import Pricer
+from gateway.costs.verify import verify_day
 from gateway.pricing.price_book import PriceBook
 
 # Days that are looked into before one run: seven events of an execution each, beside those of its files.

@@ -1,0 +1,133 @@
+"""The second step of a run: the usage of a day as its costs; once its hours are over, restatements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from gateway.costs.cost_lines import RESTATEMENT, CostLine, CostsDoNotMatch, DayCosts, Group, RowKey, lines_by_group
+from gateway.costs.lake import CorruptPart, Lake, Source
+from gateway.costs.periods import is_gone
+from gateway.costs.price_usage import price_usage
+from gateway.costs.usage_files import UsageFile, check_division, older_hour
+from gateway.pricing.price_book import PriceBook
+
+# Neither the ledger nor the usage files have what the costs of a day were made of.
+LOST_TWICE = "they are not what was proven, and usage of the day is lost: put back the version that the bucket keeps"
+
+
+class Closed(NamedTuple):
+    """How many lines a day has; which files were made again, since they could not be read; which are lost for good."""
+
+    lines: int
+    mended: list[str]
+    lost: list[str]
+
+
+def close_day(
+    day: str,
+    complete: bool,
+    scheduled: datetime,
+    source: Source,
+    lake: Lake,
+    book: PriceBook,
+    not_after: datetime,
+    retention: timedelta = timedelta(days=400),
+    *,
+    rebuild: bool = False,
+) -> Closed:
+    """Sum the usage of a day into its costs.
+
+    Until all hours of a day are done its lines are written anew. `complete` closes it: from then on every difference,
+    by a late row or another price, is a line of its own, restated at the moment that the run was scheduled for.
+
+    A file that cannot be read is made again from the ledger. Where that has dropped its rows they are lost, and the
+    costs stay as they are. `rebuild`: the costs are lost or not what was proven of them. They are made anew from the
+    usage, but where a run has written them that did not come to its end: a closed day is only ever added to. Raises
+    CostsDoNotMatch where they cannot be.
+    """
+    mended, lost = list[str](), list[str]()
+
+    def is_kept(hour: str) -> bool:
+        return not is_gone(hour, scheduled, retention)
+
+    for hour in filter(is_kept, _of_both_layouts(lake.usage_files(day))):
+        _take_over(hour, source, lake, book, not_after)
+    check_division(day, lake.usage_files(day))
+    while True:
+        try:
+            sums = lines_by_group(lake.usage_of_day(day))
+            break
+        except CorruptPart as part:
+            if part.key in {*mended, *lost}:
+                raise
+            if part.older_hour and is_kept(part.older_hour):
+                _take_over(part.older_hour, source, lake, book, not_after)
+                mended.append(part.key)
+                continue
+            file = part.usage_file
+            known = file is not None and is_kept(file.hour)
+            if not (file and known and price_usage(file, source, lake, book, not_after).rows):
+                lake.set_aside(part, lost=not known)
+            (mended if known else lost).append(part.key)
+    whole = lake.is_whole(day)
+    if rebuild and not lake.has_costs_as_written(day):
+        if not whole:
+            raise CostsDoNotMatch(day, [LOST_TWICE])
+        for key in lake.costs_files(day):
+            lake.set_aside(CorruptPart(key), lost=False)
+        mended.append(f"costs/dt={day}/part-0.parquet")
+
+    def costs(held: DayCosts | None) -> DayCosts:
+        if held is None or (whole and not held.closed):
+            return DayCosts(tuple(line for _, line in sorted(sums.items())), complete)
+        return _restated(held, sums, scheduled) if whole else held
+
+    try:
+        return Closed(lake.replace_costs(day, costs), mended, lost)
+    except CorruptPart as part:
+        if not whole:
+            raise CostsDoNotMatch(day, [LOST_TWICE]) from part
+        lake.set_aside(part, lost=False)
+        return Closed(lake.replace_costs(day, costs), [*mended, part.key], lost)
+
+
+def _of_both_layouts(keys: Iterable[str]) -> list[str]:
+    """The hours that were written again since each shard had a file, and still have these files as well."""
+    known = list(keys)
+    older = {hour for key in known if (hour := older_hour(key))}
+    return sorted(older & {file.hour for key in known if (file := UsageFile.at(key))})
+
+
+def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
+    """Write an hour of the older layout in today's, and drop its older files: their rows are proven to be in the new.
+
+    Raises CostsDoNotMatch.
+    """
+    keys = lake.usage_files(hour)
+    older = {key for key in keys if older_hour(key)}
+    parts = min((file.parts for key in keys if (file := UsageFile.at(key))), default=1)
+    files = [UsageFile(hour, part, parts) for part in range(parts)]
+    there = set[RowKey]()
+    for file in files:
+        price_usage(file, source, lake, book, not_after)
+        there |= lake.rows(file, only_open=False)
+        there |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
+    if missing := lake.older_rows(older) - there:
+        differences = [f"{name}#{attempt} is in the older files, and not in the ledger" for name, attempt in missing]
+        raise CostsDoNotMatch(hour, sorted(differences))
+    lake.drop_older(hour)
+
+
+def _restated(held: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
+    """The closed costs of a day, and what they differ by from the sums of now."""
+    so_far, nothing = lines_by_group(held.lines), CostLine("", "", "")
+    lines = list(held.lines)
+    for group in sorted(sums.keys() | so_far.keys()):
+        empty = replace(nothing, tenant_id=group[0], cost_centre=group[1], model_id=group[2])
+        now = sums.get(group, empty)
+        if difference := now + -so_far.get(group, empty):
+            lines.append(replace(difference, price_version=now.price_version, line_kind=RESTATEMENT, restated_at=at))
+    return DayCosts(tuple(lines), held.closed)

@@ -1,0 +1,41 @@
+"""The first step of a run: the rows of an hour, each with its price, as files of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import chain
+
+from gateway.costs.cost_lines import TOKENS
+from gateway.costs.lake import Lake, Source, Written
+from gateway.costs.periods import hour_of
+from gateway.costs.usage_files import UsageFile
+from gateway.costs.usage_prices import Pricer
+from gateway.pricing.price_book import PriceBook
+from gateway.usage.records import Outcome, UsageRecord
+
+
+def nonsense(record: UsageRecord, hour: str, not_after: datetime) -> str:
+    """Why a row that can be read cannot be true; empty where it can."""
+    for name in TOKENS:
+        if not 0 <= getattr(record.usage, name) < 2**63:
+            return f"{name} is {getattr(record.usage, name)}"
+    if not 0 < record.attempt < 2**31:
+        return f"attempt is {record.attempt}"
+    if record.started_at > not_after:
+        return "started_at is in the future"
+    if hour_of(record.started_at) != hour:
+        return f"started_at is not in the hour {hour}"
+    settled_at = record.settled_at
+    if settled_at and record.outcome is not Outcome.UNSETTLED and settled_at < record.started_at - timedelta(seconds=1):
+        return "settled_at is before started_at"
+    return ""
+
+
+def price_usage(file: UsageFile, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> Written:
+    """Price every row of a file's shards and write them as that file."""
+
+    def pages() -> Iterator[bytes]:
+        return chain.from_iterable(map(source.pages, file.partitions()))
+
+    return lake.replace_usage(file, Pricer(book), pages, not_after)

@@ -1,0 +1,133 @@
+"""The usage files of the lake: which of them an hour has, their keys, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from gateway.costs.cost_lines import CostsDoNotMatch
+from gateway.costs.periods import HOUR, hour_of, start_of
+from gateway.usage.ledger import SHARDS, Partition
+
+# What Athena reads best is files of 64 to 256 MB: an hour is divided where it is larger.
+LARGEST_FILE = 256 * 10**6
+
+
+@dataclass(frozen=True)
+class UsageFile:
+    """A file of the lake that holds the usage of an hour, or that of every `parts`-th shard of it from `part` on."""
+
+    hour: str
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def place(self) -> str:
+        return f"dt={self.hour[:10]}/hour={self.hour[11:]}/part-{self.part:02}-of-{self.parts:02}.parquet"
+
+    @property
+    def key(self) -> str:
+        return f"usage/{self.place}"
+
+    @classmethod
+    def at(cls, key: str) -> UsageFile | None:
+        """The file that lies at a key; None where that is the key of none."""
+        found = _USAGE_KEY.fullmatch(key)
+        return cls(f"{found[1]}T{found[2]}", int(found[3]), int(found[4])) if found else None
+
+    def partitions(self) -> Iterator[Partition]:
+        return (Partition(self.hour, shard) for shard in range(self.part, SHARDS, self.parts))
+
+
+_USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})-of-([0-9]{2})\.parquet")
+# Until 2026-11-25 each shard of an hour had a file of its own, named by its number alone.
+_OLDER_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})\.parquet")
+
+
+def older_hour(key: str) -> str | None:
+    """The hour of a usage file of the older layout; None where the key is that of none."""
+    found = _OLDER_KEY.fullmatch(key)
+    return f"{found[1]}T{found[2]}" if found else None
+
+
+NOTHING = "-"  # the digest of an hour, or a day, that has no file
+
+
+def file_digest(key: str, etag: str) -> str:
+    """Names one version of a file of the lake."""
+    return hashlib.sha256(f"{key} {etag.strip(chr(34))}".encode()).hexdigest()[:16]
+
+
+def digest_of(files: Mapping[str, str]) -> str:
+    """Names what files hold together, by their keys and ETags."""
+    return joined(file_digest(key, etag) for key, etag in files.items())
+
+
+def joined(digests: Iterable[str]) -> str:
+    """The digest of several files, of those of each."""
+    some = sorted(digest for digest in digests if digest != NOTHING)
+    if len(some) < 2:
+        return some[0] if some else NOTHING
+    return hashlib.sha256(" ".join(some).encode()).hexdigest()[:16]
+
+
+class Layout(Protocol):
+    """How usage is divided. Implemented by `gateway.aws.periods`."""
+
+    def files(self, hour: str, wanted: int) -> int:
+        """In how many files the usage of an hour lies: as many as were wanted first, else a row would be in two."""
+
+
+def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Mapping[str, int]]) -> list[UsageFile]:
+    """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the hour
+    before it, or as the same hour of the day before. One that lies in the lake stays as it is divided.
+
+    `sizes` tells the bytes of a day's files, by their keys.
+    """
+    days: dict[str, dict[str, dict[UsageFile, int]]] = {}
+
+    def there(hour: str) -> dict[UsageFile, int]:
+        day = hour[:10]
+        if day not in days:
+            days[day] = defaultdict(dict)
+            for key, size in sizes(day).items():
+                if file := UsageFile.at(key):
+                    days[day][file.hour][file] = size
+        return days[day].get(hour, {})
+
+    files = []
+    for hour in hours:
+        alike = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
+        largest = max(sum(there(other).values()) for other in alike)
+        parts = layout.files(hour, min((file.parts for file in there(hour)), default=_parts(largest)))
+        files += [UsageFile(hour, part, parts) for part in range(parts)]
+    return files
+
+
+def check_division(day: str, keys: Iterable[str]) -> None:
+    """A row that lies in files of two divisions, or in one of another kind, would be summed twice.
+
+    Raises CostsDoNotMatch.
+    """
+    parts: dict[str, int] = {}  # of each hour, as its first file says
+    strange = []
+    for key in sorted(keys):
+        hour, of = older_hour(key), 0
+        if file := UsageFile.at(key):
+            hour, of = file.hour, file.parts
+        if hour is None or parts.setdefault(hour, of) != of:
+            strange.append(f"{key} is not one of the usage files that lie beside it")
+    if strange:
+        raise CostsDoNotMatch(day, strange)
+
+
+def _parts(size: int) -> int:
+    parts = 1
+    while size > parts * LARGEST_FILE and parts < SHARDS:
+        parts *= 2
+    return parts
