@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from gateway.costs.cost_lines import RESTATEMENT, TOKENS, CostLine
 from gateway.costs.usage_prices import PRICED, UNPRICED
-from gateway.reconciliation import REASONS
+from gateway.reconciliation.records import REASONS
 from gateway.usage.records import Outcome
 from scripts import views as generated
 from scripts.athena import open_lake, queries, rows, views

@@ -26,12 +26,12 @@ from typing import BinaryIO
 from gateway.aws.objects import Objects, S3Objects
 from gateway.aws.parquet import costs_lines
 from gateway.aws.statement_files import CostFiles, StatementFiles
-from gateway.closing import PAGE_LINES, lines_by_tenant
 from gateway.costs.cost_lines import CostLine
 from gateway.pricing.price_book import ZERO
-from gateway.statement_chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
-from gateway.statement_page import to_html
-from gateway.statements import Statement, StatementError, closes_at, days_of, from_csv, to_csv
+from gateway.statements.chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
+from gateway.statements.close_month import PAGE_LINES, lines_by_tenant
+from gateway.statements.html import to_html
+from gateway.statements.statement import Statement, StatementError, closes_at, days_of, from_csv, to_csv
 from scripts.command import run
 
 DELAY_DAYS = 3

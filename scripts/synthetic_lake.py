@@ -25,7 +25,7 @@ from gateway.costs.forecasts import Forecast
 from gateway.costs.usage_files import UsageFile
 from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED, PricedUsage
 from gateway.pricing.price_book import Markup, Price, PriceBook
-from gateway.reconciliation import REASONS, Finding
+from gateway.reconciliation.records import REASONS, Finding
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 TODAY = date(2026, 11, 24)

@@ -16,9 +16,9 @@ from gateway.aws.periods import DynamoPeriods
 from gateway.aws.proofs import DynamoProofs
 from gateway.aws.statement_files import CostFiles, StatementFiles
 from gateway.aws.tenant_table import TenantTable
-from gateway.closing import close_month, months_due
 from gateway.core.settings import settings
 from gateway.costs.proofs import Listing, holes
+from gateway.statements.close_month import close_month, months_due
 from gateway.usage.records import TenantId
 
 periods, proofs = DynamoPeriods(settings().usage_table), DynamoProofs(settings().usage_table)

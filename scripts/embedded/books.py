@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.reconciliation import CALLS, REASONS
+from gateway.reconciliation.records import CALLS, REASONS
 from scripts.backfill import backfill
 from scripts.embedded.cloud import Cloud
 from scripts.embedded.deployed import ended, hold, rows_below

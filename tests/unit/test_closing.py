@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.closing import MonthBeforeChain, MonthNotComplete, StatementDiffers, close_month, months_due
 from gateway.costs.cost_lines import RESTATEMENT, CostLine
-from gateway.statement_chain import ChainBroken, closed_months, verify
-from gateway.statements import DatedLine, closes_at, days_of, from_csv, month_after
+from gateway.statements.chain import ChainBroken, closed_months, verify
+from gateway.statements.close_month import MonthBeforeChain, MonthNotComplete, StatementDiffers, close_month, months_due
+from gateway.statements.statement import DatedLine, closes_at, days_of, from_csv, month_after
 
 DELAY = 3
 BOOK = "book-1"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED
 from gateway.pricing.price_book import Price, PriceBook
-from gateway.reconciliation import (
+from gateway.reconciliation.bill import against_bill, principal_of, role_of
+from gateway.reconciliation.cloudwatch import against_metrics
+from gateway.reconciliation.records import (
     CALLS,
     GATEWAY,
     LARGEST_CALL,
@@ -21,11 +23,7 @@ from gateway.reconciliation import (
     Finding,
     Measured,
     Metered,
-    against_bill,
-    against_metrics,
     days_to_reconcile,
-    principal_of,
-    role_of,
     summary,
 )
 from gateway.usage.records import PROVIDER, UNKNOWN

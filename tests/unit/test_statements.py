@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.costs.cost_lines import RESTATEMENT, CostLine
-from gateway.statement_page import to_html
-from gateway.statements import (
+from gateway.statements.html import to_html
+from gateway.statements.statement import (
     COLUMNS,
     DatedLine,
     Statement,

@@ -6,7 +6,16 @@ import pytest
 
 from gateway.pricing.model_names import split_profile
 from gateway.pricing.price_csv import price_book
-from gateway.usage_types import Kind, _plain, billed_model, billed_tier, kind_of, model_named, names, units_per
+from gateway.reconciliation.bill_usage_types import (
+    Kind,
+    _plain,
+    billed_model,
+    billed_tier,
+    kind_of,
+    model_named,
+    names,
+    units_per,
+)
 from scripts.price_offers import _KIND
 
 SONNET = "Claude Sonnet 4.6 (Amazon Bedrock Edition)"

@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from gateway.aws.objects import S3Objects
-from gateway.closing import MonthHasHoles, MonthNotComplete, StatementDiffers
-from gateway.statement_chain import ChainBroken
+from gateway.statements.chain import ChainBroken
+from gateway.statements.close_month import MonthHasHoles, MonthNotComplete, StatementDiffers
 from gateway.usage.records import TenantId
 from scripts.report import FolderObjects, main, objects_of, statements_of, verified_text
 from tests.workflow.machine import Workflow, load, row

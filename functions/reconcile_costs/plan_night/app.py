@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.core.settings import settings
-from gateway.reconciliation import day_before, days_to_reconcile
+from gateway.reconciliation.records import day_before, days_to_reconcile
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

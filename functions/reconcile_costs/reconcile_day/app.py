@@ -12,7 +12,9 @@ from gateway.aws.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.core.telemetry import RECONCILIATION_OFF, count, logger
 from gateway.pricing.price_csv import price_book
-from gateway.reconciliation import against_bill, against_metrics, day_before, role_of, summary
+from gateway.reconciliation.bill import against_bill, role_of
+from gateway.reconciliation.cloudwatch import against_metrics
+from gateway.reconciliation.records import day_before, summary
 
 lake = FindingsLake(S3Objects(settings().lake_bucket))
 

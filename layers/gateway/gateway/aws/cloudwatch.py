@@ -10,7 +10,7 @@ from typing import Any
 from botocore.config import Config
 
 from gateway.aws.clients import STORES, client
-from gateway.reconciliation import CALLS, METRICS, Measured
+from gateway.reconciliation.records import CALLS, METRICS, Measured
 
 NAMESPACE = "AWS/Bedrock"
 AT_ONCE = 500  # queries of one request

@@ -22,7 +22,7 @@ from pyarrow.parquet import ParquetFile
 from gateway.aws.objects import S3Objects
 from gateway.aws.parquet import open_file
 from gateway.pricing.price_book import SCALE
-from gateway.reconciliation import BillLine
+from gateway.reconciliation.records import BillLine
 
 NEEDED = (
     "line_item_usage_start_date", "line_item_usage_account_id", "line_item_product_code", "line_item_usage_type",

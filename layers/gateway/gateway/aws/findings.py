@@ -23,7 +23,7 @@ from gateway.aws.parquet import MOMENT, MONEY_TYPE, open_file, to_file
 from gateway.costs.anomalies import CostAnomaly
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.forecasts import Forecast
-from gateway.reconciliation import REASONS, UNITS, Finding, Metered
+from gateway.reconciliation.records import REASONS, UNITS, Finding, Metered
 
 RECONCILIATION = pa.schema(
     [

@@ -1,4 +1,4 @@
-"""The statements of the lake, and the costs that they are made of: `gateway.closing` over a store of files."""
+"""Statements and their costs in the lake: `gateway.statements.close_month` over a store of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 
 
 class CostFiles:
-    """`gateway.closing.Costs`: a file for each day."""
+    """`gateway.statements.close_month.Costs`: a file for each day."""
 
     def __init__(self, objects: Objects):
         self._objects = objects
@@ -71,7 +71,7 @@ class CostFiles:
 
 
 class StatementFiles:
-    """`gateway.closing.Files`: nothing that is there is ever written again."""
+    """`gateway.statements.close_month.Files`: nothing that is there is ever written again."""
 
     def __init__(self, objects: Objects):
         self._objects = objects

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from gateway.costs.cost_lines import MONEY, CostLine
 from gateway.pricing.price_book import ZERO
-from gateway.statements import DatedLine, Statement, days_of
+from gateway.statements.statement import DatedLine, Statement, days_of
 
 # The most decimals that are shown, by what the largest amount is below.
 MOST_DECIMALS = {Decimal(10_000): 6, Decimal(1_000_000): 4, Decimal("Infinity"): 2}

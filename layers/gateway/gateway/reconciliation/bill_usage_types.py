@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 @cache
 def names() -> dict[str, Any]:
     """The table: `models` by name, the ids that are `geographic`, and `regions` by code."""
-    with resources.files("gateway").joinpath("usage_types.json").open(encoding="utf-8") as file:
+    with resources.files("gateway.reconciliation").joinpath("usage_types.json").open(encoding="utf-8") as file:
         table: dict[str, Any] = json.load(file)
     return table
 

@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from gateway.costs.cost_lines import COUNTS, MONEY, CostLine
-from gateway.statements import (
+from gateway.statements.statement import (
     DatedLine,
     Statement,
     StatementError,

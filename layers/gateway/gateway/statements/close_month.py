@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.costs.cost_lines import RESTATEMENT
 from gateway.costs.periods import Periods
-from gateway.statement_chain import (
+from gateway.statements.chain import (
     CSV,
     LATE,
     MANIFEST,
@@ -31,8 +31,8 @@ from gateway.statement_chain import (
     sealed,
     tenant_manifest,
 )
-from gateway.statement_page import to_html
-from gateway.statements import (
+from gateway.statements.html import to_html
+from gateway.statements.statement import (
     DatedLine,
     Statement,
     StatementError,

@@ -1,0 +1,114 @@
+"""The ledger against CloudWatch's metrics of Bedrock."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+
+from gateway.costs.usage_prices import OPEN
+from gateway.pricing.price_book import ZERO
+from gateway.reconciliation.bill_usage_types import billed_model
+from gateway.reconciliation.ledger_side import (
+    LedgerTotals,
+    UnknownUsage,
+    all_reasons,
+    is_off,
+    largest_call,
+    named_differences,
+    of_bedrock,
+)
+from gateway.reconciliation.records import (
+    CALLS,
+    CLOUDWATCH,
+    COUNT,
+    GATEWAY,
+    METRICS,
+    NOBODY,
+    Finding,
+    Measured,
+    Metered,
+)
+from gateway.usage.records import Outcome
+
+
+# --------------------------------------------------------------------------------------------------------- CloudWatch
+def against_metrics(
+    day: str, metered: Iterable[Metered], measured: Iterable[Measured], percent: Decimal
+) -> list[Finding]:
+    """A day's ledger against CloudWatch's counts. `metered` has the rows of the day before as well.
+
+    A call that failed may be counted by CloudWatch or not, by how far it came. CloudWatch does not say who called: what
+    it counts for a model that the gateway did not call is out of band, what it counts beyond the gateway's calls to a
+    model is unexplained until the bill names who it was.
+    """
+    rows = of_bedrock(metered)
+    sides: dict[tuple[str, str, str], LedgerTotals] = defaultdict(LedgerTotals)
+    names: dict[tuple[str, str], str] = {}
+    unknown: dict[tuple[str, str], UnknownUsage] = defaultdict(UnknownUsage)
+    for row in rows:
+        place = (row.model_used.rpartition("/")[2], row.region)
+        mine = row.started_on == day
+        if mine or row.settled_on == day:
+            names.setdefault(place, row.model_id)
+        if mine and not row.is_known:
+            unknown[place].open_rows += row.rows * (row.price_status == OPEN)
+            unknown[place].unsettled_rows += row.rows * (row.price_status != OPEN)
+        for metric, quantity, largest in _counted(row):
+            side = sides[(*place, metric)]
+            side.largest = max(side.largest, largest)
+            if mine:
+                side.quantity += quantity
+                side.ends_later += quantity * (row.settled_on > day)
+            else:
+                side.began_before += quantity * (row.settled_on == day)
+        if mine and row.outcome in (Outcome.FAILED, Outcome.UNSETTLED):
+            sides[(*place, CALLS)].unsettled_rows += row.rows
+    for (model, region, metric), side in sides.items():
+        side.open_rows = unknown[model, region].open_rows
+        side.largest = side.largest or largest_call(metric)
+        if metric != CALLS:
+            side.unsettled_rows = unknown[model, region].unsettled_rows
+    values = {(m.model.rpartition("/")[2], m.region, m.metric): m.value for m in measured}
+    findings = []
+    for key in sorted(sides.keys() | values.keys()):
+        model, region, metric = key
+        side, value = sides[key], values.get(key, ZERO)
+        if not value and not side.quantity:
+            continue
+        named, rest = named_differences(value - side.quantity, side, 0)
+        called = (model, region) in names
+        reasons = all_reasons({**named, "unexplained" if called else "out_of_band": rest})
+        ledger = Decimal(side.quantity)
+        finding = Finding(
+            CLOUDWATCH,
+            COUNT,
+            billed_model(names.get((model, region), model)),
+            region,
+            "",
+            metric,
+            model,
+            GATEWAY if called else NOBODY,
+            called,
+            ledger,
+            value,
+            ledger,
+            value,
+            reasons,
+            is_off(reasons, ledger, value, percent, Decimal(1)),
+            side.open_rows,
+            side.unsettled_rows,
+        )  # fmt: skip
+        findings.append(finding)
+    return findings
+
+
+def _counted(row: Metered) -> Iterable[tuple[str, int, int]]:
+    """What CloudWatch should count of a row: (metric, quantity, the most of one call)."""
+    if row.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
+        yield CALLS, row.rows, 1
+    if row.is_known:
+        for metric, units in METRICS.items():
+            quantity = sum(row.used.get(unit, 0) for unit in units)
+            if quantity:
+                yield metric, quantity, sum(row.largest.get(unit, 0) for unit in units)

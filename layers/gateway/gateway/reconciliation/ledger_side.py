@@ -1,0 +1,149 @@
+"""What the ledger has of a day, by model and kind of unit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal, localcontext
+
+from gateway.costs.usage_prices import OPEN, UNPRICED
+from gateway.pricing.price_book import ZERO, PriceBook
+from gateway.reconciliation.bill_usage_types import Kind, billed_model, billed_tier
+from gateway.reconciliation.records import LARGEST_CALL, NUMBER, REASONS, Metered
+
+
+# --------------------------------------------------------------------------------------------------------- the ledger
+@dataclass
+class LedgerTotals:
+    """What the ledger says of one kind. `quantity` has a price, and costs `cost`; all else is beside it."""
+
+    quantity: int = 0
+    cost: Decimal = ZERO
+    unpriced: int = 0
+    ends_later: int = 0  # of `quantity`: AWS counts it on the next day
+    began_before: int = 0  # of the day before: AWS counts it on this one
+    largest: int = 0
+    open_rows: int = 0
+    unsettled_rows: int = 0
+    unpriced_rows: int = 0
+
+
+@dataclass
+class UnknownUsage:
+    """Rows of a model whose usage nobody knows."""
+
+    open_rows: int = 0
+    unsettled_rows: int = 0
+    unpriced_rows: int = 0
+
+
+@dataclass
+class LedgerIndex:
+    sides: dict[Kind, LedgerTotals] = field(default_factory=lambda: defaultdict(LedgerTotals))
+    unknown: dict[tuple[str, str], UnknownUsage] = field(default_factory=lambda: defaultdict(UnknownUsage))
+    recorded: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+
+    def side(self, kind: Kind) -> LedgerTotals:
+        """With the rows of the model that nobody knows: each may have used any unit, at any tier."""
+        unknown = self.unknown[kind.model_id, kind.region]
+        return replace(
+            self.sides[kind],
+            largest=self.sides[kind].largest or largest_call(kind.unit),
+            open_rows=unknown.open_rows,
+            unsettled_rows=unknown.unsettled_rows,
+            unpriced_rows=unknown.unpriced_rows,
+        )
+
+
+def largest_call(unit: str) -> int:
+    """What a call that nobody knows may have used, where no other call tells how large they are."""
+    return LARGEST_CALL if "token" in unit.lower() else 1
+
+
+def of_bedrock(rows: Iterable[Metered]) -> list[Metered]:
+    return [row for row in rows if not row.operation.startswith("InvokeEndpoint")]
+
+
+def _billed_units(used: Mapping[str, int]) -> dict[str, int]:
+    """Quantities by the names of the price book."""
+    names = {"images": "image", "input_images": "input_image"}
+    return {names.get(unit, unit): quantity for unit, quantity in used.items()}
+
+
+def index_ledger(day: str, rows: Sequence[Metered], listed: PriceBook) -> LedgerIndex:
+    """The ledger's side of a day, by kind, each unit at the list price of its day."""
+    books, on = LedgerIndex(), date.fromisoformat(day)
+    for row in rows:
+        model, tiers = billed_model(row.model_id), _tiers(row)
+        mine = row.started_on == day
+        unknown = books.unknown[model, row.region]
+        if not row.is_known:
+            if mine:
+                unknown.open_rows += row.rows * (row.price_status == OPEN)
+                unknown.unsettled_rows += row.rows * (row.price_status != OPEN)
+            continue
+        if mine:
+            unknown.unpriced_rows += row.rows * (row.price_status == UNPRICED)
+            books.recorded[model, row.region] += row.list_cost or ZERO
+        for unit, quantity in _billed_units(row.used).items():
+            if not quantity:
+                continue
+            tier = tiers.get(unit, row.tier)
+            side = books.sides[Kind(model, row.region, billed_tier(tier), unit)]
+            side.largest = max(side.largest, _billed_units(row.largest)[unit])
+            if not mine:
+                side.began_before += quantity * (row.settled_on == day)
+                continue
+            price = listed.price(row.model_id, row.region, tier, unit, on) if row.price_status != UNPRICED else None
+            if price is None:
+                side.unpriced += quantity
+                continue
+            side.quantity += quantity
+            side.cost += price.of(quantity)
+            side.ends_later += quantity * (row.settled_on > day)
+    return books
+
+
+def _tiers(row: Metered) -> dict[str, str]:
+    """The tier of each unit, as the names of the prices say that the row was priced with."""
+    tiers = {}
+    for name in row.price_rows.split():
+        parts = name.partition("@")[0].rsplit("/", 3)
+        if len(parts) == 4:
+            tiers[parts[3].partition(":")[0]] = parts[2]
+    return tiers
+
+
+# -------------------------------------------------------------------------------------------------------- the reasons
+def _between(value: Decimal, low: int, high: int) -> Decimal:
+    return min(max(value, Decimal(low)), Decimal(high))
+
+
+def named_differences(gap: Decimal, side: LedgerTotals, unpriced: int) -> tuple[dict[str, Decimal], Decimal]:
+    """A difference in quantity by its reasons, each as far as it can reach, and what is left."""
+    named = {"unpriced": _between(gap, 0, unpriced)}
+    gap -= named["unpriced"]
+    named["late"] = _between(gap, -side.ends_later, side.began_before)
+    gap -= named["late"]
+    still_open = _between(gap, 0, side.open_rows * side.largest)
+    named["late"] += still_open
+    gap -= still_open
+    named["interrupted"] = _between(gap, 0, side.unsettled_rows * side.largest)
+    return named, gap - named["interrupted"]
+
+
+def share_of(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """The part of a cost; to 12 decimals, since what is cut off stays in the rest."""
+    with localcontext(prec=60):
+        return (total * part / whole).quantize(NUMBER) if whole else ZERO
+
+
+def all_reasons(reasons: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {reason: reasons.get(reason, ZERO) for reason in REASONS}
+
+
+def is_off(reasons: Mapping[str, Decimal], ledger: Decimal, aws: Decimal, percent: Decimal, least: Decimal) -> bool:
+    off = abs(reasons["price"] + reasons["unexplained"])
+    return off >= least and off * 100 > percent * max(abs(ledger), abs(aws))

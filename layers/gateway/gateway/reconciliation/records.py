@@ -1,0 +1,146 @@
+"""Both records, AWS's and the gateway's, and what a difference between them is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from gateway.costs.usage_prices import OPEN, UNSETTLED
+from gateway.pricing.price_book import SCALE, ZERO, money
+from gateway.usage.records import UNKNOWN
+
+CUR, CLOUDWATCH = "cur", "cloudwatch"
+USD, COUNT = "usd", "count"
+GATEWAY = "gateway"  # stands for all of its roles
+NOBODY = "(none)"  # the bill names principals, but none for this line
+BILL_LAG = timedelta(days=4)  # AWS writes a day's usage into the bill within a day, and corrects it for some more
+ROUNDED = Decimal("0.000001")  # USD, for each line of the bill
+LARGEST_CALL = 200_000  # tokens
+LEAST_USD = Decimal("0.01")  # less than a cent alarms nobody
+CALLS = "Invocations"
+REASONS = (
+    "unpriced", "late", "interrupted", "out_of_band", "discount", "adjustment", "price", "rounding", "unexplained",
+)  # fmt: skip
+UNITS = (
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "images",
+    "input_images",
+)  # fmt: skip
+METRICS = {
+    "InputTokenCount": ("input_tokens",),
+    "OutputTokenCount": ("output_tokens",),
+    "CacheReadInputTokenCount": ("cache_read_tokens",),
+    "CacheWriteInputTokenCount": ("cache_write_5m_tokens", "cache_write_1h_tokens"),
+    "OutputImageCount": ("images",),
+}
+NUMBER = Decimal(1).scaleb(-SCALE)
+
+
+# ----------------------------------------------------------------------------------------------------- the two records
+class Metered(NamedTuple):
+    """Rows of the ledger that are alike, summed. `largest` is the most that one of them used of each unit."""
+
+    model_id: str
+    model_used: str
+    region: str
+    tier: str
+    operation: str
+    outcome: str
+    price_status: str
+    usage_source: str
+    price_rows: str
+    started_on: str
+    settled_on: str  # empty where it is open
+    rows: int
+    used: Mapping[str, int]
+    largest: Mapping[str, int]
+    list_cost: Decimal | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Is it known what was used?"""
+        return self.price_status not in (OPEN, UNSETTLED) and self.usage_source != UNKNOWN
+
+
+class BillLine(NamedTuple):
+    """A line of CUR 2.0, or several that are alike. Amounts in USD; `amount` in the bill's own unit."""
+
+    usage_type: str
+    product: str
+    region: str
+    line_type: str
+    principal: str  # the ARN as the bill has it; empty where it has none
+    pricing_unit: str
+    amount: Decimal
+    list_cost: Decimal  # at AWS's public price
+    net_cost: Decimal  # what AWS charges
+    lines: int = 1
+
+
+class Measured(NamedTuple):
+    """The day's sum of one of CloudWatch's metrics, for one model in one region."""
+
+    model: str  # as the call named it: a model, a profile, or the last part of an ARN
+    region: str
+    metric: str
+    value: Decimal
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the reconciliation: what the ledger says, what AWS says, and why they differ, as `measure`."""
+
+    source: str
+    measure: str
+    model_id: str
+    region: str
+    tier: str
+    unit: str
+    usage_type: str
+    principal: str
+    mapped: bool
+    ledger_quantity: Decimal
+    aws_quantity: Decimal
+    ledger: Decimal
+    aws: Decimal
+    reasons: Mapping[str, Decimal]
+    above_tolerance: bool = False
+    open_rows: int = 0
+    unsettled_rows: int = 0
+    unpriced_rows: int = 0
+
+    @property
+    def difference(self) -> Decimal:
+        return self.aws - self.ledger
+
+
+# ----------------------------------------------------------------------------------------------------------- the night
+class DayToReconcile(NamedTuple):
+    day: str
+    bill: bool  # is the bill of that day to be there?
+
+
+def days_to_reconcile(scheduled: datetime, bill: bool) -> list[DayToReconcile]:
+    """The day before against the metrics, and one that is some days back against the bill as well."""
+    today = scheduled.astimezone(UTC).date()
+    days = [DayToReconcile((today - timedelta(days=1)).isoformat(), False)]
+    if bill:
+        days.append(DayToReconcile((today - BILL_LAG).isoformat(), True))
+    return days
+
+
+def day_before(day: str) -> str:
+    return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
+
+
+def summary(findings: Sequence[Finding]) -> dict[str, Any]:
+    """What a run says of a day: how many lines, how many above the tolerance, and the USD by reason."""
+    usd = {reason: sum((f.reasons[reason] for f in findings if f.measure == USD), ZERO) for reason in REASONS}
+    return {
+        "lines": len(findings),
+        "aboveTolerance": sum(finding.above_tolerance for finding in findings),
+        "unmapped": sum(not finding.mapped and finding.source == CUR for finding in findings),
+        "differenceUsd": {reason: money(amount) for reason, amount in usd.items() if amount},
+    }

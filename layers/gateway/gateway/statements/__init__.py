@@ -1,0 +1,1 @@
+"""The month: statements, the chain that proves them, and how a month is closed."""
