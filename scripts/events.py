@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.aws.job_table import JobTable
-from gateway.aws.payloads import Payloads
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.jobs import JobTable
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.s3.payloads import Payloads
 from gateway.tenancy.keys import Key, digest_of, presented_key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId

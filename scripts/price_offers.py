@@ -2,9 +2,10 @@
 
 Bedrock's prices are in several offers: `AmazonBedrock` (Amazon's and open models; a model is a part of the usage type),
 `AmazonBedrockFoundationModels` (the marketplace's; a model is the service's name). No offer names a model id, so each
-model must stand in the table by which the bill is read (`gateway.reconciliation.bill_usage_types`); one that does not is
-listed, not guessed. The same holds for a usage type with a word that nobody here knows, and for an amount whose unit does not say
-how many: one offer is per thousand tokens, the other per million, and a wrong guess is wrong by a thousand.
+model must stand in the table by which the bill is read (`gateway.reconciliation.bill_usage_types`); one that does not
+is listed, not guessed. The same holds for a usage type with a word that nobody here knows, and for an amount whose unit
+does not say how many: one offer is per thousand tokens, the other per million, and a wrong guess is wrong by a
+thousand.
 
 The plain price of a region is that of the model's own id there, and of the profiles of the region's geographies that
 the book knows; of a model that the table has as `geographic`, of the profiles alone. A price marked global is that of

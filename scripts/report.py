@@ -23,9 +23,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.aws.objects import Objects, S3Objects
-from gateway.aws.parquet import costs_lines
-from gateway.aws.statement_files import CostFiles, StatementFiles
+from gateway.aws.lake.parquet import costs_lines
+from gateway.aws.lake.statements import CostFiles, StatementFiles
+from gateway.aws.s3.objects import Objects, S3Objects
 from gateway.costs.cost_lines import CostLine
 from gateway.pricing.price_book import ZERO
 from gateway.statements.chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify

@@ -16,9 +16,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.aws.findings import anomalies_file, forecasts_file, reconciliation_file
-from gateway.aws.parquet import costs_file, usage_parts, usage_table
-from gateway.aws.prices_table import KEY, prices_file
+from gateway.aws.lake.findings import anomalies_file, forecasts_file, reconciliation_file
+from gateway.aws.lake.parquet import costs_file, usage_parts, usage_table
+from gateway.aws.lake.prices import KEY, prices_file
 from gateway.costs.anomalies import CostAnomaly
 from gateway.costs.cost_lines import ORIGINAL, RESTATEMENT, CostLine, DayCosts
 from gateway.costs.forecasts import Forecast

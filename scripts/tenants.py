@@ -35,7 +35,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.errors import BadRequest
 from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.keys import Key, digest_of, new_key

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws import dynamodb
+from gateway.aws.dynamodb import usage_rows
 from gateway.usage.ledger import SHARDS, InMemoryLedger, Partition
 from gateway.usage.records import RequestId, UsageRecord
 
@@ -16,11 +16,11 @@ Item = dict[str, dict[str, Any]]
 
 def item(record: UsageRecord) -> Item:
     """A row as it lies in the table."""
-    row: Item = dynamodb._to_row(record, timedelta(days=400))
+    row: Item = usage_rows.to_item(record, timedelta(days=400))
     if record.is_open:
         return row
     del row["open_shard"]
-    update = dynamodb.settlement("usage", record)
+    update = usage_rows.settlement("usage", record)
     values, names = update["ExpressionAttributeValues"], update["ExpressionAttributeNames"]
     return row | {names[f"#{name[1:]}"]: value for name, value in values.items() if f"#{name[1:]}" in names}
 
@@ -56,7 +56,7 @@ class PagedLedger(InMemoryLedger):
         return sum(len(self.items(Partition(hour, shard))) for shard in range(SHARDS))
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[Any]:
-        return (dynamodb.inspect(row, partition.hour, not_after) for row in self.items(partition))
+        return (usage_rows.inspect(row, partition.hour, not_after) for row in self.items(partition))
 
     def break_row(self, record: UsageRecord, **changes: dict[str, Any] | None) -> Item:
         """Put a row beside the others that is not as a writer would have written it (None: an attribute is missing)."""
@@ -67,6 +67,6 @@ class PagedLedger(InMemoryLedger):
     def mend_rows(self) -> None:
         """Somebody has corrected what was broken."""
         for _, row in self.broken:
-            record = dynamodb._from_row(row)
+            record = usage_rows.from_item(row)
             self.rows[(RequestId(record.request_id), record.attempt)] = record
         self.broken.clear()

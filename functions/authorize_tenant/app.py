@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.aws.decoys import alarm
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.settings import settings
 from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
 from gateway.tenancy.keys import DecoyUsed, Key, KeyCache, TenantSuspended, authenticate, presented_key

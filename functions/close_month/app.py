@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws.objects import S3Objects
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.proofs import DynamoProofs
-from gateway.aws.statement_files import CostFiles, StatementFiles
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.lake.statements import CostFiles, StatementFiles
+from gateway.aws.s3.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.costs.proofs import Listing, holes
 from gateway.statements.close_month import close_month, months_due

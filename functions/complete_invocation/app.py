@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.alerts import warn
-from gateway.aws.bedrock import BedrockRuntime
-from gateway.aws.circuits import Circuits
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.job_table import JobTable
-from gateway.aws.model_directory import ModelDirectory
-from gateway.aws.payloads import Payloads
-from gateway.aws.price_overlay import current_book
-from gateway.aws.sagemaker import SageMakerRuntime
-from gateway.aws.sessions import Sessions
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.circuits import Circuits
+from gateway.aws.dynamodb.jobs import JobTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.events import warn
+from gateway.aws.models.bedrock import BedrockRuntime
+from gateway.aws.models.credentials import Sessions
+from gateway.aws.models.sagemaker import SageMakerRuntime
+from gateway.aws.s3.model_directory import ModelDirectory
+from gateway.aws.s3.payloads import Payloads
+from gateway.aws.s3.price_overlay import current_book
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, ModelServices, utc_now
 from gateway.calls.catalog import Service

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.aws.leftovers import Leftovers
+from gateway.aws.s3.leftovers import Leftovers
 from gateway.core.errors import BadRequest
 from gateway.core.settings import seconds_left, settings
 from gateway.http.custom_resource import answer_stack

@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.aws.bedrock import BedrockCatalog
+from gateway.aws.models.bedrock import BedrockCatalog
 from gateway.core.settings import settings
 from gateway.http.resolver import answer, api, caller
 

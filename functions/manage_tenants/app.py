@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.aws.tenant_register import TenantRegister
+from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.core.settings import settings
 from gateway.http.custom_resource import answer_stack, is_from_stack
 from gateway.http.resolver import answer, api, header, no_content, principal, query, strict_body

@@ -7,10 +7,10 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.model_directory import ModelDirectory
-from gateway.aws.price_overlay import current_book
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.s3.model_directory import ModelDirectory
+from gateway.aws.s3.price_overlay import current_book
 from gateway.budgets.accounts import month_of, next_month
 from gateway.budgets.status import BudgetState, states
 from gateway.calls.quotes import Quote, quoted

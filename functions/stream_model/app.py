@@ -6,18 +6,18 @@ import anthropic_routes
 import bedrock_routes
 import compat_routes
 import openai_routes
-from gateway.aws.account_table import AccountTable
-from gateway.aws.alerts import warn
-from gateway.aws.bedrock import BedrockRuntime
-from gateway.aws.circuits import Circuits
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.idempotency_table import IdempotencyTable
-from gateway.aws.item_table import ItemTable
-from gateway.aws.model_directory import ModelDirectory
-from gateway.aws.payloads import Payloads
-from gateway.aws.price_overlay import current_book
-from gateway.aws.sagemaker import SageMakerRuntime
-from gateway.aws.sessions import Sessions
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.circuits import Circuits
+from gateway.aws.dynamodb.idempotency import IdempotencyTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.response_items import ItemTable
+from gateway.aws.events import warn
+from gateway.aws.models.bedrock import BedrockRuntime
+from gateway.aws.models.credentials import Sessions
+from gateway.aws.models.sagemaker import SageMakerRuntime
+from gateway.aws.s3.model_directory import ModelDirectory
+from gateway.aws.s3.payloads import Payloads
+from gateway.aws.s3.price_overlay import current_book
 from gateway.calls.call import ModelServices
 from gateway.calls.catalog import Service
 from gateway.calls.metering import Meter

@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from gateway.aws.bedrock import BedrockCatalog
-from gateway.aws.item_table import ItemTable
+from gateway.aws.dynamodb.response_items import ItemTable
+from gateway.aws.models.bedrock import BedrockCatalog
 from gateway.calls.attempts import Attempts, Breakers, Ticket
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model

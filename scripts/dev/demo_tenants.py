@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.tenancy.keys import digest_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId

@@ -19,7 +19,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import Outcome, RequestId, UsageRecord
 from scripts.signed import of

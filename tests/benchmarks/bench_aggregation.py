@@ -32,8 +32,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gateway.aws import dynamodb, parquet
-from gateway.aws.usage_columns import PricedPages
+from gateway.aws.dynamodb import usage_rows
+from gateway.aws.lake import parquet
+from gateway.aws.lake.priced_pages import PricedPages
 from gateway.costs.lake import Quarantined
 from gateway.costs.usage_prices import Pricer
 from gateway.costs.verify import price_by_kind
@@ -113,8 +114,8 @@ def verify(folder: Path, rows: int) -> None:
 
     def records() -> Iterator[UsageRecord]:
         for body in pages(folder, rows):
-            for row in dynamodb.items(body):
-                found = dynamodb.inspect(row, HOUR, START + timedelta(hours=2))
+            for row in usage_rows.items(body):
+                found = usage_rows.inspect(row, HOUR, START + timedelta(hours=2))
                 assert not isinstance(found, Quarantined)
                 yield found
 

@@ -351,10 +351,10 @@ def memory(server: Server) -> None:
 # --------------------------------------------------------------------------------------------------------- CPU of a call
 def _metered(messages: Any) -> Callable[[], float]:
     """Reserve, call and settle in this process: the gateway without its edge."""
-    from gateway.aws.account_table import AccountTable
-    from gateway.aws.bedrock import BedrockRuntime
-    from gateway.aws.circuits import Circuits
-    from gateway.aws.dynamodb import DynamoLedger
+    from gateway.aws.dynamodb.accounts import AccountTable
+    from gateway.aws.dynamodb.circuits import Circuits
+    from gateway.aws.dynamodb.ledger import DynamoLedger
+    from gateway.aws.models.bedrock import BedrockRuntime
     from gateway.calls.attempts import Attempts
     from gateway.calls.call import Context, ModelCall
     from gateway.calls.catalog import Catalog

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from cfnlint.decode.cfn_yaml import load  # type: ignore[import-untyped, unused-ignore]
 
-from gateway.aws.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsLake
-from gateway.aws.lake import ParquetLake
-from gateway.aws.parquet import COSTS, QUARANTINE, USAGE
-from gateway.aws.prices_table import KEY, PRICES
+from gateway.aws.lake.findings import ANOMALIES, FORECASTS, RECONCILIATION, FindingsLake
+from gateway.aws.lake.parquet import COSTS, QUARANTINE, USAGE
+from gateway.aws.lake.prices import KEY, PRICES
+from gateway.aws.lake.usage_and_costs import ParquetLake
 from gateway.costs.cost_lines import DayCosts
 from gateway.costs.usage_files import UsageFile
 from gateway.costs.usage_prices import Pricer

@@ -79,7 +79,7 @@ def test_a_stack_that_goes_empties_its_bucket_after_the_last_writer_and_before_t
     assert len(writers) == 3
     for role in writers:
         assert "PayloadsEmptied" in later(resources, role.removesuffix("Role")), role
-    # By this it knows that the whole stack goes; see gateway/aws/leftovers.py.
+    # By this it knows that the whole stack goes; see gateway/aws/s3/leftovers.py.
     assert "PayloadsEmptied" in later(resources, "PayloadsBucketPolicy")
     assert "PayloadsBucketPolicy" not in after
     if given.get("Network", "public") != "public":

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.budgets.accounts import Account, AccountId, month_of
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.keys import Key, digest_of, new_key

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.http.asgi import Asgi
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Caller

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.telemetry import logger
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant

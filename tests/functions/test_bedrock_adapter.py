@@ -16,10 +16,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway.aws import clients
-from gateway.aws.bedrock import BedrockCatalog, BedrockRuntime
-from gateway.aws.circuits import Circuits
-from gateway.aws.sessions import Sessions
-from gateway.aws.upstream import broke
+from gateway.aws.dynamodb.circuits import Circuits
+from gateway.aws.models.bedrock import BedrockCatalog, BedrockRuntime
+from gateway.aws.models.credentials import Sessions
+from gateway.aws.models.upstream_errors import broke
 from gateway.calls.attempts import CircuitOpen
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog

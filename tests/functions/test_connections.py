@@ -13,10 +13,10 @@ import pytest
 from urllib3.util import connection
 
 from gateway.aws import clients
-from gateway.aws.bedrock import BedrockRuntime
-from gateway.aws.sagemaker import SageMakerRuntime
-from gateway.aws.sessions import Sessions
-from gateway.aws.writes import Writes
+from gateway.aws.dynamodb.writes import Writes
+from gateway.aws.models.bedrock import BedrockRuntime
+from gateway.aws.models.credentials import Sessions
+from gateway.aws.models.sagemaker import SageMakerRuntime
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 

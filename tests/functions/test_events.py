@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.core.settings import settings
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.events import REFUSED, Case, cases, job_table, seed

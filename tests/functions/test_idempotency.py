@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import Outcome, UsageRecord
 from scripts.dev.model_stand_in import ModelStandIn

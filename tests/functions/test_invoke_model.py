@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.calls.jobs import Ended
 from gateway.core.errors import NotFound
 from gateway.core.settings import settings

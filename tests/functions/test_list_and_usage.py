@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import UNKNOWN, Outcome, RequestId, TokenUsage
 from scripts.dev.model_stand_in import ModelStandIn

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from gateway.aws.model_directory import ModelDirectory, RoutesUnavailable
-from gateway.aws.watched import FRESH
+from gateway.aws.s3.model_directory import ModelDirectory, RoutesUnavailable
+from gateway.aws.s3.watched import FRESH
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
 from scripts.dev.model_stand_in import ModelStandIn

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.aws.upstream import refusal_of
+from gateway.aws.models.upstream_errors import refusal_of
 from gateway.usage.records import Outcome
 from scripts.dev.model_stand_in import ModelStandIn
 from scripts.dev.model_stand_in.errors import BEDROCK

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gateway.aws.bedrock import BedrockRuntime
+from gateway.aws.models.bedrock import BedrockRuntime
 from gateway.budgets.accounts import InMemoryAccounts
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, ModelCall

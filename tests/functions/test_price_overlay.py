@@ -10,8 +10,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from gateway.aws import price_overlay
-from gateway.aws.price_overlay import PricesUnavailable, current_book
+from gateway.aws.s3 import price_overlay
+from gateway.aws.s3.price_overlay import PricesUnavailable, current_book
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS, price_book
 from gateway.usage.records import TokenUsage

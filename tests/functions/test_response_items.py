@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws import payloads
+from gateway.aws.s3 import payloads
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .test_stream_model import HAIKU, KEEPS, ask
@@ -89,7 +89,7 @@ def test_it_is_forgotten_in_time(app: Any, monkeypatch: pytest.MonkeyPatch) -> N
     (kept,) = boto3.client("dynamodb").scan(TableName="idempotency")["Items"]
     assert 86_000 < int(kept["expires_at"]["N"]) - time.time() <= 86_400
     later = time.time() + 86_401
-    monkeypatch.setattr("gateway.aws.item_table.time.time", lambda: later)
+    monkeypatch.setattr("gateway.aws.dynamodb.response_items.time.time", lambda: later)
     assert referring(app, item)[0] == 404
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import boto3
 import pytest
 
-from gateway.aws import price_overlay
+from gateway.aws.s3 import price_overlay
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS
 from scripts.dev.model_stand_in import ModelStandIn

@@ -15,12 +15,12 @@ from typing import Any
 
 import boto3
 
-from gateway.aws import payloads as payloads_module
-from gateway.aws.account_table import AccountTable
-from gateway.aws.idempotency_table import IdempotencyTable
-from gateway.aws.job_table import JobTable
-from gateway.aws.payloads import Payloads
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.idempotency import IdempotencyTable
+from gateway.aws.dynamodb.jobs import JobTable
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.s3 import payloads as payloads_module
+from gateway.aws.s3.payloads import Payloads
 from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
 from gateway.calls.idempotency import entry_of
 from gateway.calls.jobs import Ended, Submission

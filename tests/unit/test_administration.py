@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.tenant_register import TenantRegister
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenant_register import TenantRegister
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.errors import BadRequest, NotFound
 from gateway.tenancy.administration import (
     Actor,

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.aws import parquet
-from gateway.aws.lake import ParquetLake
-from gateway.aws.objects import Overtaken
-from gateway.aws.usage_columns import PricedPages
+from gateway.aws.lake import parquet
+from gateway.aws.lake.priced_pages import PricedPages
+from gateway.aws.lake.usage_and_costs import ParquetLake
+from gateway.aws.s3.objects import Overtaken
 from gateway.costs.close_day import Closed, close_day
 from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
 from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hour_of, hours_between, plan, start_of
@@ -1460,7 +1460,7 @@ def test_parquet_is_written_without_numpy_and_pandas() -> None:
     story = (
         "import sys\n"
         "sys.modules['numpy'] = sys.modules['pandas'] = None\n"
-        "from gateway.aws import lake, parquet\n"
+        "from gateway.aws.lake import parquet, usage_and_costs\n"
         "from gateway.costs.cost_lines import CostLine\n"
         "from gateway.costs.cost_lines import DayCosts\n"
         "costs = DayCosts((CostLine('t', 'c', 'm'),), True)\n"
@@ -1474,7 +1474,7 @@ def test_no_thread_of_arrows_takes_part_in_reading() -> None:
     """One that outlives the interpreter by a moment aborts a process whose work is done."""
     story = (
         "import io, os\n"
-        "from gateway.aws import parquet\n"
+        "from gateway.aws.lake import parquet\n"
         "from gateway.costs.cost_lines import CostLine, DayCosts\n"
         "from gateway.costs.lake import Quarantined\n"
         "costs = parquet.costs_file(DayCosts((CostLine('t', 'c', 'm'),) * 9, True))\n"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aws.parquet import COSTS, costs_file
+from gateway.aws.lake.parquet import COSTS, costs_file
 from gateway.costs.cost_lines import CostLine, DayCosts
 from scripts.athena import faults, open_lake, queries, question, rows, tables, to_duckdb, views
 from scripts.athena_check import differences

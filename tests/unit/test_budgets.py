@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.alerts import warn
-from gateway.aws.circuits import Circuits
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.circuits import Circuits
+from gateway.aws.events import warn
 from gateway.budgets.accounts import (
     TELLING,
     AccountId,

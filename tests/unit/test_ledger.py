@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.job_table import JobTable
-from gateway.aws.payloads import Payloads
+from gateway.aws.dynamodb.jobs import JobTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.s3.payloads import Payloads
 from gateway.calls.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
 from gateway.core.settings import settings
 from gateway.tenancy.tenant import Caller, Tenant

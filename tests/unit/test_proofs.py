@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aws.parquet import no_usage
+from gateway.aws.lake.parquet import no_usage
 from gateway.costs import periods, proofs
 from gateway.costs.cost_lines import CostsDoNotMatch
 from gateway.costs.lake import CorruptPart

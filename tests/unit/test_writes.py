@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from urllib3.exceptions import ProtocolError
 
 from gateway.aws.clients import client
-from gateway.aws.writes import ATTEMPTS, Writes
+from gateway.aws.dynamodb.writes import ATTEMPTS, Writes
 
 ITEM = {"pk": {"S": "2026-11-24T10#03"}, "sk": {"S": "r1#0001"}}
 LOST = ProtocolError("Connection aborted.")

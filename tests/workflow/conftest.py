@@ -9,7 +9,7 @@ import pytest
 from moto.awslambda.models import LambdaFunction
 from moto.core.config import default_user_config
 
-from gateway.aws import price_overlay
+from gateway.aws.s3 import price_overlay
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS
 from tests.workflow.machine import SONNET, Machine, Workflow

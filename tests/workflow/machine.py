@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from moto.awslambda.models import LambdaFunction
 
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.proofs import DynamoProofs
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
 from gateway.costs.periods import HOUR, hours_between, start_of
 from gateway.costs.proofs import DayProof
 from gateway.costs.usage_files import NOTHING

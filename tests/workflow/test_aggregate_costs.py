@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aws import objects
-from gateway.aws.account_table import AccountTable
-from gateway.aws.objects import Overtaken
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.s3 import objects
+from gateway.aws.s3.objects import Overtaken
 from gateway.budgets.accounts import Limits
 from gateway.calls.metering import hold_for
 from gateway.pricing.price_csv import price_book

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.objects import S3Objects
+from gateway.aws.s3.objects import S3Objects
 from gateway.statements.chain import ChainBroken
 from gateway.statements.close_month import MonthHasHoles, MonthNotComplete, StatementDiffers
 from gateway.usage.records import TenantId

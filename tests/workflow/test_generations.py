@@ -19,10 +19,10 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.idempotency_table import IdempotencyTable
-from gateway.aws.objects import S3Objects
-from gateway.aws.payloads import Payloads
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.idempotency import IdempotencyTable
+from gateway.aws.s3.objects import S3Objects
+from gateway.aws.s3.payloads import Payloads
 from gateway.budgets.accounts import AccountId, Booking, Hold
 from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws import dynamodb
+from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TenantId
 from tests.unit.test_proofs import DAMAGES, another_cost, lost
@@ -54,9 +54,11 @@ def test_hours_that_have_rows_are_found_by_a_scan_or_one_by_one(
     workflow: Workflow, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
     """A ledger that is too large to be scanned is asked hour by hour."""
-    monkeypatch.setattr(dynamodb, "QUERIES_AT_ONCE", 1)  # what stands in for DynamoDB here is not made for threads
+    monkeypatch.setattr(
+        "gateway.aws.dynamodb.ledger.QUERIES_AT_ONCE", 1
+    )  # what stands in for DynamoDB here is not made for threads
     if not pages:
-        monkeypatch.setattr(dynamodb.DynamoLedger, "_hours_by_scan", lambda self: None)
+        monkeypatch.setattr(DynamoLedger, "_hours_by_scan", lambda self: None)
     for hour in (-5, 0.5, 2.5):
         workflow.keep(row(f"at{hour}", hour))
     asked = ["2026-11-23T18", "2026-11-23T19", "2026-11-24T00", "2026-11-24T01"]

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pyarrow.parquet as pq
 
-from gateway.aws.objects import S3Objects
-from gateway.aws.prices_table import KEY, PRICES, prices_file, write_prices
+from gateway.aws.lake.prices import KEY, PRICES, prices_file, write_prices
+from gateway.aws.s3.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.pricing.price_csv import price_book

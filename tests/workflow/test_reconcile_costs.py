@@ -18,10 +18,10 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.aws.cur import Bill, BillUnreadable
-from gateway.aws.lake import ParquetLake
-from gateway.aws.objects import S3Objects
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.lake.cur import Bill, BillUnreadable
+from gateway.aws.lake.usage_and_costs import ParquetLake
+from gateway.aws.s3.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.costs.cost_lines import CostLine, DayCosts
 from gateway.costs.usage_files import UsageFile

@@ -10,9 +10,9 @@ from typing import Any
 
 import boto3
 
-from gateway.aws import price_overlay
-from gateway.aws.account_table import AccountTable
-from gateway.aws.parquet import quarantine_file
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.lake.parquet import quarantine_file
+from gateway.aws.s3 import price_overlay
 from gateway.budgets.accounts import Limits
 from gateway.calls.metering import hold_for
 from gateway.costs.lake import Quarantined

@@ -8,12 +8,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.lake import ParquetLake
-from gateway.aws.objects import S3Objects
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.price_overlay import current_book
-from gateway.aws.proofs import DynamoProofs
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
+from gateway.aws.lake.usage_and_costs import ParquetLake
+from gateway.aws.s3.objects import S3Objects
+from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.costs.proofs import check_day
 

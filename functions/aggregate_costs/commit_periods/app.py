@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.aws.objects import S3Objects
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.price_overlay import current_book
-from gateway.aws.prices_table import write_prices
-from gateway.aws.proofs import DynamoProofs
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
+from gateway.aws.lake.prices import write_prices
+from gateway.aws.s3.objects import S3Objects
+from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.core.telemetry import AGGREGATION_LAG, QUARANTINED_ROWS, UNPRICED_USAGE, count, measure
 from gateway.costs.periods import Plan, commit, lag

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.objects import S3Objects
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.price_overlay import current_book
-from gateway.aws.proofs import DynamoProofs
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
+from gateway.aws.s3.objects import S3Objects
+from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.costs.periods import asked_hours
 from gateway.costs.proofs import Listing, find_days

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from gateway.aws.objects import S3Objects
-from gateway.aws.periods import DynamoPeriods
-from gateway.aws.price_overlay import current_book
-from gateway.aws.proofs import DynamoProofs
+from gateway.aws.dynamodb.periods import DynamoPeriods
+from gateway.aws.dynamodb.proofs import DynamoProofs
+from gateway.aws.s3.objects import S3Objects
+from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.costs.periods import asked_hours, plan
 from gateway.costs.proofs import Listing, look

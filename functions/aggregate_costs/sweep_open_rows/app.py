@@ -12,11 +12,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.alerts import warn
-from gateway.aws.dynamodb import DynamoLedger
-from gateway.aws.price_overlay import current_book
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.events import warn
+from gateway.aws.s3.price_overlay import current_book
 from gateway.budgets.accounts import Booking, Hold
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.calls.metering import booking_for

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import Any
 
-from gateway.aws.account_table import AccountTable
-from gateway.aws.alerts import announce
-from gateway.aws.findings import FindingsLake
-from gateway.aws.objects import S3Objects
-from gateway.aws.tenant_table import TenantTable
+from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.events import announce
+from gateway.aws.lake.findings import FindingsLake
+from gateway.aws.s3.objects import S3Objects
 from gateway.budgets.thresholds import tell
 from gateway.core.settings import settings
 from gateway.costs.judge_spending import judge

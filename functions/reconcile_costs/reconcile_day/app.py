@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from gateway.aws.cloudwatch import measured
-from gateway.aws.cur import Bill
-from gateway.aws.findings import FindingsLake
-from gateway.aws.objects import S3Objects
+from gateway.aws.lake.cur import Bill
+from gateway.aws.lake.findings import FindingsLake
+from gateway.aws.s3.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.core.telemetry import RECONCILIATION_OFF, count, logger
 from gateway.pricing.price_csv import price_book

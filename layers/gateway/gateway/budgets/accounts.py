@@ -175,7 +175,7 @@ class Booked:
 
 
 class Accounts(Protocol):
-    """Where budgets are counted. Implemented in memory (here) and by `gateway.aws.account_table`."""
+    """Where budgets are counted. Implemented in memory (here) and by `gateway.aws.dynamodb.accounts`."""
 
     def hold(self, hold: Hold, limits: Limits) -> None:
         """Take room. Raises the GatewayError of `Account.refusal`."""

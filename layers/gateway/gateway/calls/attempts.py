@@ -56,7 +56,7 @@ class ModelBusy(Passing):
 
 
 class Breakers(Protocol):
-    """Where the state of circuits is kept. Implemented by `gateway.aws.circuits`."""
+    """Where the state of circuits is kept. Implemented by `gateway.aws.dynamodb.circuits`."""
 
     def guard(self, model_id: str, circuit: Circuit, attempt: Callable[[], T]) -> T:
         """Make the attempt, and count how it ends. Raises CircuitOpen instead where the model is left alone."""

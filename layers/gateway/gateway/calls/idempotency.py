@@ -43,7 +43,7 @@ class Entry:
 
 
 class Entries(Protocol):
-    """Where entries are kept. Implemented by `gateway.aws.idempotency_table`."""
+    """Where entries are kept. Implemented by `gateway.aws.dynamodb.idempotency`."""
 
     def begin(self, entry: Entry, expires: datetime, now: datetime) -> Entry | None:
         """Keep `entry` where its key is free, and answer None; else the entry that has the key."""

@@ -86,7 +86,7 @@ class Ending(Protocol):
 
 
 class Jobs(Ending, Protocol):
-    """Where jobs are kept. Implemented in memory (here) and by `gateway.aws.job_table`."""
+    """Where jobs are kept. Implemented in memory (here) and by `gateway.aws.dynamodb.jobs`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
         """Keep the job and hand it to a worker."""

@@ -40,7 +40,7 @@ class CorruptPart(Exception):
 
 
 class Source(Protocol):
-    """The ledger as the lake is made from it. Implemented by `gateway.aws.dynamodb`."""
+    """The ledger as the lake is made from it. Implemented by `gateway.aws.dynamodb.ledger`."""
 
     def pages(self, partition: Partition) -> Iterator[bytes]:
         """Its rows, page by page, in DynamoDB's own JSON."""
@@ -50,7 +50,7 @@ class Source(Protocol):
 
 
 class Lake(Protocol):
-    """The Parquet files. Implemented by `gateway.aws.lake`.
+    """The Parquet files. Implemented by `gateway.aws.lake.usage_and_costs`.
 
     `replace_*` take a function that makes the content, since a file is made again when another run has overtaken it: a
     file never goes back to an older state of the ledger. What reads raises CorruptPart.

@@ -23,7 +23,7 @@ class PeriodRefused(Exception):
 
 # ------------------------------------------------------------------------------------------------------------- periods
 class Periods(Protocol):
-    """What is aggregated already. Implemented by `gateway.aws.periods`."""
+    """What is aggregated already. Implemented by `gateway.aws.dynamodb.periods`."""
 
     def watermark(self) -> str | None:
         """The newest hour up to which every hour is done."""

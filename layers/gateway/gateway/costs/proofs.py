@@ -47,7 +47,7 @@ class DayProof:
 
 
 class Proofs(Protocol):
-    """Where proofs are kept. Implemented by `gateway.aws.proofs`."""
+    """Where proofs are kept. Implemented by `gateway.aws.dynamodb.proofs`."""
 
     def begin(self) -> str | None:
         """The first hour that the ledger has; None where nobody has looked."""
@@ -63,7 +63,7 @@ class Proofs(Protocol):
 
 
 class Rows(Protocol):
-    """The ledger, as far as it tells where it has rows. Implemented by `gateway.aws.dynamodb`."""
+    """The ledger, as far as it tells where it has rows. Implemented by `gateway.aws.dynamodb.ledger`."""
 
     def hours_with_rows(self, hours: Collection[str]) -> set[str]: ...
 

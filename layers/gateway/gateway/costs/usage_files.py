@@ -77,7 +77,7 @@ def joined(digests: Iterable[str]) -> str:
 
 
 class Layout(Protocol):
-    """How usage is divided. Implemented by `gateway.aws.periods`."""
+    """How usage is divided. Implemented by `gateway.aws.dynamodb.periods`."""
 
     def files(self, hour: str, wanted: int) -> int:
         """In how many files the usage of an hour lies: as many as were wanted first, else a row would be in two."""

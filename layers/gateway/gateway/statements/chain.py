@@ -47,7 +47,7 @@ class ChainBroken(StatementError):
 
 
 class Costs(Protocol):
-    """The costs of each day. Implemented by `gateway.aws.statement_files`."""
+    """The costs of each day. Implemented by `gateway.aws.lake.statements`."""
 
     def days(self) -> list[str]:
         """The days that have any, oldest first."""
@@ -63,7 +63,7 @@ class Costs(Protocol):
 
 
 class Files(Protocol):
-    """Where statements lie. Implemented by `gateway.aws.statement_files`."""
+    """Where statements lie. Implemented by `gateway.aws.lake.statements`."""
 
     def names(self, prefix: str) -> list[str]: ...
 

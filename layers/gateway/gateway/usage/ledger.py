@@ -49,7 +49,7 @@ class Partition:
 
 
 class Ledger(Protocol):
-    """Where usage records are kept. Implemented in memory (here) and by `gateway.aws.dynamodb`."""
+    """Where usage records are kept. Implemented in memory (here) and by `gateway.aws.dynamodb.ledger`."""
 
     def reserve(self, record: UsageRecord) -> None:
         """Write an open row; writing the very same again is no second reserve. Raises AlreadyReserved."""

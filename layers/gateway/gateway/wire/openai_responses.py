@@ -1,7 +1,8 @@
 """OpenAI's responses, spoken by way of Converse: what came before is sent along in `input`.
 
 Whole, or by the ids of what was answered: a request that names no `store` takes its answer for kept, and OpenAI's SDKs
-then refer to it. So the items of such an answer are kept for a while (`gateway.aws.item_table`), and nothing else.
+then refer to it. So the items of such an answer are kept for a while (`gateway.aws.dynamodb.response_items`), and
+nothing else.
 """
 
 from __future__ import annotations

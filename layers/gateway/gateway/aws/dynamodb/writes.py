@@ -24,7 +24,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from gateway.aws.clients import STORES, client, connections
-from gateway.aws.sessions import Sessions
+from gateway.aws.models.credentials import Sessions
 
 ATTEMPTS: int = STORES.retries["total_max_attempts"]
 LONGEST_PAUSE = 20.0  # seconds

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from gateway.aws import dynamodb
-from gateway.aws.parquet import USAGE, WHOLE, money_of, usage_table
+from gateway.aws.dynamodb.usage_rows import inspect, items
+from gateway.aws.lake.parquet import USAGE, WHOLE, money_of, usage_table
 from gateway.costs.cost_lines import TOKENS
 from gateway.costs.lake import Quarantined
 from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates, settled_status
@@ -106,7 +106,7 @@ class PricedPages:
         return table
 
     def _slow(self, page: bytes) -> pa.Table:
-        found = [dynamodb.inspect(item, self.hour, self.not_after) for item in dynamodb.items(page)]
+        found = [inspect(item, self.hour, self.not_after) for item in items(page)]
         self.quarantined += [row for row in found if isinstance(row, Quarantined)]
         good = [self.pricer.price(row) for row in found if not isinstance(row, Quarantined)]
         return usage_table(good, self.pricer.book.version)

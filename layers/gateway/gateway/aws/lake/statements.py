@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.aws.objects import Objects
-from gateway.aws.parquet import CLOSED, COSTS, open_file
+from gateway.aws.lake.parquet import CLOSED, COSTS, open_file
+from gateway.aws.s3.objects import Objects
 from gateway.costs.cost_lines import ORIGINAL, CostLine
 
 _COLUMNS = [name for name in COSTS.names if name != "team_id"]

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile
 
-from gateway.aws.objects import S3Objects
-from gateway.aws.parquet import open_file
+from gateway.aws.lake.parquet import open_file
+from gateway.aws.s3.objects import S3Objects
 from gateway.pricing.price_book import SCALE
 from gateway.reconciliation.records import BillLine
 

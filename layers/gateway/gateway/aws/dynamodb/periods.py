@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional
+from gateway.aws.dynamodb.items import attributes, conditional
 from gateway.costs.periods import start_of
 
 _PERIODS = "periods"

@@ -25,8 +25,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional, instant, moment
-from gateway.aws.tenant_table import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
+from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
+from gateway.aws.dynamodb.tenants import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
 from gateway.core.errors import BadRequest
 from gateway.tenancy.administration import Actor, AuditRecord, Changed, Page
 from gateway.tenancy.keys import Key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.aws.watched import FRESH, Unreadable, Watched
+from gateway.aws.s3.watched import FRESH, Unreadable, Watched
 from gateway.calls.directory import Directory
 from gateway.core.errors import GatewayError
 from gateway.core.settings import SettingsError

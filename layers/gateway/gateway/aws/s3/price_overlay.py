@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from gateway.aws.watched import FRESH, Unreadable, Watched
+from gateway.aws.s3.watched import FRESH, Unreadable, Watched
 from gateway.core.errors import GatewayError
 from gateway.core.settings import settings
 from gateway.pricing.price_book import PriceBook

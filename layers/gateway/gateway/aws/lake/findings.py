@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gateway.aws.lake import ParquetLake
-from gateway.aws.objects import Objects, replace_file
-from gateway.aws.parquet import MOMENT, MONEY_TYPE, open_file, to_file
+from gateway.aws.lake.parquet import MOMENT, MONEY_TYPE, open_file, to_file
+from gateway.aws.lake.usage_and_costs import ParquetLake
+from gateway.aws.s3.objects import Objects, replace_file
 from gateway.costs.anomalies import CostAnomaly
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.forecasts import Forecast

@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional, instant, moment
+from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, value
-from gateway.aws.payloads import Payloads
+from gateway.aws.dynamodb.items import attributes, value
+from gateway.aws.s3.payloads import Payloads
 from gateway.core.telemetry import logger
 from gateway.usage.records import TenantId
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gateway.aws.objects import Objects
-from gateway.aws.parquet import MONEY_TYPE, to_file
+from gateway.aws.lake.parquet import MONEY_TYPE, to_file
+from gateway.aws.s3.objects import Objects
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import COLUMNS
 

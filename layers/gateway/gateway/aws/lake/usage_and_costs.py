@@ -21,9 +21,9 @@ from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from gateway.aws import parquet
-from gateway.aws.objects import ATTEMPTS, Objects, Overtaken, replace_file
-from gateway.aws.usage_columns import PricedPages, priced_otherwise
+from gateway.aws.lake import parquet
+from gateway.aws.lake.priced_pages import PricedPages, priced_otherwise
+from gateway.aws.s3.objects import ATTEMPTS, Objects, Overtaken, replace_file
 from gateway.costs.cost_lines import CostLine, DayCosts, RowKey
 from gateway.costs.lake import CorruptPart, Quarantined, Written
 from gateway.costs.usage_files import UsageFile, older_hour

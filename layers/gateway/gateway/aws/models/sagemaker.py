@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from urllib3.exceptions import HTTPError
 
 from gateway.aws.clients import client, models_config
-from gateway.aws.upstream import broke, cut_off, refused, unreachable
+from gateway.aws.models.upstream_errors import broke, cut_off, refused, unreachable
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.eventstream import Frame
 from gateway.core.errors import UpstreamError

@@ -10,8 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional, instant, moment, settlement, value
-from gateway.aws.payloads import Payloads
+from gateway.aws.dynamodb.items import attributes, conditional, instant, moment, value
+from gateway.aws.dynamodb.usage_rows import settlement
+from gateway.aws.s3.payloads import Payloads
 from gateway.calls.idempotency import Entry
 from gateway.calls.jobs import Ended
 from gateway.usage.records import RequestId, UsageRecord

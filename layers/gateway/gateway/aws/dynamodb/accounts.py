@@ -19,8 +19,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
-from gateway.aws.dynamodb import attributes, conditional
-from gateway.aws.writes import Writes
+from gateway.aws.dynamodb.items import attributes, conditional
+from gateway.aws.dynamodb.writes import Writes
 from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
 from gateway.core.errors import GatewayError
 from gateway.pricing.price_book import SCALE, ZERO

@@ -22,9 +22,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.aws.clients import SETTLING, client, connections
-from gateway.aws.sessions import Sessions
-from gateway.aws.upstream import broke, cut_off, no_answer, refusal_of, refused, unreachable
-from gateway.aws.whole import WholeStream
+from gateway.aws.models.credentials import Sessions
+from gateway.aws.models.upstream_errors import broke, cut_off, no_answer, refusal_of, refused, unreachable
+from gateway.aws.models.whole_streams import WholeStream
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.eventstream import BrokenFrame, Frame, frames
 from gateway.calls.families import family

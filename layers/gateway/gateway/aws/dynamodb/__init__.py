@@ -1,0 +1,1 @@
+"""What lies in DynamoDB: the ledger, accounts, jobs, keys of idempotency, tenants, periods."""

@@ -1,0 +1,164 @@
+"""A usage record as an item of the ledger, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.aws.dynamodb.items import attributes, instant
+from gateway.costs.lake import Quarantined
+from gateway.costs.price_usage import nonsense
+from gateway.usage.ledger import Partition, UnreadableRow
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+
+_USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
+_COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
+
+_RARE = ("asked_model", "routing")  # left out where they say nothing
+ROW = re.compile(r"\d{4}-\d\d-\d\dT\d\d#\d\d")
+
+
+def row_key(partition: Partition, request_id: str, attempt: int) -> dict[str, Any]:
+    return attributes({"pk": partition_key(partition), "sk": _sort_key(request_id, attempt)})
+
+
+def _sort_key(request_id: str, attempt: int) -> str:
+    return f"{request_id}#{attempt:04d}"
+
+
+def _key_of(record: UsageRecord) -> dict[str, Any]:
+    return row_key(Partition.of(record), record.request_id, record.attempt)
+
+
+def partition_key(partition: Partition) -> str:
+    return f"{partition.hour}#{partition.shard:02d}"
+
+
+def tenant_day(tenant_id: str, day: datetime) -> str:
+    return f"{tenant_id}#{day:%Y-%m-%d}"
+
+
+def to_item(record: UsageRecord, retention: timedelta) -> dict[str, Any]:
+    return _key_of(record) | attributes(
+        {
+            "request_id": record.request_id,
+            "attempt": record.attempt,
+            "tenant_id": record.tenant_id,
+            "cost_centre": record.cost_centre,
+            "key_id": record.key_id,
+            "operation": record.operation,
+            "model_id": record.model_id,
+            "model_used": record.model_used,
+            "region": record.region,
+            "started_at": instant(record.started_at),
+            "lease_until": instant(record.lease_until),
+            "outcome": record.outcome.value,
+            "tenant_day": tenant_day(record.tenant_id, record.started_at),
+            "open_shard": f"open#{Partition.of(record).shard:02d}",
+            "expires_at": int((record.started_at + retention).timestamp()),
+        }
+        | {name: text for name in _RARE if (text := getattr(record, name))}
+    )
+
+
+_TEXTS = (
+    "request_id", "tenant_id", "cost_centre", "key_id", "operation", "model_id", "model_used", "region", "started_at",
+    "lease_until", "outcome",
+)  # fmt: skip
+_TEXTS_OR_NONE = ("settled_at", "image_class", "service_tier", "usage_source", "raw", "error_code", *_RARE)
+
+
+def from_item(row: Mapping[str, Any]) -> UsageRecord:
+    """Raises UnreadableRow where it is none of a usage record."""
+    try:
+        usage: dict[str, Any] = {name: int(row[name]["N"]) for name in _COUNTS if name in row}
+        usage |= {name: row[name]["S"] for name in ("image_class", "service_tier", "raw") if name in row}
+        if "usage_source" in row:
+            usage["source"] = row["usage_source"]["S"]
+        return UsageRecord(
+            request_id=RequestId(row["request_id"]["S"]),
+            attempt=int(row["attempt"]["N"]),
+            tenant_id=TenantId(row["tenant_id"]["S"]),
+            cost_centre=row["cost_centre"]["S"],
+            key_id=KeyId(row["key_id"]["S"]),
+            operation=row["operation"]["S"],
+            model_id=ModelId(row["model_id"]["S"]),
+            model_used=row["model_used"]["S"],
+            region=row["region"]["S"],
+            started_at=_aware(row["started_at"]["S"]),
+            lease_until=_aware(row["lease_until"]["S"]),
+            outcome=Outcome(row["outcome"]["S"]),
+            settled_at=_aware(row["settled_at"]["S"]) if "settled_at" in row else None,
+            usage=TokenUsage(**usage),
+            error_code=row["error_code"]["S"] if "error_code" in row else "",
+            **{name: row[name]["S"] for name in _RARE if name in row},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnreadableRow(_why(row)) from error
+
+
+def _aware(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a moment without a zone")
+    return at
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """What is wrong with a row that cannot be read."""
+    kinds = dict.fromkeys(_TEXTS + _TEXTS_OR_NONE, "S") | dict.fromkeys(_COUNTS | {"attempt"}, "N")
+    for name, kind in kinds.items():
+        if name not in row:
+            if name in _TEXTS or name == "attempt":
+                return f"{name} is missing"
+        elif not (isinstance(row[name], Mapping) and isinstance(row[name].get(kind), str)):
+            return f"{name} is no {'text' if kind == 'S' else 'number'}"
+    for name in sorted(_COUNTS | {"attempt"}):
+        if name in row and not re.fullmatch("-?[0-9]+", row[name]["N"]):
+            return f"{name} is {row[name]['N']}"
+    if row["outcome"]["S"] not in {outcome.value for outcome in Outcome}:
+        return f"outcome is {row['outcome']['S']!r}"
+    return "a moment is none"
+
+
+def items(page: bytes) -> list[dict[str, Any]]:
+    """The rows of a page."""
+    rows: list[dict[str, Any]] = json.loads(page)["Items"]
+    return rows
+
+
+def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageRecord | Quarantined:
+    """A row as it is to be priced, or why it cannot be."""
+    try:
+        record = from_item(row)
+        reason = nonsense(record, hour, not_after)
+        if not reason and row["sk"]["S"] != _sort_key(record.request_id, record.attempt):
+            reason = "its key is that of another attempt"
+    except UnreadableRow as error:
+        reason = str(error)
+    if not reason:
+        return record
+    return Quarantined(row["pk"]["S"], row["sk"]["S"], reason, json.dumps(row, separators=(",", ":")))
+
+
+def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:
+    """The conditional update that settles an open row; fit for a transaction as well."""
+    usage = {name: getattr(settled.usage, name) for name in _USAGE_FIELDS if name != "source"}
+    # Counts of zero are left out: a row is read far more often than it is written, and is billed by the byte.
+    kept = {name: count for name, count in usage.items() if count}
+    kept |= {"outcome": settled.outcome.value, "usage_source": settled.usage.source, "error_code": settled.error_code}
+    kept["settled_at"] = instant(settled.settled_at or settled.started_at)
+    return {
+        "TableName": table,
+        "Key": _key_of(settled),
+        "UpdateExpression": f"SET {', '.join(f'#{name} = :{name}' for name in kept)} REMOVE open_shard",
+        "ConditionExpression": "#outcome = :open",
+        "ExpressionAttributeNames": {f"#{name}": name for name in kept},
+        "ExpressionAttributeValues": attributes(
+            {f":{name}": kept[name] for name in kept} | {":open": Outcome.OPEN.value}
+        ),
+    }

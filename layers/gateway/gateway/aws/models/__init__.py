@@ -1,0 +1,1 @@
+"""Where models are called: Bedrock and SageMaker."""

@@ -1,0 +1,1 @@
+"""What lies in buckets beside the lake: payloads, price overlays, lists of models."""
