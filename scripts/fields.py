@@ -19,10 +19,10 @@ from typing import Any
 
 from gateway.calls.catalog import Catalog
 from gateway.core.errors import BadRequest
-from gateway.wire.anthropic import converse_body, native_body, read_messages
-from gateway.wire.bedrock import read_converse
-from gateway.wire.openai_chat import read_chat
-from gateway.wire.openai_responses import read_response
+from gateway.formats.anthropic.messages import converse_body, native_body, read_messages
+from gateway.formats.bedrock import read_converse
+from gateway.formats.openai.chat import read_chat
+from gateway.formats.openai.responses import read_response
 
 PAGE = Path(__file__).parents[1] / "docs/compatibility.md"
 CLAUDE, NOVA = "anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-lite-v1:0"

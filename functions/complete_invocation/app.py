@@ -31,8 +31,8 @@ from gateway.calls.metering import Meter
 from gateway.core.errors import Forbidden, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
+from gateway.formats.compat.requests import CompatRequest, Translation, translations
 from gateway.tenancy.tenant import Caller
-from gateway.wire.compat import CompatRequest, Translation, translations
 
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 seconds = settings().invocation_timeout

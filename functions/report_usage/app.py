@@ -16,10 +16,10 @@ from gateway.budgets.status import BudgetState, states
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
 from gateway.costs.usage_report import Totals, add_up, span
+from gateway.formats.compat.requests import CompatRequest, flag, operation_of, translations
 from gateway.http.resolver import answer, api, body, caller, header, query
 from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing.price_book import money
-from gateway.wire.compat import CompatRequest, flag, operation_of, translations
 
 app = api()
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)

@@ -8,12 +8,12 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model
 from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
+from gateway.formats.anthropic import messages as anthropic
+from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
+from gateway.formats.fitting.work import Fitted
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
-from gateway.wire import anthropic
-from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
-from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
-from gateway.wire.fitting.work import Fitted
 from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves

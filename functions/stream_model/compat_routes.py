@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.compat.requests import CompatRequest, flag
+from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
 from gateway.http.exchange import Reply, Request, Streamed
 from gateway.http.warnings import warned
-from gateway.wire.compat import CompatRequest, flag
-from gateway.wire.compat_stream import CompatStream, as_streams, problem_json
 from serving import Serving, problem_reply
 
 

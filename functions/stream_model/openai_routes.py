@@ -10,11 +10,16 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, GatewayError, NotFound
+from gateway.formats.answers import told_stream
+from gateway.formats.anthropic import messages as anthropic
+from gateway.formats.openai import chat as openai_chat
+from gateway.formats.openai import embeddings as openai_embeddings
+from gateway.formats.openai import endpoint as openai_endpoint
+from gateway.formats.openai import fields as openai_common
+from gateway.formats.openai import responses as openai_responses
+from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.http.exchange import Pending, Reply, Request, Streamed
 from gateway.http.warnings import warned
-from gateway.wire import anthropic, openai_chat, openai_common, openai_embeddings, openai_endpoint, openai_responses
-from gateway.wire.answers import told_stream
-from gateway.wire.openai_response_answers import ResponsesStream, write_response
 from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
 

@@ -26,8 +26,8 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import encode, frames
 from gateway.calls.routes import Circuit
 from gateway.core.errors import GatewayError, Passing, UpstreamError
+from gateway.formats.bedrock import EventStream, event_stream_error
 from gateway.pricing.model_names import profile_id
-from gateway.wire.bedrock import EventStream, event_stream_error
 from scripts.dev.model_stand_in import ModelStandIn
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"

@@ -25,11 +25,11 @@ from gateway.calls.metering import Meter
 from gateway.calls.routes import Circuit, Route
 from gateway.calls.streaming import open_stream
 from gateway.core.errors import UpstreamError
+from gateway.formats.bedrock import EventStream
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import InMemoryLedger
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord
-from gateway.wire.bedrock import EventStream
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 Script = Callable[[socket.socket], None]

@@ -10,13 +10,13 @@ import pytest
 
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import Metered
+from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
+from gateway.formats.anthropic.messages import native_body, read_messages, write_message
+from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
+from gateway.formats.openai.chat import ChatStream, read_chat, write_chat
+from gateway.formats.openai.response_answers import ResponsesStream, write_response
+from gateway.formats.openai.responses import read_response
 from gateway.usage.records import TokenUsage
-from gateway.wire.answers import AnswerMessageStream, told, told_message, told_stream
-from gateway.wire.anthropic import native_body, read_messages, write_message
-from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
-from gateway.wire.openai_chat import ChatStream, read_chat, write_chat
-from gateway.wire.openai_response_answers import ResponsesStream, write_response
-from gateway.wire.openai_responses import read_response
 
 NOVA, SONNET_4 = "amazon.nova-lite-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"
 METERED = Metered(TokenUsage(3, 4))

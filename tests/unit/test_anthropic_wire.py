@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import Metered, StreamWriter
 from gateway.core.errors import BadRequest, Forbidden, GatewayError, NotFound
-from gateway.usage.records import TokenUsage
-from gateway.wire.anthropic import (
+from gateway.formats.anthropic.messages import (
     MessagesRequest,
     converse_body,
     problem,
@@ -25,7 +24,8 @@ from gateway.wire.anthropic import (
     write_count,
     write_message,
 )
-from gateway.wire.anthropic_stream import NativeStream, TranslatedStream
+from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
+from gateway.usage.records import TokenUsage
 
 HELLO: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
 METERED = Metered(TokenUsage(7, 9, 100, 20, 30))

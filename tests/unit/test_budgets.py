@@ -43,15 +43,15 @@ from gateway.calls.metering import Meter, Parked, booking_for, quote
 from gateway.calls.policy import within
 from gateway.calls.routes import Route
 from gateway.core.errors import Forbidden, GatewayError, UpstreamError
+from gateway.formats.bedrock import read_converse, read_invoke
+from gateway.formats.compat.requests import CompatRequest, translate
+from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
 from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
 from gateway.usage.ledger import InMemoryLedger, sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, RequestId, TenantId, TokenUsage
-from gateway.wire.bedrock import read_converse, read_invoke
-from gateway.wire.compat import CompatRequest, translate
-from gateway.wire.openai_endpoint import read_endpoint_chat
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 ACME = AccountId(TenantId("acme"), "2026-11")

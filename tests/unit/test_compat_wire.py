@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Service
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.compat.requests import CompatRequest, flag, translate
 from gateway.http.schemas import InvokeModelRequest
 from gateway.usage.records import TokenUsage
-from gateway.wire.compat import CompatRequest, flag, translate
 
 CATALOG = Catalog({"our-llama": "llama-endpoint"})
 

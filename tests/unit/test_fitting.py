@@ -16,14 +16,14 @@ import pytest
 import gateway
 from gateway.calls.catalog import Catalog
 from gateway.calls.families import UNKNOWN, family, rows
+from gateway.formats.anthropic.messages import converse_body, native_body, read_messages
+from gateway.formats.bedrock import read_converse, read_invoke
+from gateway.formats.fitting.claude import fit_messages
+from gateway.formats.fitting.converse import fit
+from gateway.formats.image_models import IMAGE_MODELS
+from gateway.formats.openai.chat import read_chat
+from gateway.formats.openai.responses import read_response
 from gateway.pricing.model_names import split_profile
-from gateway.wire.anthropic import converse_body, native_body, read_messages
-from gateway.wire.bedrock import read_converse, read_invoke
-from gateway.wire.compat import IMAGE_MODELS
-from gateway.wire.fitting.claude import fit_messages
-from gateway.wire.fitting.converse import fit
-from gateway.wire.openai_chat import read_chat
-from gateway.wire.openai_responses import read_response
 from scripts.dev.model_stand_in.converse import read_converse as answered
 from scripts.dev.model_stand_in.errors import Refusal
 from scripts.dev.model_stand_in.validation.claude import check_claude

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.openai.chat import ChatRequest, ChatStream, read_chat, write_chat
+from gateway.formats.openai.fields import model_list, problem
 from gateway.usage.records import TokenUsage
-from gateway.wire.openai_chat import ChatRequest, ChatStream, read_chat, write_chat
-from gateway.wire.openai_common import model_list, problem
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"

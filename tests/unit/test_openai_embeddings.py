@@ -10,8 +10,8 @@ import pytest
 
 from gateway.calls.catalog import Catalog
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.openai.embeddings import EmbeddingsRequest, read_embeddings, write_embeddings
 from gateway.usage.records import TokenUsage
-from gateway.wire.openai_embeddings import EmbeddingsRequest, read_embeddings, write_embeddings
 
 CATALOG = Catalog({"our-embedder": "endpoint"})
 TITAN = "amazon.titan-embed-text-v2:0"

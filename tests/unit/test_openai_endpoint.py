@@ -8,8 +8,8 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
+from gateway.formats.openai.endpoint import EndpointChatStream, read_endpoint_chat
 from gateway.usage.records import TokenUsage
-from gateway.wire.openai_endpoint import EndpointChatStream, read_endpoint_chat
 
 MODEL = Catalog({"our-llama": "llama-endpoint"}).find("our-llama")
 BODY = {"model": "our-llama", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9, "top_k": 3}

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.openai.response_answers import ResponsesStream, write_response
+from gateway.formats.openai.responses import ResponsesRequest, read_response
 from gateway.usage.records import TokenUsage
-from gateway.wire.openai_response_answers import ResponsesStream, write_response
-from gateway.wire.openai_responses import ResponsesRequest, read_response
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"

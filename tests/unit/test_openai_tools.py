@@ -9,9 +9,9 @@ import pytest
 
 from gateway.calls.streaming import Metered
 from gateway.core.errors import NotFound
+from gateway.formats.openai.response_answers import ResponsesStream, write_response
+from gateway.formats.openai.responses import ResponsesRequest, read_response, references, response_of
 from gateway.usage.records import TokenUsage
-from gateway.wire.openai_response_answers import ResponsesStream, write_response
-from gateway.wire.openai_responses import ResponsesRequest, read_response, references, response_of
 from tests.converse_answers import answer, streamed
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.token_bounds import Reader, input_bound, reader_of
-from gateway.wire.anthropic import converse_body, read_messages
-from gateway.wire.bedrock import read_converse, read_invoke
-from gateway.wire.compat import CompatRequest, translate
-from gateway.wire.openai_chat import read_chat
-from gateway.wire.openai_responses import read_response
+from gateway.formats.anthropic.messages import converse_body, read_messages
+from gateway.formats.bedrock import read_converse, read_invoke
+from gateway.formats.compat.requests import CompatRequest, translate
+from gateway.formats.openai.chat import read_chat
+from gateway.formats.openai.responses import read_response
 
 CLAUDE, NOVA, LLAMA, GPT = (
     "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-pro-v1:0", "meta.llama3-70b-instruct-v1:0",

@@ -11,10 +11,10 @@ import pytest
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import _read
 from gateway.core.errors import GatewayError
-from gateway.wire.compat_stream import CompatStream
-from gateway.wire.openai_chat import ChatStream, read_chat
-from gateway.wire.openai_response_answers import ResponsesStream
-from gateway.wire.openai_responses import read_response
+from gateway.formats.compat.streams import CompatStream
+from gateway.formats.openai.chat import ChatStream, read_chat
+from gateway.formats.openai.response_answers import ResponsesStream
+from gateway.formats.openai.responses import read_response
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 CHAT = read_chat({"model": HAIKU, "messages": [{"role": "user", "content": "hi"}]}, HAIKU)

@@ -1,7 +1,7 @@
 """What each family of models takes: one row for each, with its source.
 
 A field that a family refuses would cost the client the whole call. So what is known to be refused is left out, or said
-in another way, before the call is made; `gateway.wire.fitting` does it by these rows.
+in another way, before the call is made; `gateway.formats.fitting` does it by these rows.
 A model that no row names is taken at its word: it is sent what the client sent.
 
     guide     Amazon Bedrock user guide, "Supported models and model features" of Converse

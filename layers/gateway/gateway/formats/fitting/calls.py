@@ -7,8 +7,8 @@ from dataclasses import replace
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Service
 from gateway.calls.families import family
-from gateway.wire.fitting.claude import fit_messages
-from gateway.wire.fitting.converse import fit
+from gateway.formats.fitting.claude import fit_messages
+from gateway.formats.fitting.converse import fit
 
 
 def fitted(call: ModelCall) -> ModelCall:

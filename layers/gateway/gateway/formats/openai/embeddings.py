@@ -11,9 +11,9 @@ from typing import Any
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.core.errors import GatewayError
+from gateway.formats.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
+from gateway.formats.openai.fields import Json, choice, count, fields, refused, text
 from gateway.usage.records import TokenUsage
-from gateway.wire.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
-from gateway.wire.openai_common import Json, choice, count, fields, refused, text
 
 _COHERE_TEXTS = 96  # the most texts that one call of Cohere's takes
 _INPUT_TYPES = {name: name for name in ("search_document", "search_query", "classification", "clustering")}

@@ -1,14 +1,13 @@
 """The two oldest operations' wire format: one body for every model, an array of one object back.
 
 `translate` turns a request into model calls in each provider's own shape; `Translation.answer` turns the models'
-answers into the array. A provider's shape stands once: in `_TEXT`, by the first rule that fits the model's id.
+answers into the array. A provider's shape stands once: in `TEXT`, by the first rule that fits the model's id.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,18 +17,14 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.policy import permitted
 from gateway.calls.routes import Route
-from gateway.calls.token_bounds import count_of
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
+from gateway.formats.embeddings import embedding_calls, vectors_of
+from gateway.formats.fitting.calls import fitted
+from gateway.formats.image_models import IMAGE_MODELS, Json, number, stability_class, titan_class
 from gateway.tenancy.tenant import Tenant
-from gateway.usage.records import image_class
-from gateway.wire.embeddings import embedding_calls, vectors_of
-from gateway.wire.fitting.calls import fitted
 
-Json = dict[str, Any]
-
-DEFAULT_MAX_TOKENS = 1024
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
-IMAGE_MODELS = re.compile(r"stability\.|amazon\.(titan-image|nova-canvas)")
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ def _translated(model: Model, request: CompatRequest) -> Translation:
     if request.messages_api:
         return _converse(model, _inputs(request), parameters, additional, tools)
     if tools:  # a family's own body has other tools, or none
-        return _converse(model, _inputs(request), *_as_converse(parameters, additional), tools)
+        return _converse(model, _inputs(request), *as_converse(parameters, additional), tools)
     return _text(model, _inputs(request), parameters, additional)
 
 
@@ -184,121 +179,17 @@ def _inputs(request: CompatRequest) -> Any:
     return inputs
 
 
-# ------------------------------------------------------------------------------------------------------------- text
-
-
-def _claude_v2(inputs: str, parameters: Json) -> Json:
-    prompt = inputs if "\n\nHuman:" in inputs else f"\n\nHuman: {inputs}\n\nAssistant:"
-    return {"prompt": prompt, "max_tokens_to_sample": 256, **parameters}
-
-
-def _claude(inputs: str | list[Any], parameters: Json) -> Json:
-    messages = [{"role": "user", "content": inputs}] if isinstance(inputs, str) else inputs
-    rest = dict(parameters)
-    max_tokens = rest.pop("max_tokens_to_sample", DEFAULT_MAX_TOKENS)
-    return {"anthropic_version": "bedrock-2023-05-31", "max_tokens": max_tokens, "messages": messages, **rest}
-
-
-def _jamba(inputs: str | list[Any], parameters: Json) -> Json:
-    messages = [{"role": "user", "content": inputs}] if isinstance(inputs, str) else inputs
-    return {"messages": messages, **parameters}
-
-
-def _prompt(inputs: str, parameters: Json) -> Json:
-    return {"prompt": inputs, **parameters}
-
-
-def _claude_text(body: Json) -> str:
-    return "".join(block.get("text", "") for block in body["content"])
-
-
-@dataclass(frozen=True)
-class TextShape:
-    """How one family of models is asked for text, and where the text is."""
-
-    ids: re.Pattern[str]
-    body: Callable[[Any, Json], Json]
-    text: Callable[[Json], Any]
-    output: tuple[str, ...] = ("max_tokens",)  # where its body says how many tokens it may make
-    answers: str = ""  # where its body says how many answers
-    lists: bool = False  # does its own body take a list of messages?
-
-
-_TEXT = (
-    TextShape(
-        re.compile(r"amazon\.titan-t"),
-        lambda inputs, parameters: {"inputText": inputs, "textGenerationConfig": parameters},
-        lambda body: body["results"][0]["outputText"],
-        ("textGenerationConfig", "maxTokenCount"),
-    ),
-    TextShape(
-        re.compile(r"anthropic\.claude-(v1|v2|instant)"),
-        _claude_v2,
-        lambda body: body["completion"],
-        ("max_tokens_to_sample",),
-    ),
-    TextShape(re.compile(r"anthropic\."), _claude, _claude_text, lists=True),
-    TextShape(
-        re.compile(r"ai21\.jamba"),
-        _jamba,
-        lambda body: body["choices"][0]["message"]["content"] or "",
-        answers="n",
-        lists=True,
-    ),
-    TextShape(
-        re.compile(r"ai21\.j"),
-        _prompt,
-        lambda body: body["completions"][0]["data"]["text"],
-        ("maxTokens",),
-        answers="numResults",
-    ),
-    TextShape(
-        re.compile(r"cohere\.command-(text|light)"),
-        _prompt,
-        lambda body: body["generations"][0]["text"],
-        answers="num_generations",
-    ),
-    TextShape(
-        re.compile(r"cohere\.command-r"),
-        lambda inputs, parameters: {"message": inputs, **parameters},
-        lambda body: body["text"],
-    ),
-    TextShape(re.compile(r"meta\."), _prompt, lambda body: body["generation"], ("max_gen_len",)),
-    TextShape(
-        re.compile(r"mistral\.(mistral-7b|mixtral|mistral-large-2402|mistral-small-2402)"),
-        _prompt,
-        lambda body: body["outputs"][0]["text"],
-    ),
-)
-
-
 def _text(model: Model, inputs: Any, parameters: Json, additional: Json) -> Translation:
-    shape = next((shape for shape in _TEXT if shape.ids.match(model.base)), None)
+    shape = next((shape for shape in TEXT if shape.ids.match(model.base)), None)
     if shape is None or not (isinstance(inputs, str) or (shape.lists and isinstance(inputs, list))):
-        return _converse(model, inputs, *_as_converse(parameters, additional))
+        return _converse(model, inputs, *as_converse(parameters, additional))
     body = shape.body(inputs, parameters)
     answers = number(body.get(shape.answers), 1)
     call = ModelCall(model, "text", "InvokeModel", body, output_path=shape.output, answers=max(answers, 1))
     return Translation((fitted(call),), lambda bodies: {"generated_text": shape.text(bodies[0])})
 
 
-# Parameters by the names that providers' own bodies use, as Converse has them.
-_INFERENCE = {
-    "max_tokens": "maxTokens", "max_new_tokens": "maxTokens", "max_gen_len": "maxTokens", "maxTokens": "maxTokens",
-    "temperature": "temperature", "top_p": "topP", "topP": "topP",
-    "stop": "stopSequences", "stop_sequences": "stopSequences", "stopSequences": "stopSequences", "system": "system",
-}  # fmt: skip
-
-
-def _as_converse(parameters: Json, additional: Json) -> tuple[Json, Json]:
-    """A provider's parameters as Converse's; those that Converse has no name for go along as additional fields."""
-    known = {_INFERENCE[name]: value for name, value in parameters.items() if name in _INFERENCE}
-    return known, {name: value for name, value in parameters.items() if name not in _INFERENCE} | additional
-
-
 # --------------------------------------------------------------------------------------------------------- Converse
-
-
 def _checked(value: Any) -> Any:
     """Converse content, whose every `source.bytes` is base64."""
     if isinstance(value, list):
@@ -325,7 +216,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json, too
         inputs = [{"role": "user", "content": [{"text": inputs}]}]
     if not isinstance(inputs, list):
         raise BadRequest("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
-    inference = {_INFERENCE.get(name, name): value for name, value in parameters.items()}
+    inference = {INFERENCE.get(name, name): value for name, value in parameters.items()}
     system = inference.pop("system", None)
     body: Json = {"messages": _checked(inputs)}
     if system:
@@ -349,8 +240,6 @@ def _converse_text(body: Json) -> str | list[Json]:
 
 
 # ------------------------------------------------------------------------------------------------------- embeddings
-
-
 def _embedding_result(vectors: list[Any], many: bool) -> Json:
     return {"embedding": vectors[0]} | ({"embeddings": vectors} if many else {})
 
@@ -364,8 +253,6 @@ def _embeddings(model: Model, request: CompatRequest, parameters: Json) -> Trans
 
 
 # ----------------------------------------------------------------------------------------------------------- images
-
-
 def _images(model: Model, request: CompatRequest, parameters: Json) -> Translation:
     own = {
         name: value
@@ -398,26 +285,6 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
     return own
 
 
-def number(value: Any, default: int) -> int:
-    """A number of a request, rounded up; what is none counts as the default and is the model's to refuse."""
-    count = None if isinstance(value, bool) else count_of(value)
-    return default if count is None else count
-
-
-def stability_class(body: Json) -> str:
-    """Stable Diffusion's class: its size (1024 by default) and its steps, premium above 50."""
-    size = number(body.get("width"), 1024), number(body.get("height"), 1024)
-    return image_class(*size, premium=number(body.get("steps"), 30) > 50)
-
-
-def titan_class(body: Json) -> str:
-    """Titan's and Nova's class: size (1024 by default) and quality of imageGenerationConfig."""
-    config = body.get("imageGenerationConfig")
-    config = config if isinstance(config, dict) else {}
-    size = number(config.get("width"), 1024), number(config.get("height"), 1024)
-    return image_class(*size, premium=config.get("quality") == "premium")
-
-
 def _image_call(model: Model, request: CompatRequest, body: Json, price_class: str, name: str) -> Translation:
     config = body.get("imageGenerationConfig") or {}
     asked = body.get("samples") if name == "artifacts" else isinstance(config, dict) and config.get("numberOfImages")
@@ -436,8 +303,6 @@ def _artifacts(body: Json) -> list[Json]:
 
 
 # -------------------------------------------------------------------------------------------------------- SageMaker
-
-
 def _sagemaker(model: Model, request: CompatRequest, parameters: Json) -> Translation:
     if request.operation == "image":
         raise BadRequest("A SageMaker endpoint makes text or embeddings here, no images.", code="invalid_type")

@@ -7,8 +7,8 @@ import re
 from hashlib import sha256
 from itertools import pairwise
 
-from gateway.wire.fitting.work import Json, Work, mark
-from gateway.wire.schemas import closed, enforceable, rooted
+from gateway.formats.fitting.work import Json, Work, mark
+from gateway.formats.json_schemas import closed, enforceable, rooted
 
 # The service model's ToolName and ToolUseId.
 _NAME, _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}"), re.compile(r"[a-zA-Z0-9_.:-]{1,64}")

@@ -10,12 +10,12 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import GatewayError
+from gateway.formats.answers import told
+from gateway.formats.openai.converse import FILTERED, FULL, text_of
+from gateway.formats.openai.fields import Json, cache_json, error_json, quoted, tier_json
+from gateway.formats.openai.responses import REDACTED, SIGNED, ResponsesRequest
+from gateway.formats.openai.tools import KINDS, Tool, Tools, call_item
 from gateway.usage.records import TokenUsage
-from gateway.wire.answers import told
-from gateway.wire.openai_common import Json, cache_json, error_json, quoted, tier_json
-from gateway.wire.openai_converse import FILTERED, FULL, text_of
-from gateway.wire.openai_responses import REDACTED, SIGNED, ResponsesRequest
-from gateway.wire.openai_tools import KINDS, Tool, Tools, call_item
 
 _INCOMPLETE = dict.fromkeys(FULL, "max_output_tokens") | dict.fromkeys(FILTERED, "content_filter")
 

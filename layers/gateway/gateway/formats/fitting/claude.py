@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.calls.families import Family
-from gateway.wire.fitting.work import ANSWER, BEGIN, GO_ON, Fitted
-from gateway.wire.schemas import closed, enforceable, rooted
+from gateway.formats.fitting.work import ANSWER, BEGIN, GO_ON, Fitted
+from gateway.formats.json_schemas import closed, enforceable, rooted
 
 Json = dict[str, Any]
 

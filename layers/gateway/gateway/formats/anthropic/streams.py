@@ -9,8 +9,8 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
-from gateway.wire.anthropic import MessagesRequest, begun, problem, stop_sequence, usage_of
-from gateway.wire.anthropic_converse import stop_reason, unreadable
+from gateway.formats.anthropic.converse import stop_reason, unreadable
+from gateway.formats.anthropic.messages import MessagesRequest, begun, problem, stop_sequence, usage_of
 
 Json = dict[str, Any]
 

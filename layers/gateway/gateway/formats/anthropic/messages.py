@@ -17,16 +17,10 @@ from typing import Any
 from gateway.calls.families import family
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.anthropic.converse import answer_content, invalid, stop_reason, to_converse, unsupported
+from gateway.formats.fitting.claude import fit_messages
+from gateway.formats.fitting.work import Fitted
 from gateway.usage.records import TokenUsage
-from gateway.wire.anthropic_converse import (
-    answer_content,
-    invalid,
-    stop_reason,
-    to_converse,
-    unsupported,
-)
-from gateway.wire.fitting.claude import fit_messages
-from gateway.wire.fitting.work import Fitted
 
 Json = dict[str, Any]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from gateway.calls.families import family
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.wire.fitting.claude import plain_messages
-from gateway.wire.fitting.converse import fit
-from gateway.wire.fitting.work import Fitted, Wish
+from gateway.formats.fitting.claude import plain_messages
+from gateway.formats.fitting.converse import fit
+from gateway.formats.fitting.work import Fitted, Wish
 
 Json = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from gateway.wire.fitting.work import BEGIN, GO_ON, Json, Work, is_blank, mark
+from gateway.formats.fitting.work import BEGIN, GO_ON, Json, Work, is_blank, mark
 
 _BESIDE = "The document is attached."
 _UNFIT, _BLANKS = re.compile(r"[^A-Za-z0-9\s()\[\]-]"), re.compile(r"\s{2,}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.wire.fitting.work import ANSWER, Json, Wish, Work, is_thinking
-from gateway.wire.schemas import closed, enforceable
+from gateway.formats.fitting.work import ANSWER, Json, Wish, Work, is_thinking
+from gateway.formats.json_schemas import closed, enforceable
 
 _LEAST_TOP_P = 0.95  # beside a thought
 

@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.wire.openai_common import Json, listed, refused
-from gateway.wire.openai_converse import Draft, cache_point, tool_spec
+from gateway.formats.openai.converse import Draft, cache_point, tool_spec
+from gateway.formats.openai.fields import Json, listed, refused
 
 LONGEST_NAME = 64  # Source: the bedrock-runtime service model, ToolName
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")

@@ -11,10 +11,10 @@ refusals; Anthropic's "Extended thinking" for what goes with a thought and what 
 from __future__ import annotations
 
 from gateway.calls.families import Family
-from gateway.wire.fitting.asked import betas, effort, form, sampling, thinking
-from gateway.wire.fitting.tools import calls, labels, one_tool, tools
-from gateway.wire.fitting.turns import neighbours, system, turns
-from gateway.wire.fitting.work import Fitted, Json, Wish, Work, is_readable
+from gateway.formats.fitting.asked import betas, effort, form, sampling, thinking
+from gateway.formats.fitting.tools import calls, labels, one_tool, tools
+from gateway.formats.fitting.turns import neighbours, system, turns
+from gateway.formats.fitting.work import Fitted, Json, Wish, Work, is_readable
 
 _STEPS = (
     labels, form, effort, tools, system, turns, calls, one_tool, betas, thinking, sampling, neighbours,

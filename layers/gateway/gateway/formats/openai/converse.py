@@ -1,6 +1,6 @@
 """How requests in OpenAI's formats become Converse's: turns, content, tools, reasoning, the form of the answer.
 
-What a family of models does not take is left to `gateway.wire.fitting`; how each is asked to think stands here.
+What a family of models does not take is left to `gateway.formats.fitting`; how each is asked to think stands here.
 Sources: the bedrock-runtime service model; Amazon Bedrock's user guide for Claude's thinking and for gpt-oss; Amazon
 Nova 2's user guide for `reasoningConfig`.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.calls.families import Family, family
-from gateway.wire.fitting.converse import fit
-from gateway.wire.fitting.work import Fitted, Wish
-from gateway.wire.openai_common import Json, choice, fields, listed, nothing, number, refused, text
+from gateway.formats.fitting.converse import fit
+from gateway.formats.fitting.work import Fitted, Wish
+from gateway.formats.openai.fields import Json, choice, fields, listed, nothing, number, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
 SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}

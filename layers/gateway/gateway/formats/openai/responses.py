@@ -15,19 +15,7 @@ from functools import partial
 from typing import Any
 
 from gateway.core.errors import NotFound
-from gateway.wire.openai_common import (
-    Json,
-    choice,
-    count,
-    fields,
-    flag,
-    listed,
-    nothing,
-    number,
-    refused,
-    text,
-)
-from gateway.wire.openai_converse import (
+from gateway.formats.openai.converse import (
     EFFORTS,
     SERVICE_TIERS,
     Draft,
@@ -39,7 +27,8 @@ from gateway.wire.openai_converse import (
     tool_result,
     tool_use,
 )
-from gateway.wire.openai_tools import KINDS, OUTPUTS, Tools
+from gateway.formats.openai.fields import Json, choice, count, fields, flag, listed, nothing, number, refused, text
+from gateway.formats.openai.tools import KINDS, OUTPUTS, Tools
 
 _KNOWN = (
     "model", "input", "instructions", "stream", "stream_options", "max_output_tokens", "temperature", "top_p", "tools",

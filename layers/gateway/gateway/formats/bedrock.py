@@ -16,8 +16,8 @@ from gateway.calls.catalog import Model, Service
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError, UpstreamError
-from gateway.wire.compat import IMAGE_MODELS, number, stability_class, titan_class
-from gateway.wire.fitting.calls import fitted
+from gateway.formats.fitting.calls import fitted
+from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
 
 Json = dict[str, Any]
 

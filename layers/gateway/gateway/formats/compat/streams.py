@@ -13,11 +13,11 @@ from gateway.calls.eventstream import Frame
 from gateway.calls.routes import Route
 from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.compat.requests import CompatRequest, translations
 from gateway.pricing.price_book import money
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import endpoint_delta
-from gateway.wire.compat import CompatRequest, translations
 
 Json = dict[str, Any]
 

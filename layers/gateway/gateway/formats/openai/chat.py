@@ -11,24 +11,8 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, Metered
 from gateway.core.errors import GatewayError
-from gateway.wire.answers import told
-from gateway.wire.openai_common import (
-    Json,
-    choice,
-    count,
-    error_json,
-    fields,
-    flag,
-    listed,
-    nothing,
-    number,
-    quoted,
-    refused,
-    text,
-    tier_json,
-    usage_json,
-)
-from gateway.wire.openai_converse import (
+from gateway.formats.answers import told
+from gateway.formats.openai.converse import (
     EFFORTS,
     FILTERED,
     FULL,
@@ -44,6 +28,22 @@ from gateway.wire.openai_converse import (
     tool_result,
     tool_spec,
     tool_use,
+)
+from gateway.formats.openai.fields import (
+    Json,
+    choice,
+    count,
+    error_json,
+    fields,
+    flag,
+    listed,
+    nothing,
+    number,
+    quoted,
+    refused,
+    text,
+    tier_json,
+    usage_json,
 )
 
 _KNOWN = (

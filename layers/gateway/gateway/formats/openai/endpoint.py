@@ -10,8 +10,8 @@ from gateway.calls.catalog import Model
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import Metered
 from gateway.core.errors import GatewayError
-from gateway.wire.openai_chat import ChatStream
-from gateway.wire.openai_common import error_json
+from gateway.formats.openai.chat import ChatStream
+from gateway.formats.openai.fields import error_json
 
 
 def read_endpoint_chat(body: dict[str, Any], model: Model) -> ModelCall:

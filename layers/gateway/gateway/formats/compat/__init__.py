@@ -1,0 +1,1 @@
+"""The formats of the 2024 sample."""
