@@ -1,4 +1,4 @@
-"""Generates the schemas of `gateway/http/` from openapi.yaml: `python -m scripts.generate_schemas [--check]`."""
+"""Generates the schemas of `gateway.web.generated` from openapi.yaml (`python -m scripts.generate_schemas`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from scripts import quick_yaml
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "layers/gateway/gateway/http"
+FOLDER = ROOT / "layers/gateway/gateway/web/generated"
 # Two files, because a class costs half a millisecond of every cold start: most functions need nothing of the streams.
 BUFFERED, STREAMED = "schemas.py", "stream_schemas.py"
 HEADER = "# Generated from openapi.yaml by scripts/generate_schemas.py; do not edit."

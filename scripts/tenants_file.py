@@ -21,9 +21,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from gateway.core.errors import BadRequest
-from gateway.http.schemas import KeyRequest, TenantSettings
 from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
+from gateway.web.generated.schemas import KeyRequest, TenantSettings
 from scripts import quick_yaml
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from gateway.aws.s3.leftovers import Leftovers
 from gateway.core.errors import BadRequest
 from gateway.core.settings import seconds_left, settings
-from gateway.http.custom_resource import answer_stack
+from gateway.web.custom_resource import answer_stack
 
 TELLING = 60  # seconds that are left for the answer to the stack
 

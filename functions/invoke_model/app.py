@@ -33,10 +33,10 @@ from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.compat.requests import CompatRequest, Translation, flag, operation_of, translations
-from gateway.http.resolver import answer, api, body, caller, header, query, received_at, request_id
-from gateway.http.schemas import InvokeModelParametersQuery, InvokeModelRequest
-from gateway.http.warnings import warned
 from gateway.usage.records import RequestId
+from gateway.web.generated.schemas import InvokeModelParametersQuery, InvokeModelRequest
+from gateway.web.resolver import answer, api, body, caller, header, query, received_at, request_id
+from gateway.web.warnings import warned
 
 # Of Lambda's 6 MB, which count the answer as a string in JSON and its headers. Source: Lambda's quotas.
 LARGEST_ANSWER = 6_000_000

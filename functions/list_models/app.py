@@ -8,7 +8,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.models.bedrock import BedrockCatalog
 from gateway.core.settings import settings
-from gateway.http.resolver import answer, api, caller
+from gateway.web.resolver import answer, api, caller
 
 app = api()
 models = BedrockCatalog()

@@ -13,9 +13,12 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.core.settings import settings
-from gateway.http.custom_resource import answer_stack, is_from_stack
-from gateway.http.resolver import answer, api, header, no_content, principal, query, strict_body
-from gateway.http.schemas import (
+from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
+from gateway.tenancy.keys import Key
+from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
+from gateway.usage.records import KeyId, TenantId
+from gateway.web.custom_resource import answer_stack, is_from_stack
+from gateway.web.generated.schemas import (
     DecoyRequest,
     KeyRequest,
     ListAuditParametersQuery,
@@ -23,11 +26,8 @@ from gateway.http.schemas import (
     RotationRequest,
     TenantSettings,
 )
-from gateway.http.tenant_resource import tenant_of_stack
-from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
-from gateway.tenancy.keys import Key
-from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
-from gateway.usage.records import KeyId, TenantId
+from gateway.web.resolver import answer, api, header, no_content, principal, query, strict_body
+from gateway.web.tenant_resource import tenant_of_stack
 
 DAY = 86400
 

@@ -17,9 +17,9 @@ from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
 from gateway.costs.usage_report import Totals, add_up, span
 from gateway.formats.compat.requests import CompatRequest, flag, operation_of, translations
-from gateway.http.resolver import answer, api, body, caller, header, query
-from gateway.http.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.pricing.price_book import money
+from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
+from gateway.web.resolver import answer, api, body, caller, header, query
 
 app = api()
 directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)

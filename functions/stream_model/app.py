@@ -23,8 +23,8 @@ from gateway.calls.catalog import Service
 from gateway.calls.metering import Meter
 from gateway.calls.streaming import StreamServices
 from gateway.core.settings import settings
-from gateway.http.asgi import Asgi
-from gateway.http.exchange import Route
+from gateway.web.asgi import Asgi
+from gateway.web.exchange import Route
 from serving import Serving
 
 seconds = settings().invocation_timeout

@@ -8,8 +8,8 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.streaming import open_stream
 from gateway.core.errors import GatewayError
 from gateway.formats import bedrock
-from gateway.http.exchange import Pending, Reply, Request, Streamed
-from gateway.http.warnings import warned
+from gateway.web.exchange import Pending, Reply, Request, Streamed
+from gateway.web.warnings import warned
 from serving import Asked, Serving, must_not_repeat, problem_reply
 
 

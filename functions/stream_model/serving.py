@@ -24,7 +24,7 @@ from gateway.calls.references import must_own_references
 from gateway.calls.routes import Route
 from gateway.calls.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequest, GatewayError, UpstreamError
-from gateway.http.exchange import Pending, Reply, Request, Streamed
+from gateway.web.exchange import Pending, Reply, Request, Streamed
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")

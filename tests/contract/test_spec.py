@@ -14,8 +14,8 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 from pydantic import BaseModel
 
-from gateway.http import stream_schemas
-from gateway.http.schemas import Problem
+from gateway.web.generated import stream_schemas
+from gateway.web.generated.schemas import Problem
 from scripts.dev.gateway_responses import GatewayResponses
 from tests.contract.contract import API, OPERATIONS, SPEC, Operation, everywhere, resolve, schema_of
 

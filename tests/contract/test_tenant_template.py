@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from gateway.http.schemas import Budget, TenantSettings
 from gateway.usage.records import is_label
+from gateway.web.generated.schemas import Budget, TenantSettings
 from scripts.template import ROOT, load
 from tests.contract.contract import TEMPLATE, everywhere
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from gateway.aws.dynamodb.tenants import TenantTable
-from gateway.http.asgi import Asgi
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Caller
+from gateway.web.asgi import Asgi
 from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.http import asgi
-from gateway.http.asgi import Asgi
-from gateway.http.exchange import Pending, Reply, Request, Route, Streamed
+from gateway.web import asgi
+from gateway.web.asgi import Asgi
+from gateway.web.exchange import Pending, Reply, Request, Route, Streamed
 
 T = TypeVar("T")
 PING, ERROR = b": ping\n\n", b"event: error\n\n"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from gateway.http.reading import MOST_LEVELS
+from gateway.web.reading import MOST_LEVELS
 from scripts.dev.model_stand_in import ModelStandIn
 
 from .conftest import context, event

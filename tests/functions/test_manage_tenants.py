@@ -12,8 +12,8 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.http.schemas import AuditPage, KeyList, NewKey, Problem, Tenant, TenantPage
 from gateway.tenancy.keys import looks_like_key
+from gateway.web.generated.schemas import AuditPage, KeyList, NewKey, Problem, Tenant, TenantPage
 
 from .conftest import ROOT, context
 

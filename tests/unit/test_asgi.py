@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.core.errors import GatewayError
-from gateway.http.asgi import Asgi
-from gateway.http.exchange import Reply, Request, Route
+from gateway.web.asgi import Asgi
+from gateway.web.exchange import Reply, Request, Route
 
 CONTEXT = {
     "requestId": "request-1",

@@ -11,8 +11,8 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Service
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.formats.compat.requests import CompatRequest, flag, translate
-from gateway.http.schemas import InvokeModelRequest
 from gateway.usage.records import TokenUsage
+from gateway.web.generated.schemas import InvokeModelRequest
 
 CATALOG = Catalog({"our-llama": "llama-endpoint"})
 

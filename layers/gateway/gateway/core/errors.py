@@ -1,4 +1,4 @@
-"""Errors are sentences with their data; `gateway.http.problems` turns them into HTTP problems.
+"""Errors are sentences with their data; `gateway.web.problems` turns them into HTTP problems.
 
 GatewayError                       code, status, message (safe to show to a client), retry_after
 ├── BadRequest 400                 the caller's fault, and the message says what to do

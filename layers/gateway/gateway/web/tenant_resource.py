@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.core.errors import BadRequest, NotFound
-from gateway.http.custom_resource import NOT_MADE
-from gateway.http.problems import Unfit
-from gateway.http.schemas import TenantSettings
 from gateway.tenancy.administration import STACK, Actor, Administration
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
+from gateway.web.custom_resource import NOT_MADE
+from gateway.web.generated.schemas import TenantSettings
+from gateway.web.problems import Unfit
 
 _ITS_OWN = ("ServiceToken", "ServiceTimeout")
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.core.errors import BadRequest, GatewayError, NotFound
 from gateway.core.telemetry import logger
-from gateway.http.problems import JSON, Unfit, problem
-from gateway.http.reading import either_form, read_json
 from gateway.tenancy.administration import Actor
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
+from gateway.web.problems import JSON, Unfit, problem
+from gateway.web.reading import either_form, read_json
 
 Schema = TypeVar("Schema", bound=BaseModel)
 

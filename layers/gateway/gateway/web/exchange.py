@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from gateway.core.errors import GatewayError
-from gateway.http.reading import either_form, read_json
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
+from gateway.web.reading import either_form, read_json
 
 LONGEST = 900.0  # seconds that API Gateway lets a stream take in all, counted from the request
 JSON = "application/json"

@@ -1,0 +1,1 @@
+"""Made from openapi.yaml by `make generate`; not to be edited."""
