@@ -10,47 +10,22 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from gateway.aws.dynamodb.accounts import AccountTable
-from gateway.aws.dynamodb.circuits import Circuits
-from gateway.aws.dynamodb.jobs import JobTable
-from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.tenants import TenantTable
-from gateway.aws.events import warn
-from gateway.aws.models.bedrock import BedrockRuntime
-from gateway.aws.models.credentials import Sessions
-from gateway.aws.models.sagemaker import SageMakerRuntime
-from gateway.aws.s3.model_directory import ModelDirectory
-from gateway.aws.s3.payloads import Payloads
-from gateway.aws.s3.price_overlay import current_book
 from gateway.calls.attempts import Attempts
-from gateway.calls.call import Context, ModelServices, utc_now
-from gateway.calls.catalog import Service
+from gateway.calls.call import Context, utc_now
 from gateway.calls.invoke import complete, most_tries
 from gateway.calls.jobs import Ended, JobState, Submission
-from gateway.calls.metering import Meter
 from gateway.core.errors import Forbidden, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.compat.requests import CompatRequest, Translation, translations
 from gateway.tenancy.tenant import Caller
+from gateway.wiring import Wiring
 
-directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
-seconds = settings().invocation_timeout
-sessions = Sessions(settings().tenant_role_arn)
-models = ModelServices(
-    {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
-)
-ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
-meter = Meter(ledger, AccountTable(settings().budgets_table), current_book, warn)
-circuits = Circuits(settings().idempotency_table)
+wired = Wiring(settings())
+directory, models, ledger, meter = wired.directory, wired.models, wired.ledger, wired.meter
+circuits, jobs = wired.circuits, wired.jobs
 tenants = TenantTable(settings().tenants_table)
-jobs = JobTable(
-    settings().results_table,
-    settings().usage_table,
-    settings().jobs_queue_url,
-    Payloads(settings().payloads_bucket),
-    timedelta(seconds=settings().result_retention),
-)
 
 
 class JobBusy(Exception):

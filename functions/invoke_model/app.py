@@ -10,25 +10,11 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.aws.dynamodb.accounts import AccountTable
-from gateway.aws.dynamodb.circuits import Circuits
-from gateway.aws.dynamodb.idempotency import IdempotencyTable
-from gateway.aws.dynamodb.jobs import JobTable
-from gateway.aws.dynamodb.ledger import DynamoLedger
-from gateway.aws.events import warn
-from gateway.aws.models.bedrock import BedrockRuntime
-from gateway.aws.models.credentials import Sessions
-from gateway.aws.models.sagemaker import SageMakerRuntime
-from gateway.aws.s3.model_directory import ModelDirectory
-from gateway.aws.s3.payloads import Payloads
-from gateway.aws.s3.price_overlay import current_book
 from gateway.calls.attempts import Attempts
-from gateway.calls.call import Context, ModelServices, utc_now
-from gateway.calls.catalog import Service
+from gateway.calls.call import Context, utc_now
 from gateway.calls.idempotency import Once, entry_of
 from gateway.calls.invoke import complete, invoke, most_tries
 from gateway.calls.jobs import Ended, Submission, poll
-from gateway.calls.metering import Meter
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
@@ -37,6 +23,7 @@ from gateway.usage.records import RequestId
 from gateway.web.generated.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.web.resolver import answer, api, body, caller, header, query, received_at, request_id
 from gateway.web.warnings import warned
+from gateway.wiring import Wiring
 
 # Of Lambda's 6 MB, which count the answer as a string in JSON and its headers. Source: Lambda's quotas.
 LARGEST_ANSWER = 6_000_000
@@ -44,24 +31,10 @@ SHARED_FOR = 900  # seconds
 KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
 
 app = api()
-directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
+wired = Wiring(settings())
 seconds = settings().invocation_timeout
-sessions = Sessions(settings().tenant_role_arn)
-models = ModelServices(
-    {Service.BEDROCK: BedrockRuntime(seconds, sessions), Service.SAGEMAKER: SageMakerRuntime(seconds)}
-)
-ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
-meter = Meter(ledger, AccountTable(settings().budgets_table), current_book, warn)
-payloads = Payloads(settings().payloads_bucket)
-jobs = JobTable(
-    settings().results_table,
-    settings().usage_table,
-    settings().jobs_queue_url,
-    payloads,
-    timedelta(seconds=settings().result_retention),
-)
-circuits = Circuits(settings().idempotency_table)
-entries = IdempotencyTable(settings().idempotency_table, settings().usage_table, payloads)
+directory, models, ledger, meter, circuits = wired.directory, wired.models, wired.ledger, wired.meter, wired.circuits
+payloads, jobs, entries = wired.payloads, wired.jobs, wired.entries
 
 
 @app.post("/invoke_model")

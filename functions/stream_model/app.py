@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import anthropic_routes
-import bedrock_routes
-import compat_routes
-import openai_routes
-from gateway.aws.dynamodb.accounts import AccountTable
-from gateway.aws.dynamodb.circuits import Circuits
-from gateway.aws.dynamodb.idempotency import IdempotencyTable
-from gateway.aws.dynamodb.ledger import DynamoLedger
-from gateway.aws.dynamodb.response_items import ItemTable
-from gateway.aws.events import warn
-from gateway.aws.models.bedrock import BedrockRuntime
-from gateway.aws.models.credentials import Sessions
-from gateway.aws.models.sagemaker import SageMakerRuntime
-from gateway.aws.s3.model_directory import ModelDirectory
-from gateway.aws.s3.payloads import Payloads
-from gateway.aws.s3.price_overlay import current_book
-from gateway.calls.call import ModelServices
-from gateway.calls.catalog import Service
-from gateway.calls.metering import Meter
-from gateway.calls.streaming import StreamServices
 from gateway.core.settings import settings
+from gateway.routes import anthropic as anthropic_routes
+from gateway.routes import bedrock as bedrock_routes
+from gateway.routes import compat as compat_routes
+from gateway.routes import openai as openai_routes
+from gateway.routes.service import Serving
 from gateway.web.asgi import Asgi
 from gateway.web.exchange import Route
-from serving import Serving
+from gateway.wiring import Wiring
 
-seconds = settings().invocation_timeout
-bedrock_runtime = BedrockRuntime(seconds, Sessions(settings().tenant_role_arn))
-endpoints = SageMakerRuntime(seconds)
-ledger = DynamoLedger(settings().usage_table, settings().usage_retention_days)
-payloads = Payloads(settings().payloads_bucket)
+wired = Wiring(settings())
 serving = Serving(
-    ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri),
-    ModelServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
-    StreamServices({Service.BEDROCK: bedrock_runtime, Service.SAGEMAKER: endpoints}),
-    Meter(ledger, AccountTable(settings().budgets_table), current_book, warn),
-    Circuits(settings().idempotency_table),
-    IdempotencyTable(settings().idempotency_table, settings().usage_table, payloads),
-    ItemTable(settings().idempotency_table, payloads, settings().response_items),
+    wired.directory,
+    wired.models,
+    wired.streams,
+    wired.meter,
+    wired.circuits,
+    wired.entries,
+    wired.response_items,
     settings().region,
     settings().allow_unlisted_models,
 )

@@ -62,9 +62,8 @@ def load(aws: None, models: ModelStandIn) -> Iterator[Callable[[str], Any]]:
 
 
 @pytest.fixture
-def streaming(load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+def streaming(load: Callable[[str], Any]) -> Any:
     """The application of stream_model."""
-    monkeypatch.syspath_prepend(str(ROOT / "functions/stream_model"))
     return load("stream_model").app
 
 

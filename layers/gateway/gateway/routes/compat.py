@@ -5,9 +5,9 @@ from __future__ import annotations
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.formats.compat.requests import CompatRequest, flag
 from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
+from gateway.routes.service import Serving, problem_reply
 from gateway.web.exchange import Reply, Request, Streamed
 from gateway.web.warnings import warned
-from serving import Serving, problem_reply
 
 
 class CompatRoutes:

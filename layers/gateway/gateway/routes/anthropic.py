@@ -12,9 +12,9 @@ from gateway.formats.answers import AnswerMessageStream, told, told_message, tol
 from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.fitting.work import Fitted
+from gateway.routes.service import CONVERSE_OUTPUT, Serving, problem_reply
 from gateway.web.exchange import Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
-from serving import CONVERSE_OUTPUT, Serving, problem_reply
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
 

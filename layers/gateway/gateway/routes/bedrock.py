@@ -8,9 +8,9 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.streaming import open_stream
 from gateway.core.errors import GatewayError
 from gateway.formats import bedrock
+from gateway.routes.service import Asked, Serving, must_not_repeat, problem_reply
 from gateway.web.exchange import Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
-from serving import Asked, Serving, must_not_repeat, problem_reply
 
 
 class BedrockRoutes:

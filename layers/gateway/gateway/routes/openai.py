@@ -18,9 +18,9 @@ from gateway.formats.openai import endpoint as openai_endpoint
 from gateway.formats.openai import fields as openai_common
 from gateway.formats.openai import responses as openai_responses
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
+from gateway.routes.service import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 from gateway.web.exchange import Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
-from serving import CONVERSE_OUTPUT, Asked, Serving, problem_reply
 
 
 class OpenAIRoutes:
