@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.dynamodb import usage_rows
-from gateway.usage.ledger import SHARDS, InMemoryLedger, Partition
+from gateway.usage.ledger import SHARDS, Partition
 from gateway.usage.records import RequestId, UsageRecord
+from tests.fakes import InMemoryLedger
 
 Item = dict[str, dict[str, Any]]
 

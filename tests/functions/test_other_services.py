@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from gateway.aws.models.bedrock import BedrockRuntime
-from gateway.budgets.accounts import InMemoryAccounts
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, ModelCall
 from gateway.calls.catalog import Catalog
@@ -28,8 +27,8 @@ from gateway.core.errors import UpstreamError
 from gateway.formats.bedrock import EventStream
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Caller, Tenant
-from gateway.usage.ledger import InMemoryLedger
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord
+from tests.fakes import InMemoryAccounts, InMemoryLedger
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 Script = Callable[[socket.socket], None]

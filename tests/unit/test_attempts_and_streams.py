@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.budgets.accounts import AccountId, Booking, InMemoryAccounts, month_of
+from gateway.budgets.accounts import AccountId, Booking, month_of
 from gateway.budgets.sweep import sweep_holds
 from gateway.calls.attempts import Attempts, CircuitOpen
 from gateway.calls.call import Context, ModelAnswer, ModelCall
@@ -28,8 +28,9 @@ from gateway.calls.streaming import SSE_PING, Metered, open_stream
 from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Guardrail, Tenant
-from gateway.usage.ledger import InMemoryLedger, sweep
+from gateway.usage.ledger import sweep
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage
+from tests.fakes import InMemoryAccounts, InMemoryLedger
 
 HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

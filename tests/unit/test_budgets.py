@@ -21,18 +21,7 @@ from hypothesis import strategies as st
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.events import warn
-from gateway.budgets.accounts import (
-    TELLING,
-    AccountId,
-    Accounts,
-    Booked,
-    Booking,
-    Hold,
-    InMemoryAccounts,
-    Limits,
-    month_of,
-    next_month,
-)
+from gateway.budgets.accounts import TELLING, AccountId, Accounts, Booked, Booking, Hold, Limits, month_of, next_month
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import Crossing, crossings, tell
 from gateway.calls.attempts import Attempts
@@ -49,9 +38,10 @@ from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
 from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
-from gateway.usage.ledger import InMemoryLedger, sweep
+from gateway.usage.ledger import sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, RequestId, TenantId, TokenUsage
+from tests.fakes import InMemoryAccounts, InMemoryLedger
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 ACME = AccountId(TenantId("acme"), "2026-11")

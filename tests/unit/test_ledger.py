@@ -12,11 +12,12 @@ import pytest
 from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.jobs import Ended, InMemoryJobs, Job, Jobs, JobState, Submission
+from gateway.calls.jobs import Ended, Job, Jobs, JobState, Submission
 from gateway.core.settings import settings
 from gateway.tenancy.tenant import Caller, Tenant
-from gateway.usage.ledger import SHARDS, AlreadyReserved, InMemoryLedger, Ledger, Partition, sweep
+from gateway.usage.ledger import SHARDS, AlreadyReserved, Ledger, Partition, sweep
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from tests.fakes import InMemoryJobs, InMemoryLedger
 
 START = datetime(2026, 11, 24, 10, 59, 30, 250_000, tzinfo=UTC)
 

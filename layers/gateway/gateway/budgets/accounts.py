@@ -19,7 +19,7 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -175,7 +175,7 @@ class Booked:
 
 
 class Accounts(Protocol):
-    """Where budgets are counted. Implemented in memory (here) and by `gateway.aws.dynamodb.accounts`."""
+    """Where budgets are counted. Implemented by `gateway.aws.dynamodb.accounts`."""
 
     def hold(self, hold: Hold, limits: Limits) -> None:
         """Take room. Raises the GatewayError of `Account.refusal`."""
@@ -192,64 +192,6 @@ class Accounts(Protocol):
         """May this caller tell a mark of a tenant's month? Nobody else may for TELLING, and after `told` nobody."""
 
     def told(self, account: AccountId, mark: str) -> None: ...
-
-
-class InMemoryAccounts:
-    """Accounts as a dict: what tests and the rules above are read by."""
-
-    def __init__(self) -> None:
-        self.accounts: dict[AccountId, Account] = {}
-        self.marks: dict[tuple[TenantId, str, str], datetime] = {}
-
-    def account(self, account: AccountId) -> Account:
-        return self.accounts.get(account, Account())
-
-    def hold(self, hold: Hold, limits: Limits) -> None:
-        account = self.account(hold.account)
-        if hold.name in account.holds:
-            return
-        if refusal := account.refusal(hold, limits):
-            raise refusal
-        minute = minute_of(hold.started_at)
-        used = account.minute_tokens if account.minute == minute else 0
-        centre = account.centres_committed.get(hold.cost_centre, ZERO)
-        self.accounts[hold.account] = replace(
-            account,
-            committed=account.committed + hold.amount,
-            centres_committed={**account.centres_committed, hold.cost_centre: centre + hold.amount},
-            holds={**account.holds, hold.name: hold},
-            minute=minute,
-            minute_tokens=used + hold.tokens,
-        )
-
-    def book(self, hold: Hold, booking: Booking) -> Booked | None:
-        account = self.account(hold.account)
-        if hold.name not in account.holds:
-            return None
-        centre, delta, charge = hold.cost_centre, booking.committed - hold.amount, booking.charge
-        spent = account.centres_spent.get(centre, ZERO) + charge
-        self.accounts[hold.account] = after = replace(
-            account,
-            committed=account.committed + delta,
-            spent=account.spent + charge,
-            centres_committed={**account.centres_committed, centre: account.centres_committed[centre] + delta},
-            centres_spent={**account.centres_spent, centre: spent},
-            holds={name: held for name, held in account.holds.items() if name != hold.name},
-        )
-        return Booked(after.spent, spent, charge)
-
-    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
-        return iter(list(self.accounts.items()))
-
-    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
-        key = (account.tenant_id, account.month, mark)
-        if self.marks.get(key, now) > now:
-            return False
-        self.marks[key] = now + TELLING
-        return True
-
-    def told(self, account: AccountId, mark: str) -> None:
-        self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
 
 
 def together(shards: Iterable[Account]) -> Account:

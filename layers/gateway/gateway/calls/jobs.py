@@ -9,14 +9,14 @@ one attempt whose answer is kept; an attempt that nobody finished is swept as `u
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from gateway.core.errors import GatewayError, NotFound
 from gateway.tenancy.tenant import Caller
-from gateway.usage.ledger import InMemoryLedger, Ledger
+from gateway.usage.ledger import Ledger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 
@@ -86,7 +86,7 @@ class Ending(Protocol):
 
 
 class Jobs(Ending, Protocol):
-    """Where jobs are kept. Implemented in memory (here) and by `gateway.aws.dynamodb.jobs`."""
+    """Where jobs are kept. Implemented by `gateway.aws.dynamodb.jobs`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
         """Keep the job and hand it to a worker."""
@@ -98,43 +98,6 @@ class Jobs(Ending, Protocol):
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
         """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""
-
-
-class InMemoryJobs:
-    """Jobs as a dict, beside the ledger that their ends settle."""
-
-    def __init__(self, ledger: InMemoryLedger) -> None:
-        self.ledger = ledger
-        self.jobs: dict[RequestId, Job] = {}
-        self.queue: list[Submission] = []
-
-    def submit(self, submission: Submission, now: datetime) -> None:
-        job = Job(submission.request_id, submission.caller.tenant_id, JobState.QUEUED, now)
-        self.jobs[submission.request_id] = job
-        self.queue.append(submission)
-
-    def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
-        job = self.jobs[request_id]
-        if not job.may_be_claimed(now):
-            return None
-        claimed = replace(job, state=JobState.RUNNING, lease_until=lease_until, attempts=job.attempts + attempts)
-        self.jobs[request_id] = claimed
-        return claimed
-
-    def find(self, request_id: RequestId) -> Job | None:
-        return self.jobs.get(request_id)
-
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        still_open = all(self.ledger.rows[row.request_id, row.attempt].is_open for row in settled)
-        if self.jobs[job.request_id] != job or not still_open:
-            return False
-        self.jobs[job.request_id] = replace(job, state=JobState.DONE, ended=ended)
-        for record in settled:
-            self.ledger.settle(record)
-        return True
-
-    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
-        self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
 
 
 # A call settles before its answer is kept, so for this long a settled row does not mean that there is none.

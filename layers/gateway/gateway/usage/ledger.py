@@ -49,7 +49,7 @@ class Partition:
 
 
 class Ledger(Protocol):
-    """Where usage records are kept. Implemented in memory (here) and by `gateway.aws.dynamodb.ledger`."""
+    """Where usage records are kept. Implemented by `gateway.aws.dynamodb.ledger`."""
 
     def reserve(self, record: UsageRecord) -> None:
         """Write an open row; writing the very same again is no second reserve. Raises AlreadyReserved."""
@@ -74,46 +74,6 @@ class Ledger(Protocol):
 
     def oldest_open(self) -> datetime | None:
         """When the oldest call began that is still open; of calls that began about then, by which lease ends first."""
-
-
-class InMemoryLedger:
-    """The ledger as a dict: what tests and the rules above are read by."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[RequestId, int], UsageRecord] = {}
-
-    def reserve(self, record: UsageRecord) -> None:
-        key = (record.request_id, record.attempt)
-        if self.rows.get(key, record) != record:
-            raise AlreadyReserved(*key)
-        self.rows[key] = record
-
-    def settle(self, settled: UsageRecord) -> bool:
-        key = (settled.request_id, settled.attempt)
-        if not self.rows[key].is_open:
-            return False
-        self.rows[key] = settled
-        return True
-
-    def read(self, partition: Partition) -> Iterator[UsageRecord]:
-        return (self.rows[key] for key in sorted(self.rows) if Partition.of(self.rows[key]) == partition)
-
-    def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
-        rows = sorted(self.rows.values(), key=lambda r: r.started_at)
-        return (r for r in rows if r.tenant_id == tenant_id and start <= r.started_at < end)
-
-    def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
-        return self.rows.get((request_id, attempt))
-
-    def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
-        rows = [r for r in self.rows.values() if r.request_id == request_id]
-        return max(rows, key=lambda r: r.attempt, default=None)
-
-    def expired(self, now: datetime) -> Iterator[UsageRecord]:
-        return (r for r in list(self.rows.values()) if r.is_open and r.lease_until < now)
-
-    def oldest_open(self) -> datetime | None:
-        return min((r.started_at for r in self.rows.values() if r.is_open), default=None)
 
 
 def sweep(ledger: Ledger, now: datetime, leases_ended_by: datetime | None = None) -> int:

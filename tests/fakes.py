@@ -1,0 +1,148 @@
+"""In-memory implementations of the domain's Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of
+from gateway.calls.jobs import Ended, Job, JobState, Submission
+from gateway.pricing.price_book import ZERO
+from gateway.usage.ledger import AlreadyReserved, Partition
+from gateway.usage.records import RequestId, TenantId, UsageRecord
+
+
+class InMemoryLedger:
+    """The ledger as a dict."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[RequestId, int], UsageRecord] = {}
+
+    def reserve(self, record: UsageRecord) -> None:
+        key = (record.request_id, record.attempt)
+        if self.rows.get(key, record) != record:
+            raise AlreadyReserved(*key)
+        self.rows[key] = record
+
+    def settle(self, settled: UsageRecord) -> bool:
+        key = (settled.request_id, settled.attempt)
+        if not self.rows[key].is_open:
+            return False
+        self.rows[key] = settled
+        return True
+
+    def read(self, partition: Partition) -> Iterator[UsageRecord]:
+        return (self.rows[key] for key in sorted(self.rows) if Partition.of(self.rows[key]) == partition)
+
+    def of_tenant(self, tenant_id: TenantId, start: datetime, end: datetime) -> Iterator[UsageRecord]:
+        rows = sorted(self.rows.values(), key=lambda r: r.started_at)
+        return (r for r in rows if r.tenant_id == tenant_id and start <= r.started_at < end)
+
+    def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
+        return self.rows.get((request_id, attempt))
+
+    def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
+        rows = [r for r in self.rows.values() if r.request_id == request_id]
+        return max(rows, key=lambda r: r.attempt, default=None)
+
+    def expired(self, now: datetime) -> Iterator[UsageRecord]:
+        return (r for r in list(self.rows.values()) if r.is_open and r.lease_until < now)
+
+    def oldest_open(self) -> datetime | None:
+        return min((r.started_at for r in self.rows.values() if r.is_open), default=None)
+
+
+class InMemoryAccounts:
+    """Accounts as a dict."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[AccountId, Account] = {}
+        self.marks: dict[tuple[TenantId, str, str], datetime] = {}
+
+    def account(self, account: AccountId) -> Account:
+        return self.accounts.get(account, Account())
+
+    def hold(self, hold: Hold, limits: Limits) -> None:
+        account = self.account(hold.account)
+        if hold.name in account.holds:
+            return
+        if refusal := account.refusal(hold, limits):
+            raise refusal
+        minute = minute_of(hold.started_at)
+        used = account.minute_tokens if account.minute == minute else 0
+        centre = account.centres_committed.get(hold.cost_centre, ZERO)
+        self.accounts[hold.account] = replace(
+            account,
+            committed=account.committed + hold.amount,
+            centres_committed={**account.centres_committed, hold.cost_centre: centre + hold.amount},
+            holds={**account.holds, hold.name: hold},
+            minute=minute,
+            minute_tokens=used + hold.tokens,
+        )
+
+    def book(self, hold: Hold, booking: Booking) -> Booked | None:
+        account = self.account(hold.account)
+        if hold.name not in account.holds:
+            return None
+        centre, delta, charge = hold.cost_centre, booking.committed - hold.amount, booking.charge
+        spent = account.centres_spent.get(centre, ZERO) + charge
+        self.accounts[hold.account] = after = replace(
+            account,
+            committed=account.committed + delta,
+            spent=account.spent + charge,
+            centres_committed={**account.centres_committed, centre: account.centres_committed[centre] + delta},
+            centres_spent={**account.centres_spent, centre: spent},
+            holds={name: held for name, held in account.holds.items() if name != hold.name},
+        )
+        return Booked(after.spent, spent, charge)
+
+    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
+        return iter(list(self.accounts.items()))
+
+    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+        key = (account.tenant_id, account.month, mark)
+        if self.marks.get(key, now) > now:
+            return False
+        self.marks[key] = now + TELLING
+        return True
+
+    def told(self, account: AccountId, mark: str) -> None:
+        self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
+
+
+class InMemoryJobs:
+    """Jobs as a dict, beside the ledger that their ends settle."""
+
+    def __init__(self, ledger: InMemoryLedger) -> None:
+        self.ledger = ledger
+        self.jobs: dict[RequestId, Job] = {}
+        self.queue: list[Submission] = []
+
+    def submit(self, submission: Submission, now: datetime) -> None:
+        job = Job(submission.request_id, submission.caller.tenant_id, JobState.QUEUED, now)
+        self.jobs[submission.request_id] = job
+        self.queue.append(submission)
+
+    def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
+        job = self.jobs[request_id]
+        if not job.may_be_claimed(now):
+            return None
+        claimed = replace(job, state=JobState.RUNNING, lease_until=lease_until, attempts=job.attempts + attempts)
+        self.jobs[request_id] = claimed
+        return claimed
+
+    def find(self, request_id: RequestId) -> Job | None:
+        return self.jobs.get(request_id)
+
+    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        still_open = all(self.ledger.rows[row.request_id, row.attempt].is_open for row in settled)
+        if self.jobs[job.request_id] != job or not still_open:
+            return False
+        self.jobs[job.request_id] = replace(job, state=JobState.DONE, ended=ended)
+        for record in settled:
+            self.ledger.settle(record)
+        return True
+
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+        self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
