@@ -22,8 +22,8 @@ import pytest
 from botocore import handlers
 from urllib3.connectionpool import HTTPConnectionPool
 
-from scripts.iam_table import Ask, Grant, of_functions
-from scripts.template import ROOT, Function, functions, load
+from scripts.check.roles import Ask, Grant, of_functions
+from scripts.project.template import ROOT, Function, functions, load
 
 FUNCTIONS = f"{ROOT}/functions/"
 FOLDERS = ("tests/functions", "tests/workflow")

@@ -10,7 +10,7 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.tenancy.keys import digest_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
-from scripts.tenants import add_key, add_tenant
+from scripts.operate.tenants import add_key, add_tenant
 
 DEMO = {"demo-research": ("research", "ops"), "demo-marketing": ("marketing",)}
 

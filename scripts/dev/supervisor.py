@@ -32,14 +32,14 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
+from scripts.dev.api_gateway.security import Credentials, authorizers
 from scripts.dev.bell import Bell
-from scripts.dev.embedded_aws.ownership import dismiss
 from scripts.dev.http_server import Connections, HttpServer, Request, Response, descriptors
 from scripts.dev.http_server.connections import room
-from scripts.dev.security import Credentials, authorizers
-from scripts.dev.template import Function, Template, project_template
-from scripts.dev.web_functions import IDLE, WebFunction
-from scripts.dev.workers import FunctionHost, Nursery
+from scripts.dev.lambda_runtime.pool import FunctionHost, Nursery
+from scripts.dev.lambda_runtime.web_adapter import IDLE, WebFunction
+from scripts.dev.moto_aws.ownership import dismiss
+from scripts.project.template_values import Function, Template, project_template
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,13 +120,13 @@ class Supervisor:
         models_port = _chosen(self._user, "GATEWAY_DEV_MODELS_PORT")
         aws_url = f"http://{address}:{aws_port}"
         embedded = self._spawn(
-            "embedded-aws", life, "scripts.dev.embedded_aws", "--host", address, "--port", str(aws_port),
+            "embedded-aws", life, "scripts.dev.moto_aws", "--host", address, "--port", str(aws_port),
             "--data", str(self.data), "--control", self._control.url, "--exit-with-parent",
         )  # fmt: skip
         stand_in, ledger = None, self.data / "model-stand-in.jsonl"
         if not all(self._user.get(name) for name in _MODEL_ENDPOINTS):
             stand_in = self._spawn(
-                "model-stand-in", life, "scripts.dev.model_stand_in", "--host", address, "--port", str(models_port),
+                "model-stand-in", life, "scripts.dev.fake_models", "--host", address, "--port", str(models_port),
                 "--ledger", str(ledger), "--exit-with-parent",
             )  # fmt: skip
         os.close(life)
@@ -135,8 +135,8 @@ class Supervisor:
         self._nursery = Nursery(shared, self._lifeline)
 
         # While the others start: the spec, which takes this process a second to read.
+        from scripts.dev.api_gateway.routes import Spec
         from scripts.dev.rest_api.importing import ImportRefused
-        from scripts.dev.routes import Spec
 
         spec_path = template.api_definition()
         self._go_on()
@@ -145,7 +145,6 @@ class Supervisor:
         except ImportRefused as refused:
             raise CannotStart(str(refused)) from None
         if self._api is not None and spec is not None:
-            from scripts.dev import validation  # noqa: F401  (a slow import)
             from scripts.dev.certificate import certificate
 
             own = certificate(self.data / "tls")
@@ -192,7 +191,7 @@ class Supervisor:
                 thread.join(0.1)
         self._go_on()
         if self._api is not None and spec is not None:
-            from scripts.dev.api_gateway import ApiGateway
+            from scripts.dev.api_gateway.gateway import ApiGateway
 
             gateway = ApiGateway(
                 spec,
@@ -321,8 +320,8 @@ class Supervisor:
     def _start_background(self, template: Template, functions: dict[str, Function], aws_url: str) -> None:
         import boto3
 
-        from scripts.dev.queue_poller import QueuePoller
-        from scripts.dev.schedules import Schedules
+        from scripts.dev.lambda_runtime.queue_poller import QueuePoller
+        from scripts.dev.lambda_runtime.schedules import Schedules
 
         assert self._functions is not None
         if self._user.get("GATEWAY_DEV_EVENTS") == "off":

@@ -135,7 +135,7 @@ def warm(store: str, models: str) -> None:
 
 def main() -> None:
     store, port = started("-c", "from tests.benchmarks.bench_calls import serve_store; serve_store()")
-    models, ready = started("-m", "scripts.dev.model_stand_in", "--port", "0", "--ledger", os.devnull)
+    models, ready = started("-m", "scripts.dev.fake_models", "--port", "0", "--ledger", os.devnull)
     try:
         warm(f"http://127.0.0.1:{port}", ready.rpartition(" ")[2])
     finally:

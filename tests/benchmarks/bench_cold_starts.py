@@ -15,8 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts import sam, sam_local_overlay
-from scripts.template import FUNCTION, ROOT, load, of_type
+from scripts.deploy.sam_local import overlay as sam_local_overlay
+from scripts.project import sam
+from scripts.project.template import FUNCTION, ROOT, load, of_type
 
 ROUNDS = 3
 BARE = "bare Python"

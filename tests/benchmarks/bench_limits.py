@@ -52,7 +52,7 @@ def units(operation: str, request: dict[str, Any], indexes: int) -> float:
 def main() -> None:
     from moto import mock_aws
 
-    from scripts.dev.model_stand_in import ModelStandIn
+    from scripts.dev.fake_models import ModelStandIn
     from tests.conftest import ENVIRONMENT, make_tables
 
     os.environ |= ENVIRONMENT | {"LOG_LEVEL": "ERROR"}
@@ -97,7 +97,7 @@ def limits() -> None:
 def authorizer() -> None:
     from gateway.tenancy.tenant import Tenant
     from gateway.usage.records import TenantId
-    from scripts.tenants import add_key, add_tenant
+    from scripts.operate.tenants import add_key, add_tenant
 
     add_tenant("tenants", Tenant(TenantId("acme"), "Acme", ("research",)))
     event = json.loads((ROOT / "events/authorize_tenant/key.json").read_text())

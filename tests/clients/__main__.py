@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import has_node
+from scripts.project.environments import has_node
 
 from . import page
 from .matrix import CELLS

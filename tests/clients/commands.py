@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.environments import NotSetUp, set_up_node
+from scripts.project.environments import NotSetUp, set_up_node
 
 from .matrix import HOME, MODELS
 from .playing import BUILD

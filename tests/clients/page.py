@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scripts.environments import ROOT
+from scripts.project.environments import ROOT
 
 from .commands import COMMANDS
 from .matrix import CLIENTS, MODELS, SCENARIOS, Cell, Client, failing, miscounted

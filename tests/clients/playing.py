@@ -19,8 +19,8 @@ import requests
 from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import ROOT, set_up_node, set_up_quickly
-from scripts.signed import AdminApi
+from scripts.operate.admin_api import AdminApi
+from scripts.project.environments import ROOT, set_up_node, set_up_quickly
 from tests.e2e.test_every_cent import COUNTS
 from tests.e2e.test_sdks import metered
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import NotSetUp, has_node
+from scripts.project.environments import NotSetUp, has_node
 from tests.e2e.test_sdks import metered
 
 from .commands import claude, codex, installed

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import has_node
+from scripts.project.environments import has_node
 
 from . import page
 from .matrix import CELLS, Cell, failing

@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from gateway.core.settings import Settings
-from scripts import quick_yaml
 from scripts.dev.rest_api.importing import Method, import_rest_api
-from scripts.dev.template import Template
-from scripts.template import ROOT, Function, functions, load
+from scripts.project import quick_yaml
+from scripts.project.template import ROOT, Function, functions, load
+from scripts.project.template_values import Template
 
 SPEC: dict[str, Any] = quick_yaml.read((ROOT / "openapi.yaml").read_text())
 TEMPLATE = load(ROOT / "template.yaml")

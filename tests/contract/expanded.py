@@ -8,8 +8,8 @@ from typing import Any
 from unittest import mock
 from uuid import NAMESPACE_URL, uuid5
 
-from scripts.expand import Stack, expand
-from scripts.template import ROOT
+from scripts.check.expand import Stack, expand
+from scripts.project.template import ROOT
 
 REGION = "eu-west-1"
 

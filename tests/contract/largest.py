@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.expand import Stack
+from scripts.check.expand import Stack
 
 # A name of AWS's own for a resource: the stack's, the logical id and 13 characters, cut where the service's names end.
 # (CloudFormation user guide, "Logical and physical ids"; the lengths are those of the services' own pages.)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.template import ROOT
+from scripts.project.template import ROOT
 from tests.contract.largest import LargestStack, largest
 
 Resources = Mapping[str, Mapping[str, Any]]

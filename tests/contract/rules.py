@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scripts.expand import Stack
+from scripts.check.expand import Stack
 
 
 class _Rules(Stack):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from samcli.commands._utils import options, template
 from samcli.commands.deploy import command
 
-from scripts.template import ROOT
+from scripts.project.template import ROOT
 
 _parsed = functools.cache(template.get_template_data)  # the command reads it several times over, for seconds each
 

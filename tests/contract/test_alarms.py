@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.template import ROOT
+from scripts.project.template import ROOT
 from tests.contract.contract import TEMPLATE
 from tests.contract.expanded import of_kind, stack
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from scripts import quick_yaml
-from scripts.iam_table import named, of_state_machines
-from scripts.template import ROOT, STATE_MACHINE, of_type
+from scripts.check.roles import named, of_state_machines
+from scripts.project import quick_yaml
+from scripts.project.template import ROOT, STATE_MACHINE, of_type
 from tests.contract.contract import TEMPLATE
 
 SCHEMA = json.loads((files("cfnlint") / "data/schemas/other/step_functions/statemachine.json").read_text())

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from scripts import quick_yaml
-from scripts.client_spec import FLAGS, TYPES, typed
-from scripts.template import ROOT
+from scripts.generate.client_spec import FLAGS, TYPES, typed
+from scripts.project import quick_yaml
+from scripts.project.template import ROOT
 from tests.contract.contract import METHODS, OPERATIONS, SPEC, everywhere
 
 FOR_API_GATEWAY = {name for name in SPEC["components"]["securitySchemes"]["TenantKey"] if name.startswith("x-amazon")}
@@ -24,7 +24,7 @@ FOR_API_GATEWAY = {name for name in SPEC["components"]["securitySchemes"]["Tenan
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     target: Path = tmp_path_factory.mktemp("client") / "build" / "openapi.client.yaml"
-    subprocess.run([sys.executable, "-m", "scripts.client_spec", str(target)], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "scripts.generate.client_spec", str(target)], cwd=ROOT, check=True)
     written: dict[str, Any] = quick_yaml.read(target.read_text())
     return written
 
@@ -95,7 +95,7 @@ def test_a_value_of_several_types_is_told_as_openapi_3_0_tells_it() -> None:
     assert typed("string|[string]") == {"anyOf": [{"type": "string"}, strings]}
 
 
-@pytest.mark.parametrize("folder", ["scripts/clients", "scripts/checks"])
+@pytest.mark.parametrize("folder", ["scripts/generate/clients", "scripts/check"])
 def test_a_lock_of_node_s_packages_is_hashed_and_names_no_registry(folder: str) -> None:
     packages = json.loads((ROOT / folder / "package-lock.json").read_text())["packages"]
     assert len(packages) >= 2

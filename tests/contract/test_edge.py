@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scripts.expand import DEPLOYMENTS, Stack, expand
-from scripts.template import ROOT
+from scripts.check.expand import DEPLOYMENTS, Stack, expand
+from scripts.project.template import ROOT
 from tests.contract.contract import OPERATIONS, SPEC, resolve
 from tests.contract.expanded import of_kind, stack
 

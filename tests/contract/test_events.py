@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from scripts import quick_yaml
-from scripts.dev.events import Call, authorizer_event, proxy_event, sqs_event
+from scripts.deploy.events import Case, cases, folder_of
+from scripts.dev.api_gateway.events import Call, authorizer_event, proxy_event
+from scripts.dev.api_gateway.routes import Spec
 from scripts.dev.http_server import Request
-from scripts.dev.routes import Spec
-from scripts.dev.template import Template
-from scripts.events import Case, cases, folder_of
-from scripts.template import ROOT, Function
+from scripts.dev.lambda_runtime.sqs_events import sqs_event
+from scripts.project import quick_yaml
+from scripts.project.template import ROOT, Function
+from scripts.project.template_values import Template
 from tests.contract.contract import FUNCTIONS, OPERATIONS, Operation
 
 SPEC = Spec(ROOT / "openapi.yaml", Template(ROOT / "template.yaml", {}).resolve)

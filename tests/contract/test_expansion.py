@@ -16,8 +16,8 @@ import pytest
 from moto import mock_aws
 from moto.cloudformation.parsing import resource_class_from_type
 
-from scripts.expand import DEPLOYMENTS, TEMPLATES, Stack, expand
-from scripts.template import ROOT
+from scripts.check.expand import DEPLOYMENTS, TEMPLATES, Stack, expand
+from scripts.project.template import ROOT
 from tests.contract.contract import everywhere
 
 # What moto makes nothing of, and what it makes otherwise than CloudFormation; what refers to these is left out as well.
@@ -69,7 +69,7 @@ def test_every_condition_is_seen_either_way(name: str) -> None:
     template = expand(ROOT / name)
     stacks = [Stack(template, given) for given in DEPLOYMENTS.values()]
     stay = [one for one in template.get("Conditions", {}) if len({stack.conditions[one] for stack in stacks}) == 1]
-    assert not stay, "turn them over by a parameter of DEPLOYMENTS in scripts/expand.py"
+    assert not stay, "turn them over by a parameter of DEPLOYMENTS in scripts/check/expand.py"
 
 
 @each_template

@@ -13,8 +13,8 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from scripts.template import ROOT, load
-from scripts.verify import __main__ as verify
+from scripts.operate.verify import __main__ as verify
+from scripts.project.template import ROOT, load
 
 from .contract import OPERATIONS
 

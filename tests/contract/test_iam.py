@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scripts.iam_table import Ask, grants, of_functions, table
-from scripts.template import ROOT, Function, of_type
+from scripts.check.roles import Ask, grants, of_functions, table
+from scripts.project.template import ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, PACKAGE, TEMPLATE
 from tests.recorded import POLLED, UNSEEN, dynamodb, faults, model_call, s3, sts
 

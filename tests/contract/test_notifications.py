@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scripts.expand import DEPLOYMENTS, TEMPLATES, Stack, expand
-from scripts.template import ROOT
+from scripts.check.expand import DEPLOYMENTS, TEMPLATES, Stack, expand
+from scripts.project.template import ROOT
 from tests.contract.expanded import of_kind
 
 EVENTS = "events.amazonaws.com"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.core.settings import SettingsError
-from scripts.dev.template import Template, TemplateError
-from scripts.template import ROOT, refusal
+from scripts.project.template import ROOT, refusal
+from scripts.project.template_values import Template, TemplateError
 from tests.contract.contract import FUNCTIONS, TEMPLATE, import_app
 from tests.contract.sam_cli import deployed
 

@@ -11,8 +11,8 @@ from typing import Any
 import botocore.session
 import pytest
 
-from scripts.expand import DEPLOYMENTS, TEMPLATES, expand
-from scripts.template import ROOT, load, refusal
+from scripts.check.expand import DEPLOYMENTS, TEMPLATES, expand
+from scripts.project.template import ROOT, load, refusal
 from tests.contract.contract import FUNCTIONS, TEMPLATE, everywhere
 from tests.contract.largest import largest
 from tests.contract.quotas import LIMITS, NAMES, Deployed, Limit, name_faults, size

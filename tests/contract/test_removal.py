@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scripts.expand import DEPLOYMENTS, GUARDED, TEMPLATES, Stack, expand
-from scripts.template import ROOT
+from scripts.check.expand import DEPLOYMENTS, GUARDED, TEMPLATES, Stack, expand
+from scripts.project.template import ROOT
 from tests.contract.expanded import of_kind, stack
 
 KEPT = {

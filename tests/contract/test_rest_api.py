@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from botocore.session import get_session
 
-from scripts import quick_yaml
 from scripts.dev.rest_api.importing import GATEWAY_RESPONSES, ImportRefused, Quotas, RestApi, import_rest_api
 from scripts.dev.rest_api.rules import RULES
-from scripts.template import ROOT
+from scripts.project import quick_yaml
+from scripts.project.template import ROOT
 
 Json = dict[str, Any]
 Break = Callable[[Json], object]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.core.settings import Settings
-from scripts.iam_table import of_functions
-from scripts.template import of_type
+from scripts.check.roles import of_functions
+from scripts.project.template import of_type
 from tests.contract.contract import ANY, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
 from tests.contract.expanded import stack
 

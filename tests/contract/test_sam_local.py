@@ -18,14 +18,14 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.lib.utils.codeuri import resolve_code_path
 
 from bundle import recipe
-from scripts import sam_local_overlay
-from scripts.dev.template import Template, load_yaml
-from scripts.template import FUNCTION, LAYER, ROOT, load, of_type
+from scripts.deploy.sam_local import overlay as sam_local_overlay
+from scripts.project.template import FUNCTION, LAYER, ROOT, load, of_type
+from scripts.project.template_values import Template, load_yaml
 from tests.contract.contract import OPERATIONS
 
 SPEC = load_yaml(ROOT / "openapi.yaml")
 DERIVED = sam_local_overlay.derive_spec(SPEC)
-EDGE = ROOT / "scripts/sam_local_layer/python"
+EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.checks.scan import EXPLAINED, Explained, Finding, deployments, verdict
-from scripts.expand import DEPLOYMENTS, TEMPLATES
+from scripts.check.expand import DEPLOYMENTS, TEMPLATES
+from scripts.check.scan import EXPLAINED, Explained, Finding, deployments, verdict
 
 LOGS = Finding("CKV_AWS_158", "AWS::Logs::LogGroup.OneLogs", "template.yaml, private", "Ensure that it is encrypted")
 WHY = Explained("CKV_AWS_158", "AWS::Logs::LogGroup.*", "CloudWatch's own key.")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from gateway.web.generated import stream_schemas
 from gateway.web.generated.schemas import Problem
-from scripts.dev.gateway_responses import GatewayResponses
+from scripts.dev.api_gateway.gateway_responses import GatewayResponses
 from tests.contract.contract import API, OPERATIONS, SPEC, Operation, everywhere, resolve, schema_of
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from scripts import quick_yaml
-from scripts.checks import spec as linter
-from scripts.environments import has_node
+from scripts.check import spec as linter
+from scripts.project import quick_yaml
+from scripts.project.environments import has_node
 from tests.contract.contract import SPEC
 
 OURS = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scripts.template import ROOT, load, of_type
+from scripts.project.template import ROOT, load, of_type
 from tests.contract.contract import OPERATIONS, TEMPLATE
 from tests.contract.expanded import of_kind, outputs, plain, stack
 from tests.contract.rules import refusals

@@ -20,7 +20,7 @@ from gateway.core.telemetry import (
     RECONCILIATION_OFF,
     UNPRICED_USAGE,
 )
-from scripts.template import LAYER, ROOT, Function, of_type
+from scripts.project.template import LAYER, ROOT, Function, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))

@@ -6,7 +6,7 @@ import re
 
 from gateway.usage.records import is_label
 from gateway.web.generated.schemas import Budget, TenantSettings
-from scripts.template import ROOT, load
+from scripts.project.template import ROOT, load
 from tests.contract.contract import TEMPLATE, everywhere
 
 TENANT = load(ROOT / "templates/tenant.yaml")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import set_up
+from scripts.project.environments import set_up
 
 ROOT = Path(__file__).parents[2]
 SUITES = ROOT / "tests/sdks"

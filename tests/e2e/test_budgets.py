@@ -29,8 +29,8 @@ from gateway.pricing.price_csv import price_book
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
-from scripts.costs import AFTER_ALL_LEASES
 from scripts.dev.stack import LocalStack
+from scripts.operate.costs import AFTER_ALL_LEASES
 
 from .test_every_cent import aggregated, charged, served
 from .test_slow_and_crashed import workers

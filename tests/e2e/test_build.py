@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from bundle import recipe
-from scripts import artifact_sizes, sam, sam_local_overlay
-from scripts.template import ROOT, functions, load
+from scripts.deploy import artifact_sizes
+from scripts.deploy.sam_local import overlay as sam_local_overlay
+from scripts.project import sam
+from scripts.project.template import ROOT, functions, load
 
 NOT_CLONED = shutil.ignore_patterns(
     ".git", ".venv*", ".aws-sam", ".dev", "build", "__pycache__", ".*_cache", ".hypothesis"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.clients.__main__ import NO_NODE
 from scripts.dev.stack import LocalStack
-from scripts.environments import has_node
-from scripts.template import ROOT
+from scripts.generate.clients.__main__ import NO_NODE
+from scripts.project.environments import has_node
+from scripts.project.template import ROOT
 
 from .test_examples import SPOKEN, assert_printed
 
@@ -22,7 +22,7 @@ from .test_examples import SPOKEN, assert_printed
 def made() -> str:
     """What `make client` printed."""
     run = subprocess.run(
-        [sys.executable, "-m", "scripts.clients"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "scripts.generate.clients"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout

@@ -19,8 +19,8 @@ import requests
 
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TokenUsage
-from scripts.costs import aggregate
 from scripts.dev.stack import LocalStack
+from scripts.operate.costs import aggregate
 
 from .test_old_tenants import PNG, OldClient
 

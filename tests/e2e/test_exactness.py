@@ -36,8 +36,8 @@ import pytest
 import requests
 from botocore.eventstream import EventStreamBuffer
 
-from scripts.costs import aggregate
 from scripts.dev.stack import LocalStack
+from scripts.operate.costs import aggregate
 
 from .test_every_cent import usage_rows
 from .test_old_tenants import PNG

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from scripts.dev.stack import LocalStack
-from scripts.template import ROOT
+from scripts.project.template import ROOT
 
 from .sdk_environment import python, run, set_up_sdks
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from scripts.dev.stack import LocalStack
-from scripts.environments import has_node, set_up_node
+from scripts.project.environments import has_node, set_up_node
 
 from .processes import eventually
 from .sdk_environment import ROOT, SUITES, run

@@ -26,9 +26,9 @@ import requests
 from botocore.config import Config
 
 from scripts.dev.certificate import certificate
+from scripts.dev.lambda_runtime.web_adapter import Chunks
 from scripts.dev.stack import LocalStack
 from scripts.dev.supervisor import ROOT
-from scripts.dev.web_functions import Chunks
 
 from .processes import alive, eventually
 

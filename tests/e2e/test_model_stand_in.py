@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError, HTTPClientError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
@@ -1089,7 +1089,7 @@ def test_the_ledger_survives_a_restart_and_can_be_read_over_http(tmp_path: Path)
 
 
 def test_the_program_says_where_it_listens_and_ends_with_its_parent(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.dev.model_stand_in", "--exit-with-parent", "--ledger", "served.jsonl"]
+    command = [sys.executable, "-m", "scripts.dev.fake_models", "--exit-with-parent", "--ledger", "served.jsonl"]
     root = Path(__file__).parents[2]
     command[-1] = str(tmp_path / command[-1])
     running = [

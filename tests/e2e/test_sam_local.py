@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from scripts import sam_local_check
+from scripts.deploy.ministack.cloud import free_ports
+from scripts.deploy.sam_local import check as sam_local_check
 from scripts.dev.stack import LocalStack
-from scripts.embedded.cloud import free_ports
 
 
 def test_the_stack_listens_where_containers_look_and_leaves_the_queue_to_them(tmp_path: Path) -> None:

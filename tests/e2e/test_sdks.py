@@ -17,7 +17,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
-from scripts.signed import AdminApi
+from scripts.operate.admin_api import AdminApi
 
 from .sdk_environment import SUITES, run_suites, set_up_sdks
 from .test_every_cent import COUNTS

@@ -13,10 +13,10 @@ import pytest
 
 from gateway.aws import clients
 from scripts.dev.stack import LocalStack
-from scripts.signed import Refused, of
-from scripts.verify import calls, edge
-from scripts.verify.deployment import Deployment
-from scripts.verify.steps import StepError
+from scripts.operate.admin_api import Refused, of
+from scripts.operate.verify import calls, edge
+from scripts.operate.verify.deployment import Deployment
+from scripts.operate.verify.steps import StepError
 
 MODEL = "amazon.nova-micro-v1:0"
 SLOWLY = "[[chunk_delay=0.05]] [[chunks=20]] Count."

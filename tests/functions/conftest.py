@@ -18,7 +18,7 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Caller
 from gateway.web.asgi import Asgi
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from gateway.core.telemetry import logger
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
-from scripts.tenants import add_key, add_tenant
+from scripts.operate.tenants import add_key, add_tenant
 from tests.contract.expanded import of_kind, stack
 
 from .conftest import ROOT, context

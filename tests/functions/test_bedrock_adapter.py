@@ -28,7 +28,7 @@ from gateway.calls.routes import Circuit
 from gateway.core.errors import GatewayError, Passing, UpstreamError
 from gateway.formats.bedrock import EventStream, event_stream_error
 from gateway.pricing.model_names import profile_id
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 TAGS = {"tenant_id": "acme", "cost_centre": "research", "request_id": "r1"}

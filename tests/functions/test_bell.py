@@ -9,7 +9,7 @@ import threading
 import time
 
 from scripts.dev.bell import Bell
-from scripts.template import ROOT
+from scripts.project.template import ROOT
 
 # Signals as fast as they come, while the thread that handles them looks at the bell again and again.
 STORM = """

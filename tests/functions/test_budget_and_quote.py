@@ -12,7 +12,7 @@ import pytest
 
 from gateway.budgets.status import BudgetState
 from gateway.tenancy.tenant import Budget
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event
 from .test_invoke_model import call

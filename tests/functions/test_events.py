@@ -14,15 +14,15 @@ import pytest
 
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.core.settings import settings
-from scripts.dev.model_stand_in import ModelStandIn
-from scripts.events import REFUSED, Case, cases, job_table, seed
+from scripts.deploy.events import REFUSED, Case, cases, job_table, seed
+from scripts.dev.fake_models import ModelStandIn
 from tests.workflow.machine import row
 
 from .conftest import ROOT, context
 
 Load = Callable[[str], Any]
 CASES = {str(case): case for case in cases()}
-EDGE = ROOT / "scripts/sam_local_layer/python"
+EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 STREAM = ROOT / "functions/stream_model"
 STATUS = {"manage_tenants/put_tenant": 201, "manage_tenants/make_key": 201, "manage_tenants/make_decoy": 201,
           "manage_tenants/rotate_key": 201, "manage_tenants/delete_tenant": 204, "manage_tenants/revoke_key": 204}  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.calls.eventstream import frames
-from scripts.dev.model_stand_in import ModelStandIn
-from scripts.fields import FORMATS, MODELS, PAGE, Format, body_of, outcome, page
+from scripts.dev.fake_models import ModelStandIn
+from scripts.generate.fields import FORMATS, MODELS, PAGE, Format, body_of, outcome, page
 
 from .test_stream_model import ask
 

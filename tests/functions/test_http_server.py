@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from scripts.dev.certificate import certificate
+from scripts.dev.fake_models import ModelStandIn
 from scripts.dev.http_server import Connections, HttpServer, Limits, Request, Response
-from scripts.dev.model_stand_in import ModelStandIn
 
 ROOT = Path(__file__).parents[2]
 QUICK = Limits(handshake=0.5, head=0.4, body=0.6, idle=0.6, stalled=0.5, linger=0.2)

@@ -13,7 +13,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import Outcome, UsageRecord
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event
 

@@ -23,7 +23,7 @@ from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event, register
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event, register
 from .test_invoke_model import rows

@@ -14,7 +14,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import UNKNOWN, Outcome, RequestId, TokenUsage
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event
 from .test_invoke_model import call, rows

@@ -15,7 +15,7 @@ from gateway.aws.s3.model_directory import ModelDirectory, RoutesUnavailable
 from gateway.aws.s3.watched import FRESH
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .test_invoke_model import call, work_off
 from .test_stream_model import ask

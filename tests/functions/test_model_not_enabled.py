@@ -10,8 +10,8 @@ import pytest
 
 from gateway.aws.models.upstream_errors import refusal_of
 from gateway.usage.records import Outcome
-from scripts.dev.model_stand_in import ModelStandIn
-from scripts.dev.model_stand_in.errors import BEDROCK
+from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models.errors import BEDROCK
 
 from .test_invoke_model import rows
 from .test_spans import invoke

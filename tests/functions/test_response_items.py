@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from gateway.aws.s3 import payloads
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .test_stream_model import HAIKU, KEEPS, ask
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.aws.s3 import price_overlay
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event
 from .test_invoke_model import call, work_off

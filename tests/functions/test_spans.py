@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .conftest import context, event
 from .test_invoke_model import rows

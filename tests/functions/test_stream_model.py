@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scripts.dev.model_stand_in import ModelStandIn
+from scripts.dev.fake_models import ModelStandIn
 
 from .test_invoke_model import rows
 

@@ -10,6 +10,6 @@ says of all of it. A generation that was released is never made again: a new one
 file of its own; 2026-11-25 by 3a82e4b.
 """
 
-from scripts.embedded.generation import BUCKETS, KEPT, TABLES, Generation, kept
+from scripts.deploy.ministack.generation import BUCKETS, KEPT, TABLES, Generation, kept
 
 __all__ = ["BUCKETS", "KEPT", "TABLES", "Generation", "kept"]

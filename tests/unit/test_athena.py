@@ -16,10 +16,10 @@ import pytest
 
 from gateway.aws.lake.parquet import COSTS, costs_file
 from gateway.costs.cost_lines import CostLine, DayCosts
-from scripts.athena import faults, open_lake, queries, question, rows, tables, to_duckdb, views
-from scripts.athena_check import differences
-from scripts.template import ROOT, load, of_type
-from scripts.views import TEMPLATE, schema, section
+from scripts.analytics.athena_check import differences
+from scripts.analytics.duckdb_athena import faults, open_lake, queries, question, rows, tables, to_duckdb, views
+from scripts.analytics.views import TEMPLATE, schema, section
+from scripts.project.template import ROOT, load, of_type
 
 KNOWN = schema()
 

@@ -17,9 +17,9 @@ import requests
 from botocore.exceptions import ClientError, UnauthorizedSSOTokenError
 from moto import mock_aws
 
-from scripts.command import TO_BE_PUT_RIGHT, WrongUse, run
-from scripts.template import ROOT, load
-from scripts.tenants import output
+from scripts.operate.tenants import output
+from scripts.project.command import TO_BE_PUT_RIGHT, WrongUse, run
+from scripts.project.template import ROOT, load
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:backfill-costs"
 API = "https://127.0.0.1:1/v1"
@@ -178,7 +178,7 @@ def test_control_c_ends_a_command_quietly(aws_that: Callable[[Callable[[], Answe
         return 500, ""
 
     stand_in = aws_that(hang)
-    command = [sys.executable, "-m", "scripts.redrive", "list"]
+    command = [sys.executable, "-m", "scripts.operate.redrive", "list"]
     environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"} | stand_in.environment
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as running:
         assert stand_in.asked.wait(60)

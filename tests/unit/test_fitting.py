@@ -24,10 +24,10 @@ from gateway.formats.image_models import IMAGE_MODELS
 from gateway.formats.openai.chat import read_chat
 from gateway.formats.openai.responses import read_response
 from gateway.pricing.model_names import split_profile
-from scripts.dev.model_stand_in.converse import read_converse as answered
-from scripts.dev.model_stand_in.errors import Refusal
-from scripts.dev.model_stand_in.validation.claude import check_claude
-from scripts.dev.model_stand_in.validation.converse import check_converse
+from scripts.dev.fake_models.converse import read_converse as answered
+from scripts.dev.fake_models.errors import Refusal
+from scripts.dev.fake_models.validation.claude import check_claude
+from scripts.dev.fake_models.validation.converse import check_converse
 
 SONNET_45 = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA = "amazon.nova-lite-v1:0"

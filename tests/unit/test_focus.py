@@ -12,9 +12,9 @@ import pytest
 
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.usage_prices import UNPRICED
-from scripts.focus.__main__ import export
-from scripts.focus.validator import ALLOWED, faults, unfounded
-from scripts.synthetic_lake import rows, write
+from scripts.analytics.focus.__main__ import export
+from scripts.analytics.focus.validator import ALLOWED, faults, unfounded
+from scripts.analytics.synthetic_lake import rows, write
 
 ZERO = Decimal(0)
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.dev.embedded_aws.journal import Journal
-from scripts.dev.model_stand_in.ledger import Ledger, Served
+from scripts.dev.fake_models.ledger import Ledger, Served
+from scripts.dev.moto_aws.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,7 +187,7 @@ def test_broken_lines_cost_the_stand_in_no_other(tmp_path: Path, capsys: pytest.
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
 def test_where_nothing_can_be_written_nothing_is_said_to_be(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from scripts.dev.embedded_aws.journal import Journal\n"
+        "from pathlib import Path; from scripts.dev.moto_aws.journal import Journal\n"
         "journal = Journal(Path('nowhere')); journal._file = open('/dev/full', 'ab', buffering=0)\n"
         "try: journal.write([('a', 1)])\n"
         "except OSError as error: print(error.strerror)"

@@ -19,9 +19,9 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.directory import Directory
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, is_label
-from scripts import tenants
-from scripts.migrate import CannotMigrate, as_parameter, main, migrate, name_of
-from scripts.template import ROOT, load, refusal
+from scripts.operate import tenants
+from scripts.operate.migrate_2024 import CannotMigrate, as_parameter, main, migrate, name_of
+from scripts.project.template import ROOT, load, refusal
 from tests.contract.sam_cli import deployed
 
 # The two ways in which a full deployment was said, in 2023 and from 2024 on, and the two of an API key alone.
@@ -82,7 +82,7 @@ def added(lines: list[str]) -> list[Any]:
     """What the project's own command for tenants reads of the lines that run it."""
     found = []
     for words in commands(lines):
-        if words[:3] == ["python", "-m", "scripts.tenants"]:
+        if words[:3] == ["python", "-m", "scripts.operate.tenants"]:
             with mock.patch.object(sys, "argv", words[2:]):
                 found.append(tenants.parse())
     return found

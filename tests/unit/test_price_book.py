@@ -15,11 +15,12 @@ import pytest
 from gateway.pricing.model_names import split_profile
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.pricing.price_csv import UNITS, read_prices
-from scripts import generate_price_book, profile_prices
-from scripts.generate_price_book import ALIKE, PriceRefusedError, Row, book, legacy_rows, litellm_rows
+from scripts.generate import price_book as generate_price_book
+from scripts.generate.price_book import ALIKE, PriceRefusedError, Row, book, legacy_rows, litellm_rows
+from scripts.operate import profile_prices
 
 ROOT = Path(__file__).parents[2]
-FACTS = ROOT / "scripts/price_facts"
+FACTS = ROOT / "scripts/generate/price_facts"
 LITELLM = FACTS / "litellm-bedrock-1.109.1.json"
 NEWER = FACTS / "litellm-bedrock-1.110.2.json"
 LEGACY = FACTS / "legacy-2024.json"

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from gateway.pricing.price_csv import COLUMNS
-from scripts import prices
-from scripts.generate_price_book import Row, as_csv, book, read_rows
-from scripts.price_offers import Kind, kind_of, offered, quantity
+from scripts.generate.price_book import Row, as_csv, book, read_rows
+from scripts.operate import prices
+from scripts.operate.price_offers import Kind, kind_of, offered, quantity
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "layers/gateway/gateway/pricing/price_book.csv"
-LITELLM = ROOT / "scripts/price_facts/litellm-bedrock-1.110.2.json"
+LITELLM = ROOT / "scripts/generate/price_facts/litellm-bedrock-1.110.2.json"
 SONNET = "anthropic.claude-sonnet-4-6"
 MARKETPLACE = "AmazonBedrockFoundationModels"
 

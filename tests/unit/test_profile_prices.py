@@ -16,9 +16,9 @@ import pytest
 from gateway.pricing.model_names import split_profile
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TokenUsage
-from scripts import prices
-from scripts.generate_price_book import ALIKE, UN_REGIONAL, Row, as_csv
-from scripts.profile_prices import Place, read_places, rows_of
+from scripts.generate.price_book import ALIKE, UN_REGIONAL, Row, as_csv
+from scripts.operate import prices
+from scripts.operate.profile_prices import Place, read_places, rows_of
 
 PLACES = read_places(Path(__file__).parents[1] / "data/inference_profiles.csv")
 ON = datetime(2026, 12, 1, tzinfo=UTC)

@@ -11,9 +11,9 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from scripts import redrive
-from scripts.redrive import Gateway
-from scripts.template import ROOT, load
+from scripts.operate import redrive
+from scripts.operate.redrive import Gateway
+from scripts.project.template import ROOT, load
 
 MACHINE = {"StartAt": "Fails", "States": {"Fails": {"Type": "Fail", "Error": "NotProven"}}}
 TEMPLATE = {

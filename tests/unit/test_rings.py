@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import rings
+from scripts.check import rings
 from tests.conftest import collect_ignore
 
 TESTS = rings.ROOT / "tests"
@@ -83,4 +83,4 @@ def test_pytests_own_arguments_go_through(
 def test_make_test_runs_the_rings() -> None:
     command = ["make", "--dry-run", "--always-make", "test", "ARGS=-k ledger", f"PYTHON={sys.executable}"]
     said = subprocess.run(command, cwd=rings.ROOT, capture_output=True, text=True, check=True).stdout
-    assert "python -m scripts.rings -k ledger" in said
+    assert "python -m scripts.check.rings -k ledger" in said

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from scripts.dev.model_stand_in.errors import Refusal
-from scripts.dev.model_stand_in.validation.claude import check_claude
-from scripts.dev.model_stand_in.validation.converse import check_converse
+from scripts.dev.fake_models.errors import Refusal
+from scripts.dev.fake_models.validation.claude import check_claude
+from scripts.dev.fake_models.validation.converse import check_converse
 
 NOVA, LLAMA, MISTRAL = "amazon.nova-lite-v1:0", "us.meta.llama3-1-8b-instruct-v1:0", "mistral.mistral-large-2402-v1:0"
 SONNET_45, OPUS_47 = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "global.anthropic.claude-opus-4-7"

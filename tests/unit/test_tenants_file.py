@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.template import ROOT
-from scripts.tenants_file import WrongFile, read
+from scripts.operate.tenants_file import WrongFile, read
+from scripts.project.template import ROOT
 
 
 def test_the_example_is_a_right_file() -> None:
-    first, second = read(ROOT / "scripts/tenants.example.yaml")
+    first, second = read(ROOT / "examples/tenants.yaml")
     assert (first.tenant_id, second.tenant_id) == ("data-science", "marketing")
     assert first.shown["budget"] == {"monthly_usd": "500", "hard": True, "thresholds": [50, 80, 100]}
     assert first.keys is not None

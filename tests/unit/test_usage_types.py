@@ -16,7 +16,7 @@ from gateway.reconciliation.bill_usage_types import (
     names,
     units_per,
 )
-from scripts.price_offers import _KIND
+from scripts.operate.price_offers import _KIND
 
 SONNET = "Claude Sonnet 4.6 (Amazon Bedrock Edition)"
 SONNET_ID = "anthropic.claude-sonnet-4-6"

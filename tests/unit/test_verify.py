@@ -19,12 +19,12 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
-from scripts.signed import Refused
-from scripts.template import ROOT, load
-from scripts.verify import __main__ as command
-from scripts.verify import books, calls, edge
-from scripts.verify.deployment import Deployment, unbroken
-from scripts.verify.steps import NotAskedError, Step, StepError, Verdict, judged
+from scripts.operate.admin_api import Refused
+from scripts.operate.verify import __main__ as command
+from scripts.operate.verify import books, calls, edge
+from scripts.operate.verify.deployment import Deployment, unbroken
+from scripts.operate.verify.steps import NotAskedError, Step, StepError, Verdict, judged
+from scripts.project.template import ROOT, load
 
 Json = Any
 WANTED = Deployment("gateway", ExitStack()).wanted

@@ -27,7 +27,7 @@ from gateway.costs.proofs import DayProof
 from gateway.costs.usage_files import NOTHING
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
-from scripts import quick_yaml
+from scripts.project import quick_yaml
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)

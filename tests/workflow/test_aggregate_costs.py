@@ -29,7 +29,7 @@ from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.ledger import Partition
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage
-from scripts import quick_yaml
+from scripts.project import quick_yaml
 from tests.rows import item
 from tests.workflow.machine import FUNCTIONS, MIDNIGHT, SONNET, RunFailed, Workflow, definition, row, steps
 

@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from gateway.costs.periods import MAX_HOURS
-from scripts import backfill as command
-from scripts.backfill import DAYS, BackfillFailed, backfill, windows
-from scripts.dev.embedded_aws.nested import mend_nested_executions
+from scripts.dev.moto_aws.nested import mend_nested_executions
+from scripts.operate import backfill as command
+from scripts.operate.backfill import DAYS, BackfillFailed, backfill, windows
 from tests.workflow.machine import MIDNIGHT, Workflow, make_state_machine, row
 
 AS_OF = MIDNIGHT + timedelta(days=1, hours=2.2)

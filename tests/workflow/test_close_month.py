@@ -15,7 +15,7 @@ from gateway.aws.s3.objects import S3Objects
 from gateway.statements.chain import ChainBroken
 from gateway.statements.close_month import MonthHasHoles, MonthNotComplete, StatementDiffers
 from gateway.usage.records import TenantId
-from scripts.report import FolderObjects, main, objects_of, statements_of, verified_text
+from scripts.operate.statements import FolderObjects, main, objects_of, statements_of, verified_text
 from tests.workflow.machine import Workflow, load, row
 
 ROOT = Path(__file__).parents[2]
@@ -195,7 +195,7 @@ def test_nothing_to_state_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "Nothing was metered in 2026-11.\nNo month is closed yet.\n"
     with pytest.raises(SystemExit, match="write it like 2026-10"):
         main(["statement", str(tmp_path), "--month", "11"])
-    with pytest.raises(SystemExit, match=r"scripts.report <lake>"):
+    with pytest.raises(SystemExit, match=r"scripts.operate.statements <lake>"):
         main([])
 
 

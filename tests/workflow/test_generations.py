@@ -31,8 +31,8 @@ from gateway.calls.metering import booking_for
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Unpriced, tenant_from_json
 from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord
-from scripts.dev.model_stand_in import ModelStandIn
-from scripts.report import verified_text
+from scripts.dev.fake_models import ModelStandIn
+from scripts.operate.statements import verified_text
 from tests.functions.conftest import context, event
 from tests.generations import BUCKETS, KEPT, TABLES, Generation, kept
 from tests.generations.story import ACME

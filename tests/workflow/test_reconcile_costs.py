@@ -29,7 +29,7 @@ from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
-from scripts import quick_yaml
+from scripts.project import quick_yaml
 from tests.rows import item, page
 from tests.workflow.bill import ACCOUNT, export, line
 from tests.workflow.machine import Machine, RunFailed, definition, load, row_at, steps

@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from gateway.usage.records import Outcome
-from scripts.costs import aggregate
-from scripts.report import costs_in, report
+from scripts.operate.costs import aggregate
+from scripts.operate.statements import costs_in, report
 from tests.workflow.machine import MIDNIGHT, Workflow, row
 
 

@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from gateway.usage.records import Outcome, TenantId
-from scripts.report import costs_in, report
+from scripts.operate.statements import costs_in, report
 from tests.workflow.machine import Workflow, row
 
 DATA = Path(__file__).parents[1] / "data"

@@ -32,7 +32,7 @@ def main() -> int:
     if parser.parse_args().rules:
         print(rules())
         return 0
-    from scripts.dev.template import load_yaml, project_template
+    from scripts.project.template_values import load_yaml, project_template
 
     template = project_template()
     path = template.api_definition()

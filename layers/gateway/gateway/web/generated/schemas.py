@@ -1,4 +1,4 @@
-# Generated from openapi.yaml by scripts/generate_schemas.py; do not edit.
+# Generated from openapi.yaml by scripts/generate/schemas.py; do not edit.
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Views and queries of the lake, and the FOCUS export."""

@@ -1,0 +1,103 @@
+"""Runs the tests in rings, the quick ones first: `python -m scripts.check.rings [PYTEST'S ARGUMENTS]`, or `make test`.
+
+After each ring a line says what has passed so far; one that fails does not stop the next. Paths among the arguments
+choose what is run, in the rings that they belong to; all other arguments are passed on to each run of pytest.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[2]
+WORKERS = ("-n", "3", "--dist", "loadfile")
+NOTHING_COLLECTED = 5  # pytest's exit code
+
+
+@dataclass(frozen=True)
+class Ring:
+    name: str
+    folders: tuple[str, ...]
+
+    def chosen(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Which of some paths, as pytest takes them, are in this ring; without any, all of it."""
+        if not paths:
+            return self.folders
+        return tuple(path for path in paths if any(_inside(path, folder) for folder in self.folders))
+
+
+RINGS = (
+    Ring("the domain", ("tests/unit",)),
+    Ring("functions and contracts", ("tests/functions", "tests/contract")),
+    Ring("workflows", ("tests/workflow",)),
+    # These start what is tested in tests/sdks and tests/generations, too.
+    Ring("the whole stack", ("tests/e2e",)),
+    Ring("clients", ("tests/clients",)),
+)
+
+
+def _inside(path: str, folder: str) -> bool:
+    file = Path(path.partition("::")[0]).resolve()
+    return file.is_relative_to(ROOT / folder) or (ROOT / folder).is_relative_to(file)
+
+
+def run(ring: Ring, paths: Sequence[str], arguments: Sequence[str], report: Path) -> tuple[int, Counter[str]]:
+    """pytest's exit code, and how many tests passed, failed and were skipped."""
+    command = [sys.executable, "-m", "pytest", *WORKERS, "-q", f"--junitxml={report}", *arguments, *paths]
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    return code, _counted(report)
+
+
+def _counted(report: Path) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    if not report.exists():
+        return counts
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        said = {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
+        failed = said["failures"] + said["errors"]
+        counts += Counter(
+            passed=said["tests"] - failed - said["skipped"], failed=failed, skipped=said["skipped"]
+        )  # fmt: skip
+    return counts
+
+
+def told(counts: Counter[str]) -> str:
+    """`12 passed, 1 failed, 2 skipped`, as pytest says it: without what there is none of."""
+    kinds = ("passed", "failed", "skipped")
+    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind]) or "no tests ran"
+
+
+def main(arguments: Sequence[str]) -> int:
+    began = time.monotonic()
+    paths = [each for each in arguments if not each.startswith("-") and (ROOT / each.partition("::")[0]).exists()]
+    others = [each for each in arguments if each not in paths]
+    total: Counter[str] = Counter()
+    codes: set[int] = set()
+    with tempfile.TemporaryDirectory(prefix="rings-") as folder:
+        for number, ring in enumerate(RINGS):
+            if not (chosen := ring.chosen(paths)):
+                continue
+            print(f"{ring.name}:", flush=True)
+            begun = time.monotonic()
+            try:
+                code, counts = run(ring, chosen, others, Path(folder) / f"{number}.xml")
+            except KeyboardInterrupt:
+                print(f"\n{told(total)}, then interrupted", flush=True)
+                return 130
+            total += counts
+            codes.add(code)
+            print(f"-- {ring.name}: {told(counts)} in {time.monotonic() - begun:.0f}s\n", flush=True)
+    print(f"{told(total)} in {time.monotonic() - began:.2f}s", flush=True)
+    ran = codes - {NOTHING_COLLECTED}
+    return max(ran, default=NOTHING_COLLECTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What is built, and a deployment into an embedded AWS."""

@@ -1,0 +1,119 @@
+"""The 2024 sample's configuration, migrated and deployed over the running gateway, and called as its clients call.
+
+What the program prints is used as it stands: its tables as the samconfig.toml of `sam deploy`, its command for the
+tenant and key as a command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.deploy.ministack.cloud import Cloud
+from scripts.deploy.ministack.deployed import hold
+from scripts.operate.migrate_2024 import migrate
+
+ROOT = Path(__file__).parents[3]
+MODEL = "amazon.titan-text-express-v1"
+TEAM = "web"
+# As the sample's own file has it, but for one name of an endpoint that no shell and no parser leaves alone.
+UNIT: Mapping[str, Any] = {
+    "STACK_PREFIX": "retail",
+    "BEDROCK_REQUIREMENTS": "boto3",
+    "LANGCHAIN_REQUIREMENTS": "langchain",
+    "PANDAS_REQUIREMENTS": "pandas",
+    "SAGEMAKER_ENDPOINTS": "{'Llama \"8B\"': 'llama-endpoint'}",
+    "VPC_CIDR": "10.10.0.0/16",
+    "API_BURST_RATE": 5000,
+}
+
+
+def configuration(folder: Path, stack: str, more: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What `sam deploy` is told to take the migrated parameters for this stack, and the lines that are printed."""
+    text, lines = migrate([UNIT], {UNIT["STACK_PREFIX"]: [TEAM]})
+    (name,) = tomllib.loads(text)
+    # Its bucket is there, so that SAM makes none. The parameters are the last table.
+    text = text.replace("resolve_s3 = true", 's3_bucket = "artifacts"')
+    text += "".join(f"{parameter} = {json.dumps(value)}\n" for parameter, value in more.items())
+    config = folder / "samconfig.toml"
+    config.write_text(f"version = 0.1\n\n{text}", encoding="utf-8")
+    told = ["--config-file", str(config), "--config-env", name, "--stack-name", stack]
+    return [*told, "--no-confirm-changeset", "--no-progressbar"], lines
+
+
+def key_of(cloud: Cloud, lines: list[str], stack: str) -> str:
+    """The tenant and its key, by the very command that is printed, for this stack."""
+    (words,) = [
+        said
+        for line in lines
+        if (said := shlex.split(line, comments=True))[:3] == ["python", "-m", "scripts.operate.tenants"]
+    ]
+    command = [sys.executable, *words[1:-1], stack]
+    paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}
+    environment = os.environ | dict(cloud.environment) | paths
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    hold(done.returncode == 0, f"{shlex.join(words)} fails: {done.stderr}")
+    return done.stdout.strip()
+
+
+class Client:
+    """Calls as the sample's notebooks do: a key and a team in headers, the model in the query, JSON in the body."""
+
+    def __init__(self, url: str, key: str):
+        self._url, self._headers = url, {"x-api-key": key, "team_id": TEAM}
+
+    def get(self, path: str) -> Any:
+        return self._send(urllib.request.Request(self._url + path, headers=self._headers))
+
+    def post(self, query: str, body: Any, **headers: str) -> Any:
+        said = {"content-type": "application/json", **self._headers, **headers}
+        url = f"{self._url}/invoke_model?model_id={MODEL}{query}"
+        return self._send(urllib.request.Request(url, json.dumps(body).encode(), said, method="POST"))
+
+    def _send(self, request: urllib.request.Request) -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                (body,) = json.load(answer)
+                return body
+        except urllib.error.HTTPError as error:
+            hold(False, f"{request.method} {request.selector} answers {error.code} {error.read()[:500]!r}")
+
+
+def call(client: Client) -> int:
+    """A list, an answer and a submitted call; how many calls reached a model."""
+    hold(bool(client.get("/list_foundation_models")["modelSummaries"]), "the list of models is empty")
+    asked = {"inputs": "What is a ledger?", "parameters": {"maxTokenCount": 64, "temperature": 0.2}}
+    hold(bool(client.post("", asked)["generated_text"]), "a call has no text")
+    request_id = client.post("", asked, streaming="true")["request_id"]
+    end = time.monotonic() + 30
+    while "generated_text" not in client.post(f"&requestId={request_id}", {}):
+        hold(time.monotonic() < end, f"{request_id} has no answer after half a minute")
+        time.sleep(0.3)
+    return 2
+
+
+def hold_migrated(
+    cloud: Cloud, stack: str, folder: Path, url: str, deploy: Callable[..., None], more: Mapping[str, str]
+) -> str:
+    """Deploy the migrated parameters into the stack, make its tenant, and call; `more` are parameters beside them."""
+    told, lines = configuration(folder, stack, more)
+    deploy(told)
+    (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    given = {said["ParameterKey"]: said["ParameterValue"] for said in found["Parameters"]}
+    shape = {"Network": "functions-in-vpc", "VpcCidr": UNIT["VPC_CIDR"], "RateLimit": "10000", "BurstLimit": "5000"}
+    hold(shape.items() <= given.items(), f"the stack has {given}")
+    hold(json.loads(given["SageMakerEndpoints"]) == {'Llama "8B"': "llama-endpoint"}, "a name of an endpoint is lost")
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
+    hold(tags.get("Tenant") == UNIT["STACK_PREFIX"], f"its tags are {tags}")
+    calls = call(Client(url, key_of(cloud, lines, stack)))
+    return f"{calls} calls of team {TEAM}"

@@ -1,0 +1,1 @@
+"""API Gateway as the local stack has it: routes, keys, validation, events."""

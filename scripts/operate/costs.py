@@ -1,0 +1,99 @@
+"""`make costs`: aggregates everything that the local stack has metered so far, and prints it.
+
+It runs the deployed state machine, the hour that runs included, then reads the Parquet files that it wrote. It uses the
+stack that runs, or starts one over the data that the last one left. In that case no caller is alive any more, so rows
+that are still open can never settle: they are swept at once, without waiting for their leases to end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.costs.periods import MAX_HOURS
+from scripts.operate.statements import costs_in, report
+from scripts.project.command import WrongUse, run
+
+DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))
+AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
+
+
+NOTES = {
+    "quarantinedRows": "rows cannot be read, or make no sense: they are in no sum; quarantine/ has each, and why",
+    "mendedFiles": "files were lost, altered or unreadable: they were made again from the ledger",
+    "lostFiles": "files were lost or altered, and the ledger has dropped their rows: put back an earlier version",
+    "leftHours": "hours have still to be done: run it again",
+}
+
+
+class LocalStack(Protocol):
+    """What this needs of `scripts.dev.stack`."""
+
+    info: dict[str, Any]
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+
+    def run_state_machine(self, name: str, payload: Any) -> Any:
+        """Run it to its end and return its output; raises, with the cause, where it fails."""
+
+
+def aggregate(stack: LocalStack, now: datetime, *, alone: bool) -> list[str]:
+    """Aggregate every hour that has a row, and only these; return what has to be told. `alone`: no caller is alive."""
+    run: dict[str, Any] = {"scheduledTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "includeCurrentHour": True}
+    if alone:
+        run["asOf"] = AFTER_ALL_LEASES
+    hours = metered_hours(stack)
+    outputs = [
+        stack.run_state_machine("AggregateCosts", run | {"hours": hours[first : first + MAX_HOURS]})
+        for first in range(0, len(hours), MAX_HOURS)
+    ]
+    return list(told(outputs))
+
+
+def told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What runs have found that is not as it should be."""
+    for name, text in NOTES.items():
+        found = [output[name] for output in outputs]
+        if number := sum(some if isinstance(some, int) else len(some) for some in found):
+            yield f"{number} {text}"
+
+
+def metered_hours(stack: LocalStack) -> list[str]:
+    """The hours in which the ledger has rows, those that cannot be read as well. A scan: fit for a ledger on a
+    developer's machine, and for no other."""
+    pages = (
+        stack.client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=stack.info["tables"]["UsageTable"],
+            ProjectionExpression="pk",
+        )
+    )
+    keys = {row["pk"]["S"] for page in pages for row in page["Items"]}
+    return sorted({key[:13] for key in keys if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d#\d\d", key)})
+
+
+def main() -> None:
+    from scripts.dev.stack import StackError, attach_or_start, is_running
+
+    alone = not is_running(DATA)
+    try:
+        with attach_or_start(DATA) as stack:
+            notes = aggregate(stack, datetime.now(UTC), alone=alone)
+            print(report(costs_in(stack.lake)), end="")
+            if notes:
+                print("\nNot as it should be:", *notes, sep="\n  ")
+            print("\nThe lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:")
+            print(f"  {stack.lake}")
+    except StackError as error:
+        raise WrongUse(f"The local stack: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

@@ -1,0 +1,202 @@
+"""tenants.yaml: the tenants that there shall be, each with the fields of the admin API and the labels of its keys.
+
+    - tenant_id: my-team
+      cost_centres: [research, ops]
+      budget: {monthly_usd: "100", hard: true}
+      keys: [{label: ci, expires_at: 2027-11-24T00:00:00Z}]
+
+A fault is told with its line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from gateway.core.errors import BadRequest
+from gateway.tenancy.administration import must_be_sound
+from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
+from gateway.web.generated.schemas import KeyRequest, TenantSettings
+from scripts.project import quick_yaml
+
+
+class _Loader(quick_yaml.Loader):  # type: ignore[misc]
+    """YAML without dates: a time is text, as in JSON."""
+
+    yaml_implicit_resolvers = {
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for letter, resolvers in quick_yaml.Loader.yaml_implicit_resolvers.items()
+    }
+
+
+@dataclass(frozen=True)
+class WantedKey:
+    label: str
+    expires_at: str | None
+
+    def is_over(self, now: datetime) -> bool:
+        return self.expires_at is not None and datetime.fromisoformat(self.expires_at) <= now
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One tenant of the file. `settings` is the body of its PUT, `shown` what the API will answer to it."""
+
+    tenant_id: str
+    settings: dict[str, Any]
+    shown: dict[str, Any]
+    keys: tuple[WantedKey, ...] | None
+
+
+class WrongFile(Exception):
+    """What is wrong with the file, a line for each fault: `tenants.yaml:12: …`."""
+
+
+class _Faults(list[tuple[int, str]]):
+    def add(self, node: yaml.Node, sentence: str) -> None:
+        self.append((node.start_mark.line + 1, sentence))
+
+
+def read(path: Path) -> list[Wanted]:
+    """Raises WrongFile."""
+    faults = _Faults()
+    try:
+        root = yaml.compose(path.read_text(), Loader=_Loader)
+    except OSError as error:
+        raise WrongFile(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WrongFile(f"{path}: no UTF-8 text") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise WrongFile(f"{path}:{mark.line + 1 if mark else 1}: {error.problem}") from error
+    tenants = list(_tenants(root, faults)) if root is not None else []
+    if faults:
+        raise WrongFile("\n".join(f"{path}:{line}: {sentence}" for line, sentence in sorted(faults)))
+    return tenants
+
+
+def _tenants(root: yaml.Node, faults: _Faults) -> Iterator[Wanted]:
+    entries: Any = root
+    if isinstance(root, yaml.MappingNode) and [key.value for key, _ in root.value] == ["tenants"]:
+        entries = root.value[0][1]
+    if not isinstance(entries, yaml.SequenceNode):
+        faults.add(entries, "a list of tenants is wanted")
+        return
+    seen: dict[str, int] = {}
+    for entry in entries.value:
+        wanted = _tenant(entry, faults)
+        if wanted is None:
+            continue
+        if wanted.tenant_id in seen:
+            faults.add(entry, f"{wanted.tenant_id} stands at line {seen[wanted.tenant_id]} already")
+        seen[wanted.tenant_id] = entry.start_mark.line + 1
+        yield wanted
+
+
+def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
+    before = len(faults)
+    values = _plain(entry, faults)
+    if not isinstance(values, dict) or not isinstance(values.get("tenant_id"), str):
+        faults.add(entry, "a tenant is a mapping with a tenant_id, which is text")
+        return None
+    tenant_id, keys = values.pop("tenant_id"), values.pop("keys", None)
+    settings = _fit(TenantSettings, values, entry, (), faults)
+    wanted_keys = None if keys is None else _keys(keys, entry, faults)
+    if len(faults) > before or settings is None:
+        return None
+    tenant = tenant_from_json(settings | {"tenant_id": tenant_id})
+    try:
+        must_be_sound(tenant)
+    except BadRequest as error:
+        field = error.message.partition(":")[0]
+        faults.add(_at(entry, (field,)), error.message)
+        return None
+    return Wanted(tenant_id, settings, shown(tenant_to_json(tenant)), wanted_keys)
+
+
+def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]:
+    node = _at(entry, ("keys",))
+    if not isinstance(keys, list):
+        faults.add(node, "keys: a list is wanted")
+        return ()
+    wanted: list[WantedKey] = []
+    for number, key in enumerate(keys):
+        said = _fit(KeyRequest, key, entry, ("keys", number), faults)
+        label = str((said or {}).get("label") or "")
+        if said is not None and label in {other.label for other in wanted}:
+            faults.add(
+                _at(entry, ("keys", number)), f"keys: two of them are labelled {label!r}, and a label tells a key"
+            )
+        wanted.append(WantedKey(label, (said or {}).get("expires_at")))
+    return tuple(wanted)
+
+
+def _fit(
+    schema: type[BaseModel], values: Any, entry: yaml.Node, way: tuple[str | int, ...], faults: _Faults
+) -> dict[str, Any] | None:
+    """The values as the admin API would take them; else None, and the faults with the lines where they stand."""
+    try:
+        return schema.model_validate_json(json.dumps(values), strict=True).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False, include_input=False):
+            whole = (*way, *fault["loc"])
+            faults.add(_at(entry, whole), f"{'.'.join(map(str, whole))}: {fault['msg']}")
+        return None
+
+
+def _plain(node: yaml.Node, faults: _Faults) -> Any:
+    """The value of a node; a key that stands twice is a fault."""
+    if isinstance(node, yaml.MappingNode):
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            if str(key.value) in values:
+                faults.add(key, f"{key.value}: stands here twice")
+            values[str(key.value)] = _plain(value, faults)
+        return values
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value, faults) for value in node.value]
+    try:
+        return _Scalars().construct_object(node)
+    except (yaml.YAMLError, ValueError):
+        faults.add(node, "cannot be read as a value")
+        return None
+
+
+class _Scalars(yaml.constructor.SafeConstructor):
+    pass
+
+
+def _at(entry: yaml.Node, way: tuple[str | int, ...]) -> yaml.Node:
+    """The node that a way leads to; where it ends early, the last one before. A mapping's key stands for its value."""
+    node, place = entry, entry
+    for step in way:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            if found is None:
+                break
+            place, node = found
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = place = node.value[step]
+        else:
+            break
+    return place
+
+
+def shown(tenant: dict[str, Any]) -> dict[str, Any]:
+    """A tenant as the API shows it, without what only the API sets."""
+    return {name: value for name, value in tenant.items() if name not in ("version", "tenant_id")}
+
+
+def is_live(key: dict[str, Any], now: datetime | None = None) -> bool:
+    """Does this key, as the API shows it, still work?"""
+    expires_at = key.get("expires_at")
+    return not key["revoked"] and (
+        expires_at is None or datetime.fromisoformat(expires_at) > (now or datetime.now(UTC))
+    )

@@ -1,0 +1,106 @@
+"""Reads a SAM template: its resources, and each function with what Globals give to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scripts.project import quick_yaml
+
+ROOT = Path(__file__).parents[2]
+FUNCTION = "AWS::Serverless::Function"
+STATE_MACHINE = "AWS::Serverless::StateMachine"
+LAYER = "AWS::Serverless::LayerVersion"
+
+
+class _Loader(quick_yaml.Loader):  # type: ignore[misc]
+    """YAML with CloudFormation's tags."""
+
+
+def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    content: Any = None
+    if isinstance(node, yaml.ScalarNode):
+        content = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        content = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        content = loader.construct_mapping(node, deep=True)
+    if tag == "GetAtt" and isinstance(content, str):
+        content = content.split(".", 1)
+    return {tag if tag in {"Ref", "Condition"} else f"Fn::{tag}": content}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A template with its intrinsics in long form: `{"Ref": …}`, `{"Fn::GetAtt": […]}`."""
+    template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # a safe loader, with tags
+    return template
+
+
+def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of every resource of a type, by logical id."""
+    return {
+        logical_id: resource.get("Properties", {})
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == kind
+    }
+
+
+def refusal(declared: Mapping[str, Any], value: str) -> str | None:
+    """Why CloudFormation takes no such value for a parameter, as far as its text decides; None where it does.
+
+    A pattern has to match the whole value (CloudFormation's user guide, "Parameters"). Bounds of numbers are not read.
+    """
+    reason = declared.get("ConstraintDescription")
+    if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
+        return reason or f"must be one of {', '.join(map(str, declared['AllowedValues']))}"
+    if len(value) > declared.get("MaxLength", len(value)):
+        return f"must be no longer than {declared['MaxLength']} characters" + (f": {reason}" if reason else "")
+    if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], value):
+        return reason or f"must match {declared['AllowedPattern']}"
+    return None
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function of a template, Globals merged in as SAM does. `layers` are those of the template itself."""
+
+    logical_id: str
+    code: str
+    layers: tuple[str, ...]
+    environment: Mapping[str, Any]
+    properties: Mapping[str, Any]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        found = self.properties.get("Events", {}).values()
+        return [event["Properties"] for event in found if event["Type"] == kind]
+
+    @property
+    def serves_http(self) -> bool:
+        """Is it a server behind the Lambda Web Adapter, and its handler what starts it?"""
+        return "AWS_LAMBDA_EXEC_WRAPPER" in self.environment
+
+    @property
+    def statements(self) -> list[dict[str, Any]]:
+        """What its role may do; a statement that stands under a condition counts."""
+        said = (statement for policy in self.properties.get("Policies", ()) for statement in policy["Statement"])
+        return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in said]
+
+
+def functions(template: Mapping[str, Any]) -> dict[str, Function]:
+    common = template.get("Globals", {}).get("Function", {})
+    found = {}
+    for logical_id, own in of_type(template, FUNCTION).items():
+        declared = (*common.get("Layers", ()), *own.get("Layers", ()))
+        layers = [layer["Ref"] for layer in declared if "Ref" in layer]
+        variables = [said.get("Environment", {}).get("Variables", {}) for said in (common, own)]
+        merged = {**common, **own}
+        found[logical_id] = Function(logical_id, merged["CodeUri"], tuple(layers), variables[0] | variables[1], merged)
+    return found
