@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
 from gateway.tenancy.keys import digest_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
-from scripts.operate.tenants import add_key, add_tenant
 
 DEMO = {"demo-research": ("research", "ops"), "demo-marketing": ("marketing",)}
 

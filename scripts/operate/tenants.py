@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import re
-import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -35,12 +34,10 @@ from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
-from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
 from gateway.core.errors import BadRequest
-from gateway.tenancy.administration import must_be_sound
-from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant
-from gateway.usage.records import KeyId, TenantId
+from gateway.usage.records import TenantId
 from scripts.operate.admin_api import AdminApi, Refused, of
 from scripts.operate.tenants_file import Wanted, WantedKey, WrongFile, is_live, read, shown
 from scripts.project.command import WrongUse, run, sentence
@@ -48,21 +45,6 @@ from scripts.project.command import WrongUse, run, sentence
 _THREADS = 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-# ------------------------------------------------------------------------------------------------ without the admin API
-def add_tenant(table: str, tenant: Tenant) -> None:
-    """Write a tenant, or change the one of that id. Raises BadRequest."""
-    must_be_sound(tenant)
-    TenantTable(table).put_tenant(tenant)
-
-
-def add_key(table: str, tenant_id: str, label: str) -> str:
-    """Make a key for a tenant and return it: it is shown this once."""
-    key = new_key()
-    record = Key(KeyId(f"key_{secrets.token_hex(6)}"), TenantId(tenant_id), digest_of(key), label, datetime.now(UTC))
-    TenantTable(table).put_key(record)
-    return key
 
 
 # ---------------------------------------------------------------------------------------------------------- the change

@@ -95,9 +95,9 @@ def limits() -> None:
 
 
 def authorizer() -> None:
+    from gateway.aws.dynamodb.tenants import add_key, add_tenant
     from gateway.tenancy.tenant import Tenant
     from gateway.usage.records import TenantId
-    from scripts.operate.tenants import add_key, add_tenant
 
     add_tenant("tenants", Tenant(TenantId("acme"), "Acme", ("research",)))
     event = json.loads((ROOT / "events/authorize_tenant/key.json").read_text())

@@ -14,12 +14,11 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
 from gateway.core.telemetry import logger
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
-from scripts.operate.tenants import add_key, add_tenant
 from tests.contract.expanded import of_kind, stack
 
 from .conftest import ROOT, context

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import secrets
+from datetime import UTC, date, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
-from gateway.tenancy.keys import Key
+from gateway.tenancy.administration import must_be_sound
+from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
 
@@ -111,3 +113,17 @@ def to_key(item: dict[str, Any]) -> Key:
         item["decoy"]["BOOL"],
         date.fromisoformat(last_used) if last_used else None,
     )
+
+
+def add_tenant(table: str, tenant: Tenant) -> None:
+    """Write a tenant, or change the one of that id. Raises BadRequest."""
+    must_be_sound(tenant)
+    TenantTable(table).put_tenant(tenant)
+
+
+def add_key(table: str, tenant_id: str, label: str) -> str:
+    """Make a key for a tenant and return it: it is shown this once."""
+    key = new_key()
+    record = Key(KeyId(f"key_{secrets.token_hex(6)}"), TenantId(tenant_id), digest_of(key), label, datetime.now(UTC))
+    TenantTable(table).put_key(record)
+    return key
