@@ -14,7 +14,7 @@ from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
 from gateway.calls.idempotency import Once, entry_of
 from gateway.calls.invoke import complete, invoke, most_tries
-from gateway.calls.jobs import Ended, Submission, poll
+from gateway.calls.jobs import Ended, Job, Submission, poll
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
@@ -108,18 +108,18 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
     def left_behind(first: RequestId) -> Ended | None:
         return Ended(body=submitted(first)) if streaming and jobs.find(first) else None
 
-    if earlier := once.begin(utc_now(), left_behind):
-        replayed = fitting(earlier.body)
-        replayed.headers["idempotent-replayed"] = "true"
-        return replayed
-    job = once.job(most_tries(requests, attempts.route), utc_now())
-    try:
-        ended = Ended(body=submit(request, context)) if streaming else complete(job, requests, attempts, models, once)
-    except Exception:
-        once.abandon()
-        raise
+    def run(job: Job) -> Ended:
+        if streaming:
+            return Ended(body=submit(request, context))
+        return complete(job, requests, attempts, models, once)
+
+    ended, replayed = once.run(most_tries(requests, attempts.route), utc_now, run, left_behind)
+    if replayed:
+        earlier = fitting(ended.body)
+        earlier.headers["idempotent-replayed"] = "true"
+        return earlier
     if streaming:
-        once.finish(job, ended, (), utc_now())  # where this fails, the lease holds the key and the job is found
+        once.keep(ended, utc_now())  # where this fails, the lease holds the key and the job is found
     else:
         keep_if_late(ended)
     if ended.error:

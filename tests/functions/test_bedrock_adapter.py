@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -202,29 +203,40 @@ def test_without_a_role_for_tenants_the_functions_own_credentials_are_used(aws: 
 
 # ------------------------------------------------------------------------------------------------------------ circuits
 def test_a_model_that_fails_again_and_again_is_left_alone_by_every_environment(aws: None) -> None:
-    calls: list[int] = []
-
-    def fail() -> None:
-        calls.append(1)
-        raise Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
-
+    throttled = Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
     circuit = Circuit(3, 60)
     for _ in range(3):
-        with pytest.raises(Passing):
-            Circuits("idempotency").guard("m1", circuit, fail)
+        with pytest.raises(Passing), Circuits("idempotency").guard("m1", circuit):
+            raise throttled
+    entered = Circuits("idempotency").guard("m1", circuit)  # another environment: nothing but the table is shared
     with pytest.raises(CircuitOpen) as left_alone:
-        Circuits("idempotency").guard("m1", circuit, fail)  # another environment: nothing but the table is shared
-    assert len(calls) == 3
+        entered.__enter__()
     assert (left_alone.value.status, left_alone.value.retry_after) == (503, 60)
 
 
-def test_a_requests_own_fault_opens_no_circuit(aws: None) -> None:
-    def refuse() -> None:
-        raise UpstreamError("no", code="model_rejected_request", status=400, error_type="ValidationException")
+def test_a_model_that_answers_again_is_called_by_every_environment_again(aws: None) -> None:
+    throttled = Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
+    circuit = Circuit(1, 2)  # whole seconds: it stays open for more than one
+    with pytest.raises(Passing), Circuits("idempotency").guard("m3", circuit):
+        raise throttled
+    with pytest.raises(CircuitOpen), Circuits("idempotency").guard("m3", circuit):
+        pass
+    time.sleep(2.1)
+    with pytest.raises(Passing), Circuits("idempotency").guard("m3", circuit):  # the one that tries
+        raise throttled
+    with pytest.raises(CircuitOpen), Circuits("idempotency").guard("m3", circuit):
+        pass
+    time.sleep(2.1)
+    for _ in range(2):
+        with Circuits("idempotency").guard("m3", circuit):
+            pass
 
+
+def test_a_requests_own_fault_opens_no_circuit(aws: None) -> None:
+    refused = UpstreamError("no", code="model_rejected_request", status=400, error_type="ValidationException")
     for _ in range(5):
-        with pytest.raises(UpstreamError, match="no"):
-            Circuits("idempotency").guard("m2", Circuit(2, 60), refuse)
+        with pytest.raises(UpstreamError, match="no"), Circuits("idempotency").guard("m2", Circuit(2, 60)):
+            raise refused
 
 
 # ------------------------------------------------------------------------------------------------------------- catalog

@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -72,11 +73,11 @@ class World:
         meter = Meter(self.ledger, self.accounts, price_book, lambda _: None)
         return Attempts(route, context, meter, self, sleep=self.slept.append, random=lambda: 1.0)
 
-    def guard(self, model_id: str, circuit: Circuit, attempt: Any) -> Any:
+    def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
         self.guarded.append(model_id)
         if model_id in self.open_circuits:
             raise CircuitOpen(circuit.seconds)
-        return attempt()
+        return nullcontext()
 
     def call(self, call: ModelCall) -> ModelAnswer:
         self.sent.append(call)
@@ -202,7 +203,7 @@ def test_a_model_runs_no_more_calls_at_once_than_its_route_lets_it() -> None:
     world = World([[delta(), metadata()], [delta(), metadata()]])
     route = Route(HAIKU, (HAIKU,), concurrency=1)
     first = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)
-    second = Attempts(route, first.ticket.attempts.context, first.ticket.attempts.meter, world)
+    second = Attempts(route, first.attempt.attempts.context, first.attempt.attempts.meter, world)
     object.__setattr__(second.context, "request_id", RequestId("r2"))
     with pytest.raises(Passing) as refused:
         open_stream(calls(HAIKU, api="ConverseStream"), second, world)

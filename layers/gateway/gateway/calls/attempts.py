@@ -4,8 +4,6 @@
     fallback   the route's next model; its row says which model was asked for, which was used, and why
     circuit    a model that failed too often in a row is left alone for a while
     slot       a place among the calls that a model may run at once
-    invoke     the answer to one request, now
-    complete   the same for a job, whose end is kept together with the settlement of its rows
 
 Only what passes by itself (a throttle, an outage, a time-out) is tried again, and nothing once an answer has begun.
 """
@@ -16,10 +14,12 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Protocol
 
 from gateway.budgets.accounts import NOTHING, Hold, Limits, slot_of
 from gateway.calls.call import Context, ModelCall
@@ -31,7 +31,6 @@ from gateway.calls.spans import Span, tell
 from gateway.core.errors import GatewayError, Passing, UpstreamError
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
-T = TypeVar("T")
 LONGEST_PAUSE = 20.0  # seconds
 
 
@@ -58,22 +57,47 @@ class ModelBusy(Passing):
 class Breakers(Protocol):
     """Where the state of circuits is kept. Implemented by `gateway.aws.dynamodb.circuits`."""
 
-    def guard(self, model_id: str, circuit: Circuit, attempt: Callable[[], T]) -> T:
-        """Make the attempt, and count how it ends. Raises CircuitOpen instead where the model is left alone."""
+    def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
+        """Around one attempt: counts how it ends. Entering raises CircuitOpen where the model is left alone."""
 
 
 @dataclass
-class Ticket:
-    """One attempt whose row is open. It settles once, and gives its slot back then."""
+class OpenAttempt:
+    """One attempt whose row is open. It settles once, and gives its slot back then.
 
-    attempts: Attempts
+    As a context manager it settles what fails within it. An error that passes by itself ends there, for the next
+    attempt; any other goes on.
+    """
+
+    tries: Tries
     call: ModelCall
     reserved: Reserved
     slot: Hold | None
     began: datetime
+    guarded: ExitStack
     first_chunk: datetime | None = None
     finish_reason: str = ""
     settled: UsageRecord | None = None
+
+    def __enter__(self) -> OpenAttempt:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            if isinstance(error, UpstreamError):
+                self.fail(error)
+        finally:
+            self.guarded.__exit__(kind, error, trace)
+        if not isinstance(error, Passing):
+            return False
+        self.tries.failure = error
+        return True
+
+    @property
+    def attempts(self) -> Attempts:
+        return self.tries.attempts
 
     @property
     def row(self) -> UsageRecord:
@@ -142,69 +166,91 @@ class Attempts:
     random: Callable[[], float] = field(default=random.random)
 
     @cached_property
-    def _numbers(self) -> Iterator[int]:
+    def numbers(self) -> Iterator[int]:
         return itertools.count(self.first)
 
-    def run(self, calls: Sequence[ModelCall], make: Callable[[ModelCall, Ticket], T]) -> T:
-        """The first attempt that does. `calls` are the same request for each model of the route.
+    def of(self, calls: Sequence[ModelCall]) -> Tries:
+        """The attempts at a request. `calls` are the same one for each model of the route."""
+        return Tries(self, calls)
 
-        `make` settles its ticket where it raises UpstreamError. Raises GatewayError.
-        """
-        began, routing = self.context.clock(), ""
-        last: UpstreamError | None = None
-        for asked in calls:
-            call = governed(asked, self.context)
-            for tried in range(self.route.retries + 1):
-                try:
-                    return self._one(call, next(self._numbers), routing, make)
-                except Passing as error:
-                    last = error
-                no_more = tried == self.route.retries or (last.retry_after or 0) > LONGEST_PAUSE
-                if no_more or isinstance(last, CircuitOpen):
-                    break
-                pause = self._pause(tried, last)
-                if not self._time_for_another(began, pause):
-                    raise last
-                self.sleep(pause)
-                routing = f"retry:{last.code}"
-            if last is None or not self._time_for_another(began, 0):
-                break
-            routing = f"fallback:{last.code}"
-        raise last or GatewayError("No model is left to call.")
-
-    def _one(self, call: ModelCall, number: int, routing: str, make: Callable[[ModelCall, Ticket], T]) -> T:
-        def attempt() -> T:
-            row = self.context.open_row(call, number, self.route.name, routing)
-            slot = self._slot(row)
-            try:
-                reserved = self.meter.reserve(self.context.caller.tenant, row, call.bound)
-            except BaseException:
-                if slot:
-                    self.meter.accounts.book(slot, NOTHING)
-                raise
-            return make(call, Ticket(self, call, reserved, slot, self.context.clock()))
-
-        if self.route.circuit is None:
-            return attempt()
-        return self.breakers.guard(call.model.id, self.route.circuit, attempt)
-
-    def _slot(self, row: UsageRecord) -> Hold | None:
-        """A place among the running calls of the row's model. Raises ModelBusy."""
-        if self.route.concurrency is None:
-            return None
-        hold = slot_of(row)
-        try:
-            self.meter.accounts.hold(hold, Limits(calls=self.route.concurrency))
-        except GatewayError as error:
-            raise ModelBusy from error
-        return hold
-
-    def _pause(self, tried: int, error: UpstreamError) -> float:
+    def pause(self, tried: int, error: GatewayError) -> float:
         """As long as the service asks for; else twice as long each time, and at random, so that calls do not march."""
         longest: float = min(0.5 * 2.0**tried, LONGEST_PAUSE)
         return max(self.random() * longest, float(error.retry_after or 0) * (0.5 + self.random() / 2))
 
-    def _time_for_another(self, began: datetime, pause: float) -> bool:
+    def time_for_another(self, began: datetime, pause: float) -> bool:
         at = self.context.clock() + timedelta(seconds=pause)
         deadline = self.route.deadline_seconds
         return at < self.context.lease_until and (deadline is None or (at - began).total_seconds() < deadline)
+
+
+class Tries:
+    """The attempts at one request, each open when it comes, until one is made without an error that passes by itself.
+
+    tries = attempts.of(calls)
+    for attempt in tries:
+        with attempt:
+            answer = models.call(attempt.call)
+            attempt.settle(Outcome.SUCCEEDED, answer.usage)
+            return answer
+    raise tries.failure
+    """
+
+    def __init__(self, attempts: Attempts, calls: Sequence[ModelCall]):
+        self.attempts = attempts
+        self.calls = calls
+        self.failure: GatewayError = GatewayError("No model is left to call.")  # of the last attempt
+
+    def __iter__(self) -> Iterator[OpenAttempt]:
+        attempts, route = self.attempts, self.attempts.route
+        began, routing = attempts.context.clock(), ""
+        for asked in self.calls:
+            call = governed(asked, attempts.context)
+            for tried in range(route.retries + 1):
+                try:
+                    attempt = self._open(call, routing)
+                except Passing as error:
+                    self.failure = error
+                else:
+                    yield attempt
+                failure = self.failure
+                no_more = tried == route.retries or (failure.retry_after or 0) > LONGEST_PAUSE
+                if no_more or isinstance(failure, CircuitOpen):
+                    break
+                pause = attempts.pause(tried, failure)
+                if not attempts.time_for_another(began, pause):
+                    return
+                attempts.sleep(pause)
+                routing = f"retry:{failure.code}"
+            if not attempts.time_for_another(began, 0):
+                return
+            routing = f"fallback:{failure.code}"
+
+    def _open(self, call: ModelCall, routing: str) -> OpenAttempt:
+        """The next attempt: its circuit closed, its slot taken, its row and hold reserved. Raises GatewayError."""
+        attempts = self.attempts
+        context, route, meter = attempts.context, attempts.route, attempts.meter
+        number = next(attempts.numbers)
+        with ExitStack() as opened:
+            guarded = ExitStack()
+            if route.circuit is not None:
+                guarded.enter_context(attempts.breakers.guard(call.model.id, route.circuit))
+                opened.push(guarded)
+            row = context.open_row(call, number, route.name, routing)
+            slot = self._slot(row)
+            if slot is not None:
+                opened.callback(meter.accounts.book, slot, NOTHING)
+            reserved = meter.reserve(context.caller.tenant, row, call.bound)
+            opened.pop_all()
+        return OpenAttempt(self, call, reserved, slot, context.clock(), guarded)
+
+    def _slot(self, row: UsageRecord) -> Hold | None:
+        """A place among the running calls of the row's model. Raises ModelBusy."""
+        if self.attempts.route.concurrency is None:
+            return None
+        hold = slot_of(row)
+        try:
+            self.attempts.meter.accounts.hold(hold, Limits(calls=self.attempts.route.concurrency))
+        except GatewayError as error:
+            raise ModelBusy from error
+        return hold

@@ -111,8 +111,32 @@ class Once:
             )
         return found.ended
 
+    def run(
+        self,
+        tries: int,
+        clock: Callable[[], datetime],
+        run: Callable[[Job], Ended],
+        left_behind: Callable[[RequestId], Ended | None] = lambda _: None,
+    ) -> tuple[Ended, bool]:
+        """How the first request with this key ended, and whether that was an earlier one. Raises a 409 problem.
+
+        `run` makes the request, in at most so many `tries`, and ends its job here (`finish`).
+        """
+        if earlier := self.begin(clock(), left_behind):
+            return earlier, True
+        job = self.job(tries, clock())
+        try:
+            return run(job), False
+        except Exception:
+            self.abandon()
+            raise
+
     def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
         return self.entries.finish(self.entry, ended, settled, self._kept_until(now))
+
+    def keep(self, ended: Ended, now: datetime) -> None:
+        """The answer of a request that settles no row of its own."""
+        self.entries.finish(self.entry, ended, (), self._kept_until(now))
 
     def abandon(self) -> None:
         """For what ended by an exception. Rows that it left open are swept, and not charged."""

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from gateway.calls.attempts import Attempts, Ticket
+from gateway.calls.attempts import Attempts, OpenAttempt
 from gateway.calls.call import ModelAnswer, ModelCall, Models
 from gateway.calls.jobs import Ended, Ending, Job
 from gateway.calls.routes import Route
 from gateway.calls.spans import finish_reason
-from gateway.core.errors import GatewayError, UpstreamError
+from gateway.core.errors import GatewayError
 from gateway.usage.records import Outcome, UsageRecord
 
-Make = Callable[[ModelCall, Ticket], tuple[ModelCall, ModelAnswer]]
+Settle = Callable[[OpenAttempt, ModelAnswer], None]
 
 
 def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
     """A buffered answer, settled, with the call that got it. Raises GatewayError."""
-    return attempts.run(calls, _settling(models))
+    return _answered(calls, attempts, models, _settle)
+
+
+def _answered(
+    calls: Sequence[ModelCall], attempts: Attempts, models: Models, settle: Settle
+) -> tuple[ModelCall, ModelAnswer]:
+    tries = attempts.of(calls)
+    for attempt in tries:
+        with attempt:
+            answer = models.call(attempt.call)
+            attempt.finish_reason = finish_reason(answer.body)
+            settle(attempt, answer)
+            return attempt.call, answer
+    raise tries.failure
+
+
+def _settle(attempt: OpenAttempt, answer: ModelAnswer) -> None:
+    attempt.settle(Outcome.SUCCEEDED, answer.usage)
 
 
 # ------------------------------------------------------------------------------------------------------ whole requests
@@ -43,57 +60,31 @@ def _may_fall_back(request: Translated) -> bool:
     return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
 
 
-def _body(
-    requests: Sequence[Translated],
-    attempts: Attempts,
-    make: Make,
-) -> Any:
-    if not _may_fall_back(requests[0]):
-        return requests[0].answer([attempts.run([call], make)[1] for call in requests[0].calls])
-    by_model = {request.calls[0].model: request for request in reversed(requests)}
-    made, answer = attempts.run([request.calls[0] for request in requests], make)
-    return by_model[made.model].answer([answer])
-
-
 def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
     """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
+    return _body(requests, attempts, models, _settle)
 
-    return _body(requests, attempts, _settling(models))
+
+def _body(requests: Sequence[Translated], attempts: Attempts, models: Models, settle: Settle) -> Any:
+    if not _may_fall_back(requests[0]):
+        return requests[0].answer([_answered([call], attempts, models, settle)[1] for call in requests[0].calls])
+    by_model = {request.calls[0].model: request for request in reversed(requests)}
+    made, answer = _answered([request.calls[0] for request in requests], attempts, models, settle)
+    return by_model[made.model].answer([answer])
 
 
 def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
     """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
-    made: list[tuple[Ticket, UsageRecord]] = []
+    made: list[tuple[OpenAttempt, UsageRecord]] = []
 
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
-        answer = _answer(call, ticket, models)
-        made.append((ticket, ticket.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
-        return call, answer
+    def settle_later(attempt: OpenAttempt, answer: ModelAnswer) -> None:
+        made.append((attempt, attempt.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
 
     try:
-        ended = Ended(body=_body(requests, attempts, make))
+        ended = Ended(body=_body(requests, attempts, models, settle_later))
     except GatewayError as error:
         ended = Ended.failed(error)
     if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
-        for ticket, record in made:
-            ticket.settled_elsewhere(record)
+        for attempt, record in made:
+            attempt.settled_elsewhere(record)
     return ended
-
-
-def _answer(call: ModelCall, ticket: Ticket, models: Models) -> ModelAnswer:
-    try:
-        answer = models.call(call)
-    except UpstreamError as error:
-        ticket.fail(error)
-        raise
-    ticket.finish_reason = finish_reason(answer.body)
-    return answer
-
-
-def _settling(models: Models) -> Make:
-    def make(call: ModelCall, ticket: Ticket) -> tuple[ModelCall, ModelAnswer]:
-        answer = _answer(call, ticket, models)
-        ticket.settle(Outcome.SUCCEEDED, answer.usage)
-        return call, answer
-
-    return make

@@ -17,7 +17,7 @@ from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
-from gateway.usage.records import UNKNOWN, ModelId, Outcome, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _needs_prices(tenant: Tenant) -> bool:
 
 def is_unpriced(book: PriceBook, row: UsageRecord) -> bool:
     """Has a settled row used something that the book has no price for?"""
-    return not row.is_open and row.usage.source != UNKNOWN and book.charge_record(row) is None
+    return row.price_status is PriceStatus.PRICEABLE and book.charge_record(row) is None
 
 
 def quote(
@@ -178,7 +178,7 @@ def booking_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Booking:
     if charge is not None:
         ended = settled.outcome in (Outcome.SUCCEEDED, Outcome.FAILED)
         return Booking(charge.cost, ZERO if ended else max(hold.amount - charge.cost, ZERO))
-    if settled.usage.source == UNKNOWN or settled.is_open:
+    if settled.price_status is not PriceStatus.PRICEABLE:
         return Booking(kept=hold.amount)
     return Booking(kept=min(hold.amount, at_dearest(book, settled)))
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.calls.attempts import Attempts, Ticket
+from gateway.calls.attempts import Attempts, OpenAttempt
 from gateway.calls.call import ModelCall
 from gateway.calls.eventstream import Frame
 from gateway.calls.spans import finish_reason
@@ -150,16 +150,16 @@ class LiveStream:
     """A stream whose first frame is there."""
 
     call: ModelCall
-    ticket: Ticket
+    attempt: OpenAttempt
     opened: Opened
     first: Frame
 
     def deliver(
-        self, writer: StreamWriter, cost_of: Callable[[Ticket], Decimal | None] | None = None
+        self, writer: StreamWriter, cost_of: Callable[[OpenAttempt], Decimal | None] | None = None
     ) -> Iterator[bytes]:
         """The client's bytes; empty parts are left out. Reads the service's stream to its end, come what may."""
-        tap, until = Tap(self.call, self.opened.headers), self.ticket.row.lease_until - SETTLING
-        clock = self.ticket.attempts.context.clock
+        tap, until = Tap(self.call, self.opened.headers), self.attempt.row.lease_until - SETTLING
+        clock = self.attempt.attempts.context.clock
         rest = self.opened.frames
         try:
             frame: Frame | None = self.first
@@ -174,16 +174,16 @@ class LiveStream:
                 frame = next(rest, None)
             self._end(tap)
         except UpstreamError as error:
-            if self.ticket.settled is None:
+            if self.attempt.settled is None:
                 said = out_of_time() if clock() > until else error
-                self.ticket.fail(said, tap.known())
+                self.attempt.fail(said, tap.known())
                 yield writer.error(said)
                 return
         finally:
             self._see_to_its_end(tap, rest)
-        settled = self.ticket.settled
+        settled = self.attempt.settled
         usage = settled.usage if settled else TokenUsage(source=UNKNOWN)
-        if part := writer.end(Metered(usage, cost_of(self.ticket) if cost_of else None)):
+        if part := writer.end(Metered(usage, cost_of(self.attempt) if cost_of else None)):
             yield part
 
     def _end(self, tap: Tap) -> None:
@@ -192,19 +192,19 @@ class LiveStream:
         self._settle(tap)
 
     def _settle(self, tap: Tap) -> None:
-        self.ticket.finish_reason = tap.finish_reason
-        self.ticket.settle(Outcome.SUCCEEDED, tap.usage())
+        self.attempt.finish_reason = tap.finish_reason
+        self.attempt.settle(Outcome.SUCCEEDED, tap.usage())
 
     def _see_to_its_end(self, tap: Tap, rest: Iterator[Frame]) -> None:
         """Whoever delivers gave up, or failed: the model goes on, and is paid for what it said."""
-        if self.ticket.settled is not None:
+        if self.attempt.settled is not None:
             return
         try:
             for frame in rest:
                 tap.see(frame)
             self._end(tap)
         except UpstreamError as error:
-            self.ticket.fail(error, tap.known())
+            self.attempt.fail(error, tap.known())
 
 
 def _read(writer: StreamWriter, frame: Frame) -> bytes:
@@ -235,17 +235,13 @@ def broken_off() -> UpstreamError:
 
 def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams) -> LiveStream:
     """The stream of the first attempt that begins one. Raises GatewayError."""
-
-    def make(call: ModelCall, ticket: Ticket) -> LiveStream:
-        try:
-            opened = streams.open(call)
+    tries = attempts.of(calls)
+    for attempt in tries:
+        with attempt:
+            opened = streams.open(attempt.call)
             first = next(opened.frames, None)
             if first is None:
                 raise broken_off()
-        except UpstreamError as error:
-            ticket.fail(error)
-            raise
-        ticket.first_chunk = attempts.context.clock()
-        return LiveStream(call, ticket, opened, first)
-
-    return attempts.run(calls, make)
+            attempt.first_chunk = attempts.context.clock()
+            return LiveStream(attempt.call, attempt, opened, first)
+    raise tries.failure

@@ -6,12 +6,12 @@ from datetime import date
 from typing import NamedTuple
 
 from gateway.pricing.price_book import INPUT_UNITS, SCALE, Price, PriceBook
-from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
+from gateway.usage.records import PriceStatus, UsageRecord
 
 PRICED = "priced"
 UNPRICED = "unpriced"  # used, but the book has no price for a part of it
-UNSETTLED = "unsettled"  # nobody knows what it used
-OPEN = "open"  # may still settle
+UNSETTLED = PriceStatus.UNSETTLED.value
+OPEN = PriceStatus.OPEN.value
 
 
 # ------------------------------------------------------------------------------------------------------------- pricing
@@ -59,11 +59,10 @@ class Pricer:
             return view
 
     def price(self, record: UsageRecord) -> PricedUsage:
-        if record.outcome is Outcome.FAILED:
+        if record.price_status is PriceStatus.FREE:
             return PricedUsage(record, 0, 0, 0, PRICED)
-        status = settled_status(record.outcome, record.usage.source)
-        if status != PRICED:
-            return PricedUsage(record, None, None, None, status)
+        if record.price_status is not PriceStatus.PRICEABLE:
+            return PricedUsage(record, None, None, None, record.price_status.value)
         view = self.view(record.tenant_id)
         parts, rates = self.rates(view, record)
         listed = _total(*self.rates(self.book.listed, record)) if view is not self.book.listed else None
@@ -91,13 +90,6 @@ class Pricer:
         except KeyError:
             rates = self._rates[kind] = _look_up(book, *kind[1:])
             return parts, rates
-
-
-def settled_status(outcome: Outcome, source: str) -> str:
-    """Can a row have a price at all?"""
-    if outcome is Outcome.OPEN:
-        return OPEN
-    return UNSETTLED if source == UNKNOWN and outcome is not Outcome.FAILED else PRICED
 
 
 def _total(parts: list[tuple[str, int]], rates: Rates | None) -> int | None:

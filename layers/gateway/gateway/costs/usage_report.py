@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from gateway.core.errors import BadRequest
 from gateway.pricing.price_book import ZERO, PriceBook
-from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
+from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 
 MAX_SPAN = timedelta(days=31)
 _KEYS: dict[str, Callable[[UsageRecord], str]] = {
@@ -47,10 +47,8 @@ class Totals:
         return bool(self.unpriced_invocations or self.unsettled_invocations)
 
     def add(self, record: UsageRecord, book: PriceBook) -> None:
-        if record.is_open:
-            self.open_invocations += 1
-        elif record.usage.source == UNKNOWN and record.outcome is not Outcome.FAILED:
-            self.unsettled_invocations += 1
+        self.open_invocations += record.price_status is PriceStatus.OPEN
+        self.unsettled_invocations += record.price_status is PriceStatus.UNSETTLED
         if record.outcome not in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
             return
         self.invocations += 1
@@ -62,7 +60,7 @@ class Totals:
         self.images += record.usage.images
         charge = book.charge_record(record)
         if charge is None:
-            self.unpriced_invocations += record.usage.source != UNKNOWN
+            self.unpriced_invocations += record.price_status is PriceStatus.PRICEABLE
             return
         self.input_cost += charge.input_cost
         self.output_cost += charge.output_cost

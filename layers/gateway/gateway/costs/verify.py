@@ -24,7 +24,7 @@ from gateway.costs.lake import Lake, Quarantined, Source
 from gateway.costs.usage_files import NOTHING, UsageFile, check_division, file_digest
 from gateway.costs.usage_prices import prices_of
 from gateway.pricing.price_book import INPUT_UNITS, ZERO, PriceBook
-from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
+from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 
 
 # ---------------------------------------------------------------------------------------------------------------- proof
@@ -130,18 +130,19 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
         line["invocations"] += record.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED)
         for name in TOKENS:
             line[name] += getattr(usage, name)
-        if record.is_open:
-            line["open_invocations"] += 1
-        elif record.outcome is Outcome.FAILED:
-            line["failed_invocations"] += 1
-            _charge(line, MONEY)
-        elif usage.source == UNKNOWN:
-            line["unsettled_invocations"] += 1
-        else:
-            view = book.for_tenant(group[0])
-            add(record, group, view, listed=False)
-            if view is not book.listed:
-                add(record, group, book.listed, listed=True)
+        match record.price_status:
+            case PriceStatus.OPEN:
+                line["open_invocations"] += 1
+            case PriceStatus.FREE:
+                line["failed_invocations"] += 1
+                _charge(line, MONEY)
+            case PriceStatus.UNSETTLED:
+                line["unsettled_invocations"] += 1
+            case PriceStatus.PRICEABLE:
+                view = book.for_tenant(group[0])
+                add(record, group, view, listed=False)
+                if view is not book.listed:
+                    add(record, group, book.listed, listed=True)
     for kind, totals in used.items():
         line = sums[kind.group]
         view = book.listed if kind.listed else book.for_tenant(kind.group[0])

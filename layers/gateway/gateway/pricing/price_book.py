@@ -29,7 +29,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from gateway.pricing.model_names import pricing_names
-from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
+from gateway.usage.records import PriceStatus, TokenUsage, UsageRecord
 
 SCALE = 12  # decimals of money, here and in Parquet
 ZERO = Decimal(0)
@@ -262,9 +262,9 @@ class PriceBook:
 
     def charge_record(self, record: UsageRecord) -> Charge | None:
         """What a ledger row costs: nothing where it used nothing, None where its usage or its price is not known."""
-        if record.outcome is Outcome.FAILED:
+        if record.price_status is PriceStatus.FREE:
             return FREE_OF_USAGE
-        if record.is_open or record.usage.source == UNKNOWN:
+        if record.price_status is not PriceStatus.PRICEABLE:
             return None
         book = self.for_tenant(record.tenant_id)
         name = book.priced_as(record)

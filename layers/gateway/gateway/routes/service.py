@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.aws.dynamodb.response_items import ItemTable
 from gateway.aws.models.bedrock import BedrockCatalog
-from gateway.calls.attempts import Attempts, Breakers, Ticket
+from gateway.calls.attempts import Attempts, Breakers, OpenAttempt
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model
 from gateway.calls.directory import Directory
@@ -161,18 +161,15 @@ class Serving:
         said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
         entry = entry_of(context.caller.tenant, key, said, context.request_id, context.lease_until)
         once = Once(self.entries, entry, context.caller.tenant)
-        if earlier := once.begin(context.clock(), lambda _: None):
-            replayed = _kept(earlier.body)
-            return replace(replayed, headers={**replayed.headers, "idempotent-replayed": "true"})
-        job = once.job(most_tries(requests, asked.route), context.clock())
-        try:
-            ended = complete(job, requests, asked.attempts, self.models, once)
-        except Exception:
-            once.abandon()
-            raise
+        ended, replayed = once.run(
+            most_tries(requests, asked.route),
+            context.clock,
+            lambda job: complete(job, requests, asked.attempts, self.models, once),
+        )
         if ended.error:
             raise ended.error
-        return _kept(ended.body)
+        reply = _kept(ended.body)
+        return replace(reply, headers={**reply.headers, "idempotent-replayed": "true"}) if replayed else reply
 
     def stream(
         self,
@@ -195,8 +192,8 @@ class Serving:
 
         return Streamed(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
 
-    def cost_of(self, ticket: Ticket) -> Decimal | None:
-        charge = self.meter.book().charge_record(ticket.settled) if ticket.settled else None
+    def cost_of(self, attempt: OpenAttempt) -> Decimal | None:
+        charge = self.meter.book().charge_record(attempt.settled) if attempt.settled else None
         return charge.cost if charge else None
 
 

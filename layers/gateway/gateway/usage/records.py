@@ -30,6 +30,24 @@ class Outcome(StrEnum):
     UNSETTLED = "unsettled"  # nobody came back to settle it: usage unknown
 
 
+class PriceStatus(StrEnum):
+    """Can a row have a price?"""
+
+    FREE = "free"  # nothing was used
+    OPEN = "open"  # the call may still run
+    UNSETTLED = "unsettled"  # usage unknown
+    PRICEABLE = "priceable"  # by the prices of its day, if there are any
+
+
+def price_status(outcome: Outcome, source: str) -> PriceStatus:
+    """`source` is that of the row's usage."""
+    if outcome is Outcome.OPEN:
+        return PriceStatus.OPEN
+    if outcome is Outcome.FAILED:
+        return PriceStatus.FREE
+    return PriceStatus.UNSETTLED if source == UNKNOWN else PriceStatus.PRICEABLE
+
+
 @dataclass(frozen=True)
 class TokenUsage:
     """Disjoint counts of one call. `input_images` are pictures embedded, `images` pictures made."""
@@ -82,6 +100,10 @@ class UsageRecord:
     @property
     def is_open(self) -> bool:
         return self.outcome is Outcome.OPEN
+
+    @property
+    def price_status(self) -> PriceStatus:
+        return price_status(self.outcome, self.usage.source)
 
     def settle(self, outcome: Outcome, usage: TokenUsage, at: datetime, error_code: str = "") -> UsageRecord:
         return replace(self, outcome=outcome, usage=usage, settled_at=at, error_code=error_code)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from gateway.aws.clients import client
 from gateway.calls.attempts import CircuitOpen
 from gateway.calls.routes import Circuit
 from gateway.core.errors import Passing
 from gateway.core.telemetry import logger
-
-T = TypeVar("T")
 
 
 class Circuits:
@@ -29,10 +28,25 @@ class Circuits:
 
         return CircuitBreakerDynamoDBPersistence(self._table, expiry_attr="expires_at", boto3_client=client("dynamodb"))
 
-    def guard(self, model_id: str, circuit: Circuit, attempt: Callable[[], T]) -> T:
+    @cached_property
+    def _handler(self) -> Any:
         from aws_lambda_powertools.utilities.circuit_breaker.base import (  # noqa: PLC0415
             CircuitBreakerHandler,
         )
+
+        class Admission(CircuitBreakerHandler):
+            """Powertools calls what it guards; here `handle` gives what takes the outcome when it is known."""
+
+            def _call_closed(self) -> Any:
+                return super()._call_closed
+
+            def _call_probe(self) -> Any:
+                return super()._call_probe
+
+        return Admission
+
+    @contextmanager
+    def guard(self, model_id: str, circuit: Circuit) -> Iterator[None]:
         from aws_lambda_powertools.utilities.circuit_breaker.config import (  # noqa: PLC0415
             CircuitBreakerConfig,
         )
@@ -40,8 +54,14 @@ class Circuits:
             CircuitBreakerOpenError,
         )
 
-        handler = CircuitBreakerHandler(
-            attempt,
+        ended: list[Exception] = []
+
+        def outcome() -> None:
+            if ended:
+                raise ended[0]
+
+        handler = self._handler(
+            outcome,
             f"circuit#{model_id}",
             CircuitBreakerConfig(circuit.failures, circuit.seconds, success_threshold=1, handled_exceptions=Passing),
             self._store,
@@ -50,7 +70,13 @@ class Circuits:
             ),
         )
         try:
-            outcome: T = handler.handle()
+            count = handler.handle()
         except CircuitBreakerOpenError as error:
             raise CircuitOpen(circuit.seconds) from error
-        return outcome
+        try:
+            yield
+        except Exception as error:
+            ended.append(error)
+            count()  # raises the error again
+            raise
+        count()

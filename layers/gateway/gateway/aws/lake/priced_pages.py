@@ -21,9 +21,9 @@ from gateway.aws.dynamodb.usage_rows import inspect, items
 from gateway.aws.lake.parquet import USAGE, WHOLE, money_of, usage_table
 from gateway.costs.cost_lines import TOKENS
 from gateway.costs.lake import Quarantined
-from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates, settled_status
+from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates
 from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
-from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import KeyId, ModelId, Outcome, PriceStatus, RequestId, TenantId, TokenUsage, UsageRecord
 
 _INTS = pa.int64()
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -187,11 +187,10 @@ class PricedPages:
 
     def _kind(self, book: PriceBook, record: UsageRecord) -> _Kind:
         """What rows like this one are charged."""
-        if record.outcome is Outcome.FAILED:
+        if record.price_status is PriceStatus.FREE:
             return _Kind(PRICED, "", _FREE, _FREE)
-        status = settled_status(record.outcome, record.usage.source)
-        if status != PRICED:
-            return _Kind(status, "", None, None)
+        if record.price_status is not PriceStatus.PRICEABLE:
+            return _Kind(record.price_status.value, "", None, None)
         parts, rates = self.pricer.rates(book, record)
         listed_book = self.pricer.book.listed
         charge = _by_column(parts, rates)
