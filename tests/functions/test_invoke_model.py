@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb import DynamoLedger
+from gateway.aws.tenant_register import TenantRegister
 from gateway.errors import NotFound
 from gateway.jobs import Ended
 from gateway.ledger import SHARDS, Partition, sweep
@@ -462,21 +463,24 @@ SUBMITTER = Caller(Tenant(TenantId("acme"), "Acme", ("research", "ops")), KeyId(
     [
         (replace(SUBMITTER.tenant, suspended=True), False, "access_denied"),
         (SUBMITTER.tenant, True, "access_denied"),
+        (SUBMITTER.tenant, None, "access_denied"),
         (None, False, "access_denied"),
         (replace(SUBMITTER.tenant, allowed_models=("amazon.*",)), False, "model_not_allowed"),
         (replace(SUBMITTER.tenant, budget=Budget(Decimal("0.000001"), hard=True)), False, "budget_exceeded"),
         (replace(SUBMITTER.tenant, max_output_tokens=1), False, "max_tokens_not_allowed"),
     ],
-    ids=["suspended", "key revoked", "deleted", "model taken away", "budget made", "fewer tokens"],
+    ids=["suspended", "key revoked", "key gone", "deleted", "model taken away", "budget made", "fewer tokens"],
 )
 def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
-    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool, code: str
+    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool | None, code: str
 ) -> None:
     app, worker = load("invoke_model"), load("complete_invocation")
     asked = {"inputs": "hello", "parameters": {"max_tokens": 100}}
     _, body = call(app, asked, "anthropic.claude-3-haiku-20240307-v1:0", streaming="true")
     if now is not None:
-        register(replace(SUBMITTER, tenant=now), revoked=revoked)
+        register(replace(SUBMITTER, tenant=now), revoked=bool(revoked))
+        if revoked is None:
+            TenantRegister("tenants").remove_keys(now.tenant_id)
     else:
         key = {"pk": {"S": "tenant#acme"}, "sk": {"S": "tenant"}}
         boto3.client("dynamodb").delete_item(TableName="tenants", Key=key)
