@@ -669,6 +669,16 @@ def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: L
     assert [row[1] for row in told()] == [HAIKU]
 
 
+def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: ModelStandIn) -> None:
+    app, query = load("invoke_model"), {"model_id": "amazon.nova-lite-v1:0"}
+    for body, warned in (
+        ({"inputs": "hi", "n": 1}, ["n is ignored: this call does not read it"]),
+        ({"inputs": "hi"}, None),
+    ):
+        answer = app.handler(event("/invoke_model", body, query=query), context())
+        assert (answer["statusCode"], answer["multiValueHeaders"].get("x-gateway-warning")) == (200, warned)
+
+
 def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: ModelStandIn) -> None:
     app = load("invoke_model")
     assert call(app, {"inputs": "hello"}, "fast", record={"allowed_models": ["fast"]})[0] == 200

@@ -137,6 +137,16 @@ def test_counting_tokens_never_runs_an_endpoint(app: Any, models: ModelStandIn) 
     assert models.ledger.after() == []
 
 
+@pytest.mark.parametrize("name", ["tool_config", "toolConfig"])
+def test_the_old_stream_calls_no_tools_and_says_where_they_are_called(
+    app: Any, models: ModelStandIn, name: str
+) -> None:
+    body = {"inputs": "hi", name: {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}}
+    status, sent, _ = ask(app, "/stream_model", body, query=f"model_id={NOVA}")
+    assert (status, json.loads(sent)["code"]) == (400, "unsupported_field")
+    assert models.ledger.after() == []
+
+
 NOT_OURS = [{"document": {"format": "pdf", "name": "d", "source": {"s3Location": {"uri": "s3://others/a.pdf"}}}}]
 
 
