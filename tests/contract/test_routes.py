@@ -173,6 +173,11 @@ def test_what_is_not_there_runs_nothing(path: str) -> None:
     assert made.integration is not None
     assert (made.integration.kind, made.integration.uri) == ("mock", None)
     assert said["x-amazon-apigateway-integration"]["passthroughBehavior"] == "never"
+    # By its body's type, of which one that is not named would be 415: those that clients and SDKs send.
+    types = said["x-amazon-apigateway-integration"]["requestTemplates"]
+    assert {"application/json", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain"} <= set(types)
+    assert {"application/octet-stream", "application/vnd.amazon.eventstream"} <= set(types)
+    assert {json.loads(template)["statusCode"] for template in types.values()} == {404}
 
 
 def test_what_is_not_there_is_told_in_the_words_of_each_sdk() -> None:

@@ -406,6 +406,27 @@ def test_the_connection_that_is_silent_for_longest_makes_room() -> None:
             assert answered(connection)[0] == 200
 
 
+RAISED = """
+import resource
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+from scripts.dev.http_server.connections import descriptors, room
+before = room()
+given = descriptors()
+print(given, resource.getrlimit(resource.RLIMIT_NOFILE)[0], before)
+"""
+
+
+def test_the_soft_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 < hard < 1024:
+        pytest.skip("the hard limit leaves nothing to raise")
+    ran = subprocess.run([sys.executable, "-c", RAISED], cwd=ROOT, capture_output=True, text=True, check=True)
+    given, soft, most = map(int, ran.stdout.split())
+    assert given == soft >= 1024
+    assert most > 256, "there is room for as many as the raised limit allows"
+
+
 FLOODED = """
 import os, resource, socket, sys, time
 limit, kept = int(sys.argv[1]), int(sys.argv[2])

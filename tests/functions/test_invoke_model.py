@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.calls.jobs import Ended
 from gateway.core.errors import NotFound
 from gateway.core.settings import settings
@@ -462,21 +463,24 @@ SUBMITTER = Caller(Tenant(TenantId("acme"), "Acme", ("research", "ops")), KeyId(
     [
         (replace(SUBMITTER.tenant, suspended=True), False, "access_denied"),
         (SUBMITTER.tenant, True, "access_denied"),
+        (SUBMITTER.tenant, None, "access_denied"),
         (None, False, "access_denied"),
         (replace(SUBMITTER.tenant, allowed_models=("amazon.*",)), False, "model_not_allowed"),
         (replace(SUBMITTER.tenant, budget=Budget(Decimal("0.000001"), hard=True)), False, "budget_exceeded"),
         (replace(SUBMITTER.tenant, max_output_tokens=1), False, "max_tokens_not_allowed"),
     ],
-    ids=["suspended", "key revoked", "deleted", "model taken away", "budget made", "fewer tokens"],
+    ids=["suspended", "key revoked", "key gone", "deleted", "model taken away", "budget made", "fewer tokens"],
 )
 def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
-    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool, code: str
+    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool | None, code: str
 ) -> None:
     app, worker = load("invoke_model"), load("complete_invocation")
     asked = {"inputs": "hello", "parameters": {"max_tokens": 100}}
     _, body = call(app, asked, "anthropic.claude-3-haiku-20240307-v1:0", streaming="true")
     if now is not None:
-        register(replace(SUBMITTER, tenant=now), revoked=revoked)
+        register(replace(SUBMITTER, tenant=now), revoked=bool(revoked))
+        if revoked is None:
+            TenantRegister("tenants").remove_keys(now.tenant_id)
     else:
         key = {"pk": {"S": "tenant#acme"}, "sk": {"S": "tenant"}}
         boto3.client("dynamodb").delete_item(TableName="tenants", Key=key)
@@ -663,6 +667,16 @@ def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: L
     status, body = call(load("invoke_model"), {"inputs": "[[throttle]]"}, "fast", record=record)
     assert (status, body["code"]) == (429, "model_throttled")
     assert [row[1] for row in told()] == [HAIKU]
+
+
+def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: ModelStandIn) -> None:
+    app, query = load("invoke_model"), {"model_id": "amazon.nova-lite-v1:0"}
+    for body, warned in (
+        ({"inputs": "hi", "n": 1}, ["n is ignored: this call does not read it"]),
+        ({"inputs": "hi"}, None),
+    ):
+        answer = app.handler(event("/invoke_model", body, query=query), context())
+        assert (answer["statusCode"], answer["multiValueHeaders"].get("x-gateway-warning")) == (200, warned)
 
 
 def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: ModelStandIn) -> None:

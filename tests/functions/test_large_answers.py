@@ -83,3 +83,15 @@ def test_an_answer_that_fits_is_what_it_was(load: Callable[[str], Any], models: 
     assert answer["statusCode"] == 200
     assert "location" not in answer["multiValueHeaders"]
     assert module.LARGEST_ANSWER < 6_291_556 - 100_000  # Lambda's limit, with the headers and what is around
+
+
+def test_an_answer_counts_as_it_is_sent_a_string_in_json(load: Callable[[str], Any], models: ModelStandIn) -> None:
+    module = load("invoke_model")
+
+    def ask() -> Any:
+        return module.handler(event("/invoke_model", PICTURES, query=MODEL, type="image"), context())
+
+    text = ask()["body"]
+    for largest, status in ((len(text) + 1, 303), (len(json.dumps(text)) + 1, 200)):
+        module.LARGEST_ANSWER = largest
+        assert ask()["statusCode"] == status

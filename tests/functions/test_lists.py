@@ -65,6 +65,7 @@ def test_profiles_are_listed_by_type_and_in_pages(app: Any) -> None:
     assert listed(app, "/inference-profiles", "type=SYSTEM_DEFINED")[1]["inferenceProfileSummaries"] == [
         one for one in whole if one["type"] == "SYSTEM_DEFINED"
     ]
+    assert listed(app, "/inference-profiles", "type=APPLICATION")[1]["inferenceProfileSummaries"] == []
     found, query = [], "maxResults=2"
     while query:
         page = listed(app, "/inference-profiles", query)[1]

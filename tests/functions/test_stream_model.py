@@ -137,6 +137,29 @@ def test_counting_tokens_never_runs_an_endpoint(app: Any, models: ModelStandIn) 
     assert models.ledger.after() == []
 
 
+@pytest.mark.parametrize("name", ["tool_config", "toolConfig"])
+def test_the_old_stream_calls_no_tools_and_says_where_they_are_called(
+    app: Any, models: ModelStandIn, name: str
+) -> None:
+    body = {"inputs": "hi", name: {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}}
+    status, sent, _ = ask(app, "/stream_model", body, query=f"model_id={NOVA}")
+    assert (status, json.loads(sent)["code"]) == (400, "unsupported_field")
+    assert models.ledger.after() == []
+
+
+NOT_OURS = [{"document": {"format": "pdf", "name": "d", "source": {"s3Location": {"uri": "s3://others/a.pdf"}}}}]
+
+
+@pytest.mark.parametrize("operation", ["converse", "converse-stream", "invoke", "count-tokens"])
+def test_a_bucket_that_is_not_the_tenants_is_read_by_no_call(app: Any, models: ModelStandIn, operation: str) -> None:
+    """The gateway's own role would read it. Neither a row nor a hold is left behind."""
+    body: Any = {"messages": [{"role": "user", "content": [{"text": "read"}, *NOT_OURS]}]}
+    body = {"input": {"converse": body}} if operation == "count-tokens" else body
+    status, sent, _ = ask(app, f"/model/{NOVA}/{operation}", body)
+    assert (status, json.loads(sent)["code"]) == (403, "s3_location_not_allowed")
+    assert (models.ledger.after(), rows()) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("path", "header"),
     [

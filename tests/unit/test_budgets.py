@@ -40,7 +40,7 @@ from gateway.pricing.price_csv import read_prices
 from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
 from gateway.usage.ledger import sweep
 from gateway.usage.provider_counts import estimate_tokens
-from gateway.usage.records import KeyId, ModelId, RequestId, TenantId, TokenUsage
+from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.fakes import InMemoryAccounts, InMemoryLedger
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
@@ -440,6 +440,27 @@ def test_parked_usage_is_told_once_a_day_and_model_and_counted_each_time(
     assert capsys.readouterr().out.count('"UnpricedUsage":[1.0]') == 3
 
 
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [(Outcome.SUCCEEDED, "0"), (Outcome.INTERRUPTED, "0.7"), (Outcome.UNSETTLED, "0.7")],
+)
+def test_a_call_that_broke_off_keeps_what_its_known_part_leaves_of_its_hold(outcome: Outcome, kept: str) -> None:
+    row = UsageRecord(
+        request_id=RequestId("r1"),
+        attempt=1,
+        tenant_id=TenantId("acme"),
+        cost_centre="research",
+        key_id=KeyId("k"),
+        operation="text",
+        model_id=ModelId("m"),
+        model_used="m",
+        region="us-east-1",
+        started_at=NOW,
+        lease_until=NOW + timedelta(minutes=5),
+    ).settle(outcome, TokenUsage(input_tokens=300_000), NOW)
+    assert booking_for(BOOK, hold(amount="1"), row) == Booking(Decimal("0.3"), Decimal(kept))
+
+
 def test_a_call_that_used_nothing_is_not_unpriced(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[Any] = []
     meter = Meter(InMemoryLedger(), InMemoryAccounts(), lambda: PriceBook([]), told.append)
@@ -553,6 +574,12 @@ SAID = [{"role": "user", "content": [{"text": "hi"}]}]
         called({"messages": SAID, "inferenceConfig": {"maxTokens": 100}, "service_tier": "priority"}, invoke=True),
         called(
             {"messages": SAID, "inferenceConfig": {"maxTokens": 100}},
+            NOVA,
+            {"x-amzn-bedrock-service-tier": "priority"},
+            invoke=True,
+        ),
+        called(
+            {"messages": SAID, "inferenceConfig": {"maxTokens": 100}, "serviceTier": {"type": "flex"}},
             NOVA,
             {"x-amzn-bedrock-service-tier": "priority"},
             invoke=True,

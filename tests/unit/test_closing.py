@@ -270,6 +270,8 @@ def test_a_month_is_closed_only_when_all_of_it_is_known() -> None:
         "complete up to 2026-10-31T22 only": {"until": "2026-10-31T22"},
         "complete up to no hour only": {"until": ""},
         "1 hours are to be aggregated again, the first is 2026-10-07T11": {"again": ["2026-10-07T11", "2026-11-01T00"]},
+        "1 hours are to be aggregated again, the first is 2026-10-08T09": {"repriced": ["2026-10-08T09"]},
+        "2 of its hours or days are not proven": {"holes": ["2026-10-09T01", "2026-10-10"]},
     }.items():
         with pytest.raises(MonthNotComplete, match=reason):
             lake.close("2026-10", **wrong)  # type: ignore[arg-type]

@@ -160,7 +160,7 @@ def test_an_endpoint_s_vectors_come_as_its_container_said_them(said: Any) -> Non
     request = CompatRequest({"inputs": {"text_inputs": ["a", "b"]}}, "our-llama", operation="embeddings")
     (found,) = translate(request, CATALOG).answer([ModelAnswer({"embedding": said}, TokenUsage())])
     assert found["embedding"] == said
-    assert found.get("embeddings", said) == said
+    assert found.get("embeddings") == (said if len(said) > 1 and isinstance(said[0], list) else None)
 
 
 def test_what_a_call_does_not_read_is_named() -> None:

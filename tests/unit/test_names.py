@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.calls.catalog import Catalog
+from gateway.pricing.model_names import OWN_ARN, id_in
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.pricing.price_csv import COLUMNS, price_book, read_overlay
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
@@ -105,6 +106,21 @@ def test_an_application_profile_beside_a_model_is_never_priced_as_what_the_calle
 def test_a_quote_goes_by_the_same_name_as_the_charge() -> None:
     assert price_book().name_of(HAIKU_3, PROVISIONED, "us-east-1") == PROVISIONED
     assert price_book().name_of(HAIKU_3, HAIKU_3, "us-east-1") == HAIKU_3
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU_3}",
+        f"{ACCOUNT}inference-profile/us.{HAIKU_3}",
+        f"{ACCOUNT}provisioned-model/abc",
+    ],
+)
+def test_an_arn_ends_with_its_last_letter(arn: str) -> None:
+    """Behind it an allow-list's wildcard would let anything pass."""
+    assert id_in(arn) or OWN_ARN.match(arn)
+    for more in ("\n", "/../x\n", " "):
+        assert (id_in(arn + more), OWN_ARN.match(arn + more)) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["provisioned-model", "custom-model-deployment", "imported-model", "custom-model"])

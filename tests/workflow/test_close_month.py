@@ -11,9 +11,11 @@ from typing import Any
 import boto3
 import pytest
 
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.aws.s3.objects import S3Objects
 from gateway.statements.chain import ChainBroken
 from gateway.statements.close_month import MonthHasHoles, MonthNotComplete, StatementDiffers
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 from scripts.operate.statements import FolderObjects, main, objects_of, statements_of, verified_text
 from tests.workflow.machine import Workflow, load, row
@@ -100,6 +102,13 @@ def test_a_month_that_is_closed_already_is_proven_and_a_difference_is_an_error(m
         verified_text(S3Objects("lake"))
 
 
+def test_a_statement_has_the_name_of_its_tenants_record(months: Months) -> None:
+    TenantTable("tenants").put_tenant(Tenant(TenantId("acme"), "Acme Industries", ("research",)))
+    months.aggregate_until("2026-11-30T23")
+    months.close(DECEMBER)
+    assert b'<p class="name">Acme Industries</p>' in months.read(STATEMENT.replace(".csv", ".html"))
+
+
 def test_a_month_waits_for_its_last_hour_and_for_rows_that_are_still_open(months: Months) -> None:
     months.aggregate_until("2026-11-30T22")
     with pytest.raises(MonthNotComplete, match="complete up to 2026-11-30T22 only"):
@@ -176,7 +185,11 @@ def test_a_month_that_is_not_closed_is_shown_as_its_statement_would_be(
     assert printed.startswith("acme, 2026-12: a draft, not closed yet\n\nrestates 2026-11-24\n")
     assert "usage         0.00 USD\nrestatements  6.00 USD\ntotal         6.00 USD\n" in printed
     (made,) = (tmp_path / "out").glob("month=2026-12/*/statement.html")
-    assert b"24 Nov 2026" in made.read_bytes()
+    page = made.read_bytes()
+    assert b"24 Nov 2026" in page
+    assert (b"<b>Draft.</b>" in page, b"closed on" in page) == (True, False)
+    main(["statement", str(lake), "--month", "2026-11", "--tenant", "acme", "--out", str(tmp_path / "out")])
+    assert b"Draft" not in (tmp_path / "out/month=2026-11/tenant=acme/statement.html").read_bytes()
 
 
 def test_the_chain_of_a_lake_is_verified_and_a_break_ends_with_an_error(

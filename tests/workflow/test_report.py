@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.usage.records import Outcome
+from gateway.usage.records import Outcome, TokenUsage
 from scripts.operate.costs import aggregate
 from scripts.operate.statements import costs_in, report
+from tests.rows import item
 from tests.workflow.machine import MIDNIGHT, Workflow, row
 
 
@@ -73,6 +74,15 @@ def test_an_open_row_of_a_running_stack_stays_open(stack: Stack) -> None:
     stack.workflow.keep(row("a", 0.1), outcome=None)
     aggregate(stack, MIDNIGHT + timedelta(hours=0.2), alone=False)
     assert "1 still open: not in the costs yet" in report(costs_in(stack.lake))
+
+
+def test_rows_in_quarantine_are_told_beside_the_costs(stack: Stack) -> None:
+    stack.workflow.keep(row("a", 0.1), input_tokens=1000)
+    for name in ("b", "c"):
+        spoiled = row(name, 0.1).settle(Outcome.SUCCEEDED, TokenUsage(input_tokens=5), row(name, 0.1).started_at)
+        boto3.client("dynamodb").put_item(TableName="usage", Item=item(spoiled) | {"input_tokens": {"N": "-5"}})
+    (told,) = aggregate(stack, MIDNIGHT + timedelta(hours=0.2), alone=True)
+    assert told.startswith("2 rows cannot be read, or make no sense: they are in no sum")
 
 
 def test_days_without_a_row_are_counted_and_have_no_table(stack: Stack) -> None:
