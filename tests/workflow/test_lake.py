@@ -15,7 +15,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TenantId
-from tests.unit.test_proofs import DAMAGES, another_cost, lost
+from tests.unit.costs.test_proofs import DAMAGES, another_cost, lost
 from tests.workflow.conftest import Agree
 from tests.workflow.machine import Machine, Workflow, row
 

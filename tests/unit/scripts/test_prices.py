@@ -15,7 +15,7 @@ from scripts.generate.price_book import Row, as_csv, book, read_rows
 from scripts.operate import prices
 from scripts.operate.price_offers import Kind, kind_of, offered, quantity
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BOOK = ROOT / "layers/gateway/gateway/pricing/price_book.csv"
 LITELLM = ROOT / "scripts/generate/price_facts/litellm-bedrock-1.110.2.json"
 SONNET = "anthropic.claude-sonnet-4-6"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scripts.dev.fake_models.ledger import Ledger, Served
 from scripts.dev.moto_aws.journal import Journal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.rows import PagedLedger, item, page
 
-LAYER = Path(__file__).parents[2] / "layers/gateway"
+LAYER = Path(__file__).parents[3] / "layers/gateway"
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=UTC)
 DAY = "2026-11-24"
 RETENTION = timedelta(days=400)

@@ -20,7 +20,7 @@ from scripts.generate.price_book import ALIKE, UN_REGIONAL, Row, as_csv
 from scripts.operate import prices
 from scripts.operate.profile_prices import Place, read_places, rows_of
 
-PLACES = read_places(Path(__file__).parents[1] / "data/inference_profiles.csv")
+PLACES = read_places(Path(__file__).parents[2] / "data/inference_profiles.csv")
 ON = datetime(2026, 12, 1, tzinfo=UTC)
 # No list of the Region states them. The list of October 2024 has the US price in each Region, and Amazon's own list has
 # another one in the two neighbours.

@@ -31,7 +31,7 @@ from gateway.pricing.price_csv import price_book
 from gateway.usage.provider_counts import echoed_tier
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 MILLION = 1_000_000
 SURCHARGES = {"at_list": Decimal(1), "plus_10": Decimal("1.1"), "plus_20": Decimal("1.2")}
 COLUMNS = {

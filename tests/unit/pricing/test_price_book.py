@@ -19,7 +19,7 @@ from scripts.generate import price_book as generate_price_book
 from scripts.generate.price_book import ALIKE, PriceRefusedError, Row, book, legacy_rows, litellm_rows
 from scripts.operate import profile_prices
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FACTS = ROOT / "scripts/generate/price_facts"
 LITELLM = FACTS / "litellm-bedrock-1.109.1.json"
 NEWER = FACTS / "litellm-bedrock-1.110.2.json"

@@ -23,7 +23,7 @@ from gateway.costs.periods import hour_of, hours_between
 from gateway.costs.proofs import DayProof, find_days, holes
 from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_book import Markup, Price, PriceBook
-from tests.unit.test_aggregation import (
+from tests.unit.costs.test_aggregation import (
     BOOK,
     DAY,
     RETENTION,
