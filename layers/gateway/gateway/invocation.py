@@ -96,7 +96,8 @@ class ModelCall:
         most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
         made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
         # Of a picture to embed only the text beside it has tokens.
-        asked = self.body.get("inputText") or "" if self.input_images else self.body
+        pictures = ("images", "inputImage") if self.input_images else ()
+        asked = {name: part for name, part in self.body.items() if name not in pictures} if pictures else self.body
         usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
         cached = self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body)
         return Bound(usage, cached, tiers_said(self.body, self.headers))
