@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -344,7 +345,7 @@ def test_metadata_of_any_shape_is_no_count(metadata: Any) -> None:
     assert stream.usage() is None
 
 
-@pytest.mark.parametrize("odd", [-1, -4_000_000, "-5", 2**63, "many", [], 1e30])
+@pytest.mark.parametrize("odd", [-1, -4_000_000, "-5", 2**63, "many", [], 1e30, inf, nan, True, 5.5])
 def test_a_count_below_nothing_or_beyond_all_measure_is_no_count(odd: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         from_converse({"inputTokens": odd, "outputTokens": 1}, "")

@@ -169,7 +169,7 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> UpstreamError:
 def _read_json(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UpstreamError(
             "The model's answer is not JSON.", code="upstream_unreadable", status=502, error_type="NotJson", ran=True
         ) from error

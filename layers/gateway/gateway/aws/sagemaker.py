@@ -38,7 +38,7 @@ class SageMakerRuntime:
             raise unreachable(error) from error
         try:
             body = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UpstreamError(
                 "The endpoint's answer is not JSON.",
                 code="upstream_unreadable",
