@@ -718,6 +718,9 @@ def test_an_endpoints_answer_is_held_for() -> None:
     assert call.bound.usage.output_tokens == DEFAULT_MAX_OUTPUT
     (call,) = translate(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
     assert call.bound.usage.output_tokens == 0
+    for many in ({"inputs": ["hi", "ho"]}, {"inputs": {"inputs": ["hi", "ho"]}}, {"inputs": {"prompt": [[1, 2], [3]]}}):
+        (call,) = translate(CompatRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
+        assert call.bound.usage.output_tokens == 18
     chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
     assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500
 

@@ -155,6 +155,10 @@ def test_an_answer_of_nova_is_whole_before_it_is_counted() -> None:
         ({"usage": {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": None}}, (5, 7, 0, 0, 0)),
         ({"details": {"input_length": 5, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
         ({"details": {"prefill": [{"id": 1}] * 5, "tokens": [{"id": 2}] * 7, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+        (
+            {"details": {"input_length": 5, "generated_tokens": 7, "best_of_sequences": [{"generated_tokens": 9}]}},
+            (5, 16, 0, 0, 0),
+        ),
     ],
 )
 def test_an_endpoint_is_counted_by_its_container(line: dict[str, Any], expected: tuple[int, ...]) -> None:

@@ -28,7 +28,6 @@ from gateway.usage import (
     InvokeStreamUsage,
     Outcome,
     TokenUsage,
-    estimate_tokens,
     header_tier,
     texts,
 )
@@ -138,11 +137,7 @@ class Tap:
         if (counted := self.known()) is not None:
             return counted
         if isinstance(self._counts, EndpointUsage):
-            return TokenUsage(
-                input_tokens=estimate_tokens(texts(self._call.body)),
-                output_tokens=estimate_tokens(self._counts.said),
-                source="estimated:utf8_bytes/4",
-            )
+            return self._call.estimated(texts(self._call.body), self._counts.said)
         return TokenUsage(source=UNKNOWN)
 
 

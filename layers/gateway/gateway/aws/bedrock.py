@@ -30,7 +30,7 @@ from gateway.eventstream import BrokenFrame, Frame, frames
 from gateway.families import family
 from gateway.invocation import ModelAnswer, ModelCall
 from gateway.names import profile_id
-from gateway.usage import TokenUsage, echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
+from gateway.usage import TokenUsage, echoed_tier, from_converse, from_invoke_model, header_tier
 
 _PATHS = {
     "Converse": "converse",
@@ -212,13 +212,7 @@ def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUs
 
 def _estimated(call: ModelCall, body: Any) -> TokenUsage:
     """For a model that reports nothing. Vectors are no text: only what was read is estimated for embeddings."""
-    made = estimate_tokens(compact(body)) if call.operation == "text" else 0
-    return TokenUsage(
-        input_tokens=estimate_tokens(compact(call.body)),
-        output_tokens=made,
-        input_images=call.input_images,
-        source="estimated:utf8_bytes/4",
-    )
+    return call.estimated(compact(call.body), compact(body) if call.operation == "text" else "")
 
 
 def _timestamp(at: datetime) -> str:

@@ -19,7 +19,7 @@ from gateway.aws.upstream import broke, cut_off, refused, unreachable
 from gateway.errors import UpstreamError
 from gateway.eventstream import Frame
 from gateway.invocation import ModelAnswer, ModelCall
-from gateway.usage import EndpointUsage, TokenUsage, estimate_tokens, texts
+from gateway.usage import EndpointUsage, TokenUsage, texts
 
 
 class SageMakerRuntime:
@@ -106,16 +106,31 @@ def _line(line: bytes) -> Frame | None:
 
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
     """An endpoint's own `usage` where its container gives one; else an estimate, and the row says so."""
-    first = body[0] if isinstance(body, list) and body else body
-    if isinstance(first, dict):
-        with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
-            counts = EndpointUsage()
-            counts.see(first)
-            if usage := counts.usage():
-                return usage
-    made = texts(body) if call.operation == "text" else ""
-    return TokenUsage(
-        input_tokens=estimate_tokens(texts(call.body)),
-        output_tokens=estimate_tokens(made),
-        source="estimated:utf8_bytes/4",
+    with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
+        if usage := _counted(body if isinstance(body, list) else [body]):
+            return usage
+    return call.estimated(texts(call.body), texts(body) if call.operation == "text" else "")
+
+
+def _counted(answers: list[Any]) -> TokenUsage | None:
+    """What the answers to all inputs count together; None where one of them counts nothing."""
+    found: list[TokenUsage] = []
+    for answer in answers:
+        counts = EndpointUsage()
+        counts.see(answer)
+        if (usage := counts.usage()) is None:
+            return None
+        found.append(usage)
+    if len(found) == 1:
+        return found[0]
+    return (
+        TokenUsage(
+            sum(usage.input_tokens for usage in found),
+            sum(usage.output_tokens for usage in found),
+            sum(usage.cache_read_tokens for usage in found),
+            sum(usage.cache_write_5m_tokens for usage in found),
+            raw=f"[{','.join(usage.raw for usage in found)}]",
+        )
+        if found
+        else None
     )
