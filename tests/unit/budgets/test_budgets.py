@@ -678,6 +678,22 @@ def test_text_beside_a_picture_to_embed_is_held_for() -> None:
     assert usage.input_images == 1
 
 
+def test_text_beside_pictures_to_embed_is_held_for_whatever_it_is_called() -> None:
+    body = {"texts": ["word " * 100], "images": ["data:image/png;base64," + PNG + "A" * 100_000]}
+    usage = called(body, "cohere.embed-english-v3", invoke=True).bound.usage
+    assert 500 <= usage.input_tokens < 1_000
+    assert usage.input_images == 1
+
+
+def test_pictures_to_embed_are_held_for_wherever_they_are_asked_for() -> None:
+    """The oldest operations put parameters into the body as they are."""
+    pictures = {"texts": [], "images": ["data:image/png;base64," + PNG] * 3, "input_type": "image"}
+    for kind in ("embeddings", "embeddings-image"):
+        asked = CompatRequest({"inputs": "a", "parameters": pictures}, "cohere.embed-english-v3", None, kind)
+        (call,) = translate(asked, Catalog({})).calls
+        assert (call.input_images, call.bound.usage.input_images) == (3, 3)
+
+
 def test_half_a_character_can_be_counted() -> None:
     assert called({"messages": [{"role": "user", "content": [{"text": "\ud83d"}]}]}).bound.usage.input_tokens > 0
     assert estimate_tokens("ab\ud83d") == 2
@@ -693,6 +709,9 @@ def test_an_endpoints_answer_is_held_for() -> None:
     assert call.bound.usage.output_tokens == DEFAULT_MAX_OUTPUT
     (call,) = translate(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
     assert call.bound.usage.output_tokens == 0
+    for many in ({"inputs": ["hi", "ho"]}, {"inputs": {"inputs": ["hi", "ho"]}}, {"inputs": {"prompt": [[1, 2], [3]]}}):
+        (call,) = translate(CompatRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
+        assert call.bound.usage.output_tokens == 18
     chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
     assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500
 

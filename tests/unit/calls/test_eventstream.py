@@ -7,7 +7,7 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls.eventstream import BrokenFrame, encode, exception, frames
+from gateway.calls.eventstream import BrokenFrame, Frame, encode, exception, frames
 
 EVENT = {":event-type": "contentBlockDelta", ":content-type": "application/json", ":message-type": "event"}
 
@@ -63,3 +63,8 @@ def test_a_stream_that_ends_inside_a_frame_is_broken() -> None:
     assert next(read).json == {"a": 1}
     with pytest.raises(BrokenFrame):
         next(read)
+
+
+def test_a_payload_nested_beyond_measure_is_no_json() -> None:
+    with pytest.raises(ValueError, match="nested"):
+        assert Frame("chunk", b"[" * 100_000).json

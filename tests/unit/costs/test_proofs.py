@@ -190,6 +190,20 @@ def test_a_file_in_an_hour_that_had_no_call_fails_the_run_by_its_name(house: Hou
     hold_sums(house)
 
 
+@pytest.mark.parametrize("place", [f"{DAY}/hour=01", f"{DAY}/hour=24", f"{DAY}/hour=3", "2026-11-20/hour=05"])
+def test_a_file_where_the_ledger_has_no_hour_fails_the_run_by_its_name(house: House, place: str) -> None:
+    """Its rows would be summed with those of its day, or of the month."""
+    key = f"usage/dt={place}/part-00-of-01.parquet"
+    house.files.content[key] = house.files.content[UsageFile(FIRST).key]
+    do_damage(house, f"costs/dt={DAY}/part-0.parquet", lost)
+    with pytest.raises(CostsDoNotMatch, match=f"{key}|costs of {place.replace('/hour=', 'T')} do not match"):
+        house.run(NOW)
+    del house.files.content[key]
+    house.run(AN_HOUR_LATER)
+    costs = {day: usd for day, usd in sums_of_lake(house).items() if usd}
+    assert costs == rows_of_lake(house) == sums_of_ledger(house)
+
+
 @pytest.mark.parametrize("name", ["copy.parquet", "part-00-of-02.parquet", "part-03.parquet"])
 def test_a_file_beside_those_of_an_hour_fails_the_run_by_its_name(house: House, name: str) -> None:
     key = f"usage/dt={DAY}/hour=19/{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -150,6 +151,10 @@ def test_an_answer_of_nova_is_whole_before_it_is_counted() -> None:
         ({"usage": {"prompt_tokens": 5, "completion_tokens": 7, "prompt_tokens_details": None}}, (5, 7, 0, 0, 0)),
         ({"details": {"input_length": 5, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
         ({"details": {"prefill": [{"id": 1}] * 5, "tokens": [{"id": 2}] * 7, "generated_tokens": 7}}, (5, 7, 0, 0, 0)),
+        (
+            {"details": {"input_length": 5, "generated_tokens": 7, "best_of_sequences": [{"generated_tokens": 9}]}},
+            (5, 16, 0, 0, 0),
+        ),
     ],
 )
 def test_an_endpoint_is_counted_by_its_container(line: dict[str, Any], expected: tuple[int, ...]) -> None:
@@ -340,7 +345,7 @@ def test_metadata_of_any_shape_is_no_count(metadata: Any) -> None:
     assert stream.usage() is None
 
 
-@pytest.mark.parametrize("odd", [-1, -4_000_000, "-5", 2**63, "many", [], 1e30])
+@pytest.mark.parametrize("odd", [-1, -4_000_000, "-5", 2**63, "many", [], 1e30, inf, nan, True, 5.5])
 def test_a_count_below_nothing_or_beyond_all_measure_is_no_count(odd: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         from_converse({"inputTokens": odd, "outputTokens": 1}, "")

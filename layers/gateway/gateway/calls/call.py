@@ -19,6 +19,7 @@ from gateway.calls.token_bounds import (
     tiers_said,
 )
 from gateway.tenancy.tenant import Caller
+from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
@@ -88,10 +89,32 @@ class ModelCall:
         most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
         made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
         # Of a picture to embed only the text beside it has tokens.
-        asked = self.body.get("inputText") or "" if self.input_images else self.body
+        pictures = ("images", "inputImage") if self.input_images else ()
+        asked = {name: part for name, part in self.body.items() if name not in pictures} if pictures else self.body
         usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
         cached = self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body)
         return Bound(usage, cached, tiers_said(self.body, self.headers))
+
+    def estimated(self, read: str, made: str) -> TokenUsage:
+        """What a call used that nobody counted, by the bytes of what was read and made, as its row says.
+
+        A picture's bytes are no text, nor is all of an answer's JSON: no more than `bound`, which a budget has held.
+        """
+        usage = TokenUsage(
+            input_tokens=estimate_tokens(read),
+            output_tokens=estimate_tokens(made),
+            input_images=self.input_images,
+            source="estimated:utf8_bytes/4",
+        )
+        if self.images:
+            return usage  # it has no price in tokens, so its hold is kept
+        most = self.bound.usage
+        made_at_most = usage.output_tokens if self.max_output_tokens is None else most.output_tokens
+        return replace(
+            usage,
+            input_tokens=min(usage.input_tokens, most.input_tokens),
+            output_tokens=min(usage.output_tokens, made_at_most),
+        )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ class Frame:
     @cached_property
     def json(self) -> Any:
         """The payload. Raises ValueError where it is no JSON."""
-        return json.loads(self.payload) if self.payload else {}
+        try:
+            return json.loads(self.payload) if self.payload else {}
+        except RecursionError as error:
+            raise ValueError("JSON that is nested too deeply") from error
 
     @cached_property
     def chunk(self) -> bytes:

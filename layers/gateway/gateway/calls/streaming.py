@@ -21,7 +21,7 @@ from gateway.calls.call import ModelCall
 from gateway.calls.eventstream import Frame
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError, UpstreamError
-from gateway.usage.provider_counts import estimate_tokens, header_tier, texts
+from gateway.usage.provider_counts import header_tier, texts
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage
 from gateway.usage.stream_counts import ConverseStreamUsage, EndpointUsage, InvokeStreamUsage
 
@@ -130,11 +130,7 @@ class Tap:
         if (counted := self.known()) is not None:
             return counted
         if isinstance(self._counts, EndpointUsage):
-            return TokenUsage(
-                input_tokens=estimate_tokens(texts(self._call.body)),
-                output_tokens=estimate_tokens(self._counts.said),
-                source="estimated:utf8_bytes/4",
-            )
+            return self._call.estimated(texts(self._call.body), self._counts.said)
         return TokenUsage(source=UNKNOWN)
 
 

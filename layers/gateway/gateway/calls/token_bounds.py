@@ -168,8 +168,12 @@ _BRINGS_A_PROMPT = frozenset(
 
 
 def _source_bound(whole: Mapping[str, Any], source: Mapping[str, Any], name: str, reader: Reader) -> int:
-    """A picture, or a document, by what the block around its source says that it is."""
-    kind = source.get("type")
+    """A picture, or a document, by what the block around its source says that it is.
+
+    Converse's blocks have names, the others a type: what only the other kind has says nothing of a block.
+    """
+    is_named = name in ("image", "document")
+    kind = None if is_named else source.get("type")
     if "s3Location" in source or kind in ("url", "file"):
         return reader.context  # nobody here knows how much lies there
     cited = isinstance(said := whole.get("citations"), Mapping) and said.get("enabled") is not False
@@ -177,9 +181,9 @@ def _source_bound(whole: Mapping[str, Any], source: Mapping[str, Any], name: str
     if not isinstance(blob, str):
         # Sentences of what is cited are numbered, and a sentence may be short.
         return reader.context if cited else _bound(source, "", reader)
-    if "image" in (name, whole.get("type")):
+    if (name if is_named else whole.get("type")) == "image":
         return reader.picture if blob.startswith(_PICTURE_MAGIC) else reader.context
-    plain = str(source.get("media_type") or whole.get("format")).lower() in _PLAIN
+    plain = str(whole.get("format") if is_named else source.get("media_type")).lower() in _PLAIN
     if cited or not plain:
         return reader.context
     return json_bound(blob) if kind == "text" else _plain_document_bound(blob, reader)

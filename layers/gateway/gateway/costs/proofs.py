@@ -31,7 +31,7 @@ from gateway.pricing.price_book import PriceBook
 
 # Days that are looked into before one run: seven events of an execution each, beside those of its files.
 MAX_DAYS = 400
-_HOUR_OF = re.compile(r"usage/dt=(\d{4}-\d\d-\d\d)/(?:hour=(\d\d)/)?")
+_HOUR_OF = re.compile(r"usage/dt=(\d{4}-\d\d-\d\d)/(?:hour=([01]\d|2[0-3])/)?")
 _DAY_OF = re.compile(r"costs/dt=(\d{4}-\d\d-\d\d)/")
 
 
@@ -228,13 +228,20 @@ def look(
     scheduled: datetime,
     retention: timedelta,
 ) -> Found:
-    """What of the lake is not what was proven of it, and which hours behind the watermark were never proven."""
+    """What of the lake is not what was proven of it, and which hours behind the watermark were never proven.
+
+    A file from before the ledger begins, of which nothing was proven, is in the way as well: its day would be summed
+    with it.
+    """
     newest = newest_complete(scheduled)
     damaged, lost = list[str](), list[str]()
     for proof in known.values():
         for hour, digest in proof.hours.items():
             if hour <= newest and there.hours.get(hour, NOTHING) != digest:
                 (lost if is_gone(hour, scheduled, retention) else damaged).append(hour)
+    for hour in there.hours:
+        if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
+            (lost if is_gone(hour, scheduled, retention) else damaged).append(hour)
     missing = [
         hour
         for hour in (hours_between(start_of(begin), start_of(watermark)) if begin and watermark else ())
@@ -245,6 +252,7 @@ def look(
         for day, proof in known.items()
         if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
     ]
+    costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
     return Found(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 

@@ -44,9 +44,9 @@ class UsageFile:
         return (Partition(self.hour, shard) for shard in range(self.part, SHARDS, self.parts))
 
 
-_USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})-of-([0-9]{2})\.parquet")
+_USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([01][0-9]|2[0-3])/part-([0-9]{2})-of-([0-9]{2})\.parquet")
 # Until 2026-11-25 each shard of an hour had a file of its own, named by its number alone.
-_OLDER_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([0-9]{2})/part-([0-9]{2})\.parquet")
+_OLDER_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([01][0-9]|2[0-3])/part-([0-9]{2})\.parquet")
 
 
 def older_hour(key: str) -> str | None:

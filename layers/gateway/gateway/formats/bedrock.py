@@ -16,6 +16,7 @@ from gateway.calls.catalog import Model, Service
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError, UpstreamError
+from gateway.formats.embeddings import pictures_in
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
 
@@ -78,9 +79,7 @@ def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streamin
         made = max(number(asked, 1), 1)
         return ModelCall(model, "image", api, body, image_class=price_class, images=made, headers=told)
     if "embed" in base:
-        pictures = body.get("images")
-        shown = len(pictures) if isinstance(pictures, list) else int(bool(body.get("inputImage")))
-        shown = 0 if "embed-v4" in base else shown  # it counts a picture's tokens
+        shown = pictures_in(model, body)
         return ModelCall(
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )

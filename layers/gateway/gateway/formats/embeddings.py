@@ -27,17 +27,23 @@ def embedding_calls(model: Model, operation: str, items: Sequence[Any], paramete
             if images
             else {"texts": [*items], "input_type": "search_document"}
         )
-        # Embed v4 counts a picture's tokens; the models before it charge by the picture.
-        pictures = len(items) if images and "embed-v4" not in model.base else 0
-        return (ModelCall(model, operation, "InvokeModel", body | parameters, input_images=pictures),)
+        body = body | parameters
+        return (ModelCall(model, operation, "InvokeModel", body, input_images=pictures_in(model, body)),)
     if len(items) > MAX_EMBEDDING_CALLS:
         message = f"Send at most {MAX_EMBEDDING_CALLS} inputs in one call of this model."
         raise BadRequest(message, code="too_many_inputs")
     bodies = [_single(model, item, images, parameters) for item in items]
     return tuple(
-        ModelCall(model, operation, "InvokeModel", body, input_images=int(bool(body.get("inputImage"))))
-        for body in bodies
+        ModelCall(model, operation, "InvokeModel", body, input_images=pictures_in(model, body)) for body in bodies
     )
+
+
+def pictures_in(model: Model, body: Json) -> int:
+    """How many pictures a body embeds. Embed v4 counts a picture's tokens; other models charge by the picture."""
+    if "embed-v4" in model.base:
+        return 0
+    shown = body.get("images")
+    return len(shown) if isinstance(shown, list) else int(bool(body.get("inputImage")))
 
 
 def is_nova(model: Model) -> bool:

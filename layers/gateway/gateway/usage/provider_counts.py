@@ -13,8 +13,10 @@ from gateway.usage.records import TokenUsage
 def whole(value: Any) -> int:
     """A count that a service gave, also as `"5"`. Raises ValueError or TypeError for what is none.
 
-    A negative count would be credit, and one that no table can hold would be no count of tokens.
+    A negative count would be credit, and one that no table can hold, no part of a token and no boolean is a count.
     """
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value} is no count")
     counted = int(value)
     if not 0 <= counted < 2**63:
         raise ValueError(f"{counted} is no count")

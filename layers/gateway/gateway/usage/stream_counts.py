@@ -42,7 +42,11 @@ class EndpointUsage:
             prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
             if read := details.get("input_length") or len(prompt):
                 kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
-                self._usage = TokenUsage(whole(read), whole(details["generated_tokens"]), raw=json.dumps(kept))
+                # Of `best_of` answers the container shows the best, counts the others here, and made them all.
+                others = [whole(each["generated_tokens"]) for each in kept.pop("best_of_sequences", None) or ()]
+                kept |= {"best_of_sequences": others} if others else {}
+                made = whole(details["generated_tokens"]) + sum(others)
+                self._usage = TokenUsage(whole(read), made, raw=json.dumps(kept))
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         return self._usage
@@ -127,7 +131,7 @@ class InvokeStreamUsage:
         if _COUNTS.search(chunk):
             try:
                 self.see(json.loads(chunk))
-            except ValueError:
+            except (ValueError, RecursionError):
                 return
 
     def see(self, chunk: Any) -> None:

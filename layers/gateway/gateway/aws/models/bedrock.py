@@ -30,7 +30,7 @@ from gateway.calls.eventstream import BrokenFrame, Frame, frames
 from gateway.calls.families import family
 from gateway.core.errors import Passing, UpstreamError
 from gateway.pricing.model_names import profile_id
-from gateway.usage.provider_counts import echoed_tier, estimate_tokens, from_converse, from_invoke_model, header_tier
+from gateway.usage.provider_counts import echoed_tier, from_converse, from_invoke_model, header_tier
 from gateway.usage.records import TokenUsage
 
 _PATHS = {
@@ -170,7 +170,7 @@ def _refusal(response: urllib3.BaseHTTPResponse) -> UpstreamError:
 def _read_json(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UpstreamError(
             "The model's answer is not JSON.", code="upstream_unreadable", status=502, error_type="NotJson", ran=True
         ) from error
@@ -213,13 +213,7 @@ def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUs
 
 def _estimated(call: ModelCall, body: Any) -> TokenUsage:
     """For a model that reports nothing. Vectors are no text: only what was read is estimated for embeddings."""
-    made = estimate_tokens(compact(body)) if call.operation == "text" else 0
-    return TokenUsage(
-        input_tokens=estimate_tokens(compact(call.body)),
-        output_tokens=made,
-        input_images=call.input_images,
-        source="estimated:utf8_bytes/4",
-    )
+    return call.estimated(compact(call.body), compact(body) if call.operation == "text" else "")
 
 
 def _timestamp(at: datetime) -> str:

@@ -19,7 +19,7 @@ from gateway.aws.models.upstream_errors import broke, cut_off, refused, unreacha
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.eventstream import Frame
 from gateway.core.errors import UpstreamError
-from gateway.usage.provider_counts import estimate_tokens, texts
+from gateway.usage.provider_counts import texts
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import EndpointUsage
 
@@ -40,7 +40,7 @@ class SageMakerRuntime:
             raise unreachable(error) from error
         try:
             body = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UpstreamError(
                 "The endpoint's answer is not JSON.",
                 code="upstream_unreadable",
@@ -108,16 +108,31 @@ def _line(line: bytes) -> Frame | None:
 
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
     """An endpoint's own `usage` where its container gives one; else an estimate, and the row says so."""
-    first = body[0] if isinstance(body, list) and body else body
-    if isinstance(first, dict):
-        with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
-            counts = EndpointUsage()
-            counts.see(first)
-            if usage := counts.usage():
-                return usage
-    made = texts(body) if call.operation == "text" else ""
-    return TokenUsage(
-        input_tokens=estimate_tokens(texts(call.body)),
-        output_tokens=estimate_tokens(made),
-        source="estimated:utf8_bytes/4",
+    with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
+        if usage := _counted(body if isinstance(body, list) else [body]):
+            return usage
+    return call.estimated(texts(call.body), texts(body) if call.operation == "text" else "")
+
+
+def _counted(answers: list[Any]) -> TokenUsage | None:
+    """What the answers to all inputs count together; None where one of them counts nothing."""
+    found: list[TokenUsage] = []
+    for answer in answers:
+        counts = EndpointUsage()
+        counts.see(answer)
+        if (usage := counts.usage()) is None:
+            return None
+        found.append(usage)
+    if len(found) == 1:
+        return found[0]
+    return (
+        TokenUsage(
+            sum(usage.input_tokens for usage in found),
+            sum(usage.output_tokens for usage in found),
+            sum(usage.cache_read_tokens for usage in found),
+            sum(usage.cache_write_5m_tokens for usage in found),
+            raw=f"[{','.join(usage.raw for usage in found)}]",
+        )
+        if found
+        else None
     )

@@ -316,10 +316,18 @@ def _sagemaker(model: Model, request: CompatRequest, parameters: Json) -> Transl
         body = {**inputs, **rest}
     else:
         body = {"inputs": inputs, "parameters": rest}
-    call = ModelCall(model, request.operation, "InvokeEndpoint", body, inference_component=component)
+    call = ModelCall(
+        model, request.operation, "InvokeEndpoint", body, inference_component=component, answers=_answers_of(body)
+    )
     if request.operation != "text":
         return Translation((call,), lambda bodies: _endpoint_embedding(bodies[0]))
     return Translation((call,), lambda bodies: {"generated_text": endpoint_text(bodies[0])})
+
+
+def _answers_of(body: Json) -> int:
+    """How many answers a container makes at least: one for each prompt, of text or of tokens, in a list of them."""
+    lists = [part for name in ("inputs", "prompt", "text_inputs") if isinstance(part := body.get(name), list)]
+    return max([1, *(sum(isinstance(prompt, str | list) for prompt in part) for part in lists)])
 
 
 def endpoint_text(body: Any) -> Any:
