@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.web import asgi
+from gateway.web import asgi, pipe
 from gateway.web.asgi import Asgi
 from gateway.web.exchange import Pending, Reply, Request, Route, Streamed
 
@@ -27,6 +27,7 @@ SILENCE = 0.05  # seconds after which a stream shows that it lives
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "KEEP_ALIVE", SILENCE)
     monkeypatch.setattr(asgi, "SETTLING", 0.2)
+    monkeypatch.setattr(pipe, "SETTLING", 0.2)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:
@@ -311,7 +312,7 @@ def test_a_slow_client_gets_all_and_the_model_is_read_no_faster_than_it_listens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     part, many = b"x" * 1000, 400
-    monkeypatch.setattr(asgi, "MOST_WAITING", 20 * len(part))
+    monkeypatch.setattr(pipe, "MOST_WAITING", 20 * len(part))
     made: list[int] = []
 
     def parts() -> Iterator[bytes]:
@@ -337,7 +338,7 @@ def test_a_slow_client_gets_all_and_the_model_is_read_no_faster_than_it_listens(
 def test_a_client_that_reads_no_more_does_not_keep_a_call_from_settling_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(asgi, "MOST_WAITING", 1000)
+    monkeypatch.setattr(pipe, "MOST_WAITING", 1000)
     ended = threading.Event()
 
     def parts() -> Iterator[bytes]:
