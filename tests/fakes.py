@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of
+from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits
 from gateway.calls.jobs import Ended, Job, JobState, Submission
+from gateway.core.times import minute_of
 from gateway.pricing.price_book import ZERO
 from gateway.usage.ledger import AlreadyReserved, Partition
 from gateway.usage.records import RequestId, TenantId, UsageRecord

@@ -11,10 +11,10 @@ from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.model_directory import ModelDirectory
 from gateway.aws.s3.price_overlay import current_book
-from gateway.budgets.accounts import month_of, next_month
 from gateway.budgets.status import BudgetState, states
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
+from gateway.core.times import month_of, next_month
 from gateway.costs.usage_report import Totals, add_up, span
 from gateway.formats.compat.requests import CompatRequest, flag, operation_of, translations
 from gateway.pricing.price_book import money

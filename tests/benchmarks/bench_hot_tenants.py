@@ -29,7 +29,8 @@ RATES = (10, 50, 100, 200, 500)  # calls a second
 def item_of(calls: int) -> dict[str, Any]:
     """The account of a tenant that runs so many calls, all of a hard budget, as it lies in the table."""
     from gateway.aws.dynamodb.accounts import AccountTable
-    from gateway.budgets.accounts import AccountId, Booking, Hold, Limits, month_of
+    from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
+    from gateway.core.times import month_of
     from gateway.usage.records import RequestId, TenantId
 
     accounts, now = AccountTable("budgets"), datetime.now(UTC)

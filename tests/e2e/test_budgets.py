@@ -24,7 +24,8 @@ import requests
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.tenants import TenantTable
-from gateway.budgets.accounts import Account, AccountId, month_of
+from gateway.budgets.accounts import Account, AccountId
+from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Budget, Tenant

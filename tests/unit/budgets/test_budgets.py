@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.events import warn
-from gateway.budgets.accounts import TELLING, AccountId, Accounts, Booked, Booking, Hold, Limits, month_of, next_month
+from gateway.budgets.accounts import TELLING, AccountId, Accounts, Booked, Booking, Hold, Limits
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import Crossing, crossings, tell
 from gateway.calls.attempts import Attempts
@@ -32,6 +32,7 @@ from gateway.calls.metering import Meter, Parked, booking_for, quote
 from gateway.calls.policy import within
 from gateway.calls.routes import Route
 from gateway.core.errors import Forbidden, GatewayError, UpstreamError
+from gateway.core.times import month_of, next_month
 from gateway.formats.bedrock import read_converse, read_invoke
 from gateway.formats.compat.requests import CompatRequest, translate
 from gateway.formats.openai.endpoint import read_endpoint_chat

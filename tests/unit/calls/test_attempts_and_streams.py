@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.budgets.accounts import AccountId, Booking, month_of
+from gateway.budgets.accounts import AccountId, Booking
 from gateway.budgets.sweep import sweep_holds
 from gateway.calls.attempts import Attempts, CircuitOpen
 from gateway.calls.call import Context, ModelAnswer, ModelCall
@@ -27,6 +27,7 @@ from gateway.calls.metering import Meter
 from gateway.calls.routes import Circuit, Route, Routes
 from gateway.calls.streaming import SSE_PING, Metered, open_stream
 from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
+from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Guardrail, Tenant
 from gateway.usage.ledger import sweep

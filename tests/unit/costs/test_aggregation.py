@@ -25,9 +25,10 @@ from gateway.aws.lake import parquet
 from gateway.aws.lake.priced_pages import PricedPages
 from gateway.aws.lake.usage_and_costs import ParquetLake
 from gateway.aws.s3.objects import Overtaken
+from gateway.core.times import hour_of
 from gateway.costs.close_day import Closed, close_day
 from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
-from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hour_of, hours_between, plan, start_of
+from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hours_between, plan, start_of
 from gateway.costs.price_usage import price_usage
 from gateway.costs.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
 from gateway.costs.usage_files import UsageFile, digest_of, file_digest, usage_files

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from gateway.aws.lake.parquet import no_usage
+from gateway.core.times import hour_of
 from gateway.costs import periods, proofs
 from gateway.costs.cost_lines import CostsDoNotMatch
 from gateway.costs.lake import CorruptPart
-from gateway.costs.periods import hour_of, hours_between
+from gateway.costs.periods import hours_between
 from gateway.costs.proofs import DayProof, find_days, holes
 from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_book import Markup, Price, PriceBook

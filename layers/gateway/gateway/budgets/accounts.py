@@ -20,27 +20,18 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
+from gateway.core.times import minute_of, month_of, next_month
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 # Whoever begins to tell something has this long: after it another one may, since the first has died.
 TELLING = timedelta(minutes=2)
-
-
-def month_of(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m")
-
-
-def next_month(at: datetime) -> datetime:
-    """When the budgets of this month are new again."""
-    first = at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return (first + timedelta(days=32)).replace(day=1)
 
 
 def shard_of(request_id: str, shards: int) -> int:
@@ -134,10 +125,6 @@ class Account:
                 code="too_many_tokens", status=429, retry_after=60 - hold.started_at.second,
             )  # fmt: skip
         return None
-
-
-def minute_of(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, reset: datetime) -> GatewayError:

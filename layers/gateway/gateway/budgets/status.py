@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets.accounts import Accounts, month_of, next_month, whole
+from gateway.budgets.accounts import Accounts, whole
+from gateway.core.times import month_of, next_month
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Budget, Tenant
 

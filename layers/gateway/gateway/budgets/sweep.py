@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, month_of, together
+from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, together
 from gateway.budgets.thresholds import passed, tell
+from gateway.core.times import month_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import Ledger, UnreadableRow
 from gateway.usage.records import TenantId, UsageRecord

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, month_of, shard_of
+from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, shard_of
 from gateway.budgets.thresholds import Crossing, crossings, tell
 from gateway.calls.token_bounds import Bound
 from gateway.core.errors import Forbidden
 from gateway.core.telemetry import UNPRICED_USAGE, count
+from gateway.core.times import month_of
 from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced

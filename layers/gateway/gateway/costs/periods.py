@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
+from gateway.core.times import hour_of
 from gateway.usage.ledger import SHARDS
 
 HOUR = timedelta(hours=1)
@@ -42,10 +43,6 @@ class Periods(Protocol):
 
     def advance(self, watermark: str) -> None:
         """Move the watermark, never backwards."""
-
-
-def hour_of(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
 def start_of(hour: str) -> datetime:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import chain
 
+from gateway.core.times import hour_of
 from gateway.costs.cost_lines import TOKENS
 from gateway.costs.lake import Lake, Source, Written
-from gateway.costs.periods import hour_of
 from gateway.costs.usage_files import UsageFile
 from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_book import PriceBook

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from gateway.core.times import hour_of
 from gateway.costs.cost_lines import CostsDoNotMatch
-from gateway.costs.periods import HOUR, hour_of, start_of
+from gateway.costs.periods import HOUR, start_of
 from gateway.usage.ledger import SHARDS, Partition
 
 # What Athena reads best is files of 64 to 256 MB: an hour is divided where it is larger.

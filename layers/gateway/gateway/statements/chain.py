@@ -25,11 +25,11 @@ from gateway.statements.statement import (
     Statement,
     StatementError,
     closes_at,
+    exact_money,
     from_csv,
-    moment,
-    money,
     month_after,
-    month_of,
+    month_of_day,
+    timestamp,
     total,
 )
 
@@ -92,7 +92,7 @@ def tenant_manifest(statement: Statement, csv: bytes, page: bytes, previous: Lin
             "format": FORMAT,
             "tenant_id": statement.tenant_id,
             "month": statement.month,
-            "closes_at": moment(statement.closes_at),
+            "closes_at": timestamp(statement.closes_at),
             "files": {CSV: _file(csv), PAGE: _file(page)},
             **_sums(statement.usage, statement.restatements),
             "lines": len(statement.lines),
@@ -114,7 +114,7 @@ def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], p
         {
             "format": FORMAT,
             "month": month,
-            "closes_at": moment(closes),
+            "closes_at": timestamp(closes),
             "tenants": {
                 tenant: {
                     "sha256": digest(tenants[tenant]),
@@ -147,7 +147,7 @@ def _sums(usage: CostLine, restatements: CostLine) -> dict[str, Any]:
 
 
 def _amounts(line: CostLine) -> dict[str, Any]:
-    return {name: getattr(line, name) for name in COUNTS} | {name: money(getattr(line, name)) for name in MONEY}
+    return {name: getattr(line, name) for name in COUNTS} | {name: exact_money(getattr(line, name)) for name in MONEY}
 
 
 def _added(amounts: Iterable[Mapping[str, Any]]) -> CostLine:
@@ -236,13 +236,13 @@ class _DayOfTenant:
         self.hashes += int.from_bytes(sha256(repr(_plain(dated)).encode()).digest(), "big")
 
     def __str__(self) -> str:
-        return f"{self.lines} lines, {money(self.cost)} USD"
+        return f"{self.lines} lines, {exact_money(self.cost)} USD"
 
 
 def _plain(dated: DatedLine) -> list[str]:
     """A line as text that is the same wherever it was read from."""
     values = (value.normalize() if isinstance(value, Decimal) else value for value in dated.identity)
-    return [moment(value) if isinstance(value, datetime) else str(value) for value in values]
+    return [timestamp(value) if isinstance(value, datetime) else str(value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def verify(costs: Costs, files: Files) -> Verified:
     for month in months:
         for dated in _verified_month(month, chain, files, there[month]):
             lines += 1
-            if dated.is_restatement or month_of(dated.day) != month:
+            if dated.is_restatement or month_of_day(dated.day) != month:
                 restated[dated.identity] += 1
             else:
                 originals[dated.day, dated.line.tenant_id].add(dated)
@@ -357,11 +357,11 @@ def _match_costs(
     waiting = 0
     left = set(originals)
     for day in costs.days():
-        if month_of(day) not in months and not (months and month_of(day) < months[0]):
+        if month_of_day(day) not in months and not (months and month_of_day(day) < months[0]):
             continue
         found: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
         for dated in (DatedLine(day, line) for line in costs.lines(day)):
-            if not dated.is_restatement and month_of(day) in months:
+            if not dated.is_restatement and month_of_day(day) in months:
                 found[day, dated.line.tenant_id].add(dated)
             elif restated[dated.identity]:
                 restated[dated.identity] -= 1

@@ -38,11 +38,11 @@ from gateway.statements.statement import (
     StatementError,
     closes_at,
     days_of,
+    exact_money,
     from_csv,
-    moment,
-    money,
     month_after,
-    month_of,
+    month_of_day,
+    timestamp,
     to_csv,
 )
 
@@ -95,7 +95,7 @@ def months_due(at: datetime, costs: Costs, files: Files, delay_days: int) -> lis
     days = [] if closed else costs.days()
     if not closed and not days:
         return []
-    month, due = month_after(closed[-1]) if closed else month_of(days[0]), []
+    month, due = month_after(closed[-1]) if closed else month_of_day(days[0]), []
     while closes_at(month, delay_days) <= at:
         due.append(month)
         month = month_after(month)
@@ -155,7 +155,7 @@ def _must_be_complete(
 ) -> None:
     """Every hour is aggregated and verified (the watermark moves after both), and no hour has to be done again."""
     if at < (closes := closes_at(month, delay_days)):
-        raise MonthNotComplete(month, f"its books close at {moment(closes)}")
+        raise MonthNotComplete(month, f"its books close at {timestamp(closes)}")
     days = days_of(month)
     if (watermark := periods.watermark() or "") < f"{days[-1]}T23":
         raise MonthNotComplete(month, f"its costs are complete up to {watermark or 'no hour'} only")
@@ -169,8 +169,8 @@ def _must_be_complete(
         raise MonthHasHoles(month, found)
     if chain.last and month_after(chain.last.month) != month:
         raise MonthNotComplete(month, f"close {month_after(chain.last.month)} first")
-    if not chain.last and (earlier := [day for day in costs.days() if month_of(day) < month]):
-        raise MonthNotComplete(month, f"close {month_of(earlier[0])} first")
+    if not chain.last and (earlier := [day for day in costs.days() if month_of_day(day) < month]):
+        raise MonthNotComplete(month, f"close {month_of_day(earlier[0])} first")
 
 
 def _write(statement: Statement, previous: Link | None, files: Files, name: str) -> bytes:
@@ -223,7 +223,8 @@ def _stated(statement: Statement, content: bytes, where: str) -> list[DatedLine]
 
 def _named(dated: DatedLine) -> str:
     line = dated.line
-    return f"{dated.day} {line.tenant_id}/{line.cost_centre}/{line.model_id} {line.line_kind} at {money(line.cost)} USD"
+    group = f"{line.tenant_id}/{line.cost_centre}/{line.model_id}"
+    return f"{dated.day} {group} {line.line_kind} at {exact_money(line.cost)} USD"
 
 
 def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
@@ -236,7 +237,7 @@ def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int
             missing.remove(tenant)
             csv, _, _ = sealed(month, tenant, said["tenants"][tenant]["sha256"], files, StatementDiffers)
             _stated(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
-        elif new := [dated for dated in lines if not dated.is_restatement and month_of(dated.day) == month]:
+        elif new := [dated for dated in lines if not dated.is_restatement and month_of_day(dated.day) == month]:
             raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_named(new[0])}")
     if missing:
         raise StatementDiffers(folder(month) + MANIFEST, f"the costs have no line of {min(missing)}")
@@ -266,13 +267,13 @@ def lines_by_tenant(
         return dated.due_in(closed_by) <= month
 
     all_days = costs.days()
-    days = [day for day in all_days if month_of(day) == month]
+    days = [day for day in all_days if month_of_day(day) == month]
     restated: dict[str, list[DatedLine]] = defaultdict(list)
     for day in all_days:
-        if month_of(day) in chain.months:
+        if month_of_day(day) in chain.months:
             for dated in filter(due, _new_restatements(day, chain, costs, files)):
                 restated[dated.line.tenant_id].append(dated)
-        elif chain.months and month_of(day) < min(chain.months):
+        elif chain.months and month_of_day(day) < min(chain.months):
             for dated in _late(day, chain, costs, files):
                 restated[dated.line.tenant_id].append(dated)
     sizes = dict.fromkeys(restated, 0)

@@ -18,6 +18,7 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from gateway.core.times import month_of
 from gateway.costs.cost_lines import COUNTS, MONEY, ORIGINAL, RESTATEMENT, CostLine
 from gateway.pricing.price_book import SCALE, ZERO
 
@@ -40,7 +41,7 @@ class StatementError(Exception):
 
 
 # -------------------------------------------------------------------------------------------------------------- months
-def month_of(day: str) -> str:
+def month_of_day(day: str) -> str:
     return day[:7]
 
 
@@ -50,7 +51,7 @@ def days_of(month: str) -> list[str]:
 
 
 def month_after(month: str) -> str:
-    return month_of((date.fromisoformat(days_of(month)[-1]) + timedelta(days=1)).isoformat())
+    return month_of_day((date.fromisoformat(days_of(month)[-1]) + timedelta(days=1)).isoformat())
 
 
 def closes_at(month: str, delay_days: int) -> datetime:
@@ -85,30 +86,30 @@ class DatedLine(NamedTuple):
 
     def due_in(self, closing: Callable[[str], datetime]) -> str:
         """The month whose statement it stands in, by when each month closes."""
-        month, restated = month_of(self.day), self.line.restated_at
-        return month if restated is None or restated < closing(month) else restated.strftime("%Y-%m")
+        month, restated = month_of_day(self.day), self.line.restated_at
+        return month if restated is None or restated < closing(month) else month_of(restated)
 
 
 def _place(dated: DatedLine) -> tuple[Any, ...]:
     line = dated.line
     when = line.restated_at.isoformat() if line.restated_at else ""
     numbers = tuple(getattr(line, name) for name in COUNTS)
-    amounts = tuple(money(getattr(line, name)) or "" for name in MONEY)
+    amounts = tuple(exact_money(getattr(line, name)) or "" for name in MONEY)
     kind = _KINDS.get(line.line_kind, 2)
     return (dated.day, line.cost_centre, line.model_id, kind, when, line.price_version, numbers, amounts)
 
 
 def total(lines: Iterable[CostLine]) -> CostLine:
     """All of them together, of nobody in particular. Money is None where none of them has any."""
-    counts, money, versions = dict.fromkeys(COUNTS, 0), dict[str, Decimal | None].fromkeys(MONEY), set[str]()
+    counts, exact_money, versions = dict.fromkeys(COUNTS, 0), dict[str, Decimal | None].fromkeys(MONEY), set[str]()
     for line in lines:
         for name in COUNTS:
             counts[name] += getattr(line, name)
         for name in MONEY:
             if (amount := getattr(line, name)) is not None:
-                money[name] = (money[name] or ZERO) + amount
+                exact_money[name] = (exact_money[name] or ZERO) + amount
         versions.update(line.price_version.split("+"))
-    amounts: dict[str, Any] = counts | money
+    amounts: dict[str, Any] = counts | exact_money
     return CostLine("", "", "", **amounts, price_version="+".join(sorted(versions - {""})))
 
 
@@ -128,12 +129,12 @@ class Statement:
     @cached_property
     def used(self) -> tuple[DatedLine, ...]:
         """What the month's own days say."""
-        return tuple(dated for dated in self.lines if month_of(dated.day) == self.month)
+        return tuple(dated for dated in self.lines if month_of_day(dated.day) == self.month)
 
     @cached_property
     def restated(self) -> tuple[DatedLine, ...]:
         """What changes months that were closed before."""
-        return tuple(dated for dated in self.lines if month_of(dated.day) != self.month)
+        return tuple(dated for dated in self.lines if month_of_day(dated.day) != self.month)
 
     @cached_property
     def usage(self) -> CostLine:
@@ -179,9 +180,9 @@ def to_csv(statement: Statement) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     for day, line in statement.lines:
-        known = {"month": statement.month, "day": day, "restated_at": moment(line.restated_at)}
+        known = {"month": statement.month, "day": day, "restated_at": timestamp(line.restated_at)}
         known |= {name: _harmless(getattr(line, name)) for name in _TEXTS}
-        known |= {name: money(getattr(line, name)) or "" for name in MONEY}
+        known |= {name: exact_money(getattr(line, name)) or "" for name in MONEY}
         writer.writerow([known[name] if name in known else getattr(line, name) for name in COLUMNS])
     return text.getvalue().encode()
 
@@ -209,7 +210,7 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def money(amount: Decimal | None) -> str | None:
+def exact_money(amount: Decimal | None) -> str | None:
     """An amount with all its decimals, and always with the same number of them."""
     if amount is None:
         return None
@@ -219,5 +220,5 @@ def money(amount: Decimal | None) -> str | None:
     return f"{exact:f}"
 
 
-def moment(at: datetime | None) -> str:
+def timestamp(at: datetime | None) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else ""

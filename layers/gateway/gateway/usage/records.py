@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
+from gateway.core.times import hour_of
+
 TenantId = NewType("TenantId", str)
 KeyId = NewType("KeyId", str)
 RequestId = NewType("RequestId", str)
@@ -95,7 +97,7 @@ class UsageRecord:
     @property
     def hour(self) -> str:
         """The hour (UTC) that this row belongs to, `2026-11-24T01`."""
-        return self.started_at.strftime("%Y-%m-%dT%H")
+        return hour_of(self.started_at)
 
     @property
     def is_open(self) -> bool:

@@ -21,8 +21,9 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional
 from gateway.aws.dynamodb.writes import Writes
-from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits, minute_of, month_of
+from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits
 from gateway.core.errors import GatewayError
+from gateway.core.times import minute_of, month_of
 from gateway.pricing.price_book import SCALE, ZERO
 from gateway.usage.records import RequestId, TenantId
 

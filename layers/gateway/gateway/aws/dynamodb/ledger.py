@@ -25,6 +25,7 @@ from gateway.aws.dynamodb.usage_rows import (
     to_item,
 )
 from gateway.aws.dynamodb.writes import Writes
+from gateway.core.times import hour_of
 from gateway.costs.lake import Quarantined
 from gateway.usage.ledger import SHARDS, AlreadyReserved, Partition, UnreadableRow, shard_of
 from gateway.usage.records import RequestId, TenantId, UsageRecord
@@ -175,7 +176,7 @@ class DynamoLedger:
             day += timedelta(days=1)
 
     def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
-        partition = Partition(started_at.astimezone(UTC).strftime("%Y-%m-%dT%H"), shard_of(request_id))
+        partition = Partition(hour_of(started_at), shard_of(request_id))
         found = self._dynamodb.get_item(
             TableName=self.table, Key=row_key(partition, request_id, attempt), ConsistentRead=True
         )
@@ -183,7 +184,7 @@ class DynamoLedger:
 
     def find(self, request_id: RequestId, near: datetime) -> UsageRecord | None:
         for hour in (near, near - timedelta(hours=1)):
-            pk = partition_key(Partition(hour.astimezone(UTC).strftime("%Y-%m-%dT%H"), shard_of(request_id)))
+            pk = partition_key(Partition(hour_of(hour), shard_of(request_id)))
             rows = self._query(
                 KeyConditionExpression="pk = :pk AND begins_with(sk, :request)",
                 ExpressionAttributeValues=attributes({":pk": pk, ":request": f"{request_id}#"}),
