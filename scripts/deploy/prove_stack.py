@@ -6,7 +6,7 @@ calls through API Gateway's data plane with its authorizer and usage plan, every
 schedule that starts the state machine, Parquet, a query by Athena. What the lake holds is compared with what the
 models' stand-in says it served, and with the price book. A night is reconciled, an earlier month is closed. Then one
 more tenant as a stack of its own, by templates/tenant.yaml: it comes, changes, calls, calls too fast and goes. Then
-the former release again, over all that was written. Then what scripts.operate.migrate_2024 prints for the 2024 sample,
+the former release again, over all that was written. Then what `gateway migrate` prints for the 2024 sample,
 called as that one's clients call. At last the stack goes. Exit code 0 means that all of it holds.
 
 What AWS does otherwise, and this cannot show: see tests/e2e/test_deploy.py.
@@ -62,8 +62,8 @@ TEXT_MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 EMBEDDING_MODEL = "amazon.titan-embed-text-v1"
 PRICE_BOOK = ROOT / "layers/gateway/gateway/pricing/price_book.csv"
 WAITING = {"QUEUED", "RUNNING"}
-# What `make verify-deployment` cannot ask here: the models are the stand-in's, which that AWS does not know, and what
-# streams needs AWS's layer, which is not there.
+# What `gateway verify-deployment` cannot ask here: the models are the stand-in's, which that AWS does not know, and
+# streams need AWS's layer, which is not there.
 UNASKED = {"model", "arns", "stream", "hang-up"}
 BY_HAND = {"long calls", "release", "private network"}
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
@@ -275,7 +275,8 @@ def add_tenant(cloud: Cloud, table: str) -> str:
     command = [
         sys.executable,
         "-m",
-        "scripts.operate.tenants",
+        "scripts.operate.cli",
+        "tenants",
         "add",
         TENANT,
         "--cost-centre",
@@ -288,7 +289,7 @@ def add_tenant(cloud: Cloud, table: str) -> str:
     done = subprocess.run(
         [*command, "--table", table], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    hold(done.returncode == 0, f"scripts.operate.tenants failed: {done.stderr}")
+    hold(done.returncode == 0, f"gateway tenants add failed: {done.stderr}")
     return done.stdout.strip()
 
 
@@ -581,7 +582,8 @@ def verify(cloud: Cloud, api: Api) -> str:
     command = [
         sys.executable,
         "-m",
-        "scripts.operate.verify",
+        "scripts.operate.cli",
+        "verify-deployment",
         "--stack",
         STACK,
         "--api-url",
@@ -630,7 +632,7 @@ def prove(steps: Steps) -> None:
             cloud.client("s3").create_bucket(Bucket="artifacts")
             outputs = deploy(cloud, older := former(built))
             before = release_of(cloud)
-        with steps.step("scripts.operate.tenants adds a tenant and its key"):
+        with steps.step("gateway tenants add: a tenant and its key"):
             key = add_tenant(cloud, outputs["TenantsTableName"])
         hours = {f"{datetime.now(UTC):%Y-%m-%dT%H}"}
         with steps.step("submitted, run from the queue, polled"):
@@ -706,7 +708,7 @@ def prove(steps: Steps) -> None:
             notes.append(too_fast(own, cloud))
         with steps.step("the tenant goes with its stack"):
             delete_tenant_stack(cloud, admin, own)
-        with steps.step("make verify-deployment asks the deployed stack") as notes:
+        with steps.step("gateway verify-deployment asks the deployed stack") as notes:
             notes.append(verify(cloud, api))
         with steps.step("sam deploy of the former release again: nothing is lost, and calls go on"):
             earlier.load(cloud, STACK, newest)

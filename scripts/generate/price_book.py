@@ -7,7 +7,7 @@
 The snapshots in `scripts/generate/price_facts/` are enough, so the committed book can be made again offline. A new
 litellm (its wheel, or the bare map with `--litellm-version`) first leaves its own snapshot there; give it a later
 `--effective-from` and name it after the old ones, so that a day already billed keeps its price. Prices by AWS's own
-list are appended to the book by `scripts.operate.prices`, which keeps them in `appended.csv`.
+list are appended to the book by `gateway prices`, which keeps them in `appended.csv`.
 
 No price is guessed. Left out, so that a call is listed as unpriced rather than billed wrongly:
 - ids nobody can name to bedrock-runtime: `bedrock_mantle/…` (another endpoint with ids of its own),
@@ -417,7 +417,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--litellm-version", help="the version of a bare map, which does not say its own")
     parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map counts")
     parser.add_argument("--legacy", type=Path, required=True)
-    parser.add_argument("--rows", type=Path, help="rows that were appended since (`scripts.operate.prices`)")
+    parser.add_argument("--rows", type=Path, help="rows that were appended since (`gateway prices`)")
     parser.add_argument("--out", type=Path, default=BOOK)
     given = parser.parse_args(arguments)
     try:

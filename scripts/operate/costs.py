@@ -1,4 +1,4 @@
-"""`make costs`: aggregates everything that the local stack has metered so far, and prints it.
+"""Aggregates everything that the local stack has metered so far: `gateway costs`.
 
 It runs the deployed state machine, the hour that runs included, then reads the Parquet files that it wrote. It uses the
 stack that runs, or starts one over the data that the last one left. In that case no caller is alive any more, so rows
@@ -7,19 +7,16 @@ that are still open can never settle: they are swept at once, without waiting fo
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.costs.periods import MAX_HOURS
-from scripts.operate.statements import costs_in, report
-from scripts.project.command import WrongUse, run
+from scripts.operate.statements import Days, day_tables, days_as_json
+from scripts.operate.tables import Page
 
-DATA = Path(os.environ.get("GATEWAY_DEV_DIR", ".dev"))
 AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
 
 
@@ -43,16 +40,21 @@ class LocalStack(Protocol):
         """Run it to its end and return its output; raises, with the cause, where it fails."""
 
 
-def aggregate(stack: LocalStack, now: datetime, *, alone: bool) -> list[str]:
-    """Aggregate every hour that has a row, and only these; return what has to be told. `alone`: no caller is alive."""
+def aggregate(
+    stack: LocalStack, now: datetime, *, alone: bool, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> list[str]:
+    """Aggregate every hour that has a row, and only these; return what has to be told. `alone`: no caller is alive.
+
+    `progress` gets how many hours are done, and of how many.
+    """
     run: dict[str, Any] = {"scheduledTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "includeCurrentHour": True}
     if alone:
         run["asOf"] = AFTER_ALL_LEASES
     hours = metered_hours(stack)
-    outputs = [
-        stack.run_state_machine("AggregateCosts", run | {"hours": hours[first : first + MAX_HOURS]})
-        for first in range(0, len(hours), MAX_HOURS)
-    ]
+    outputs = []
+    for first in range(0, len(hours), MAX_HOURS):
+        progress(first, len(hours))
+        outputs.append(stack.run_state_machine("AggregateCosts", run | {"hours": hours[first : first + MAX_HOURS]}))
     return list(told(outputs))
 
 
@@ -79,21 +81,12 @@ def metered_hours(stack: LocalStack) -> list[str]:
     return sorted({key[:13] for key in keys if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d#\d\d", key)})
 
 
-def main() -> None:
-    from scripts.dev.stack import StackError, attach_or_start, is_running
-
-    alone = not is_running(DATA)
-    try:
-        with attach_or_start(DATA) as stack:
-            notes = aggregate(stack, datetime.now(UTC), alone=alone)
-            print(report(costs_in(stack.lake)), end="")
-            if notes:
-                print("\nNot as it should be:", *notes, sep="\n  ")
-            print("\nThe lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:")
-            print(f"  {stack.lake}")
-    except StackError as error:
-        raise WrongUse(f"The local stack: {error}") from error
+def page(days: Days, notes: Sequence[str], lake: Path) -> Page:
+    """The report, what is not as it should be, and where the files are."""
+    wrong = ["\n  ".join(["Not as it should be:", *notes])] if notes else []
+    place = f"The lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:\n  {lake}"
+    return [*day_tables(days), *wrong, place]
 
 
-if __name__ == "__main__":
-    sys.exit(run(main))
+def as_json(days: Days, notes: Sequence[str], lake: Path) -> dict[str, Any]:
+    return {"days": days_as_json(days), "notes": list(notes), "lake": str(lake)}

@@ -1,14 +1,9 @@
-"""Turns the 2024 sample's configuration into what deploys the same units.
-
-    python -m scripts.operate.migrate_2024 configs.json
-
-    --team-ids FILE   the team ids that a unit's code sends, its cost centres: JSON, {"STACK_PREFIX": ["id", ...]}
-    --gateway STACK   the gateway of API-key units that name an API by its id
+"""Turns the 2024 sample's configuration into what deploys the same units: `gateway migrate`.
 
 Each full deployment becomes an environment of samconfig.toml (`sam deploy --config-env UNIT`), each API-key deployment
 a `sam deploy` of templates/tenant.yaml. Tenants and keys are made anew, by commands that are printed: the sample kept
 keys in clear, and an API key of API Gateway is no credential here. What has no counterpart is named, never dropped. A
-unit that cannot be read is named on standard error, the others are printed all the same, and the program ends with 1.
+unit that cannot be read is named, and the others become what they become all the same.
 
     STACK_PREFIX                            the names of the stack, the environment and the tenant; the tag Tenant
     VPC_CIDR                                Network=functions-in-vpc, VpcCidr and ClientCidr
@@ -21,19 +16,16 @@ What its tenants' code meets is in docs/coming-from-the-2024-sample.md.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gateway.usage.records import is_label
-from scripts.project.command import run
 from scripts.project.template import ROOT, load, refusal
 
 # Of no use any more, and why.
@@ -55,6 +47,7 @@ WHOLE = ("VPC_CIDR", "LANGCHAIN_REQUIREMENTS", "PANDAS_REQUIREMENTS")
 SDK = ("BEDROCK_REQUIREMENTS", "BEDROCK_SDK_URL")
 PROJECT = "SO9482"  # the sample's own tag of this name
 SUFFIX = "model-gateway"
+TENANTS = (".venv/bin/gateway", "tenants")  # as it is typed in the project's folder
 LONGEST_NAME = 65  # of a gateway's stack, or a name that is made of it is too long
 MOST_COST_CENTRES = 100
 ENDPOINT = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")  # SageMaker's API reference, CreateEndpoint
@@ -287,7 +280,7 @@ def _gateway_commands(unit: Named) -> Iterator[str]:
     yield f"sam build && sam deploy --config-env {unit.stack}"
     yield f"# {unit.stack}: no tenant and no key exists yet. This makes one of each, and shows the key once:"
     centres = [part for team in unit.team_ids for part in ("--cost-centre", team)]
-    made = shlex.join(["python", "-m", "scripts.operate.tenants", "add", unit.tenant, *centres, "--stack", unit.stack])
+    made = shlex.join([*TENANTS, "add", unit.tenant, *centres, "--stack", unit.stack])
     unsaid = "" if centres else "  # --cost-centre TEAM_ID, once for each team_id that its code sends"
     yield made + unsaid
     yield from _teams(unit)
@@ -313,7 +306,7 @@ def _tenant_commands(unit: Named, gateways: Sequence[Named], gateway: str) -> It
     )
     yield from _teams(unit)
     yield f"# {unit.stack}: that makes the tenant, and no key. This makes one, and shows it once:"
-    yield shlex.join(["python", "-m", "scripts.operate.tenants", "key", unit.tenant, "--stack", stack])
+    yield shlex.join([*TENANTS, "key", unit.tenant, "--stack", stack])
 
 
 def _gateway_of(unit: Named, gateways: Sequence[Named], gateway: str) -> tuple[str, list[str]]:
@@ -373,35 +366,23 @@ def read_team_ids(path: Path) -> dict[str, list[str]]:
     return said
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", type=Path, help="the sample's setup/configs.json")
-    parser.add_argument("--team-ids", type=Path, help="a file of JSON, STACK_PREFIX to a list of team ids")
-    parser.add_argument("--gateway", default="", help="the gateway's stack, for units that name an API by its id")
-    return parser.parse_args()
+@dataclass(frozen=True)
+class Migration:
+    """What to append to samconfig.toml, what to run and to know, and what could not be read."""
+
+    samconfig: str
+    commands: Sequence[str]
+    fault: str = ""
 
 
-def main() -> int:
-    arguments = parse()
-    fault, path = None, arguments.team_ids
+def read_and_migrate(configs: Path, team_ids: Path | None, gateway: str) -> Migration:
+    """The same for files. A file that is none is a fault, told with its path."""
+    path = team_ids or configs
     try:
-        team_ids = read_team_ids(path) if path else {}
-        path = arguments.configs
-        units = json.loads(path.read_text(encoding="utf-8"))
-        environments, lines = migrate(units, team_ids, arguments.gateway)
+        teams = read_team_ids(team_ids) if team_ids else {}
+        path = configs
+        return Migration(*migrate(json.loads(path.read_text(encoding="utf-8")), teams, gateway))
     except CannotMigrate as error:
-        fault, (environments, lines) = error, error.rest
+        return Migration(*error.rest, f"{path}: {error}")
     except (OSError, ValueError, RecursionError) as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 1
-    if environments:
-        print("# Append this to samconfig.toml:\n\n" + environments)
-    if lines:
-        print("# Then run:\n\n" + "\n".join(lines))
-    if fault:
-        print(f"{path}: {fault}", file=sys.stderr)
-    return int(fault is not None)
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))
+        return Migration("", [], f"{path}: {error}")

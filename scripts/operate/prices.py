@@ -1,46 +1,27 @@
-"""Keeps the price book up to date, by rows that are appended: no row of it is ever edited or removed.
+"""Keeps the price book up to date, by rows that are appended: no row of it is ever edited or removed: `gateway prices`.
 
-    python -m scripts.operate.prices diff    --offer index.json …     what a price list says that the book does not
-    python -m scripts.operate.prices refresh --offer index.json …     and append it
-    python -m scripts.operate.prices profiles --places FILE [--append]     profiles that only their model's price has
-    python -m scripts.operate.prices check   [--since FILE] [--overlay FILE]
-
-`--offer` takes offer files of the AWS Price List, as paths or https addresses, or the answers of `aws pricing
-get-products`; both codes matter, AmazonBedrock and AmazonBedrockFoundationModels. `--litellm` takes litellm's wheel, or
-a snapshot of it: alone it is the list that is read, beside an offer it is what the offer is checked against.
-
-A price that changes by more than a factor (2 either way; `--allow-factor` says another) is refused, and so is a new one
-that far from what litellm says: more often a unit was misread than a price moved. A changed price counts from
-`--effective-from` (today, where it is not said), a new one from the day that its list states, and one of which the
-book says that nobody states it from the day after that.
-
-`profiles` takes AWS's own list of inference profiles and of the regions each may be called from, and gives those that
-the book does not price the price of their model in that region (`scripts.operate.profile_prices`). It names what stays
-without.
-
-`check` reads the book and what was appended to it, and with `--since` proves that an older book is wholly in it; with
-`--overlay` it reads a private overlay, and names what in it can never price a call.
+A list is read from offer files of the AWS Price List, or from litellm's wheel or a snapshot of it: alone it is the list
+that is read, beside an offer it is what the offer is checked against. A price that changes by more than a factor is
+refused, and so is a new one that far from what litellm says: more often a unit was misread than a price moved. A
+changed price counts from a day that is named, a new one from the day that its list states, and one of which the book
+says that nobody states it from the day after that.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.pricing.model_names import OWN_ARN
 from gateway.pricing.price_book import EVERYONE, Markup, Price, PriceBook
 from gateway.pricing.price_csv import read_overlay, read_prices
 from scripts.generate.price_book import (
-    BOOK,
     FACTS,
     HOME_REGIONS,
     PriceRefusedError,
@@ -55,10 +36,9 @@ from scripts.generate.price_book import (
     read_snapshot,
     regional_first,
 )
-from scripts.operate.price_offers import Left, load, offered, rows_of
-from scripts.operate.profile_prices import read_places
+from scripts.operate.price_offers import Left, Offered, load, offered, rows_of
+from scripts.operate.profile_prices import Place, read_places
 from scripts.operate.profile_prices import rows_of as profile_rows
-from scripts.project.command import run
 
 APPENDED = FACTS / "appended.csv"
 LEGACY = FACTS / "legacy-2024.json"
@@ -81,6 +61,11 @@ class Change(NamedTuple):
 
     def too_far(self, factor: Decimal) -> bool:
         return self.factor is not None and not 1 / factor <= self.factor <= factor
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        other = {"before_usd": self.before and self.before.usd, "litellm_usd": self.other and self.other.usd}
+        return self.row._asdict() | other | {"factor": self.factor}
 
     def __str__(self) -> str:
         row, before, other = self.row, self.before, self.other
@@ -137,77 +122,91 @@ def append(path: Path, appended: Path, rows: Sequence[Row]) -> None:
     path.write_text(whole, encoding="utf-8", newline="\n")
 
 
-# --------------------------------------------------------------------------------------------------------- the commands
-def compare(given: argparse.Namespace) -> int:
-    """`diff`, and `refresh` where nothing is refused."""
-    known = read_rows(given.book)
-    other = litellm(given.litellm, given.effective_from) if given.litellm else []
+# ------------------------------------------------------------------------------------------------------- the operations
+class Comparison(NamedTuple):
+    """What a list says that the book does not, what of it is refused, and what makes no row."""
+
+    read: int
+    found: Sequence[Change]
+    refused: Sequence[Change]
+    left: Sequence[Left]
+
+
+class Profiles(NamedTuple):
+    """Prices of profiles that the book does not have, and the places that stay without."""
+
+    rows: Sequence[Row]
+    unpriced: Sequence[Place]
+
+
+class Checked(NamedTuple):
+    """What is wrong with the book or the overlay, and how much there is of both."""
+
+    wrong: Sequence[str]
+    rows: int
+    models: int
+    version: str
+    overlay: str
+
+
+def compare(
+    book_file: Path,
+    offers: Sequence[str],
+    litellm_file: Path | None,
+    factor: Decimal,
+    since: date,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Comparison:
+    """Read the lists and compare them with the book. `progress` gets how many offers are read, and of how many."""
+    known = read_rows(book_file)
+    other = litellm(litellm_file, since) if litellm_file else []
     listed, left = other, list[Left]()
-    if given.offer:
-        prices = [price for place in given.offer for price in offered(load(place))]
+    if offers:
+        prices: list[Offered] = []
+        for number, place in enumerate(offers):
+            progress(number, len(offers))
+            prices += offered(load(place))
         listed, left = rows_of(prices, known)
-    found = changes(known, listed, other if given.offer else (), given.effective_from)
-    far = [change for change in found if change.too_far(given.allow_factor)]
-    for change in found:
-        print(("REFUSED " if change in far else "") + str(change))
-    tell_left(left)
-    told = f"{len(listed)} prices read, {len(found)} the book does not have, {len(left)} left out"
-    if far:
-        print(f"{told}; {len(far)} change by more than {given.allow_factor}: see --allow-factor", file=sys.stderr)
-        return 1
-    if given.command == "refresh" and found:
-        append(given.book, given.appended, [change.row for change in found])
-        told += f"; {len(found)} rows appended"
-    print(told)
-    return 0
+    found = changes(known, listed, other if offers else (), since)
+    return Comparison(len(listed), found, [change for change in found if change.too_far(factor)], left)
 
 
-def tell_left(left: Sequence[Left]) -> None:
-    """Each reason with the models or usage types that it is for, so that nothing vanishes."""
-    for why, count in sorted(Counter(one.why for one in left).items()):
-        of_models = why == "model not in the map"
-        names = {
-            f"{o.offer} {o.model}" if of_models else o.name for o in (one.offered for one in left if one.why == why)
-        }
-        print(f"left out, {why} ({count}): {', '.join(sorted(names))}")
+def left_by_reason(left: Sequence[Left]) -> list[tuple[str, int, list[str]]]:
+    """Each reason with its count and the models or usage types that it is for, so that nothing vanishes."""
+    reasons: dict[str, list[Left]] = {}
+    for one in left:
+        reasons.setdefault(one.why, []).append(one)
+    return [(why, len(ones), sorted({_name(one) for one in ones})) for why, ones in sorted(reasons.items())]
 
 
-def profiles(given: argparse.Namespace) -> int:
-    known = read_rows(given.book)
-    rows, left = profile_rows(read_places(given.places), known, given.effective_from.isoformat())
-    for row in rows:
-        print(Change(row, None, None))
-    for place in left:
-        print(f"unpriced, no list states its model there: {place.profile} {place.region}")
-    if given.append and rows:
-        append(given.book, given.appended, rows)
-    print(f"{len(rows)} prices {'appended' if given.append else 'that the book does not have'}, {len(left)} unpriced")
-    return 0
+def _name(left: Left) -> str:
+    it = left.offered
+    return f"{it.offer} {it.model}" if left.why == "model not in the map" else it.name
 
 
-def check(given: argparse.Namespace) -> int:
-    wrong = []
-    with given.book.open(encoding="utf-8", newline="") as lines:
+def profiles(book_file: Path, places: Path, since: date) -> Profiles:
+    return Profiles(*profile_rows(read_places(places), read_rows(book_file), since.isoformat()))
+
+
+def check(book_file: Path, appended: Path, since: Path | None, overlay_file: Path | None) -> Checked:
+    """Read the book and what was appended to it; prove an older book in it, and read an overlay beside it."""
+    wrong, overlay_said = [], ""
+    with book_file.open(encoding="utf-8", newline="") as lines:
         priced = PriceBook(read_prices(lines))
-    rows = read_rows(given.book)
-    if as_csv(book(rows)) != given.book.read_text(encoding="utf-8"):
+    rows = read_rows(book_file)
+    if as_csv(book(rows)) != book_file.read_text(encoding="utf-8"):
         wrong.append("the book is not sorted, or not written as it should be")
-    if given.appended.exists():
-        wrong += [
-            f"appended, and not in the book: {row}"
-            for row in sorted(set(read_rows(given.appended)) - set(rows), key=BY_KEY)
-        ]
-    if given.since:
-        wrong += [f"edited or removed: {row}" for row in sorted(set(read_rows(given.since)) - set(rows), key=BY_KEY)]
-    if given.overlay:
-        with given.overlay.open(encoding="utf-8-sig", newline="") as lines:
+    if appended.exists():
+        lost = sorted(set(read_rows(appended)) - set(rows), key=BY_KEY)
+        wrong += [f"appended, and not in the book: {row}" for row in lost]
+    if since:
+        wrong += [f"edited or removed: {row}" for row in sorted(set(read_rows(since)) - set(rows), key=BY_KEY)]
+    if overlay_file:
+        with overlay_file.open(encoding="utf-8-sig", newline="") as lines:
             overlay = list(read_overlay(lines))
         wrong += dead(overlay, priced)
-        print(overlay_text(overlay, priced))
-    for line in wrong:
-        print(line, file=sys.stderr)
-    print(f"{len(rows)} rows of {len({row.model_id for row in rows})} models, version {priced.version}")
-    return 1 if wrong else 0
+        overlay_said = overlay_text(overlay, priced)
+    return Checked(wrong, len(rows), len({row.model_id for row in rows}), priced.version, overlay_said)
 
 
 def dead(overlay: Iterable[Price | Markup], priced: PriceBook) -> list[str]:
@@ -232,41 +231,3 @@ def overlay_text(overlay: Sequence[Price | Markup], priced: PriceBook) -> str:
         f"overlay: {len(overlay)} rows: {len(prices)} prices of {len({row.model_id for row in prices})} models "
         f"({len(own)} of them not of the public list), {len(markups)} markups ({for_all} for every tenant)"
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Keep the price book up to date.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("diff", "refresh"):
-        lists = commands.add_parser(name)
-        lists.add_argument("--offer", nargs="+", default=[], help="offer files: paths, or https addresses")
-        lists.add_argument("--litellm", type=Path, help="the wheel of litellm, or a snapshot of it")
-        lists.add_argument("--allow-factor", type=Decimal, default=FACTOR)
-        today = datetime.now(UTC).date()
-        lists.add_argument("--effective-from", type=date.fromisoformat, default=today)
-        lists.set_defaults(run=compare)
-    places = commands.add_parser("profiles")
-    places.add_argument("--places", type=Path, required=True, help="a CSV of profiles and the regions of a request")
-    places.add_argument("--effective-from", type=date.fromisoformat, default=datetime.now(UTC).date())
-    places.add_argument("--append", action="store_true")
-    places.set_defaults(run=profiles)
-    checks = commands.add_parser("check")
-    checks.add_argument("--since", type=Path, help="an older book, all of which must be in this one")
-    checks.add_argument("--overlay", type=Path, help="a private overlay")
-    checks.set_defaults(run=check)
-    for command in commands.choices.values():
-        command.add_argument("--book", type=Path, default=BOOK)
-        command.add_argument("--appended", type=Path, default=APPENDED)
-    given = parser.parse_args(arguments)
-    if given.run is compare and not (given.offer or given.litellm):
-        parser.error("name a list: --offer, or --litellm")
-    try:
-        status: int = given.run(given)
-    except (PriceRefusedError, ValueError, KeyError, OSError) as refused:
-        print(f"refused: {refused}", file=sys.stderr)
-        return 1
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))

@@ -1,26 +1,17 @@
-"""Does again what failed in a deployed gateway: `make redrive ARGS="…"`, or `python -m scripts.operate.redrive`.
-
-    list            what lies in the dead-letter queues, and whether the newest run of the costs failed
-    jobs            moves submitted calls back into their queue, to be run again
-    aggregation     makes the starts of the cost aggregation that the scheduler could not make
-    reconciliation  those of the reconciliation
-    failed          runs the cost aggregation again, for the moment of the newest run that failed
+"""Retries what failed in a deployed gateway: `gateway redrive`.
 
 All of it may be done twice: a call settles once, and a run of the costs covers every hour that is not closed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple, Self
 
 import boto3
-
-from scripts.project.command import run
 
 DEAD_LETTERS = {
     "jobs": "JobsDeadLetterQueue",
@@ -28,6 +19,7 @@ DEAD_LETTERS = {
     "reconciliation": "ReconciliationDeadLetterQueue",
 }
 STATE_MACHINE = "AggregateCosts"
+STATE_MACHINES = {"aggregation": STATE_MACHINE, "reconciliation": "ReconcileCosts"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,10 @@ class Gateway:
     cloudformation: Any
     sqs: Any
     stepfunctions: Any
+
+    @classmethod
+    def of(cls, stack: str) -> Self:
+        return cls(stack, *(boto3.client(service) for service in ("cloudformation", "sqs", "stepfunctions")))
 
     def resource(self, logical_id: str) -> str:
         found = self.cloudformation.describe_stack_resource(StackName=self.stack, LogicalResourceId=logical_id)
@@ -80,66 +76,57 @@ class Gateway:
         return arn
 
 
-def show(gateway: Gateway) -> Iterator[str]:
-    for what in DEAD_LETTERS:
-        yield f"{what}: {gateway.dead_letters(what)[2]} dead letters"
+class Run(NamedTuple):
+    """A run of the costs."""
+
+    status: str
+    began_at: datetime
+
+
+class Failures(NamedTuple):
+    """What waits in each dead-letter queue, about, and the newest run of the costs."""
+
+    dead_letters: dict[str, int]
+    newest_run: Run | None
+
+
+class Restart(NamedTuple):
+    """A run that was started again, and the moment that it is for."""
+
+    execution_arn: str
+    scheduled_time: str
+
+
+def failures(gateway: Gateway) -> Failures:
+    dead = {what: gateway.dead_letters(what)[2] for what in DEAD_LETTERS}
     run = gateway.newest_run()
-    yield (
-        f"newest run of the costs: {run['status']}, {run['startDate']:%Y-%m-%d %H:%M}" if run else "no run of the costs"
-    )
+    return Failures(dead, Run(run["status"], run["startDate"]) if run else None)
 
 
-def jobs(gateway: Gateway) -> Iterator[str]:
+def jobs(gateway: Gateway) -> int:
+    """Move submitted calls back to their queue, by SQS itself; how many, about."""
     _, arn, count = gateway.dead_letters("jobs")
     if count:
         gateway.sqs.start_message_move_task(SourceArn=arn)
-    yield f"{count} submitted calls are on their way back to their queue"
+    return count
 
 
-def aggregation(gateway: Gateway) -> Iterator[str]:
-    return starts(gateway, "aggregation", STATE_MACHINE)
+def starts(gateway: Gateway, what: str) -> Iterator[str]:
+    """Make the starts that the scheduler could not make, and yield the ARN of each execution.
 
-
-def reconciliation(gateway: Gateway) -> Iterator[str]:
-    return starts(gateway, "reconciliation", "ReconcileCosts")
-
-
-def starts(gateway: Gateway, what: str, state_machine: str) -> Iterator[str]:
-    """SQS moves only what came from a queue of its own; a message of the scheduler is the input of the run."""
+    SQS moves only messages that came from a queue of its own; a message of the scheduler is the input of the run.
+    """
     url, _, _ = gateway.dead_letters(what)
-    made = 0
     for message in gateway.messages(url):
-        yield f"started {gateway.start(message['Body'], state_machine)}"
+        arn = gateway.start(message["Body"], STATE_MACHINES[what])
         gateway.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        made += 1
-    yield f"{made} starts made"
+        yield arn
 
 
-def failed(gateway: Gateway) -> Iterator[str]:
+def failed(gateway: Gateway) -> Restart | None:
+    """Run the cost aggregation again, for the moment of its newest run that failed."""
     run = gateway.newest_failure()
     if run is None:
-        yield "no run has failed"
-        return
+        return None
     said = gateway.stepfunctions.describe_execution(executionArn=run["executionArn"])["input"]
-    when = json.loads(said).get("scheduledTime", "no moment")
-    yield f"started {gateway.start(said)}, for {when}"
-
-
-COMMANDS: dict[str, Callable[[Gateway], Iterator[str]]] = {
-    "list": show, "jobs": jobs, "aggregation": aggregation, "reconciliation": reconciliation, "failed": failed,
-}  # fmt: skip
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="redrive", description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("what", choices=COMMANDS)
-    parser.add_argument("--stack", default="model-gateway", help="the gateway's stack")
-    given = parser.parse_args(arguments)
-    clients = (boto3.client(service) for service in ("cloudformation", "sqs", "stepfunctions"))
-    for line in COMMANDS[given.what](Gateway(given.stack, *clients)):
-        print(line)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))
+    return Restart(gateway.start(said), json.loads(said).get("scheduledTime", "no moment"))

@@ -1,38 +1,29 @@
-"""Prints what a lake says was used and what it cost, as finance reads it.
-
-    python -m scripts.operate.statements <lake>                                    day by day
-    python -m scripts.operate.statements statement <lake> --month 2026-10 [--tenant acme] [--out FOLDER]
-    python -m scripts.operate.statements verify <lake>                             is every closed month what it was?
+"""Reads what a lake says was used and what it cost, as finance reads it: `gateway statements`.
 
 A lake is a folder or s3://bucket (days: a folder). A cost centre is called team_id here. Money is exact: every decimal
-that is there is shown. A month that is not closed yet is shown as what its statement would be by now; `--out` writes
-its files. `verify` checks each file's hash, each link and each sum against the lines of the costs, and names the first
-that does not hold.
+that is there is shown. A month that is not closed yet is shown as what its statement would be by now.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gateway.aws.lake.parquet import costs_lines
 from gateway.aws.lake.statements import CostFiles, StatementFiles
 from gateway.aws.s3.objects import Objects, S3Objects
-from gateway.costs.cost_lines import CostLine
+from gateway.costs.cost_lines import COUNTS, MONEY, CostLine
 from gateway.pricing.price_book import ZERO
-from gateway.statements.chain import CSV, MANIFEST, PAGE, Chain, closed_months, digest, folder, verify
+from gateway.statements.chain import CSV, MANIFEST, PAGE, Chain, Verified, closed_months, digest, folder, verify
 from gateway.statements.close_month import PAGE_LINES, lines_by_tenant
 from gateway.statements.html import to_html
-from gateway.statements.statement import Statement, StatementError, closes_at, days_of, from_csv, to_csv
-from scripts.project.command import run
+from gateway.statements.statement import Statement, closes_at, from_csv, to_csv
+from scripts.operate.tables import Page, Table, page_text
 
 DELAY_DAYS = 3
 COLUMNS = ("team_id", "model_id", "input_tokens", "output_tokens", "invocations", "input_cost", "output_cost")
@@ -44,61 +35,81 @@ NOTES = {
 }
 
 
-def costs_in(lake: Path) -> dict[str, list[CostLine]]:
-    """The lines of each day, as the files of the lake have them. Raises NoLake."""
+Days = dict[str, list[CostLine]]
+
+
+def costs_in(lake: Path) -> Days:
+    """The lines of each day, as the files of the lake have them. Raises NoLake and UnreadableFileError."""
     must_be_folder(lake)
     files = sorted(lake.glob("**/costs/dt=*/part-*.parquet"))
-    return {file.parent.name.removeprefix("dt="): list(costs_lines(file.read_bytes())) for file in files}
+    return {file.parent.name.removeprefix("dt="): _lines_in(file) for file in files}
 
 
-def report(days: dict[str, list[CostLine]]) -> str:
+def _lines_in(file: Path) -> list[CostLine]:
+    try:
+        return list(costs_lines(file.read_bytes()))
+    except (ValueError, KeyError) as error:  # of pyarrow: the file is cut off, or is of something else
+        raise UnreadableFileError(file, error) from error
+
+
+def report(days: Days) -> str:
+    return page_text(day_tables(days))
+
+
+def day_tables(days: Days) -> Page:
     if not any(days.values()):
-        return "Nothing was metered yet.\n"
-    shown = ["\n".join([day, *_day(lines), ""]) for day, lines in sorted(days.items()) if lines]
+        return ["Nothing was metered yet."]
+    shown: list[Table | str] = [_table(lines, day) for day, lines in sorted(days.items()) if lines]
     # Aggregated without a row, as most days of a long backfill.
     empty = sorted(day for day, lines in days.items() if not lines)
     if empty:
-        shown.append(f"Nothing was metered on {len(empty)} more days from {empty[0]} to {empty[-1]}.\n")
-    return "\n".join(shown)
+        shown.append(f"Nothing was metered on {len(empty)} more days from {empty[0]} to {empty[-1]}.")
+    return shown
 
 
-def _day(lines: Sequence[CostLine]) -> Iterator[str]:
+def days_as_json(days: Days) -> list[dict[str, Any]]:
+    return [
+        {"day": day, "lines": [asdict(line) for line in lines], "total": _figures(_total(lines))}
+        for day, lines in sorted(days.items())
+    ]
+
+
+def _total(lines: Iterable[CostLine]) -> CostLine:
+    total = CostLine("", "total", "")
+    for line in lines:
+        total += line
+    return total
+
+
+def _figures(line: CostLine) -> dict[str, Any]:
+    return {name: getattr(line, name) for name in (*COUNTS, *MONEY)}
+
+
+def _table(lines: Sequence[CostLine], title: str = "") -> Table:
+    """A line per cost centre and model; all points of a column of money stand below each other."""
     by_team: dict[tuple[str, str], CostLine] = {}
     for line in lines:
         team = (line.cost_centre, line.model_id)
         # Tenants may use the same name for a cost centre; the report does not know tenants.
         plain = replace(line, tenant_id="")
         by_team[team] = by_team[team] + plain if team in by_team else plain
-    total = CostLine("", "total", "")
-    for line in by_team.values():
-        total += line
-    yield from _table([*(line for _, line in sorted(by_team.items())), total])
-    notes = [f"{count} {text}" for name, text in NOTES.items() if (count := getattr(total, name))]
+    total = _total(by_team.values())
+    shown = [*(line for _, line in sorted(by_team.items())), total]
+    columns = []
+    for name in COLUMNS:
+        values = [getattr(line, "cost_centre" if name == "team_id" else name) for line in shown]
+        columns.append(_money(values) if name.endswith("_cost") else [str(value) for value in values])
+    *rows, last = zip(*columns, strict=True)
+    return Table(COLUMNS, rows, last, title, list(_notes(total)))
+
+
+def _notes(total: CostLine) -> Iterator[str]:
+    yield from (f"{count} {text}" for name, text in NOTES.items() if (count := getattr(total, name)))
     cached = total.cache_read_tokens, total.cache_write_5m_tokens + total.cache_write_1h_tokens
     if any(cached):
-        notes.append(f"{cached[0]} tokens read from and {cached[1]} written to a prompt cache are in input_cost")
+        yield f"{cached[0]} tokens read from and {cached[1]} written to a prompt cache are in input_cost"
     if total.images:
-        notes.append(f"{total.images} images are in output_cost")
-    yield from (f"  {note}" for note in notes)
-
-
-def _table(lines: Sequence[CostLine]) -> Iterator[str]:
-    """Columns as wide as they need to be, numbers on the right, all points of a column below each other."""
-    columns: dict[str, list[str]] = defaultdict(list)
-    for name in COLUMNS:
-        values = [getattr(line, "cost_centre" if name == "team_id" else name) for line in lines]
-        columns[name] = _money(values) if name.endswith("_cost") else [str(value) for value in values]
-    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
-
-    def aligned(cells: Iterable[str]) -> str:
-        pairs = zip(widths.items(), cells, strict=True)
-        return "  ".join(
-            cell.ljust(width) if name.endswith("_id") else cell.rjust(width) for (name, width), cell in pairs
-        ).rstrip()
-
-    rule = aligned("-" * width for width in widths.values())
-    rows = [aligned(cells) for cells in zip(*columns.values(), strict=True)]
-    yield from (aligned(COLUMNS), rule, *rows[:-1], rule, rows[-1])
+        yield f"{total.images} images are in output_cost"
 
 
 def _money(amounts: Sequence[Decimal | None]) -> list[str]:
@@ -156,6 +167,13 @@ class NoLake(Exception):
         super().__init__(f"{lake} is no folder: name the folder of a lake, or s3:// and its bucket for statements")
 
 
+class UnreadableFileError(Exception):
+    """A file of the lake is no Parquet of costs."""
+
+    def __init__(self, file: Path, error: Exception):
+        super().__init__(f"{file} is no file of costs, or is cut off: copy it from the lake again ({error})")
+
+
 def must_be_folder(lake: Path) -> None:
     if not lake.is_dir():
         raise NoLake(lake)
@@ -184,20 +202,36 @@ def statements_of(month: str, objects: Objects, delay_days: int = DELAY_DAYS) ->
         yield Statement.of(tenant, month, closes_at(month, delay_days), lines), False
 
 
-def statement_text(statement: Statement, *, closed: bool) -> str:
-    """A statement for a terminal."""
+def statement_tables(statement: Statement, *, closed: bool) -> Page:
+    """A statement for people."""
     state = "closed" if closed else "a draft, not closed yet"
-    parts = [f"{statement.tenant_id}, {statement.month}: {state}", ""]
+    sections: list[Table | str] = [f"{statement.tenant_id}, {statement.month}: {state}"]
     if statement.used:
-        parts += [*_day([dated.line for dated in statement.used]), ""]
+        sections.append(_table([dated.line for dated in statement.used]))
     for day in sorted({dated.day for dated in statement.restated}):
-        parts += [f"restates {day}", *_day([dated.line for dated in statement.restated if dated.day == day]), ""]
-    parts_of = {"usage": statement.used, "restatements": statement.restated, "total": statement.lines}
-    costs = [getattr(statement, name).cost if lines else ZERO for name, lines in parts_of.items()]
-    amounts = _money(costs)
+        sections.append(_table([dated.line for dated in statement.restated if dated.day == day], f"restates {day}"))
+    costs = _costs(statement)
+    amounts = _money(list(costs.values()))
     width = max(map(len, amounts))
-    parts += [f"{name:<12}  {amount:>{width}} USD" for name, amount in zip(parts_of, amounts, strict=True)]
-    return "\n".join([*parts, f"priced with   {', '.join(statement.price_versions) or 'no price'}", ""])
+    sums = [f"{name:<12}  {amount:>{width}} USD" for name, amount in zip(costs, amounts, strict=True)]
+    versions = f"priced with   {', '.join(statement.price_versions) or 'no price'}"
+    return [*sections, "\n".join([*sums, versions])]
+
+
+def statement_as_json(statement: Statement, *, closed: bool) -> dict[str, Any]:
+    return {
+        "tenant_id": statement.tenant_id,
+        "month": statement.month,
+        "closed": closed,
+        "usd": _costs(statement),
+        "price_versions": list(statement.price_versions),
+        "lines": [{"day": dated.day} | asdict(dated.line) for dated in statement.lines],
+    }
+
+
+def _costs(statement: Statement) -> dict[str, Decimal | None]:
+    parts = {"usage": statement.used, "restatements": statement.restated, "total": statement.lines}
+    return {name: getattr(statement, name).cost if lines else ZERO for name, lines in parts.items()}
 
 
 def write_statement(statement: Statement, out: Path, *, closed: bool) -> None:
@@ -208,9 +242,17 @@ def write_statement(statement: Statement, out: Path, *, closed: bool) -> None:
     (place / PAGE).write_bytes(to_html(statement, digest(csv), draft=not closed))
 
 
-def verified_text(objects: Objects) -> str:
+def verified(objects: Objects) -> Verified:
     """What holds of a lake's statements. Raises ChainBroken."""
-    found = verify(CostFiles(objects), StatementFiles(objects))
+    return verify(CostFiles(objects), StatementFiles(objects))
+
+
+def verified_text(objects: Objects) -> str:
+    """The same in words. Raises ChainBroken."""
+    return in_words(verified(objects))
+
+
+def in_words(found: Verified) -> str:
     if not found.months:
         return "No month is closed yet.\n"
     waiting = f"\n{found.waiting} restatements or late lines wait for the next statement." if found.waiting else ""
@@ -218,44 +260,3 @@ def verified_text(objects: Objects) -> str:
         f"{found.months[0]} to {found.months[-1]}: {found.statements} statements with {found.lines} lines. "
         f"Every hash, link and sum holds, and every line is a line of the costs.{waiting}\n"
     )
-
-
-def main(arguments: Sequence[str]) -> None:
-    if not arguments or arguments[0] not in {"statement", "verify"}:
-        if len(arguments) != 1 or arguments[0].startswith("-"):
-            sys.exit(__doc__)
-        try:
-            print(report(costs_in(Path(arguments[0]))), end="")
-        except NoLake as error:
-            sys.exit(str(error))
-        return
-    parser = argparse.ArgumentParser(prog="python -m scripts.operate.statements")
-    commands = parser.add_subparsers(dest="command", required=True)
-    of_month = commands.add_parser("statement")
-    of_month.add_argument("lake")
-    of_month.add_argument("--month", required=True)
-    of_month.add_argument("--tenant")
-    of_month.add_argument("--out", type=Path)
-    of_month.add_argument("--delay-days", type=int, default=DELAY_DAYS)
-    commands.add_parser("verify").add_argument("lake")
-    chosen = parser.parse_args(arguments)
-    try:
-        if chosen.command == "verify":
-            print(verified_text(objects_of(chosen.lake)), end="")
-        else:
-            days_of(chosen.month)
-            shown = 0
-            for statement, closed in statements_of(chosen.month, objects_of(chosen.lake), chosen.delay_days):
-                if chosen.tenant in (None, statement.tenant_id):
-                    shown += 1
-                    print(statement_text(statement, closed=closed))
-                    if chosen.out:
-                        write_statement(statement, chosen.out, closed=closed)
-            if not shown:
-                print(f"Nothing was metered in {chosen.month}.")
-    except (StatementError, NoLake) as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    sys.exit(run(lambda: main(sys.argv[1:])))

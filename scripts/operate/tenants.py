@@ -1,50 +1,44 @@
-"""Tenants from the command line.
+"""Makes a gateway's tenants what a file says, shows them, and adds tenants and keys: `gateway tenants`.
 
-    python -m scripts.operate.tenants plan  -f tenants.yaml --stack NAME   what apply would do
-    python -m scripts.operate.tenants apply -f tenants.yaml --stack NAME   make the gateway's tenants what the file says
-    python -m scripts.operate.tenants show  --stack NAME                   what there is, in the form of the file
-    python -m scripts.operate.tenants add TENANT_ID --cost-centre research --stack NAME     one tenant with one key
-    python -m scripts.operate.tenants key TENANT_ID --stack NAME           one more key of a tenant that there is
-
-The first three talk to the gateway's admin API, signed with the AWS credentials of the environment: that of a stack, of
-`--url https://…`, or with `--local` of the local stack. A key is printed once, when it is made, or written to the file
-of `--keys-out`, and never again. `add` and `key` need no API: they reach the tenants table of the stack, or that which
---table (or TENANTS_TABLE) names. An example of the file is examples/tenants.yaml.
+Plan, apply and show talk to the gateway's admin API, signed with the AWS credentials of the environment. A key is shown
+once, when it is made, and never again. Adding a tenant or a key needs no API: it reaches the tenants table.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
-import sys
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import boto3
 import requests
-import yaml
 from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
 from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
-from gateway.core.errors import BadRequest
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 from scripts.operate.admin_api import AdminApi, Refused, of
-from scripts.operate.tenants_file import Wanted, WantedKey, WrongFile, is_live, read, shown
-from scripts.project.command import WrongUse, run, sentence
+from scripts.operate.tenants_file import Wanted, WantedKey, is_live, shown
+from scripts.project.command import WrongUse
+from scripts.project.refusals import sentence
 
 _THREADS = 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Progress = Callable[[int, int], None]  # how many are done, and of how many
+
+
+def unseen(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 # ---------------------------------------------------------------------------------------------------------- the change
@@ -61,8 +55,13 @@ class Change:
     revoke: list[str] = field(default_factory=list)
     kind: str = ""
 
+    @property
+    def as_json(self) -> dict[str, Any]:
+        keys = {"make_keys": [key.label for key in self.make], "revoke_keys": self.revoke}
+        return {"tenant_id": self.tenant_id, "kind": self.kind or "keys", "differences": self.lines, **keys}
 
-def changes(api: AdminApi, wanted: list[Wanted], prune: str | None) -> list[Change]:
+
+def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Progress = unseen) -> list[Change]:
     """All that differs between the file and the gateway. With `prune` also what the file does not name."""
     there = {tenant["tenant_id"]: tenant for tenant in api.tenants()}
     now = datetime.now(UTC)
@@ -80,7 +79,7 @@ def changes(api: AdminApi, wanted: list[Wanted], prune: str | None) -> list[Chan
             _compare_keys(change, tenant.keys, api.keys(tenant.tenant_id) if found else [], now, prune)
         return change
 
-    found = _at_once(difference, wanted)
+    found = at_once(difference, wanted, progress)
     if prune:
         named = {tenant.tenant_id for tenant in wanted}
         found += [_pruned(tenant, prune) for name, tenant in sorted(there.items()) if name not in named]
@@ -127,21 +126,26 @@ def _word(value: Any) -> str:
     return "unset" if value is None else json.dumps(value)
 
 
-class Keys:
-    """Where the texts of new keys go, each at once and once."""
+KeySink = Callable[[dict[str, str]], None]
 
-    def __init__(self, path: Path | None):
-        self._lock = threading.Lock()
-        self._file: TextIO | None = None
-        if path is not None:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.fchmod(descriptor, 0o600)
-            self._file = os.fdopen(descriptor, "a")
+
+def key_file(path: Path) -> KeySink:
+    """Appends each key, at once, to a file that only its owner can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)
+    file = os.fdopen(descriptor, "a")
+    return lambda made: print(json.dumps(made), file=file, flush=True)
+
+
+class Keys:
+    """Hands on the text of each new key at the moment it is made, one at a time."""
+
+    def __init__(self, sink: KeySink):
+        self._lock, self._sink = threading.Lock(), sink
 
     def show(self, tenant_id: str, made: dict[str, Any]) -> None:
-        line = {"tenant_id": tenant_id, "label": made["label"], "key_id": made["key_id"], "key": made["key"]}
         with self._lock:
-            print(json.dumps(line), file=self._file or sys.stdout, flush=True)
+            self._sink({"tenant_id": tenant_id} | {name: made[name] for name in ("label", "key_id", "key")})
 
 
 def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
@@ -162,94 +166,87 @@ def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
     return None
 
 
-def _at_once(act: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def at_once(act: Callable[[Item], Result], items: Iterable[Item], progress: Progress = unseen) -> list[Result]:
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(act, items))
+        running = [pool.submit(act, item) for item in items]
+        for done, _ in enumerate(as_completed(running), 1):
+            progress(done, len(running))
+        return [one.result() for one in running]
 
 
-# ------------------------------------------------------------------------------------------------------------ commands
-def plan(api: AdminApi, arguments: argparse.Namespace) -> int:
-    found = changes(api, read(arguments.file), arguments.prune)
-    _tell(found)
-    return 0
+def apply(api: AdminApi, found: Sequence[Change], keys: Keys, progress: Progress = unseen) -> list[str]:
+    """Carry out all changes; a sentence for each that failed."""
+    return [fault for fault in at_once(lambda change: carry_out(api, change, keys), found, progress) if fault]
 
 
-def apply(api: AdminApi, arguments: argparse.Namespace) -> int:
-    found = changes(api, read(arguments.file), arguments.prune)
-    _tell(found)
-    keys = Keys(arguments.keys_out) if any(change.make for change in found) else Keys(None)
-    faults = [fault for fault in _at_once(lambda change: carry_out(api, change, keys), found) if fault]
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    return 1 if faults else 0
-
-
-def show(api: AdminApi, arguments: argparse.Namespace) -> int:
-    named = {tenant.tenant_id for tenant in read(arguments.file)} if arguments.file else None
-    tenants = [tenant for tenant in api.tenants() if named is None or tenant["tenant_id"] in named]
+def current(api: AdminApi, named: set[str] | None = None, progress: Progress = unseen) -> list[dict[str, Any]]:
+    """The gateway's tenants, all or those named, in the form of the file."""
 
     def whole(tenant: dict[str, Any]) -> dict[str, Any]:
         live = [key for key in api.keys(tenant["tenant_id"]) if is_live(key)]
         keys = [{name: key[name] for name in ("label", "expires_at") if name in key} for key in live]
         return {"tenant_id": tenant["tenant_id"]} | shown(tenant) | ({"keys": keys} if keys else {})
 
-    print(yaml.safe_dump(_at_once(whole, tenants), sort_keys=False, allow_unicode=True), end="")
-    return 0
+    tenants = [tenant for tenant in api.tenants() if named is None or tenant["tenant_id"] in named]
+    return at_once(whole, tenants, progress)
 
 
-def _tell(found: list[Change]) -> None:
-    """The difference, for people. It goes to stderr: stdout is for keys."""
-    for change in found:
-        for line in change.lines:
-            print(line, file=sys.stderr)
+def counted(found: Sequence[Change]) -> dict[str, int]:
+    """How many tenants and keys the changes touch, by what is done to them."""
+    kinds = {kind: sum(change.kind == kind for change in found) for kind in ("create", "change", "suspend", "delete")}
+    keys = {"make_keys": sum(len(it.make) for it in found), "revoke_keys": sum(len(it.revoke) for it in found)}
+    return kinds | keys
+
+
+def summary(found: Sequence[Change]) -> str:
     if not found:
-        print("Nothing to change: the gateway is what the file says.", file=sys.stderr)
-        return
-    kinds = ("create", "change", "suspend", "delete")
-    counted = [f"{sum(change.kind == kind for change in found)} to {kind}" for kind in kinds]
-    made, revoked = (sum(len(getattr(change, name)) for change in found) for name in ("make", "revoke"))
-    print(f"Tenants: {', '.join(counted)}. Keys: {made} to make, {revoked} to revoke.", file=sys.stderr)
+        return "Nothing to change: the gateway is what the file says."
+    *kinds, (_, made), (_, revoked) = counted(found).items()
+    tenants = ", ".join(f"{number} to {kind}" for kind, number in kinds)
+    return f"Tenants: {tenants}. Keys: {made} to make, {revoked} to revoke."
 
 
-def table_of(arguments: argparse.Namespace) -> str:
-    """The tenants table that the command line names. Raises WrongUse."""
-    table = arguments.table or (output(arguments.stack, "TenantsTableName") if arguments.stack else "")
+# ------------------------------------------------------------------------------------------------------- by the table
+def table_of(stack: str | None, table: str | None) -> str:
+    """The tenants table: the one named, else that of the stack, else TENANTS_TABLE. Raises WrongUse."""
+    table = table or (output(stack, "TenantsTableName") if stack else "")
     table = table or os.environ.get("TENANTS_TABLE", "")
     if not table:
         raise WrongUse("name the gateway's stack with --stack, or its output TenantsTableName with --table")
-    return str(table)
+    return table
 
 
-def add(arguments: argparse.Namespace) -> int:
-    table = table_of(arguments)
-    tenant = Tenant(TenantId(arguments.tenant_id), arguments.name or arguments.tenant_id, tuple(arguments.cost_centre))
-    add_tenant(table, tenant)
-    print(add_key(table, arguments.tenant_id, arguments.label))
-    return 0
+def add(table: str, tenant_id: str, name: str, cost_centres: Sequence[str], label: str) -> str:
+    """Add a tenant; its first key. Raises BadRequest."""
+    add_tenant(table, Tenant(TenantId(tenant_id), name or tenant_id, tuple(cost_centres)))
+    return add_key(table, tenant_id, label)
 
 
-def key(arguments: argparse.Namespace) -> int:
-    table = table_of(arguments)
-    if TenantTable(table).tenant(TenantId(arguments.tenant_id)) is None:
-        raise WrongUse(f"there is no tenant {arguments.tenant_id}: `add` makes one with its first key")
-    print(add_key(table, arguments.tenant_id, arguments.label))
-    return 0
+def another_key(table: str, tenant_id: str, label: str) -> str:
+    """One more key of a tenant. Raises WrongUse."""
+    if TenantTable(table).tenant(TenantId(tenant_id)) is None:
+        raise WrongUse(f"there is no tenant {tenant_id}: `add` makes one with its first key")
+    return add_key(table, tenant_id, label)
 
 
-def reach(arguments: argparse.Namespace) -> AdminApi:
-    """The admin API that the command line names. Raises WrongUse."""
-    if arguments.local is not None:
-        try:
-            said = json.loads((Path(arguments.local) / "tenants.json").read_text())
-            known = Credentials(said["admin"]["access_key_id"], said["admin"]["secret_access_key"])
-        except (OSError, ValueError, KeyError) as error:
-            raise WrongUse(f"no local stack has run in {arguments.local}: `make dev` starts one") from error
-        return AdminApi(arguments.url or said["url"], arguments.region or said["region"], known)
-    url = arguments.url or (output(arguments.stack, "ApiUrl", arguments.region) if arguments.stack else "")
+# ---------------------------------------------------------------------------------------------------------- by the API
+def local_api(data: Path) -> AdminApi:
+    """The admin API of the local stack in a folder. Raises WrongUse."""
+    try:
+        said = json.loads((data / "tenants.json").read_text())
+        known = Credentials(said["admin"]["access_key_id"], said["admin"]["secret_access_key"])
+    except (OSError, ValueError, KeyError) as error:
+        raise WrongUse(f"no local stack has run in {data}: `make dev` starts one") from error
+    return AdminApi(said["url"], said["region"], known)
+
+
+def deployed_api(stack: str | None, url: str | None, region: str | None) -> AdminApi:
+    """The admin API of a deployed gateway, by its address or its stack. Raises WrongUse."""
+    url = url or (output(stack, "ApiUrl", region) if stack else "")
     if not url:
         raise WrongUse("name the gateway with --stack or --url, or take --local")
     host = re.search(r"\.execute-api\.([a-z0-9-]+)\.", url)
-    region = arguments.region or (host[1] if host else None) or os.environ.get("AWS_REGION")
+    region = region or (host[1] if host else None) or os.environ.get("AWS_REGION")
     credentials = get_session().get_credentials()
     if credentials is None:
         raise NoCredentialsError
@@ -265,51 +262,3 @@ def output(stack: str, name: str, region: str | None = None) -> str:
     if name not in outputs:
         raise WrongUse(f"the stack {stack} has no output {name}: is it a gateway, and deployed to its end?")
     return str(outputs[name])
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, act in (("plan", plan), ("apply", apply), ("show", show)):
-        command = commands.add_parser(name)
-        command.set_defaults(act=act)
-        command.add_argument("-f", "--file", type=Path, required=name != "show")
-        command.add_argument("--stack", help="the gateway's stack, whose output ApiUrl is taken")
-        command.add_argument("--url", help="of the API and its stage")
-        command.add_argument("--region", help="of the API; by default what its address says")
-        command.add_argument("--local", nargs="?", const=".dev", metavar="FOLDER", help="the local stack (of .dev)")
-        if name != "show":
-            wanted = "suspend, or delete, the tenants that the file does not name, and revoke keys it does not list"
-            command.add_argument("--prune", nargs="?", const="suspend", choices=["suspend", "delete"], help=wanted)
-        if name == "apply":
-            command.add_argument("--keys-out", type=Path, help="a file for new keys, instead of stdout")
-    for name, by_table in (("add", add), ("key", key)):
-        command = commands.add_parser(name)
-        command.set_defaults(act=None, by_table=by_table)
-        command.add_argument("tenant_id")
-        if by_table is add:
-            command.add_argument("--name", default="")
-            centres = "may be repeated; the first is the default"
-            command.add_argument("--cost-centre", action="append", default=[], help=centres)
-        command.add_argument("--label", default="first key")
-        command.add_argument("--stack", help="the gateway's stack, whose output TenantsTableName is taken")
-        command.add_argument("--table", help="the table; by default what TENANTS_TABLE names")
-    return parser.parse_args()
-
-
-def main() -> int:
-    arguments = parse()
-    try:
-        if arguments.act is None:
-            return int(arguments.by_table(arguments))
-        return int(arguments.act(reach(arguments), arguments))
-    except (WrongFile, BadRequest) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except Refused as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(run(main))

@@ -1,8 +1,7 @@
-"""How a command ends that somebody typed: what AWS or the network refuses is a sentence that says what to do.
+"""How a command that somebody typed ends: a mistake is a sentence that says what to do, never a traceback.
 
-A command's module ends in `sys.exit(run(main))`. Exit code 2 is for what whoever typed it can put right; a command's
-own codes stay. Sources of the codes: "Common Error Types" in the API references of AWS's services, and botocore's own
-exceptions (botocore/exceptions.py).
+Exit code 2 is for what the person who typed it can put right; a command's own codes stay. Nothing of an SDK is imported
+here: a command that only prints its help must start at once.
 """
 
 from __future__ import annotations
@@ -11,94 +10,20 @@ import os
 import sys
 from collections.abc import Callable
 
-import requests
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    LoginError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as NoConnectionError
-
+FAILED = 1
 TO_BE_PUT_RIGHT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
-# What the services call it; S3 answers some requests with a status alone.
-EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-UNKNOWN = {
-    "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch",
-    "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException", "AuthFailure", "InvalidToken", "NotAuthorized",
-}  # fmt: skip
-DENIED = {
-    "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden", "AllAccessDisabled",
-    "KMSAccessDeniedException", "AuthorizationError", "OptInRequired",
-}  # fmt: skip
-MISSING = {
-    "NoSuchBucket", "NoSuchKey", "404", "NotFound", "ResourceNotFoundException", "ResourceNotFound",
-    "StateMachineDoesNotExist", "ExecutionDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueDoesNotExist", "EntityNotFoundException",
-}  # fmt: skip
-THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
-LOG_IN = "`aws sso login` or `aws login`, or new keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-CREDENTIALS = "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws configure` makes a profile."
 
 
 class WrongUse(Exception):
     """One sentence for whoever typed the command."""
 
 
-PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+class CommandFailedError(Exception):
+    """One sentence about a fault that the command found or met: exit code 1."""
 
 
-def sentence(error: BotoCoreError | ClientError | WrongUse | OSError) -> str:
-    """What went wrong, and what to do."""
-    match error:
-        case ClientError():
-            return _refusal(error)
-        case NoRegionError():
-            return "No AWS region is named. Set AWS_REGION, or `region` in the profile of AWS_PROFILE."
-        case NoCredentialsError() | PartialCredentialsError():
-            return f"There are no AWS credentials, or only a part of them. {CREDENTIALS}"
-        case ProfileNotFound():
-            return f"{error}. Set AWS_PROFILE to one of `aws configure list-profiles`."
-        case SSOError() | LoginError() | TokenRetrievalError() | CredentialRetrievalError():
-            return f"The AWS credentials could not be had: {error}. Log in again: {LOG_IN}."
-        case HTTPClientError() | NoConnectionError():
-            return f"AWS does not answer: {error} Check the network, the proxy, the region and AWS_ENDPOINT_URL."
-        case requests.ConnectionError() | requests.Timeout():
-            url = error.request.url if error.request is not None else "its address"
-            return f"The gateway does not answer at {url}: check the address, the network and the proxy."
-        case requests.RequestException() | BotoCoreError():
-            return f"The request could not be made: {error}"
-        case OSError():
-            return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
-def _refusal(error: ClientError) -> str:
-    code, said = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-    asked = error.operation_name
-    if code in EXPIRED:
-        return f"The AWS credentials have expired. Log in again: {LOG_IN}."
-    if code in UNKNOWN:
-        return f"AWS does not know these credentials ({code}). {CREDENTIALS}"
-    if code in DENIED:
-        return (
-            f"These AWS credentials may not call {asked}: {said or code}. Ask for that right, or take another profile."
-        )
-    # CloudFormation and DynamoDB's older answers have no code of their own for it.
-    if code in MISSING or (code == "ValidationError" and "does not exist" in said):
-        return f"{asked} finds nothing there: {said or code}. Check the name, the region and the account."
-    if code in THROTTLED:
-        return f"AWS takes no more calls of {asked} just now ({code}). Wait a minute, then try again."
-    return f"AWS refuses {asked}: {code}: {said}"
+PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -109,9 +34,12 @@ def run(main: Callable[[], int | None]) -> int:
     try:
         done = main() or 0
         sys.stdout.flush()
-    except (BotoCoreError, ClientError, requests.RequestException, WrongUse, *PATHS) as error:
-        print(sentence(error), file=sys.stderr)
-        return TO_BE_PUT_RIGHT
+    except WrongUse as error:
+        return _refused(str(error))
+    except CommandFailedError as error:
+        return _refused(str(error), FAILED)
+    except PATHS as error:
+        return _refused(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return INTERRUPTED
@@ -119,4 +47,15 @@ def run(main: Callable[[], int | None]) -> int:
         # Whoever read the output, such as `head`, has had enough; Python must not flush what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        from scripts.project.refusals import REFUSALS, sentence
+
+        if not isinstance(error, REFUSALS):
+            raise
+        return _refused(sentence(error))
     return done
+
+
+def _refused(said: str, code: int = TO_BE_PUT_RIGHT) -> int:
+    print(said, file=sys.stderr)
+    return code

@@ -1,4 +1,8 @@
-"""Makes a virtual environment from a lock, with nothing but a bare Python: `set_up.py FOLDER LOCK`."""
+"""Makes a virtual environment from a lock, and the command `gateway` in it, with nothing but a bare Python.
+
+set_up.py FOLDER LOCK       the environment, from nothing
+set_up.py --command FILE    the operator's command, a file such as .venv/bin/gateway; takes no time
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,26 @@ import venv
 from pathlib import Path
 
 OLDEST = (3, 11)
+# The folder is found from where it was called: worktrees may share one environment by a link, and a checkout may move.
+# -P keeps the caller's folder, which may have a `scripts` of its own, from the front of Python's path.
+COMMAND = """\
+#!/bin/sh
+# The operator's command: `gateway --help`. Written by scripts/project/set_up.py; do not edit.
+bin=$(dirname -- "$0")
+[ -x "$bin/python" ] && [ -d "$bin/../../scripts/operate" ] || bin=$(dirname -- "$(readlink -f -- "$0")")
+root=$(CDPATH='' cd -- "$bin/../.." && pwd) || exit
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$bin/python" -P -m scripts.operate.cli "$@"
+"""
 
 
-def main(folder: Path, lock: Path) -> int:
+def main(arguments: list[str]) -> int:
+    if arguments[0] == "--command":
+        write_command(Path(arguments[1]))
+        return 0
+    return make_environment(Path(arguments[0]), Path(arguments[1]))
+
+
+def make_environment(folder: Path, lock: Path) -> int:
     if sys.version_info < OLDEST:
         print(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version.split()[0]}. "
               "Name one: make PYTHON=python3.13 …", file=sys.stderr)  # fmt: skip
@@ -28,5 +49,13 @@ def main(folder: Path, lock: Path) -> int:
     return done.returncode
 
 
+def write_command(file: Path) -> None:
+    """Write it whole or not at all: other worktrees may be starting it."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(COMMAND, encoding="utf-8")
+    fresh.chmod(0o755)
+    fresh.replace(file)
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The runbook of the first deployment: its commands are ones that AWS, SAM, make and the API have."""
+"""The runbook of the first deployment: its commands are ones that AWS, SAM, `gateway` and the API have."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from scripts.operate.verify import __main__ as verify
+from scripts.operate.verify import verification as verify
 from scripts.project.template import ROOT, load
+from tests.command_line import parsed
 
 from .contract import OPERATIONS
 
@@ -88,13 +89,9 @@ def test_aws_has_the_operation_and_its_parameters(words: list[str]) -> None:
     assert named - GLOBAL <= taken, named - GLOBAL - taken
 
 
-def test_make_has_the_targets_and_they_take_what_is_said() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    for words in of("make"):
-        assert words[1] in targets
-        said = dict(word.split("=", 1) for word in words[2:])
-        if words[1] == "verify-deployment":
-            verify.parsed(shlex.split(said["ARGS"]))
+def test_the_operators_command_takes_what_is_said() -> None:
+    named = {parsed(words[1:]).command_path for words in of(".venv/bin/gateway")}
+    assert named == {"gateway verify-deployment", "gateway tenants add"}
 
 
 def test_sam_is_given_parameters_that_the_templates_have() -> None:

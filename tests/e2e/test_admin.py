@@ -331,7 +331,7 @@ def test_a_thousand_tenants_by_the_command_line(stack: LocalStack, tmp_path: Pat
 
     def run(command: str, *options: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "scripts.operate.tenants", command, "-f", str(path), "--local", str(stack.data), *options],
+            [sys.executable, "-m", "scripts.operate.cli", "tenants", command, "-f", str(path), "--local", str(stack.data), *options],
             cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": "layers/gateway:."},
         )  # fmt: skip
 

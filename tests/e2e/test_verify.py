@@ -1,4 +1,4 @@
-"""The steps of `make verify-deployment` that need what streams, against the whole gateway on this machine.
+"""The steps of `gateway verify-deployment` that need what streams, against the whole gateway on this machine.
 
 The embedded AWS of `make deploy-local` runs the others, and not these: AWS's layer that streams is not there.
 """

@@ -1,4 +1,4 @@
-"""`make backfill`, against both state machines in this process."""
+"""`gateway backfill`, against both state machines in this process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gateway.costs.periods import MAX_HOURS
 from scripts.dev.moto_aws.nested import mend_nested_executions
 from scripts.operate import backfill as command
 from scripts.operate.backfill import DAYS, BackfillFailed, backfill, windows
+from scripts.operate.cli.commands import Moment
 from tests.workflow.machine import MIDNIGHT, Workflow, make_state_machine, row
 
 AS_OF = MIDNIGHT + timedelta(days=1, hours=2.2)
@@ -79,11 +80,15 @@ def test_whoever_waits_is_told_how_far_it_is(workflow: Workflow, monkeypatch: py
     monkeypatch.setattr(command, "POLLS", 1)
     machine = make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn})
     told: list[str] = []
+    steps: list[tuple[int, int]] = []
     states = boto3.client("stepfunctions")
-    backfill(states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02, tell=told.append)
-    assert told[0] == "2026-11-22 to 2026-11-24: 3 windows to aggregate"
-    assert set(told[1:]) <= {f"{done} of 3 windows are done" for done in (1, 2, 3)}
-    assert len(told) > 1
+    backfill(
+        states, machine, FIRST, LAST, AS_OF, days=1, seconds=0.02, tell=told.append,
+        progress=lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    assert told == ["2026-11-22 to 2026-11-24: 3 windows to aggregate"]
+    assert steps
+    assert set(steps) <= {(done, 3) for done in (1, 2, 3)}
 
 
 def test_every_window_comes_to_its_end_and_only_what_failed_is_done_again(
@@ -138,7 +143,7 @@ def test_the_names_of_its_executions_are_short_enough() -> None:
 
 def test_a_moment_without_a_zone_is_one_of_utc() -> None:
     assert (
-        command._moment("2026-11-24T01:00")
+        Moment().convert("2026-11-24T01:00", None, None)
         == datetime(2026, 11, 24, 1, tzinfo=UTC)
-        == command._moment("2026-11-24T01:00Z")
+        == Moment().convert("2026-11-24T01:00Z", None, None)
     )

@@ -1,4 +1,4 @@
-"""`make costs`, against the state machine in this process."""
+"""`gateway costs`, against the state machine in this process."""
 
 from __future__ import annotations
 

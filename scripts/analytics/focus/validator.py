@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import duckdb
 
 from scripts.analytics.duckdb_athena import quoted
 from scripts.analytics.synthetic_lake import rows, write
+from scripts.project.command import CommandFailedError
 from scripts.project.sam import NONE_FOUND, find_python
 from scripts.project.template import ROOT
 
@@ -47,14 +47,14 @@ ALLOWED = {
         "InvoiceId-C-005-C",
     )
 }
+_STDERR = 2  # its notices are beside the result
 _TOTAL = re.compile(r"^Total: (\d+) \| Pass: (\d+) \| Fail: (\d+) \| Skipped: (\d+)", re.MULTILINE)
 _FAILED = re.compile(r"^- (\S+): (violations=.*)$", re.MULTILINE)
 
 
-def check(export: Callable[[Path, Path], int]) -> int:
-    """Export a made-up lake as CSV and as Parquet, and say what the validator has against either."""
-    if not set_up():
-        return 1
+def check(export: Callable[[Path, Path], int], tell: Callable[[str], None]) -> list[str]:
+    """Export a made-up lake as CSV and as Parquet; each fault that the validator finds. Raises CommandFailedError."""
+    set_up()
     with tempfile.TemporaryDirectory() as folder:
         lake = Path(folder) / "lake"
         write(lake, rows())
@@ -65,28 +65,27 @@ def check(export: Callable[[Path, Path], int]) -> int:
             said = validate(out)
             found += [f"{kind}: {fault}" for fault in faults(said)]
             result = _TOTAL.search(said)
-            print(f"{kind}: {lines} lines. {result[0] if result else 'no result'}")
+            tell(f"{kind}: {lines} lines. {result[0] if result else 'no result'}")
         for rule, allowed in ALLOWED.items():
             other = Path(folder) / "otherwise.parquet"
             with duckdb.connect() as engine:
                 engine.execute(f"CREATE VIEW export AS SELECT * FROM '{quoted(out)}'")
                 engine.execute(f"COPY ({allowed.otherwise}) TO '{quoted(other)}' (FORMAT parquet)")
             found += unfounded(rule, allowed, validate(other))
-    for fault in found:
-        print(fault, file=sys.stderr)
-    return 1 if found else 0
+    return found
 
 
-def set_up() -> bool:
-    """The validator's environment, made once for each state of its lock."""
+def set_up() -> None:
+    """The validator's environment, made once for each state of its lock. Raises CommandFailedError."""
     ready = ENVIRONMENT / "ready"
     if ready.exists() and ready.stat().st_mtime >= LOCK.stat().st_mtime:
-        return True
+        return
     python = find_python()
     if python is None:
-        print(NONE_FOUND, file=sys.stderr)
-        return False
-    return subprocess.run([python, ROOT / "scripts/project/set_up.py", ENVIRONMENT, LOCK], check=False).returncode == 0
+        raise CommandFailedError(NONE_FOUND)
+    command = [python, ROOT / "scripts/project/set_up.py", ENVIRONMENT, LOCK]
+    if subprocess.run(command, stdout=_STDERR, check=False).returncode:
+        raise CommandFailedError(f"The validator's environment could not be made in {ENVIRONMENT}.")
 
 
 def validate(out: Path) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from scripts.deploy.ministack.cloud import Cloud
 from scripts.deploy.ministack.deployed import hold
-from scripts.operate.migrate_2024 import migrate
+from scripts.operate.migrate_2024 import TENANTS, migrate
 
 ROOT = Path(__file__).parents[3]
 MODEL = "amazon.titan-text-express-v1"
@@ -53,12 +53,8 @@ def configuration(folder: Path, stack: str, more: Mapping[str, str]) -> tuple[li
 
 def key_of(cloud: Cloud, lines: list[str], stack: str) -> str:
     """The tenant and its key, by the very command that is printed, for this stack."""
-    (words,) = [
-        said
-        for line in lines
-        if (said := shlex.split(line, comments=True))[:3] == ["python", "-m", "scripts.operate.tenants"]
-    ]
-    command = [sys.executable, *words[1:-1], stack]
+    (words,) = [said for line in lines if (said := shlex.split(line, comments=True))[:2] == list(TENANTS)]
+    command = [sys.executable, "-m", "scripts.operate.cli", *words[1:-1], stack]
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}
     environment = os.environ | dict(cloud.environment) | paths
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -1,1 +1,1 @@
-"""What can be asked of a deployed gateway by a program, and whether it answers as it must: `make verify-deployment`."""
+"""Asks a deployed gateway whether it answers as it must: `gateway verify-deployment`."""

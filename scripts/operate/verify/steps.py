@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scripts.operate.admin_api import Refused
 from scripts.operate.verify.deployment import Deployment
-from scripts.project import command
+from scripts.project import refusals
 
 RUNBOOK = "docs/run/first-deployment.md"
 # An AWS that is a stand-in knows less than the real one.
@@ -87,7 +87,7 @@ def judged(step: Step, deployment: Deployment) -> tuple[Verdict, str]:
     except StepError as fault:
         return Verdict.FAILED, str(fault)
     except ClientError as error:
-        if code_of(error) in command.DENIED | _UNKNOWN:
+        if code_of(error) in refusals.DENIED | _UNKNOWN:
             return Verdict.NOT_ASKED, sentence(error)
         return Verdict.FAILED, sentence(error)
     except Refused as refused:
@@ -117,6 +117,6 @@ def sentence(error: Exception) -> str:
         case requests.RequestException():
             return "the gateway does not answer; name an address of it that can be reached from here by --api-url"
         case BotoCoreError() | ClientError():
-            return command.sentence(error)
+            return refusals.sentence(error)
         case _:
             return " ".join(str(error).split())

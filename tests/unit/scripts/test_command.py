@@ -25,28 +25,52 @@ MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:backfill-costs"
 API = "https://127.0.0.1:1/v1"
 REACHING_AWS = {
     "redrive": ["redrive", "list"],
+    "redrive jobs": ["redrive", "jobs"],
+    "redrive aggregation": ["redrive", "aggregation"],
+    "redrive reconciliation": ["redrive", "reconciliation"],
     "redrive failed": ["redrive", "failed"],
-    "statements": ["report", "verify", "s3://some-lake"],
-    "a statement": ["report", "statement", "s3://some-lake", "--month", "2026-10"],
+    "statements": ["statements", "verify", "s3://some-lake"],
+    "a statement": ["statements", "statement", "s3://some-lake", "--month", "2026-10"],
     "backfill": ["backfill", "2026-10-01", "2026-10-31", "--state-machine", MACHINE],
     "tenants": ["tenants", "show", "--url", API, "--region", "us-east-1"],
     "tenants by stack": ["tenants", "show", "--stack", "model-gateway"],
+    "a plan": ["tenants", "plan", "-f", "examples/tenants.yaml", "--url", API, "--region", "us-east-1"],
+    "an apply": ["tenants", "apply", "-f", "examples/tenants.yaml", "--stack", "model-gateway"],
     "a tenant": ["tenants", "add", "my-team", "--cost-centre", "research", "--table", "tenants"],
     "a tenant by stack": ["tenants", "add", "my-team", "--cost-centre", "research", "--stack", "model-gateway"],
+    "a key": ["tenants", "key", "my-team", "--stack", "model-gateway"],
+    "a verification": ["verify-deployment", "--stack", "model-gateway"],
 }
 BESIDE_AWS = {
-    "statements of nowhere": (["report", "verify", "/nonexistent"], 1, "/nonexistent is no folder"),
-    "a statement of nowhere": (["report", "statement", "/nowhere", "--month", "2026-10"], 1, "/nowhere is no folder"),
-    "a report of nowhere": (["report", "/nonexistent"], 1, "/nonexistent is no folder"),
+    "statements of nowhere": (["statements", "verify", "/nonexistent"], 1, "/nonexistent is no folder"),
+    "a statement of nowhere": (["statements", "statement", "/no", "--month", "2026-10"], 1, "/no is no folder"),
+    "a report of nowhere": (["statements", "days", "/nonexistent"], 1, "/nonexistent is no folder"),
+    "no month": (["statements", "statement", "/no", "--month", "11"], 2, "'11' is no month: write it like 2026-10."),
     "tenants of nowhere": (["tenants", "show"], 2, "name the gateway with --stack or --url"),
+    "a file of nowhere": (["tenants", "plan", "-f", "/nonexistent", "--local"], 2, "no local stack has run"),
+    "a local stack of nowhere": (["tenants", "show", "--local", "/nonexistent"], 2, "`make dev` starts one"),
     "a tenant of nowhere": (["tenants", "add", "x", "--cost-centre", "y"], 2, "with --stack, or its output"),
+    "a key of nowhere": (["tenants", "key", "x"], 2, "with --stack, or its output"),
     "a machine that is none": (["backfill", "2026-10-01", "2026-10-02", "--state-machine", "x"], 2, "BackfillCostsArn"),
+    "a day that is none": (["backfill", "2026-10-01", "x"], 2, "'x' is no day: write it like 2026-10-31."),
+    "days backwards": (["backfill", "2026-10-02", "2026-10-01"], 2, "The last day is before the first."),
+    "a local backfill": (["backfill", "2026-10-01", "2026-10-01"], 2, "/dev/null/nothing: Not a directory"),
     "prices of nowhere": (["prices", "check", "--overlay", "/nonexistent"], 1, "refused: "),
     "a list of nowhere": (["prices", "diff", "--offer", "https://127.0.0.1:1/index.json"], 1, "refused: "),
+    "a file that is no list": (["prices", "refresh", "--offer", "README.md", "--book", "/nonexistent"], 1, "refused: "),
+    "no list": (["prices", "diff"], 2, "Name a list with --offer or --litellm."),
+    "a factor that is none": (["prices", "diff", "--litellm", "x", "--allow-factor", "0"], 2, "'0' is no factor"),
+    "profiles of nowhere": (["prices", "profiles", "--places", "/nonexistent"], 1, "refused: "),
     "a migration": (["migrate", "/nonexistent"], 1, "/nonexistent: "),
     "an export": (["focus", "export", "--lake", "/nonexistent", "--out", "costs.csv"], 1, "name the folder of a lake"),
-    "the views": (["views", "--check"], 0, ""),
+    "an export of a kind": (["focus", "export", "--lake", "/nonexistent", "--out", "costs.xls"], 1, "name a .csv or"),
+    "a step that is none": (["verify-deployment", "--only", "nothing"], 2, "there is no step nothing: there are "),
+    "a shell that is none": (["completion", "tcsh"], 2, "'tcsh' is not one of 'bash', 'zsh', 'fish'."),
     "the costs": (["costs"], 2, "/dev/null/nothing: Not a directory"),
+    "a command that is none": (["tenant"], 2, "gateway: No such command 'tenant'. Did you mean 'tenants'? See: "),
+    "no command": (["tenants"], 2, "gateway tenants: Name a command: plan, apply, show, add, key. See: "),
+    "an option that is none": (["costs", "--jsn"], 2, "gateway costs: No such option: --jsn"),
+    "no file": (["tenants", "plan"], 2, "gateway tenants plan: Missing option '-f' / '--file'. See: "),
 }
 Answer = tuple[int, str]
 
@@ -54,7 +78,7 @@ Answer = tuple[int, str]
 def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command from the project's root, with nothing in its environment: no PYTHONPATH either."""
     bare = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "true"}
-    command = [sys.executable, "-m", *[f"scripts.{arguments[0]}", *arguments[1:]]]
+    command = [sys.executable, "-m", "scripts.operate.cli", *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=bare | environment, capture_output=True, text=True, check=False, timeout=120
     )
@@ -73,6 +97,13 @@ def test_what_is_not_there_is_named(arguments: list[str], code: int, said: str) 
     done = typed(*arguments, GATEWAY_DEV_DIR="/dev/null/nothing")
     assert "Traceback" not in done.stderr
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert (len(done.stderr.splitlines()), done.stdout) == (1, "")
+
+
+def test_views_need_no_python_path() -> None:
+    command = [sys.executable, "-m", "scripts.analytics.views", "--check"]
+    done = subprocess.run(command, cwd=ROOT, env={}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class StandIn:
@@ -178,7 +209,7 @@ def test_control_c_ends_a_command_quietly(aws_that: Callable[[Callable[[], Answe
         return 500, ""
 
     stand_in = aws_that(hang)
-    command = [sys.executable, "-m", "scripts.operate.redrive", "list"]
+    command = [sys.executable, "-m", "scripts.operate.cli", "redrive", "list"]
     environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"} | stand_in.environment
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as running:
         assert stand_in.asked.wait(60)

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.usage_prices import UNPRICED
-from scripts.analytics.focus.__main__ import export
+from scripts.analytics.focus.export import export
 from scripts.analytics.focus.validator import ALLOWED, faults, unfounded
 from scripts.analytics.synthetic_lake import rows, write
 

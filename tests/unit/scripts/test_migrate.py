@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 import tomllib
 from pathlib import Path
-from typing import Any
-from unittest import mock
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +17,10 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.directory import Directory
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, is_label
-from scripts.operate import tenants
-from scripts.operate.migrate_2024 import CannotMigrate, as_parameter, main, migrate, name_of
+from scripts.operate.cli.gateway import main
+from scripts.operate.migrate_2024 import CannotMigrate, as_parameter, migrate, name_of
 from scripts.project.template import ROOT, load, refusal
+from tests.command_line import parsed
 from tests.contract.sam_cli import deployed
 
 # The two ways in which a full deployment was said, in 2023 and from 2024 on, and the two of an API key alone.
@@ -78,13 +77,19 @@ def tenant_deployment(lines: list[str]) -> dict[str, Any]:
     return told
 
 
-def added(lines: list[str]) -> list[Any]:
+class Added(NamedTuple):
+    """A command for a tenant or a key, and what it reads of its line."""
+
+    command: str
+    given: dict[str, Any]
+
+
+def added(lines: list[str]) -> list[Added]:
     """What the project's own command for tenants reads of the lines that run it."""
     found = []
     for words in commands(lines):
-        if words[:3] == ["python", "-m", "scripts.operate.tenants"]:
-            with mock.patch.object(sys, "argv", words[2:]):
-                found.append(tenants.parse())
+        if words[:2] == [".venv/bin/gateway", "tenants"]:
+            found.append(Added(words[2], parsed(words[1:]).params))
     return found
 
 
@@ -140,12 +145,12 @@ def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
 def test_it_says_that_no_tenant_and_no_key_exists_yet_and_how_to_make_them() -> None:
     _, lines = migrate([FULL], {"retail-1": ["web", "app team"]})
     (made,) = added(lines)
-    assert made.by_table is tenants.add
-    assert (made.tenant_id, made.cost_centre, made.stack) == ("retail-1", ["web", "app team"], NAME)
+    assert made.command == "add"
+    assert {"tenant_id": "retail-1", "cost_centres": ("web", "app team"), "stack": NAME}.items() <= made.given.items()
     assert any("no tenant and no key exists yet" in line for line in lines)
     _, unsaid = migrate([FULL])
     (made,) = added(unsaid)  # as it stands it works: the tenant's own id is a cost centre
-    assert (made.tenant_id, made.cost_centre) == ("retail-1", [])
+    assert (made.given["tenant_id"], made.given["cost_centres"]) == ("retail-1", ())
     assert any("--cost-centre TEAM_ID" in line for line in unsaid)
 
 
@@ -168,7 +173,7 @@ def test_a_key_of_its_own_becomes_a_tenant_and_then_a_key(unit: dict[str, Any]) 
     expected = {"GatewayStack": NAME, "TenantId": "shop", "CostCentres": "web,app team"}
     assert expected.items() <= told["parameter_overrides"].items()
     *_, made = added(lines)
-    assert (made.by_table, made.tenant_id, made.stack) == (tenants.key, "shop", NAME)
+    assert (made.command, made.given["tenant_id"], made.given["stack"]) == ("key", "shop", NAME)
     assert any("that makes the tenant, and no key" in line for line in lines)
 
 
@@ -215,8 +220,8 @@ def test_units_of_like_names_have_stacks_and_environments_of_their_own(tmp_path:
     config = appended(tmp_path, text)
     stacks = {deployed(config, "--config-env", name)["stack_name"] for name in names}
     assert stacks == set(names)
-    assert len({(made.stack, made.tenant_id) for made in added(lines)}) == len(prefixes)
-    assert len({made.tenant_id.lower() for made in added(lines)}) == len(prefixes)
+    assert len({(made.given["stack"], made.given["tenant_id"]) for made in added(lines)}) == len(prefixes)
+    assert len({made.given["tenant_id"].lower() for made in added(lines)}) == len(prefixes)
 
 
 def test_of_gateways_with_one_prefix_a_key_takes_the_first_and_says_so() -> None:
@@ -268,9 +273,10 @@ def test_whatever_a_unit_says_sam_cli_and_the_shell_read_it_back(
     assert alone["parameter_overrides"]["GatewayStack"] == name
     assert alone["parameter_overrides"].get("CostCentres", "") == ",".join(teams)
     for made in added(lines):
-        assert made.stack == name
-        assert is_label(made.tenant_id)
-        assert Tenant(TenantId(made.tenant_id), "", ()).owns(made.tenant_id)
+        tenant_id = made.given["tenant_id"]
+        assert made.given["stack"] == name
+        assert is_label(tenant_id)
+        assert Tenant(TenantId(tenant_id), "", ()).owns(tenant_id)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +315,7 @@ def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_tem
 ) -> None:
     page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
     assert len(page.splitlines()) <= 250
-    (command,) = re.findall(r"^\.venv/bin/python -m scripts\.migrate (.+)$", page, re.MULTILINE)
+    (command,) = re.findall(r"^\.venv/bin/gateway migrate (.+)$", page, re.MULTILINE)
     (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "setup").mkdir()
@@ -325,8 +331,7 @@ def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_tem
 
 # ------------------------------------------------------------------------------------------------------------ what is wrong
 def typed(*arguments: Any) -> int:
-    with mock.patch.object(sys, "argv", ["migrate", *map(str, arguments)]):
-        return main()
+    return main(["migrate", *map(str, arguments)])
 
 
 def test_a_unit_that_cannot_be_read_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

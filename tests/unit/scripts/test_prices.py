@@ -13,6 +13,7 @@ import pytest
 from gateway.pricing.price_csv import COLUMNS
 from scripts.generate.price_book import Row, as_csv, book, read_rows
 from scripts.operate import prices
+from scripts.operate.cli.gateway import main
 from scripts.operate.price_offers import Kind, kind_of, offered, quantity
 
 ROOT = Path(__file__).parents[3]
@@ -92,9 +93,10 @@ def run(house: Path) -> Run:
         for number, document in enumerate(documents):
             (house / f"offer-{number}.json").write_text(json.dumps(document), encoding="utf-8")
         if documents:
-            arguments += ["--offer", *(str(house / f"offer-{number}.json") for number in range(len(documents)))]
+            files = [str(house / f"offer-{number}.json") for number in range(len(documents))]
+            arguments += [word for file in files for word in ("--offer", file)]
             arguments += [] if "--effective-from" in more else ["--effective-from", "2026-11-25"]
-        return prices.main(arguments)
+        return main(["prices", *arguments])
 
     return run
 

@@ -17,7 +17,7 @@ from gateway.pricing.model_names import split_profile
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TokenUsage
 from scripts.generate.price_book import ALIKE, UN_REGIONAL, Row, as_csv
-from scripts.operate import prices
+from scripts.operate.cli.gateway import main
 from scripts.operate.profile_prices import Place, read_places, rows_of
 
 PLACES = read_places(Path(__file__).parents[2] / "data/inference_profiles.csv")
@@ -136,9 +136,9 @@ def test_the_tool_names_what_stays_unpriced_and_appends_nothing_twice(
     places = tmp_path / "places.csv"
     places.write_text("profile,regions\neu.amazon.x,eu-west-3 eu-west-1\n")
     arguments = ["profiles", "--places", str(places), "--append", "--book", str(book), "--appended", str(appended)]
-    assert prices.main(arguments) == 0
+    assert main(["prices", *arguments]) == 0
     assert "unpriced, no list states its model there: eu.amazon.x eu-west-1" in capsys.readouterr().out
-    assert prices.main(arguments) == 0
+    assert main(["prices", *arguments]) == 0
     assert "0 prices appended, 1 unpriced" in capsys.readouterr().out
 
 

@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from scripts.operate import redrive
+from scripts.operate.cli.gateway import main
 from scripts.operate.redrive import Gateway
 from scripts.project.template import ROOT, load
 
@@ -45,26 +46,27 @@ def runs(gateway: Gateway) -> list[dict[str, Any]]:
 
 def test_what_it_names_is_in_the_template() -> None:
     resources = load(ROOT / "template.yaml")["Resources"]
-    assert {*redrive.DEAD_LETTERS.values(), redrive.STATE_MACHINE} <= resources.keys()
+    assert {*redrive.DEAD_LETTERS.values(), *redrive.STATE_MACHINES.values()} <= resources.keys()
 
 
 def test_a_start_that_the_scheduler_could_not_make_is_made_once(
     gateway: Gateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gateway.sqs.send_message(QueueUrl=gateway.resource("AggregationDeadLetterQueue"), MessageBody=INPUT)
-    assert redrive.main(["list", "--stack", "unit-a"]) == 0
+    assert main(["redrive", "list", "--stack", "unit-a"]) == 0
     assert "aggregation: 1 dead letters" in capsys.readouterr().out
-    assert redrive.main(["aggregation", "--stack", "unit-a"]) == 0
+    assert main(["redrive", "aggregation", "--stack", "unit-a"]) == 0
     assert [run["input"] for run in runs(gateway)] == [INPUT]
-    assert list(redrive.aggregation(gateway)) == ["0 starts made"]
+    assert list(redrive.starts(gateway, "aggregation")) == []
 
 
 def test_the_run_that_failed_last_is_made_again_for_its_moment(gateway: Gateway) -> None:
-    assert list(redrive.failed(gateway)) == ["no run has failed"]
+    assert redrive.failed(gateway) is None
     arn = gateway.start(INPUT)
     gateway.stepfunctions.stop_execution(executionArn=arn)  # moto runs a machine only where it is told to
-    (line,) = redrive.failed(gateway)
-    assert "2026-11-24T02:10:00Z" in line
+    started = redrive.failed(gateway)
+    assert started is not None
+    assert started.scheduled_time == "2026-11-24T02:10:00Z"
     assert [run["input"] for run in runs(gateway)] == [INPUT, INPUT]
 
 
@@ -79,8 +81,5 @@ def test_dead_calls_go_back_to_the_queue_that_they_came_from(gateway: Gateway) -
             sqs.add_response("get_queue_attributes", {"Attributes": said}, asked)
             if count == "2":
                 sqs.add_response("start_message_move_task", {"TaskHandle": "task"}, {"SourceArn": arn})
-        assert [*redrive.jobs(gateway), *redrive.jobs(gateway)] == [
-            "2 submitted calls are on their way back to their queue",
-            "0 submitted calls are on their way back to their queue",
-        ]
+        assert [redrive.jobs(gateway), redrive.jobs(gateway)] == [2, 0]
         sqs.assert_no_pending_responses()

@@ -77,7 +77,7 @@ class MonthHasHoles(MonthNotComplete):
         super().__init__(
             month,
             f"{len(holes)} of its hours or days are not proven to be in the costs, the first is {holes[0]}. The hourly "
-            f'run does them; at once, they are done by make backfill ARGS="{days[0]} {days[-1]}"',
+            f"run does them; at once, they are done by `gateway backfill {days[0]} {days[-1]}`",
         )
 
 

@@ -1,0 +1,1 @@
+"""`gateway`: the one command that an operator types."""
