@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.dev.stack import LocalStack
+from tests.command_line import parsed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples/README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -26,10 +27,10 @@ NOT_HERE = (
     (r"(.*&& )?sam |sam$", "SAM CLI: test_build.py builds; the rest takes an account, or Docker"),
     (r"(export|output\(\)|for )", "a line of the shell for the lines about an account"),
     (r".*(\$\(output |\baws )", "asks AWS; tests/contract/test_first_deployment.py reads the words"),
-    (r".*(--stack|s3://|make (verify-deployment|redrive))", "asks a deployed gateway"),
-    (r"curl -O https://pricing|make prices .*index\.json", "AWS's own price list, which is not here"),
+    (r".*(--stack|s3://|gateway (verify-deployment|redrive))", "asks a deployed gateway"),
+    (r"curl -O https://pricing|.*gateway prices .*index\.json", "AWS's own price list, which is not here"),
     (r"curl .*127\.0\.0\.1:3000|.*:3000/", "asks `sam local`"),
-    (r"make backfill", "a day's run is test_backfill.py's; this names days without usage"),
+    (r".*gateway backfill", "a day's run is test_backfill.py's; this names days without usage"),
     (r"python3 examples/", "each example is run by test_examples.py"),
     (r".* DAY$", "asks for a day of the reader's own"),
 )
@@ -47,7 +48,10 @@ def in_a_sentence(page: Path) -> Iterator[str]:
     """Commands of this project within the text."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     for command in re.findall(r"`([^`\n]+)`", text):
-        if re.match(r"(make [a-z-]+|(\.venv/bin/)?python3? -m \w)", command) and "…" not in command:
+        if (
+            re.match(r"(make [a-z-]+|\.venv/bin/gateway \w|(\.venv/bin/)?python3? -m \w)", command)
+            and "…" not in command
+        ):
             yield command
 
 
@@ -64,8 +68,14 @@ def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A checkout beside a running stack, after a first call."""
     folder = tmp_path_factory.mktemp("reader")
     for path in ROOT.iterdir():
-        if path.name not in {".dev", "build", ".git"}:
+        if path.name not in {".dev", "build", ".git", ".venv"}:
             (folder / path.name).symlink_to(path)
+    # The environment may be shared with another checkout, so make writes this one's command beside what it has.
+    (folder / ".venv/bin").mkdir(parents=True)
+    for path in [*(ROOT / ".venv").iterdir(), *(ROOT / ".venv/bin").iterdir()]:
+        if path.name not in {"bin", "ready", "gateway"}:
+            (folder / path.relative_to(ROOT)).symlink_to(path)
+    (folder / ".venv/ready").touch()
     (folder / ".dev").symlink_to(stack.data)
     (folder / "lake").symlink_to(stack.lake)
     overlay = re.search(r"^```csv\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
@@ -113,16 +123,22 @@ def test_a_command_in_a_sentence_is_one_that_there_is(project: Path, stack: Loca
 
 
 def arguments_are_read(command: str) -> None:
-    """`--help` behind the arguments: a command, a file or a choice that is not there fails."""
+    """A command, an option or a choice that is not there fails; of other programs of this project, by `--help`."""
     words = shlex.split(command)
     while words and re.match(r"\w+=", words[0]):
         words = words[1:]
     if words[0] == "make":
-        options = ["--dry-run", "--assume-old=.venv/ready", f"PYTHON={sys.executable}"]
+        there = ["--assume-old=.venv/ready", "--assume-old=.venv/bin/gateway"]
+        options = ["--dry-run", *there, f"PYTHON={sys.executable}"]
         dry = subprocess.run(["make", *options, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
         assert dry.returncode == 0, dry.stderr
         modules = re.findall(r"^(?:exec )?(\.venv/bin/python -m scripts\.\S+) (?!--check)(.+)$", dry.stdout, re.M)
+        for line in re.findall(r"^\.venv/bin/gateway (.+)$", dry.stdout, re.M):
+            parsed(shlex.split(line))
         asked = [[*shlex.split(module), *shlex.split(more)] for module, more in modules if "ARGS" in command]
+    elif words[0] == ".venv/bin/gateway":
+        parsed([re.sub(r"^\$\(.*", "x", word) for word in words[1:]])
+        asked = []
     else:
         asked = [words] if "-m" in words else []
     for each in asked:

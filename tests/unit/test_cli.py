@@ -205,6 +205,7 @@ def test_a_terminal_of_any_width_shows_ids_and_money_whole(columns: int) -> None
     assert "\x1b[" in shown
     row = next(line for line in shown.splitlines() if LONG in line)
     assert all(figure in row for figure in ("12345678901", "12345.000000000001", "0.50"))
+    assert re.search(r" {5,}3 +12345\.000000000001 ", row)  # numbers stand on the right
 
 
 def test_no_color_is_kept() -> None:

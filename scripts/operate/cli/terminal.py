@@ -98,10 +98,12 @@ def _styled_table(table: Table) -> RenderableType:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    styled = RichTable(box=box.SIMPLE_HEAD, show_footer=True, header_style="bold", footer_style="bold", pad_edge=False)
+    styled = RichTable(
+        box=box.SIMPLE, show_edge=False, show_footer=True, header_style="bold", footer_style="bold", pad_edge=False
+    )
     for column, total in zip(table.columns, table.total, strict=True):
         side = "left" if is_name(column) else "right"
-        styled.add_column(column, total, justify=side, no_wrap=True, overflow="ignore")  # type: ignore[arg-type]
+        styled.add_column(column, total, justify=side, no_wrap=True, overflow="fold")  # type: ignore[arg-type]
     for row in table.rows:
         styled.add_row(*(Text(cell, "yellow" if cell == "unknown" else "") for cell in row))
     title = [Text(table.title, "bold cyan")] if table.title else []

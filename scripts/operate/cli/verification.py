@@ -85,7 +85,7 @@ def verify_deployment(
         notice("Stopped; what was made for this run is taken away.")
         return INTERRUPTED
     except (ClientError, BotoCoreError, operation.NoGatewayError) as error:
-        raise WrongUse(f"Nothing is verified: {operation.no_stack(error, stack)}.") from error
+        raise WrongUse(f"Nothing is verified: {operation.no_stack(error, stack).rstrip('.')}.") from error
     if as_json:
         print_json([result.as_json for result in found])
     return int(any(result.verdict is Verdict.FAILED for result in found))

@@ -15,6 +15,7 @@ from gateway.costs.usage_prices import UNPRICED
 from scripts.analytics.focus.export import export
 from scripts.analytics.focus.validator import ALLOWED, faults, unfounded
 from scripts.analytics.synthetic_lake import rows, write
+from scripts.project.command import CommandFailedError
 
 ZERO = Decimal(0)
 
@@ -121,9 +122,9 @@ def test_one_billing_period_can_be_asked_for(
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"\.csv or a \.parquet"):
+    with pytest.raises(CommandFailedError, match=r"\.csv or a \.parquet"):
         export(tmp_path, tmp_path / "focus.xlsx")
-    with pytest.raises(SystemExit, match="costs/"):
+    with pytest.raises(CommandFailedError, match="costs/"):
         export(tmp_path, tmp_path / "focus.csv")
 
 
