@@ -15,7 +15,7 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError, UpstreamError
+from gateway.core.errors import BadRequest, GatewayError, SchemaError, UpstreamError
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
 
@@ -179,6 +179,13 @@ def _object(body: Any) -> Json:
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_body")
     return body
+
+
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids."""
+    if not error.where:
+        return BadRequest("The body must be a JSON object.", code="invalid_body")
+    return BadRequest(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
 def _bedrock(model: Model) -> Model:

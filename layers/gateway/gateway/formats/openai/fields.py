@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError, ModelMissingError, SchemaError
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import TokenUsage
 
@@ -80,6 +80,18 @@ def model_list(models: Iterable[str], created: int) -> Json:
 def refused(param: str, message: str, code: str = "invalid_value") -> BadRequest:
     """The refusal of one field; `message` goes on after the field's name."""
     return BadRequest(f"{param} {message}", code=code, param=param)
+
+
+_RULES = {"type": "invalid_type", "required": "missing_required_parameter"}
+
+
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids."""
+    if not error.where:
+        return BadRequest("The body must be a JSON object.", code="invalid_body")
+    if error.where == "model" and error.rule != "maxLength":
+        return ModelMissingError()
+    return refused(error.where, error.sentence, _RULES.get(error.rule, "invalid_value"))
 
 
 def fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
