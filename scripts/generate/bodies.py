@@ -17,7 +17,10 @@ import fastjsonschema
 
 Json = dict[str, Any]
 
-HEADER = "# Generated from openapi.yaml by scripts/generate/schemas.py; do not edit.\n# ruff: noqa\n# fmt: off\n# mypy: ignore-errors"
+HEADER = """# Generated from openapi.yaml by scripts/generate/schemas.py; do not edit.
+# ruff: noqa
+# fmt: off
+# mypy: ignore-errors"""
 # Words of JSON Schema that a check is made of. All else is description, or of OpenAPI alone.
 _WORDS = frozenset(
     {"type", "required", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"}
@@ -114,7 +117,8 @@ def sentence(rule: str, said: Json) -> str:
         case "type":
             return f"must be {' or '.join(_KINDS[kind] for kind in kinds)}."
         case "enum":
-            return f"must be one of {', '.join(str(word) for word in said['enum'] if word is not None)}."
+            words = [str(word) for word in said["enum"] if word is not None]
+            return f"must be {words[0]}." if len(words) == 1 else f"must be one of {', '.join(words)}."
         case "minimum" | "maximum" if low is not None and high is not None:
             return f"must be between {low:g} and {high:g}." if low != high else f"must be {low:g}."
         case "minimum":

@@ -129,25 +129,6 @@ def text(given: Json, name: str, where: str = "") -> str | None:
     return value
 
 
-def flag(given: Json, name: str, default: bool, where: str = "") -> bool:
-    value = given.get(name, default)
-    if not isinstance(value, bool):
-        raise refused(f"{where}{name}", "must be true or false.", "invalid_type")
-    return value
-
-
-def number(given: Json, name: str, low: float, high: float) -> float | None:
-    """A number within Bedrock's bounds, which can be narrower than OpenAI's."""
-    value = given.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refused(name, "must be a number.", "invalid_type")
-    if not low <= value <= high:
-        raise refused(name, f"must be between {low:g} and {high:g}: models on Bedrock take no other.")
-    return value
-
-
 def count(given: Json, name: str) -> int | None:
     value = given.get(name)
     if value is None:

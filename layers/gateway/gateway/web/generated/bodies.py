@@ -179,7 +179,7 @@ def _chat_earlier_call(data: Any, name_prefix: str='') -> None:
             if not isinstance(data__type, (str, NoneType)):
                 raise SchemaError(name_prefix + '.type', 'type', 'must be a string.')
             if not (isinstance(data__type, str) and data__type == 'function' or data__type is None):
-                raise SchemaError(name_prefix + '.type', 'enum', 'must be one of function.')
+                raise SchemaError(name_prefix + '.type', 'enum', 'must be function.')
         if 'function' in data_keys:
             data_keys.remove('function')
             data__function = data['function']
@@ -365,7 +365,7 @@ def _chat_tool(data: Any, name_prefix: str='') -> None:
             if not isinstance(data__type, str):
                 raise SchemaError(name_prefix + '.type', 'type', 'must be a string.')
             if not (isinstance(data__type, str) and data__type == 'function'):
-                raise SchemaError(name_prefix + '.type', 'enum', 'must be one of function.')
+                raise SchemaError(name_prefix + '.type', 'enum', 'must be function.')
         if 'function' in data_keys:
             data_keys.remove('function')
             data__function = data['function']
