@@ -1,15 +1,18 @@
-"""All that streams, and the APIs of OpenAI, Anthropic and Bedrock: an ASGI app behind the Lambda Web Adapter."""
+"""Every route that may stream, and the APIs of OpenAI, Anthropic and Bedrock, behind the Lambda Web Adapter."""
 
 from __future__ import annotations
 
 from gateway.core.settings import settings
-from gateway.routes import anthropic as anthropic_routes
-from gateway.routes import bedrock as bedrock_routes
-from gateway.routes import compat as compat_routes
-from gateway.routes import openai as openai_routes
+from gateway.routes.anthropic import AnthropicRoutes
+from gateway.routes.bedrock import BedrockRoutes
+from gateway.routes.compat import CompatRoutes
+from gateway.routes.dialects import dialect_of
+from gateway.routes.openai import OpenAIRoutes
 from gateway.routes.service import Serving
 from gateway.web.asgi import Asgi
-from gateway.web.exchange import Route
+from gateway.web.exchange import Pending, Reply, Streamed
+from gateway.web.generated import bodies
+from gateway.web.stream_resolver import StreamResolver
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
@@ -24,32 +27,85 @@ serving = Serving(
     settings().region,
     settings().allow_unlisted_models,
 )
+compat, openai = CompatRoutes(serving), OpenAIRoutes(serving)
+anthropic, bedrock = AnthropicRoutes(serving), BedrockRoutes(serving)
+api = StreamResolver(dialect_of)
 
-compat = compat_routes.CompatRoutes(serving)
-openai = openai_routes.OpenAIRoutes(serving)
-anthropic = anthropic_routes.AnthropicRoutes(serving)
-bedrock = bedrock_routes.BedrockRoutes(serving)
 
-ROUTES = (
-    Route("POST", "/stream_model", compat.stream_model, compat_routes.problem),
-    Route("POST", "/v1/chat/completions", openai.chat_completions, openai_routes.problem),
-    Route("POST", "/v1/responses", openai.responses, openai_routes.problem),
-    Route("POST", "/v1/embeddings", openai.embeddings, openai_routes.problem),
-    Route("GET", "/v1/models", openai.list_models, openai_routes.models_problem),
-    Route("GET", "/v1/models/{model}", openai.get_model, openai_routes.models_problem),
-    Route("POST", "/v1/messages", anthropic.messages, anthropic_routes.problem),
-    Route("POST", "/v1/messages/count_tokens", anthropic.count_tokens, anthropic_routes.problem),
-    Route("POST", "/model/{modelId}/converse", bedrock.converse, bedrock_routes.problem),
-    Route("POST", "/model/{modelId}/converse-stream", bedrock.converse_stream, bedrock_routes.problem),
-    Route("POST", "/model/{modelId}/invoke", bedrock.invoke, bedrock_routes.problem),
-    Route(
-        "POST",
-        "/model/{modelId}/invoke-with-response-stream",
-        bedrock.invoke_with_response_stream,
-        bedrock_routes.problem,
-    ),
-    Route("POST", "/model/{modelId}/count-tokens", bedrock.count_tokens, bedrock_routes.problem),
-    Route("GET", "/foundation-models", bedrock.foundation_models, bedrock_routes.problem),
-    Route("GET", "/inference-profiles", bedrock.inference_profiles, bedrock_routes.problem),
-)
-app = Asgi(ROUTES, compat_routes.problem, settings().silence)
+@api.post("/stream_model")
+def stream_model() -> Streamed:
+    return compat.stream_model(api.received(bodies.stream_model))
+
+
+@api.post("/v1/chat/completions")
+def create_chat_completion() -> Pending | Streamed:
+    return openai.chat_completions(api.received(bodies.create_chat_completion))
+
+
+@api.post("/v1/responses")
+def create_response() -> Pending | Streamed:
+    return openai.responses(api.received(bodies.create_response))
+
+
+@api.post("/v1/embeddings")
+def create_embeddings() -> Pending:
+    return openai.embeddings(api.received(bodies.create_embeddings))
+
+
+@api.get("/v1/models")
+def list_models() -> Reply:
+    return openai.list_models(api.received())
+
+
+@api.get("/v1/models/<model>")
+def get_model(model: str) -> Reply:
+    return openai.get_model(api.received(), model)
+
+
+@api.post("/v1/messages")
+def create_message() -> Pending | Streamed:
+    return anthropic.messages(api.received(bodies.create_message))
+
+
+@api.post("/v1/messages/count_tokens")
+def count_message_tokens() -> Reply:
+    return anthropic.count_tokens(api.received(bodies.count_message_tokens))
+
+
+@api.post("/model/<model_id>/converse")
+def converse(model_id: str) -> Pending:
+    return bedrock.converse(api.received(bodies.converse), model_id)
+
+
+@api.post("/model/<model_id>/converse-stream")
+def converse_stream(model_id: str) -> Pending:
+    return bedrock.converse_stream(api.received(bodies.converse_stream), model_id)
+
+
+@api.post("/model/<model_id>/invoke")
+def invoke_bedrock_model(model_id: str) -> Pending:
+    return bedrock.invoke(api.received(bodies.invoke_bedrock_model), model_id)
+
+
+@api.post("/model/<model_id>/invoke-with-response-stream")
+def invoke_bedrock_model_with_response_stream(model_id: str) -> Pending:
+    request = api.received(bodies.invoke_bedrock_model_with_response_stream)
+    return bedrock.invoke_with_response_stream(request, model_id)
+
+
+@api.post("/model/<model_id>/count-tokens")
+def count_tokens(model_id: str) -> Reply:
+    return bedrock.count_tokens(api.received(bodies.count_tokens), model_id)
+
+
+@api.get("/foundation-models")
+def list_bedrock_models() -> Reply:
+    return bedrock.foundation_models(api.received())
+
+
+@api.get("/inference-profiles")
+def list_inference_profiles() -> Reply:
+    return bedrock.inference_profiles(api.received())
+
+
+app = Asgi(api, settings().silence)

@@ -1,4 +1,4 @@
-"""Generates the schemas of `gateway.web.generated` from openapi.yaml (`python -m scripts.generate.schemas`)."""
+"""Generates `gateway.web.generated` from openapi.yaml (`python -m scripts.generate.schemas`)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from scripts.generate import bodies
 from scripts.project import quick_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "layers/gateway/gateway/web/generated"
-# Two files, because a class costs half a millisecond of every cold start: most functions need nothing of the streams.
-BUFFERED, STREAMED = "schemas.py", "stream_schemas.py"
+# A class of pydantic costs half a millisecond of every cold start. So the function that streams, which imports no
+# pydantic, has compiled checks of its bodies instead, and the others have classes of what they need.
+SCHEMAS, BODIES = "schemas.py", "bodies.py"
 HEADER = "# Generated from openapi.yaml by scripts/generate/schemas.py; do not edit."
-# schemas.py has this from pyproject.toml.
-UNCHECKED = f"{HEADER}\n# ruff: noqa\n# fmt: off\n# mypy: ignore-errors"
 OPTIONS = """
     --input-file-type openapi --openapi-scopes schemas parameters paths --use-operation-id-as-name
     --output-model-type pydantic_v2.BaseModel --target-python-version 3.11 --use-annotated --use-double-quotes
@@ -55,38 +55,36 @@ def schemas_used(spec: dict[str, Any], start: Any) -> set[str]:
     return {name for kind, name in seen if kind == "schemas"}
 
 
-def halves(spec: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The spec of the operations that stream and that of the others, each with its own schemas, by the file to make."""
-    paths: dict[str, dict[str, Any]] = {BUFFERED: {}, STREAMED: {}}
+def buffered(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec of the operations that do not stream, with the schemas that they lead to."""
+    paths: dict[str, Any] = {}
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            half = paths[STREAMED if streams(operation) else BUFFERED]
-            half.setdefault(path, {})[method] = operation
-    everything = spec["components"]["schemas"]
-    buffered = schemas_used(spec, paths[BUFFERED])
-    others = {name: schema for name, schema in everything.items() if name not in buffered}
-    needed = {BUFFERED: buffered, STREAMED: others.keys() | schemas_used(spec, [paths[STREAMED], others])}
+            if not streams(operation):
+                paths.setdefault(path, {})[method] = operation
+    needed = schemas_used(spec, paths)
+    schemas = {name: schema for name, schema in spec["components"]["schemas"].items() if name in needed}
+    return {**spec, "paths": paths, "components": {**spec["components"], "schemas": schemas}}
+
+
+def streamed_bodies(spec: dict[str, Any]) -> dict[str, str]:
+    """The name of its body's schema for each operation that streams, by its id."""
     return {
-        file: {
-            **spec,
-            "paths": paths[file],
-            "components": {
-                **spec["components"],
-                "schemas": {name: schema for name, schema in everything.items() if name in needed[file]},
-            },
-        }
-        for file in (BUFFERED, STREAMED)
+        operation["operationId"]: next(references(operation["requestBody"]["content"]["application/json"]["schema"]))[1]
+        for operations in spec["paths"].values()
+        for operation in operations.values()
+        if streams(operation) and "requestBody" in operation
     }
 
 
 def generate(folder: Path) -> None:
-    for file, half in halves(quick_yaml.read((ROOT / "openapi.yaml").read_text())).items():
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as spec:
-            json.dump(half, spec)
-            spec.flush()
-            header = HEADER if file == BUFFERED else UNCHECKED
-            paths = ["--input", spec.name, "--output", str(folder / file), "--custom-file-header", header]
-            subprocess.run([sys.executable, "-m", "datamodel_code_generator", *OPTIONS.split(), *paths], check=True)
+    spec = quick_yaml.read((ROOT / "openapi.yaml").read_text())
+    (folder / BODIES).write_text(bodies.generate(spec["components"]["schemas"], streamed_bodies(spec)))
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(buffered(spec), file)
+        file.flush()
+        paths = ["--input", file.name, "--output", str(folder / SCHEMAS), "--custom-file-header", HEADER]
+        subprocess.run([sys.executable, "-m", "datamodel_code_generator", *OPTIONS.split(), *paths], check=True)
 
 
 def main() -> int:
@@ -99,7 +97,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(dir=ROOT, prefix=".generated-") as fresh:
         generate(Path(fresh))
-        stale = [file for file in (BUFFERED, STREAMED) if (Path(fresh) / file).read_text() != read(FOLDER / file)]
+        stale = [file for file in (SCHEMAS, BODIES) if (Path(fresh) / file).read_text() != read(FOLDER / file)]
     for file in stale:
         print(
             f"{(FOLDER / file).relative_to(ROOT)} is not what openapi.yaml says: run `make generate`", file=sys.stderr

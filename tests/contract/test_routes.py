@@ -8,8 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from gateway.core.settings import Settings
+from gateway.web.asgi import Asgi
 from scripts.check.roles import of_functions
 from scripts.project.template import of_type
 from tests.contract.contract import ANY, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
@@ -55,18 +57,23 @@ def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
 def test_a_handler_knows_exactly_the_routes_of_its_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS_QUEUE_URL", "http://127.0.0.1/jobs")
     module = import_app(FUNCTIONS[name])
-    assert known(module) == {(method, path) for (path, method), owner in BY_ROUTE.items() if owner == name}
+    assert known(module) == {(method, in_python(path)) for (path, method), owner in BY_ROUTE.items() if owner == name}
 
 
 def known(module: ModuleType) -> set[tuple[str, str]]:
-    """The routes of a function's module: its own table, or what its resolver has."""
-    if hasattr(module, "ROUTES"):
-        return {(route.method.lower(), route.path) for route in module.ROUTES}
+    """The routes of a function's resolver; the function that streams has it behind its server's application."""
+    resolver = module.api if isinstance(module.app, Asgi) else module.app
+    assert isinstance(resolver, APIGatewayRestResolver)
     return {
         (method.lower(), re.sub(r"<(\w+)>", r"{\1}", route.path))
-        for route in routes(module.app)
+        for route in routes(resolver)
         for method in methods(route)
     }
+
+
+def in_python(path: str) -> str:
+    """A path of the spec with its parameters' names as Python has them: `{modelId}` is `{model_id}`."""
+    return re.sub(r"\{\w+\}", lambda match: re.sub(r"(?=[A-Z])", "_", match[0]).lower(), path)
 
 
 def routes(app: Any) -> list[Any]:

@@ -16,7 +16,8 @@ import pytest
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.web import asgi, pipe
 from gateway.web.asgi import Asgi
-from gateway.web.exchange import Pending, Reply, Request, Route, Streamed
+from gateway.web.exchange import Answer, Dialect, Pending, Reply, Request, Streamed
+from gateway.web.stream_resolver import StreamResolver
 
 T = TypeVar("T")
 PING, ERROR = b": ping\n\n", b"event: error\n\n"
@@ -26,16 +27,22 @@ SILENCE = 0.05  # seconds after which a stream shows that it lives
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asgi, "KEEP_ALIVE", SILENCE)
-    monkeypatch.setattr(asgi, "SETTLING", 0.2)
-    monkeypatch.setattr(pipe, "SETTLING", 0.2)
+    for module in (asgi, pipe):
+        monkeypatch.setattr(module, "SETTLING", 0.2)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:
     return Reply({"code": error.code, "request_id": request_id}, error.status, {"retry-after": "7"})
 
 
-def app_of(handler: Callable[[Request], Reply | Streamed | Pending], patience: float = 2 * SILENCE) -> Asgi:
-    return Asgi([Route("POST", "/say/{word}", handler, problem)], problem, patience)
+def app_of(handler: Callable[[Request], Answer], patience: float = 2 * SILENCE) -> Asgi:
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+
+    @api.post("/say/<word>")
+    def say(word: str) -> Answer:
+        return handler(api.received())
+
+    return Asgi(api, patience)
 
 
 def streamed(parts: Iterator[bytes], ping: bytes = PING, abort: Callable[[], None] = lambda: None) -> Streamed:
@@ -97,7 +104,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, 10))
 
 
-def called(handler: Callable[[Request], Reply | Streamed | Pending], **options: Any) -> Client:
+def called(handler: Callable[[Request], Answer], **options: Any) -> Client:
     client = Client()
     run(client.call(app_of(handler), **options))
     return client
@@ -115,7 +122,13 @@ def eventually(holds: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("path", ["/say/a%2Fb", "/say/a/b"])
 def test_a_reply_has_its_length_and_the_requests_id(path: str) -> None:
     """AWS's notes say that parameters come decoded, what people have captured is a path as it was sent: both are taken."""
-    client = called(lambda request: Reply({"word": request.parameters["word"]}), path=path)
+    api, client = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error)))), Client()
+
+    @api.post("/say/<word>")
+    def say(word: str) -> Reply:
+        return Reply({"word": word})
+
+    run(client.call(Asgi(api), path=path))
     assert (client.status, client.parts) == (200, [b'{"word":"a/b"}'])
     assert (client.headers["content-length"], client.headers["x-request-id"]) == ("14", "r1")
 
@@ -127,6 +140,25 @@ def test_a_problem_is_a_status_of_its_own_format_with_its_headers() -> None:
     client = called(refuse)
     assert (client.status, client.headers["retry-after"]) == (400, "7")
     assert json.loads(client.parts[0]) == {"code": "bad", "request_id": "r1"}
+
+
+def test_requests_at_once_are_told_apart() -> None:
+    """Powertools keeps one request at a time; here each thread has its own."""
+    both = threading.Barrier(2, timeout=5)
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+
+    @api.post("/say/<word>")
+    def say(word: str) -> Reply:
+        both.wait()
+        return Reply({"word": word, "path": api.received().path})
+
+    async def together() -> list[Client]:
+        app, clients = Asgi(api), [Client(), Client()]
+        await asyncio.gather(*(client.call(app, path=f"/say/{n}") for n, client in enumerate(clients)))
+        return clients
+
+    answers = [json.loads(client.parts[0]) for client in run(together())]
+    assert answers == [{"word": "0", "path": "/say/0"}, {"word": "1", "path": "/say/1"}]
 
 
 def test_a_fault_of_ours_tells_no_client_what_it_was() -> None:
@@ -407,7 +439,7 @@ def test_the_end_is_that_of_the_function_or_of_api_gateway_whichever_comes_first
         "x-amzn-request-context": json.dumps({"requestTimeEpoch": (now - ago) * 1000}),
         "x-amzn-lambda-context": json.dumps({"deadline": (now + 600) * 1000}),
     }
-    assert Request("POST", "/", {}, headers, b"").deadline - now == pytest.approx(left, abs=0.1)
+    assert Request.received("POST", "/", {}, headers, b"").deadline - now == pytest.approx(left, abs=0.1)
 
 
 def test_a_stream_that_ends_in_time_is_never_broken_off() -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.formats.openai.chat import ChatRequest, ChatStream, read_chat, write_chat
-from gateway.formats.openai.fields import model_list, problem
+from gateway.formats.openai.fields import misfit, model_list, problem
 from gateway.usage.records import TokenUsage
+from gateway.web.generated.bodies import create_chat_completion
+from tests.checked import checked
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -40,8 +42,9 @@ def converse(base: str = CLAUDE, messages: Any = HI, **more: Any) -> Any:
 
 
 def refusal(base: str = CLAUDE, messages: Any = HI, **more: Any) -> BadRequest:
+    body = {"model": "m", "messages": messages, **more}
     with pytest.raises(BadRequest) as caught:
-        read_chat({"model": "m", "messages": messages, **more}, base)
+        read_chat(checked(body, create_chat_completion, misfit), base)
     assert caught.value.param
     assert caught.value.param in caught.value.message
     return caught.value
@@ -307,7 +310,7 @@ def test_one_call_at_a_time_is_asked_for_in_vain_where_a_model_has_no_such_switc
 @pytest.mark.parametrize(
     ("message", "param"),
     [
-        ("hi", "messages[0].role"),
+        ("hi", "messages[0]"),
         ({"role": "function", "content": "x"}, "messages[0].role"),
         ({"role": "user"}, "messages[0].content"),
         ({"role": "user", "content": ""}, "messages[0].content"),

@@ -11,7 +11,10 @@ import pytest
 from gateway.calls.catalog import Catalog
 from gateway.core.errors import BadRequest, GatewayError
 from gateway.formats.openai.embeddings import EmbeddingsRequest, read_embeddings, write_embeddings
+from gateway.formats.openai.fields import misfit
 from gateway.usage.records import TokenUsage
+from gateway.web.generated.bodies import create_embeddings
+from tests.checked import checked
 
 CATALOG = Catalog({"our-embedder": "endpoint"})
 TITAN = "amazon.titan-embed-text-v2:0"
@@ -101,7 +104,7 @@ def test_base64_is_of_little_endian_floats() -> None:
 )
 def test_what_cannot_be_done_is_refused_by_name(model_id: str, body: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        read_embeddings({"model": "alias", **body}, CATALOG.find(model_id))
+        read_embeddings(checked({"model": "alias", **body}, create_embeddings, misfit), CATALOG.find(model_id))
     assert caught.value.param == param
     assert param in caught.value.message
 

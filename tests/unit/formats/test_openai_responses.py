@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from gateway.calls.streaming import Metered
 from gateway.core.errors import BadRequest, GatewayError
+from gateway.formats.openai.fields import misfit
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.formats.openai.responses import ResponsesRequest, read_response
 from gateway.usage.records import TokenUsage
+from gateway.web.generated.bodies import create_response
+from tests.checked import checked
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -26,8 +29,9 @@ def converse(value: Any = "hi", base: str = CLAUDE, **more: Any) -> Any:
 
 
 def refusal(value: Any = "hi", **more: Any) -> BadRequest:
+    body = {"model": "m", "input": value, **more}
     with pytest.raises(BadRequest) as caught:
-        read_response({"model": "m", "input": value, **more}, CLAUDE)
+        read_response(checked(body, create_response, misfit), CLAUDE)
     assert caught.value.param
     assert caught.value.param in caught.value.message
     return caught.value

@@ -7,9 +7,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import BadRequest, GatewayError
 from gateway.web.asgi import Asgi
-from gateway.web.exchange import Reply, Request, Route
+from gateway.web.exchange import Dialect, Reply
+from gateway.web.stream_resolver import StreamResolver
 
 CONTEXT = {
     "requestId": "request-1",
@@ -24,7 +25,10 @@ def problem(error: GatewayError, request_id: str) -> Reply:
 def ask(answer: Reply) -> tuple[int, Any]:
     """Status and JSON of what a handler's answer becomes."""
 
-    def handler(_: Request) -> Reply:
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+
+    @api.get("/models")
+    def list_models() -> Reply:
         return answer
 
     sent: list[Any] = []
@@ -42,8 +46,7 @@ def ask(answer: Reply) -> tuple[int, Any]:
         "query_string": b"",
         "headers": [(b"x-amzn-request-context", json.dumps(CONTEXT).encode())],
     }
-    app = Asgi((Route("GET", "/models", handler, problem),), problem)
-    asyncio.run(app(scope, receive, send))
+    asyncio.run(Asgi(api)(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 

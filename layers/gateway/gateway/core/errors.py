@@ -6,6 +6,8 @@ GatewayError                       code, status, message (safe to show to a clie
 ├── NotFound 404
 └── UpstreamError                  the model's service refused or failed; keeps Bedrock's own error type
     └── Passing                    … in a way that may pass: another try, or another model, may do
+
+SchemaError                        a body is not what openapi.yaml says; each format makes a BadRequest of it
 """
 
 from __future__ import annotations
@@ -39,6 +41,13 @@ class BadRequest(GatewayError):
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
         super().__init__(message, code=code)
         self.param = param
+
+
+class ModelMissingError(BadRequest):
+    code = "model_missing"
+
+    def __init__(self) -> None:
+        super().__init__("model: name a model. See /v1/models.", param="model")
 
 
 class Forbidden(GatewayError):
@@ -86,3 +95,17 @@ class UpstreamError(GatewayError):
 
 class Passing(UpstreamError):
     """A throttle, an outage, a time-out: what is not the request's fault."""
+
+
+class SchemaError(Exception):
+    """A body is not what openapi.yaml says: `where`, against which `rule` of JSON Schema, and how a sentence goes on.
+
+    `where` is empty for the body itself, else as `messages[0].name`. No value that a client sent is in it, but for the
+    names that it chose for the members of an object.
+    """
+
+    def __init__(self, where: str, rule: str, sentence: str):
+        self.where = where.lstrip(".")[:200]
+        self.rule = rule
+        self.sentence = sentence
+        super().__init__(f"{self.where or 'body'} {sentence}")

@@ -15,7 +15,7 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError, UpstreamError
+from gateway.core.errors import BadRequest, GatewayError, SchemaError, UpstreamError
 from gateway.formats.embeddings import pictures_in
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
@@ -53,17 +53,15 @@ _TYPES = {
 _STATUSES = {"InternalServerException": 500, "ModelNotReadyException": 429, "ServiceUnavailableException": 503}
 
 
-def read_converse(model: Model, body: Any, *, streaming: bool) -> ModelCall:
-    """A Converse request as a call. Raises BadRequest."""
+def read_converse(model: Model, body: Json, *, streaming: bool) -> ModelCall:
+    """A Converse request that fits openapi.yaml, as a call. Raises BadRequest for a model that is no Bedrock's."""
     api = "ConverseStream" if streaming else "Converse"
-    if not isinstance(_object(body).get("requestMetadata") or {}, dict):
-        raise BadRequest("requestMetadata must be an object.", code="invalid_body")
     return fitted(ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens")))
 
 
-def read_invoke(model: Model, body: Any, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
+def read_invoke(model: Model, body: Json, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
     """An InvokeModel request as a call. Raises BadRequest."""
-    body, base = _object(body), _bedrock(model).base
+    base = _bedrock(model).base
     told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
     accept = headers.get("accept", "*/*")
     if "*/*" not in accept and "json" not in accept:
@@ -156,8 +154,8 @@ def _invalid(name: str, message: str) -> BadRequest:
     return BadRequest(f"{name} {message}", code="invalid_parameters", param=name)
 
 
-def read_count_tokens(model: Model, body: Any) -> ModelCall:
-    return ModelCall(_bedrock(model), "text", "CountTokens", _object(body))
+def read_count_tokens(model: Model, body: Json) -> ModelCall:
+    return ModelCall(_bedrock(model), "text", "CountTokens", body)
 
 
 def output_path(base: str, body: Json) -> tuple[str, ...]:
@@ -174,10 +172,11 @@ def _has(body: Any, path: tuple[str, ...]) -> bool:
     return body is not None
 
 
-def _object(body: Any) -> Json:
-    if not isinstance(body, dict):
-        raise BadRequest("The body must be a JSON object.", code="invalid_body")
-    return body
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids."""
+    if not error.where:
+        return BadRequest("The body must be a JSON object.", code="invalid_body")
+    return BadRequest(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
 def _bedrock(model: Model) -> Model:

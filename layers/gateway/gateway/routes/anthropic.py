@@ -13,7 +13,7 @@ from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.fitting.work import Fitted
 from gateway.routes.service import CONVERSE_OUTPUT, Serving, problem_reply
-from gateway.web.exchange import Pending, Reply, Request, Streamed
+from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
@@ -90,3 +90,6 @@ def _readable(model: Model) -> Model:
 
 def problem(error: GatewayError, request_id: str) -> Reply:
     return problem_reply(anthropic.problem(error, request_id), error, {"request-id": request_id})
+
+
+DIALECT = Dialect(problem, anthropic.misfit)

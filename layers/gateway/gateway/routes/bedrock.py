@@ -9,7 +9,7 @@ from gateway.calls.streaming import open_stream
 from gateway.core.errors import GatewayError
 from gateway.formats import bedrock
 from gateway.routes.service import Asked, Serving, must_not_repeat, problem_reply
-from gateway.web.exchange import Pending, Reply, Request, Streamed
+from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
 
 
@@ -17,24 +17,24 @@ class BedrockRoutes:
     def __init__(self, serving: Serving):
         self._serving = serving
 
-    def converse(self, request: Request) -> Pending:
-        asked = self._serving.ask(request, request.parameters["modelId"])
+    def converse(self, request: Request, model_id: str) -> Pending:
+        asked = self._serving.ask(request, model_id)
         return self._reply(asked, [bedrock.read_converse(m, request.json, streaming=False) for m in asked.models])
 
-    def converse_stream(self, request: Request) -> Pending:
-        asked = self._serving.ask(request, request.parameters["modelId"])
+    def converse_stream(self, request: Request, model_id: str) -> Pending:
+        asked = self._serving.ask(request, model_id)
         return self._stream(asked, [bedrock.read_converse(m, request.json, streaming=True) for m in asked.models])
 
-    def invoke(self, request: Request) -> Pending:
-        asked, calls = self._invocation(request, streaming=False)
+    def invoke(self, request: Request, model_id: str) -> Pending:
+        asked, calls = self._invocation(request, model_id, streaming=False)
         return self._reply(asked, calls)
 
-    def invoke_with_response_stream(self, request: Request) -> Pending:
-        asked, calls = self._invocation(request, streaming=True)
+    def invoke_with_response_stream(self, request: Request, model_id: str) -> Pending:
+        asked, calls = self._invocation(request, model_id, streaming=True)
         return self._stream(asked, calls)
 
-    def count_tokens(self, request: Request) -> Reply:
-        asked = self._serving.ask(request, request.parameters["modelId"], charged=False)
+    def count_tokens(self, request: Request, model_id: str) -> Reply:
+        asked = self._serving.ask(request, model_id, charged=False)
         return Reply(self._serving.count(asked, bedrock.read_count_tokens(asked.models[0], request.json)).content)
 
     def foundation_models(self, request: Request) -> Reply:
@@ -57,8 +57,8 @@ class BedrockRoutes:
         return Reply(page.of(found))
 
     # ------------------------------------------------------------------------------------------------------------------
-    def _invocation(self, request: Request, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:
-        asked = self._serving.ask(request, request.parameters["modelId"], None)
+    def _invocation(self, request: Request, model_id: str, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:
+        asked = self._serving.ask(request, model_id, None)
         calls = [bedrock.read_invoke(m, request.json, request.headers, streaming=streaming) for m in asked.models]
         if calls[0].operation.startswith("embeddings"):
             calls = calls[:1]  # vectors of two models do not compare
@@ -90,3 +90,6 @@ class BedrockRoutes:
 def problem(error: GatewayError, request_id: str) -> Reply:
     status, body, headers = bedrock.problem(error, request_id)
     return problem_reply(body, error, headers, status)
+
+
+DIALECT = Dialect(problem, bedrock.misfit)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gateway.core.errors import BadRequest, GatewayError
-from gateway.formats.compat.requests import CompatRequest, flag
+from gateway.formats.compat.requests import CompatRequest, flag, misfit
 from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
 from gateway.routes.service import Serving, problem_reply
-from gateway.web.exchange import Reply, Request, Streamed
+from gateway.web.exchange import Dialect, Reply, Request, Streamed
 from gateway.web.warnings import warned
 
 
@@ -15,16 +15,13 @@ class CompatRoutes:
         self._serving = serving
 
     def stream_model(self, request: Request) -> Streamed:
-        body = request.json
-        if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.", code="invalid_body")
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
             raise BadRequest("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
         asked = self._serving.ask(request, name)
         flagged = flag(request.header("messages_api"))
         streams, warnings = as_streams(
-            CompatRequest(body, name, arn, "text", flagged),
+            CompatRequest(request.json, name, arn, "text", flagged),
             asked.route,
             asked.directory.catalog,
             request.caller.tenant,
@@ -40,3 +37,6 @@ class CompatRoutes:
 
 def problem(error: GatewayError, request_id: str) -> Reply:
     return problem_reply(problem_json(error, request_id), error)
+
+
+DIALECT = Dialect(problem, misfit)

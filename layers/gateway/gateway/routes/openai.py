@@ -19,7 +19,7 @@ from gateway.formats.openai import fields as openai_common
 from gateway.formats.openai import responses as openai_responses
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.routes.service import CONVERSE_OUTPUT, Asked, Serving, problem_reply
-from gateway.web.exchange import Pending, Reply, Request, Streamed
+from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
 from gateway.web.warnings import warned
 
 
@@ -110,8 +110,7 @@ class OpenAIRoutes:
             return Reply({"object": "list", **page, "data": models})
         return Reply(openai_common.model_list(self._names(request), 0))
 
-    def get_model(self, request: Request) -> Reply:
-        name = request.parameters["model"]
+    def get_model(self, request: Request, name: str) -> Reply:
         if name not in self._names(request):
             raise NotFound("model: there is no such model for your tenant. See /v1/models.", code="model_not_found")
         if "anthropic-version" in request.headers:
@@ -127,10 +126,7 @@ class OpenAIRoutes:
         return [name for name in dict.fromkeys(names) if serving.may_use(request, name)]
 
     def _ask(self, request: Request, operation: str = "text") -> Asked:
-        body = request.json
-        if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.", code="invalid_body")
-        return self._serving.ask(request, body.get("model"), operation)
+        return self._serving.ask(request, request.json["model"], operation)
 
 
 def _responses_named(body: Any) -> list[str]:
@@ -158,3 +154,7 @@ def models_problem(error: GatewayError, request_id: str) -> Reply:
     anthropics, openais = anthropic.problem(error, request_id), openai_common.problem(error, request_id)
     both = {**openais["error"], **anthropics["error"]}
     return problem_reply({**openais, **anthropics, "error": both}, error, {"request-id": request_id})
+
+
+DIALECT = Dialect(problem, openai_common.misfit)
+MODELS_DIALECT = Dialect(models_problem, openai_common.misfit)

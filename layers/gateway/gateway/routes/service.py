@@ -23,7 +23,7 @@ from gateway.calls.policy import permitted
 from gateway.calls.references import must_own_references
 from gateway.calls.routes import Route
 from gateway.calls.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
-from gateway.core.errors import BadRequest, GatewayError, UpstreamError
+from gateway.core.errors import BadRequest, GatewayError, ModelMissingError, UpstreamError
 from gateway.web.exchange import Pending, Reply, Request, Streamed
 
 SSE = "text/event-stream; charset=utf-8"
@@ -101,7 +101,7 @@ class Serving:
         What is not charged is charged to no cost centre, so it does not matter which one the request names.
         """
         if not isinstance(name, str) or not name:
-            raise BadRequest("model: name a model. See /v1/models.", code="model_missing")
+            raise ModelMissingError
         who, directory = request.caller, self.directory()
         route = directory.routes.find(name)
         models = permitted(

@@ -1,8 +1,8 @@
-"""The edge of what streams: an ASGI application whose handlers are ordinary functions, each run in a thread.
+"""The edge of what streams: an ASGI application that gives each request to a resolver, in a thread.
 
-A handler answers a `Reply`, a `Streamed` whose bytes are sent as they come, or a `Pending` that still makes one of the
-two. A stream is always read to its end: when the client hangs up its bytes are dropped, and the call behind it still
-settles. Where Lambda ends before the stream does, it is aborted in time to settle.
+It knows no route. A handler answers a `Reply`, a `Streamed` whose bytes are sent as they come, or a `Pending` that
+still makes one of the two. A stream is always read to its end: when the client hangs up its bytes are dropped, and the
+call behind it still settles. Where Lambda ends before the stream does, it is aborted in time to settle.
 
 Whoever stands between drops an answer that is silent for too long: API Gateway after five minutes (developer guide,
 "Stream the integration response"), CloudFront after its OriginReadTimeout, an SDK after its own timeout (boto3: 60 s).
@@ -16,25 +16,33 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from urllib.parse import parse_qsl, unquote
+from typing import Protocol
+from urllib.parse import parse_qsl
 
-from gateway.core.errors import GatewayError, NotFound
-from gateway.core.telemetry import logger
-from gateway.web.exchange import Pending, Problem, Reply, Request, Route, Streamed
+from gateway.core.errors import GatewayError
+from gateway.web.exchange import Answer, Pending, Reply, Request, Streamed
+from gateway.web.failures import as_gateway_error
 from gateway.web.pipe import KEEP_ALIVE, PATIENCE, SETTLING, Pipe, Receive, Scope, Send
 
 THREADS = 256
 
 
-class Asgi:
-    """The application. GET / says that it is up; everything else is a route."""
+class Resolver(Protocol):
+    """Who answers requests."""
 
-    def __init__(self, routes: Sequence[Route], problem: Problem, patience: float = PATIENCE):
-        self._routes = routes
-        self._problem = problem
+    def answer(self, request: Request) -> Answer: ...
+
+    def problem(self, error: GatewayError, request: Request) -> Reply: ...
+
+
+class Asgi:
+    """The application. GET / says that it is up; the resolver answers everything else."""
+
+    def __init__(self, resolver: Resolver, patience: float = PATIENCE):
+        self._resolver = resolver
         self._patience = patience
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
@@ -50,32 +58,23 @@ class Asgi:
         if path == "/" and scope["method"] == "GET":
             await _send(send, Reply(b"ok", content_type="text/plain"), {})
             return
-        route, parameters = self._find(scope["method"], path)
         headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        request = Request(scope["method"], path, query, headers, body, parameters)
-        loop = asyncio.get_running_loop()
-        pipe = Pipe(loop, request.deadline)
-        problem = route.problem if route else self._problem
-        self._threads.submit(_run, route, request, problem, pipe)
+        request = Request.received(scope["method"], path, query, headers, body)
+        pipe = Pipe(asyncio.get_running_loop(), request.deadline)
+        self._threads.submit(_run, self._resolver, request, pipe)
         try:
             await _pass_on(pipe, send, request, self._patience)
         except BaseException:
             pipe.drop()
             raise
 
-    def _find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
-        for route in self._routes:
-            if route.method == method and (match := route.pattern.fullmatch(path)):
-                return route, {name: unquote(text) for name, text in match.groupdict().items()}
-        return None, {}
 
-
-def _run(route: Route | None, request: Request, problem: Problem, pipe: Pipe) -> None:
+def _run(resolver: Resolver, request: Request, pipe: Pipe) -> None:
     """In a thread: answer a request, and hand on what comes, to the end."""
-    head: Reply | Streamed | Pending | None = None
+    head: Answer | None = None
     try:
-        head = made = route.handler(request) if route else _unknown(request)
+        head = made = resolver.answer(request)
         if isinstance(head, Pending):
             pipe.offer(head)
             made = head.make()
@@ -84,14 +83,14 @@ def _run(route: Route | None, request: Request, problem: Problem, pipe: Pipe) ->
             for part in made.parts:
                 pipe.put(part)
     except Exception as error:
-        said = _as_problem(error, request)
-        reply = _written(problem(said, request.request_id))
+        said = as_gateway_error(error, request.request_id)
+        reply = _written(resolver.problem(said, request))
         pipe.fail(reply, _last(head, said, reply))
     finally:
         pipe.end()
 
 
-def _last(head: Reply | Streamed | Pending | None, error: GatewayError, problem: Reply) -> bytes:
+def _last(head: Answer | None, error: GatewayError, problem: Reply) -> bytes:
     """What ends an answer that fails after its status was sent."""
     if isinstance(head, Pending):
         return head.failed(error, problem)
@@ -103,26 +102,6 @@ def _written(reply: Reply) -> Reply:
     if isinstance(reply.body, bytes):
         return reply
     return replace(reply, body=json.dumps(reply.body, separators=(",", ":")).encode())
-
-
-def _unknown(_: Request) -> Reply:
-    raise NotFound("There is no such operation. See openapi.yaml.", code="route_not_found")
-
-
-def _as_problem(error: Exception, request: Request) -> GatewayError:
-    if isinstance(error, GatewayError):
-        seen = {"code": error.code, "status": error.status, "request_id": request.request_id}
-        logger().info("refused", extra=seen)
-        return error
-    # The type alone: a message may quote what a client sent.
-    trace, places = error.__traceback__, []
-    while trace:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    seen = {"error_type": type(error).__name__, "where": places[-8:], "request_id": request.request_id}
-    logger().error("failed", extra=seen)
-    return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
 
 
 async def _read(receive: Receive) -> bytes | None:

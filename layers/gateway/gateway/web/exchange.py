@@ -7,14 +7,13 @@ by nobody else; how much time is left, and which trace it is in, in `x-amzn-lamb
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import BadRequest, GatewayError, SchemaError
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 from gateway.web.reading import either_form, read_json
@@ -25,19 +24,45 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Request:
-    """One request, with who sent it. Header names are lower-case."""
+    """One request, with who sent it: API Gateway's proxy event, and Lambda's context as the adapter has it.
 
-    method: str
-    path: str  # as it came, percent-encoded
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    parameters: Mapping[str, str] = field(default_factory=dict)  # of the path, decoded
+    Header names are lower-case. The body is bytes, which are read once and may be any.
+    """
 
-    @cached_property
+    event: Mapping[str, Any]
+    invocation: Mapping[str, Any]
+
+    @classmethod
+    def received(
+        cls, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> Request:
+        """As the Lambda Web Adapter hands it on; `path` is percent-encoded as it came."""
+        event = {
+            "httpMethod": method,
+            "path": path,
+            "queryStringParameters": query,
+            "headers": headers,
+            "body": body,
+            "requestContext": json.loads(headers.get("x-amzn-request-context") or "{}"),
+        }
+        return cls(event, json.loads(headers.get("x-amzn-lambda-context") or "{}"))
+
+    @property
+    def path(self) -> str:
+        return str(self.event["path"])
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        return self.event["queryStringParameters"]  # type: ignore[no-any-return]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.event["headers"]  # type: ignore[no-any-return]
+
+    @property
     def context(self) -> Mapping[str, Any]:
         """API Gateway's request context."""
-        return json.loads(self.headers.get("x-amzn-request-context") or "{}")  # type: ignore[no-any-return]
+        return self.event["requestContext"]  # type: ignore[no-any-return]
 
     @property
     def request_id(self) -> RequestId:
@@ -51,11 +76,6 @@ class Request:
             raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
         return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
-    @cached_property
-    def _invocation(self) -> Mapping[str, Any]:
-        """Lambda's context."""
-        return json.loads(self.headers.get("x-amzn-lambda-context") or "{}")  # type: ignore[no-any-return]
-
     @property
     def deadline(self) -> float:
         """When this invocation ends, or API Gateway's patience: in seconds since the epoch.
@@ -64,17 +84,17 @@ class Request:
         """
         now = time.time() * 1000
         received = float(self.context.get("requestTimeEpoch") or now)
-        return min(float(self._invocation.get("deadline") or now + LONGEST * 1000), received + LONGEST * 1000) / 1000
+        return min(float(self.invocation.get("deadline") or now + LONGEST * 1000), received + LONGEST * 1000) / 1000
 
     @property
     def trace(self) -> str:
         """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
-        return self._invocation.get("xray_trace_id") or ""
+        return self.invocation.get("xray_trace_id") or ""
 
     @cached_property
     def json(self) -> Any:
         """The body. Raises BadRequest for one that is no JSON that every service takes."""
-        return read_json(self.body)
+        return read_json(self.event["body"])
 
     def header(self, name: str) -> str | None:
         """A header by its name, or with `-` in the place of its `_`. Raises BadRequest where the two disagree."""
@@ -128,20 +148,12 @@ def late(problem: Reply) -> bytes:
     return b"HTTP %d %b\xff" % (problem.status, problem.body)
 
 
-Handler = Callable[[Request], "Reply | Streamed | Pending"]
-Problem = Callable[[GatewayError, str], Reply]
+Answer = Reply | Streamed | Pending
 
 
 @dataclass(frozen=True)
-class Route:
-    """One method of one path of openapi.yaml, who answers it, and how its clients are told of a problem."""
+class Dialect:
+    """How the clients of a format are told of what goes wrong, and of a body that openapi.yaml forbids."""
 
-    method: str
-    path: str
-    handler: Handler
-    problem: Problem
-
-    @cached_property
-    def pattern(self) -> re.Pattern[str]:
-        # A parameter may hold slashes: whoever stands before may have decoded an ARN's.
-        return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(self.path)))
+    problem: Callable[[GatewayError, str], Reply]
+    misfit: Callable[[SchemaError], BadRequest]

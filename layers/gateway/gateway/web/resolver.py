@@ -10,11 +10,11 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.errors import BadRequest, GatewayError, NotFound
-from gateway.core.telemetry import logger
+from gateway.core.errors import BadRequest
 from gateway.tenancy.administration import Actor
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
+from gateway.web.failures import as_gateway_error, route_not_found
 from gateway.web.problems import JSON, Unfit, problem
 from gateway.web.reading import either_form, read_json
 
@@ -104,34 +104,13 @@ def api() -> APIGatewayRestResolver:
     """A resolver whose every error is a problem."""
     app = APIGatewayRestResolver()
 
-    @app.exception_handler(GatewayError)
-    def gateway_error(error: GatewayError) -> Response[str]:
-        logger().info("refused", extra={"code": error.code, "status": error.status, "request_id": request_id(app)})
-        return problem(error, request_id(app), getattr(error, "details", None))
+    @app.exception_handler(Exception)
+    def failed(error: Exception) -> Response[str]:
+        told = as_gateway_error(error, request_id(app))
+        return problem(told, request_id(app), getattr(told, "details", None))
 
     @app.exception_handler(NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
-        return problem(
-            NotFound("There is no such operation. See openapi.yaml.", code="route_not_found"), request_id(app)
-        )
-
-    @app.exception_handler(Exception)
-    def unexpected(error: Exception) -> Response[str]:
-        # The type alone: a message may quote what a client sent.
-        logger().error(
-            "failed", extra={"error_type": type(error).__name__, "where": _where(error), "request_id": request_id(app)}
-        )
-        sentence = "The gateway failed. Try again; if it stays, give the request_id to its operators."
-        return problem(GatewayError(sentence), request_id(app))
+        return problem(route_not_found(), request_id(app))
 
     return app
-
-
-def _where(error: BaseException) -> list[str]:
-    """Files and lines of the trace, without any value."""
-    places, trace = [], error.__traceback__
-    while trace:
-        code = trace.tb_frame.f_code
-        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return places[-8:]

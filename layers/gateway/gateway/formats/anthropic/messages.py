@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.calls.families import family
 from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError, SchemaError
 from gateway.formats.anthropic.converse import answer_content, invalid, stop_reason, to_converse, unsupported
 from gateway.formats.fitting.claude import fit_messages
 from gateway.formats.fitting.work import Fitted
@@ -76,6 +77,16 @@ class MessagesRequest:
     stream: bool
     service_tier: str
     native: Json
+
+
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids, with the field as Anthropic names it: `messages.0.role`."""
+    if not error.where:
+        return BadRequest("Send a JSON object.", code="invalid_json")
+    where = re.sub(r"\[(\d+)\]", r".\1", error.where)
+    if error.rule == "required":
+        return BadRequest(f"{where}: {error.sentence}", code="field_missing")
+    return invalid(where, error.sentence)
 
 
 def read_messages(body: Any, beta: str | None = None) -> MessagesRequest:

@@ -17,7 +17,7 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.policy import permitted
 from gateway.calls.routes import Route
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError, SchemaError
 from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
 from gateway.formats.embeddings import embedding_calls, vectors_of
 from gateway.formats.fitting.calls import fitted
@@ -83,6 +83,13 @@ def operation_of(said: str | None) -> str:
     """What the header `type` asks for. Any word that is none of OPERATIONS is text: the first clients send such."""
     word = (said or "").strip().lower()
     return word if word in OPERATIONS else "text"
+
+
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids."""
+    if not error.where:
+        return BadRequest("The body must be a JSON object.", code="invalid_body")
+    return BadRequest(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
 def translate(request: CompatRequest, catalog: Catalog) -> Translation:

@@ -32,13 +32,9 @@ from gateway.formats.openai.converse import (
 from gateway.formats.openai.fields import (
     Json,
     choice,
-    count,
     error_json,
     fields,
-    flag,
-    listed,
     nothing,
-    number,
     quoted,
     refused,
     text,
@@ -62,7 +58,6 @@ _NOT_HERE = {
     "function_call": "Send tool_choice.",
 }
 _BREAKPOINT = {"prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} beside the part.'}
-_ROLES = {role: role for role in ("system", "developer", "user", "assistant", "tool")}
 # What made a model stop, by Converse's names; every other reason is `stop`.
 _FINISHES = {"tool_use": "tool_calls", **dict.fromkeys(FULL, "length"), **dict.fromkeys(FILTERED, "content_filter")}
 
@@ -84,16 +79,16 @@ class ChatRequest:
 
 
 def read_chat(body: Any, base: str) -> ChatRequest:
-    """A request's body, for the model whose Bedrock id is `base`. Raises BadRequest with the parameter at fault."""
+    """A body that fits openapi.yaml, for the model whose Bedrock id is `base`.
+
+    Raises BadRequest with the parameter at fault, for what a schema cannot say.
+    """
     given = fields(body, "", _KNOWN, _NOT_HERE)
-    model = text(given, "model")
-    if not model:
-        raise refused("model", "must name a model.", "missing_required_parameter")
-    stream = flag(given, "stream", False)
+    stream = given.get("stream", False)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
     _leave_out(draft, given)
-    for index, message in enumerate(listed(given.get("messages"), "messages")):
+    for index, message in enumerate(given["messages"]):
         _read_message(draft, message, f"messages[{index}]")
     _read_inference(draft, given)
     _read_tools(draft, given)
@@ -103,9 +98,11 @@ def read_chat(body: Any, base: str) -> ChatRequest:
     if effort:
         maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"
         draft.reason(effort, "reasoning_effort", maximum)
-    include_usage = flag(stream_options(given, stream), "include_usage", False, "stream_options.")
+    include_usage = stream_options(given, stream).get("include_usage", False)
     fitted = draft.fitted("messages")
-    return ChatRequest(model, fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool, fitted.names)
+    return ChatRequest(
+        given["model"], fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool, fitted.names
+    )
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
@@ -136,11 +133,11 @@ def _leave_out(draft: Draft, given: Json) -> None:
 
 
 def _read_inference(draft: Draft, given: Json) -> None:
-    maximum, old = count(given, "max_completion_tokens"), count(given, "max_tokens")
+    maximum, old = given.get("max_completion_tokens"), given.get("max_tokens")
     if maximum and old and maximum != old:
         draft.warn("of max_tokens and max_completion_tokens the smaller counts")
         maximum = min(maximum, old)
-    temperature, top_p = draft.temperature(given), number(given, "top_p", 0, 1)
+    temperature, top_p = draft.temperature(given), given.get("top_p")
     values = {"maxTokens": maximum or old, "temperature": temperature, "topP": top_p}
     draft.inference |= {name: value for name, value in values.items() if value is not None}
     if stop := stop_sequences(given.get("stop", [])):
@@ -151,9 +148,7 @@ def _read_inference(draft: Draft, given: Json) -> None:
 
 
 def _read_message(draft: Draft, value: Any, where: str) -> None:
-    role = choice(value if isinstance(value, dict) else {}, "role", _ROLES, f"{where}.")
-    if role is None:
-        raise refused(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
+    role = value["role"]
     if role == "assistant":
         _read_assistant(draft, value, where)
         return
@@ -164,13 +159,13 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
     blocks = blocks_of(message["content"], f"{where}.content", partial(_part, draft))
     mark = [cache_point(message["cache_control"], f"{where}.cache_control")] if "cache_control" in message else []
     if role == "tool":
-        if not text(message, "tool_call_id", f"{where}."):
+        if not message.get("tool_call_id"):
             raise refused(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
         draft.say("user", tool_result(message["tool_call_id"], blocks + mark))
     elif role == "user":
         if not blocks:
             raise refused(f"{where}.content", "must not be empty.")
-        if text(message, "name", f"{where}."):
+        if message.get("name"):
             draft.warn("the name of a message is ignored: models on Bedrock are told no names")
         draft.say("user", blocks + mark)
     else:
@@ -214,13 +209,11 @@ def _read_assistant(draft: Draft, value: Any, where: str) -> None:
     blocks += blocks_of(message.get("content", []), f"{where}.content", partial(_part, draft))
     if refusal := text(message, "refusal", f"{where}."):
         blocks.append({"text": refusal})
-    for index, call in enumerate(listed(message.get("tool_calls", []), f"{where}.tool_calls")):
+    for index, call in enumerate(message.get("tool_calls", [])):
         place = f"{where}.tool_calls[{index}]"
         given = fields(call, place, ("id", "type", "function", "index"))
-        if given.get("type", "function") != "function":
-            raise refused(f"{place}.type", "must be function.", "unsupported_value")
-        function = fields(given.get("function"), f"{place}.function", ("name", "arguments"))
-        blocks.append(tool_use(given.get("id"), function.get("name"), function.get("arguments"), f"{place}.function"))
+        function = fields(given["function"], f"{place}.function", ("name", "arguments"))
+        blocks.append(tool_use(given["id"], function["name"], function.get("arguments"), f"{place}.function"))
     if blocks and "cache_control" in message:
         blocks.append(cache_point(message["cache_control"], f"{where}.cache_control"))
     draft.say("assistant", blocks)
@@ -243,13 +236,11 @@ def _signed(given: Mapping[str, Any]) -> Json:
 
 def _read_tools(draft: Draft, given: Json) -> None:
     specs: list[Json] = []
-    for index, tool in enumerate(listed(given.get("tools", []), "tools")):
+    for index, tool in enumerate(given.get("tools", [])):
         where = f"tools[{index}]"
         outer = fields(tool, where, ("type", "function", "cache_control"))
-        if outer.get("type") != "function":
-            raise refused(f"{where}.type", "must be function: models on Bedrock have no other tools here.")
         known = ("name", "description", "parameters", "strict", "cache_control")
-        function = fields(outer.get("function"), f"{where}.function", known)
+        function = fields(outer["function"], f"{where}.function", known)
         specs.append(
             tool_spec(
                 function.get("name"),
@@ -261,17 +252,16 @@ def _read_tools(draft: Draft, given: Json) -> None:
         )
         if mark := outer.get("cache_control") or function.get("cache_control"):
             specs.append(cache_point(mark, f"{where}.cache_control"))
-    draft.use_tools(specs, tool_choice(given, "function"), flag(given, "parallel_tool_calls", True))
+    draft.use_tools(specs, tool_choice(given, "function"), given.get("parallel_tool_calls", True))
 
 
 def _read_format(draft: Draft, given: Json) -> None:
     if "response_format" not in given:
         return
     wanted = fields(given["response_format"], "response_format", ("type", "json_schema"))
-    kind = choice(wanted, "type", {name: name for name in ("text", "json_object", "json_schema")}, "response_format.")
-    if kind == "json_object":
+    if wanted["type"] == "json_object":
         draft.answer_in_json("response_format")
-    elif kind == "json_schema":
+    elif wanted["type"] == "json_schema":
         where = "response_format.json_schema"
         schema = fields(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
         draft.answer_in(schema.get("schema"), schema.get("name"), schema.get("description"), where)

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.calls.families import Family, family
 from gateway.formats.fitting.converse import fit
 from gateway.formats.fitting.work import Fitted, Wish
-from gateway.formats.openai.fields import Json, choice, fields, listed, nothing, number, refused, text
+from gateway.formats.openai.fields import Json, choice, fields, listed, nothing, refused, text
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
 SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}
@@ -167,7 +167,7 @@ class Draft:
 
     def temperature(self, given: Json) -> float | None:
         """OpenAI's goes to 2, Converse's to 1."""
-        asked = number(given, "temperature", 0, 2)
+        asked: float | None = given.get("temperature")
         if asked is not None and asked > 1:
             self.warn("temperature was taken as 1: models on Bedrock take no higher")
             return 1
@@ -319,11 +319,8 @@ def check_bookkeeping(given: Json) -> None:
         "in_memory",
         why="can only be in_memory. Mark what to cache with cache_control, whose ttl may be 1h.",
     )
-    text(given, "user")
     text(given, "prompt_cache_key")
     text(given, "safety_identifier")
-    if not isinstance(given.get("metadata", {}), dict):
-        raise refused("metadata", "must be an object.", "invalid_type")
 
 
 def stream_options(given: Json, stream: bool) -> Json:

@@ -12,12 +12,11 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.core.errors import GatewayError
 from gateway.formats.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
-from gateway.formats.openai.fields import Json, choice, count, fields, refused, text
+from gateway.formats.openai.fields import Json, choice, fields, refused
 from gateway.usage.records import TokenUsage
 
 _COHERE_TEXTS = 96  # the most texts that one call of Cohere's takes
 _INPUT_TYPES = {name: name for name in ("search_document", "search_query", "classification", "clustering")}
-_ENCODINGS = {"float": "float", "base64": "base64"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,8 @@ class EmbeddingsRequest:
 def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
     """A request's body, for the model that it names. Raises BadRequest with the parameter at fault."""
     given = fields(body, "", ("model", "input", "encoding_format", "dimensions", "user", "input_type"))
-    name = text(given, "model")
-    if not name:
-        raise refused("model", "must name a model.", "missing_required_parameter")
     if model.service is not Service.BEDROCK or not (model.provider == "cohere" or is_nova(model) or _is_titan(model)):
         raise refused("model", "must be an embedding model of Titan, Nova or Cohere.", "model_not_supported")
-    text(given, "user")
     texts = _texts(given.get("input"))
     parameters = _parameters(given, model)
     together = _COHERE_TEXTS if model.provider == "cohere" else 1
@@ -50,7 +45,7 @@ def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
     calls: tuple[ModelCall, ...] = ()
     for start in range(0, len(texts), together):
         calls += embedding_calls(model, "embeddings", texts[start : start + together], parameters)
-    return EmbeddingsRequest(name, model, calls, len(texts), choice(given, "encoding_format", _ENCODINGS) or "float")
+    return EmbeddingsRequest(given["model"], model, calls, len(texts), given.get("encoding_format", "float"))
 
 
 def _is_titan(model: Model) -> bool:
@@ -72,7 +67,7 @@ def _texts(value: Any) -> list[str]:
 
 def _parameters(given: Json, model: Model) -> Json:
     """The fields by the names that the model's family has for them."""
-    dimensions = count(given, "dimensions")
+    dimensions = given.get("dimensions")
     input_type = choice(given, "input_type", _INPUT_TYPES)
     if input_type and model.provider != "cohere":
         raise refused("input_type", "is known to Cohere's models only. Leave it out.", "unsupported_parameter")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequest, GatewayError, ModelMissingError, SchemaError
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import TokenUsage
 
@@ -82,6 +82,18 @@ def refused(param: str, message: str, code: str = "invalid_value") -> BadRequest
     return BadRequest(f"{param} {message}", code=code, param=param)
 
 
+_RULES = {"type": "invalid_type", "required": "missing_required_parameter"}
+
+
+def misfit(error: SchemaError) -> BadRequest:
+    """The refusal of a body that openapi.yaml forbids."""
+    if not error.where:
+        return BadRequest("The body must be a JSON object.", code="invalid_body")
+    if error.where == "model" and error.rule != "maxLength":
+        return ModelMissingError()
+    return refused(error.where, error.sentence, _RULES.get(error.rule, "invalid_value"))
+
+
 def fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
     """An object's fields that are not null. Raises BadRequest for the first that nobody knows, by its name.
 
@@ -114,25 +126,6 @@ def text(given: Json, name: str, where: str = "") -> str | None:
     value = given.get(name)
     if value is not None and not isinstance(value, str):
         raise refused(f"{where}{name}", "must be a string.", "invalid_type")
-    return value
-
-
-def flag(given: Json, name: str, default: bool, where: str = "") -> bool:
-    value = given.get(name, default)
-    if not isinstance(value, bool):
-        raise refused(f"{where}{name}", "must be true or false.", "invalid_type")
-    return value
-
-
-def number(given: Json, name: str, low: float, high: float) -> float | None:
-    """A number within Bedrock's bounds, which can be narrower than OpenAI's."""
-    value = given.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise refused(name, "must be a number.", "invalid_type")
-    if not low <= value <= high:
-        raise refused(name, f"must be between {low:g} and {high:g}: models on Bedrock take no other.")
     return value
 
 

@@ -27,7 +27,7 @@ from gateway.formats.openai.converse import (
     tool_result,
     tool_use,
 )
-from gateway.formats.openai.fields import Json, choice, count, fields, flag, listed, nothing, number, refused, text
+from gateway.formats.openai.fields import Json, choice, count, fields, listed, nothing, refused, text
 from gateway.formats.openai.tools import KINDS, OUTPUTS, Tools
 
 _KNOWN = (
@@ -99,22 +99,19 @@ def _is_reference(item: Any) -> bool:
 def read_response(
     body: Any, base: str, kept: Mapping[str, Json] | None = None, *, keeps: bool = True
 ) -> ResponsesRequest:
-    """A request's body, for the model whose Bedrock id is `base`; `kept` are the items that it refers to, by their ids.
+    """A body that fits openapi.yaml, for the model whose Bedrock id is `base`; `kept` are the items that it refers to.
 
     `keeps` says whether this gateway keeps answers at all.
 
     Raises BadRequest with the parameter at fault, and NotFound for an item that is not kept.
     """
     given = fields(body, "", _KNOWN, _NOT_HERE)
-    model = text(given, "model")
-    if not model:
-        raise refused("model", "must name a model.", "missing_required_parameter")
-    stream = flag(given, "stream", False)
+    stream = given.get("stream", False)
     stream_options(given, stream)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
     _warn_of_what_is_ignored(draft, given)
-    if instructions := text(given, "instructions"):
+    if instructions := given.get("instructions"):
         draft.instruct([{"text": instructions}], "instructions")
     items = given.get("input")
     if not isinstance(items, str):
@@ -122,13 +119,13 @@ def read_response(
     tools = _declared(draft, given, items)
     _read_input(draft, items, tools)
     inference = {
-        "maxTokens": count(given, "max_output_tokens"),
+        "maxTokens": given.get("max_output_tokens"),
         "temperature": draft.temperature(given),
-        "topP": number(given, "top_p", 0, 1),
+        "topP": given.get("top_p"),
     }
     draft.inference |= {name: value for name, value in inference.items() if value is not None}
     offered = {**given, "tool_choice": tools.choice(draft, given["tool_choice"])} if "tool_choice" in given else given
-    draft.use_tools(tools.specs, tool_choice(offered), flag(given, "parallel_tool_calls", True))
+    draft.use_tools(tools.specs, tool_choice(offered), given.get("parallel_tool_calls", True))
     form = _read_format(draft, given)
     draft.service_tier = choice(given, "service_tier", SERVICE_TIERS) or ""
     reasoning = fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
@@ -142,10 +139,10 @@ def read_response(
         "parallel_tool_calls": given.get("parallel_tool_calls", True),
         "text": {"format": form},
     }
-    store = keeps and flag(given, "store", True)
+    store = keeps and given.get("store", True)
     fitted = draft.fitted("input")
     return ResponsesRequest(
-        model, fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, fitted.names, tools, store
+        given["model"], fitted.body, stream, echo, fitted.warnings, fitted.answer_tool, fitted.names, tools, store
     )
 
 
@@ -350,7 +347,7 @@ def _read_format(draft: Draft, given: Json) -> Json:
     form = fields(
         wanted.get("format", {"type": "text"}), "text.format", ("type", "name", "description", "schema", "strict")
     )
-    kind = choice(form, "type", {name: name for name in ("text", "json_object", "json_schema")}, "text.format.")
+    kind = form["type"]
     if kind == "json_object":
         draft.answer_in_json("text.format")
     elif kind == "json_schema":

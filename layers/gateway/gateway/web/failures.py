@@ -1,0 +1,34 @@
+"""The last resort of every API function: what of an error a client may be told, and what the log keeps of it."""
+
+from __future__ import annotations
+
+from gateway.core.errors import GatewayError, NotFound
+from gateway.core.telemetry import logger
+
+MOST_PLACES = 8
+
+
+def as_gateway_error(error: Exception, request_id: str) -> GatewayError:
+    """An error as one that may leave the gateway. Any but the gateway's own becomes a 500 that says nothing of it."""
+    if isinstance(error, GatewayError):
+        seen = {"code": error.code, "status": error.status, "request_id": request_id}
+        logger().info("refused", extra=seen)
+        return error
+    # The type alone: a message may quote what a client sent.
+    failed = {"error_type": type(error).__name__, "where": _places(error), "request_id": request_id}
+    logger().error("failed", extra=failed)
+    return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
+
+
+def route_not_found() -> NotFound:
+    return NotFound("There is no such operation. See openapi.yaml.", code="route_not_found")
+
+
+def _places(error: BaseException) -> list[str]:
+    """Files and lines of the trace, without any value."""
+    places, trace = [], error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return places[-MOST_PLACES:]

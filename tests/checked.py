@@ -1,0 +1,18 @@
+"""Bodies as the routes read them: first held against openapi.yaml, and refused in the words of their format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gateway.core.errors import BadRequest, SchemaError
+
+Body = TypeVar("Body")
+
+
+def checked(body: Body, check: Callable[[Any], None], misfit: Callable[[SchemaError], BadRequest]) -> Body:
+    try:
+        check(body)
+    except SchemaError as error:
+        raise misfit(error) from error
+    return body
