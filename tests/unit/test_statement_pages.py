@@ -5,6 +5,8 @@ The pages in tests/data/statements were made by the code that came before the te
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -64,3 +66,8 @@ def test_a_page_has_the_bytes_that_earlier_releases_gave_it(
     file: str, statement: Statement, name: str, draft: bool
 ) -> None:
     assert to_html(statement, "0" * 64, name, draft=draft).decode() == (PAGES / file).read_bytes().decode()
+
+
+def test_only_a_page_that_is_made_needs_jinja() -> None:
+    program = "import sys, gateway.statements.close_month; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
