@@ -6,7 +6,6 @@ The authority signs one server and is then forgotten: its key is never written d
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
@@ -14,13 +13,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = dt.timedelta(days=90)
 _MARGIN = dt.timedelta(days=7)  # renewed this long before it expires
-_HOST, _ADDRESSES = "localhost", ("127.0.0.1", "::1")
+_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -58,71 +54,22 @@ def _is_good(kept: Certificate) -> bool:
 
 
 def _make(kept: Certificate) -> None:
-    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = _name("Model gateway, this machine only")
-    began = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-    names: list[x509.GeneralName] = [x509.DNSName(_HOST)]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
-    networks = [x509.IPAddress(ipaddress.ip_network(address)) for address in _ADDRESSES]
+    import trustme  # most starts have a certificate, and do not wait for this
 
-    def certify(
-        subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: tuple[x509.ExtensionType, bool]
-    ) -> bytes:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(began)
-            .not_valid_after(began + _VALID)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
-        )
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical=critical)
-        return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    ca = certify(
-        issuer,
-        authority,
-        (x509.BasicConstraints(ca=True, path_length=0), True),
-        (_usage(signs=True), True),
-        # Even with its key, it could vouch for nobody but this machine.
-        (x509.NameConstraints([x509.DNSName(_HOST), *networks], None), True),
+    now = dt.datetime.now(dt.UTC)
+    authority = trustme.CA(organization_name="Model gateway", organization_unit_name="this machine only")
+    # A clock that is a little behind trusts it, too.
+    own = authority.issue_cert(
+        *_NAMES, common_name=_NAMES[0], not_before=now - dt.timedelta(hours=1), not_after=now + _VALID
     )
-    own = certify(
-        _name(_HOST),
-        server,
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-        (_usage(signs=False), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        (x509.SubjectAlternativeName(names), False),
-    )
-    secret = server.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    for path, content, mode in ((kept.key, secret, 0o600), (kept.server, own, 0o644), (kept.ca, ca, 0o644)):
-        unfinished = path.with_name(path.name + ".new")
-        unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
-        unfinished.replace(path)
+    _write(kept.key, own.private_key_pem.bytes(), 0o600)
+    _write(kept.server, own.cert_chain_pems[0].bytes(), 0o644)
+    _write(kept.ca, authority.cert_pem.bytes(), 0o644)
 
 
-def _name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _write(path: Path, content: bytes, mode: int) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    unfinished.replace(path)

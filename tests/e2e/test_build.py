@@ -143,6 +143,21 @@ def test_a_function_is_imported_and_nothing_of_it_is_compiled(clone: Path, local
     assert {folder: sorted(folder.rglob("*")) for folder in folders} == before
 
 
+def test_the_function_that_closes_months_makes_pages_and_no_other_ships_their_library(
+    clone: Path, local: Mapping[str, Any]
+) -> None:
+    folders, given = sam_local_overlay.mounted(dict(local), "CloseMonthFunction", clone / "local")
+    page = (
+        "import json, sys; sys.path[:0] = json.loads(sys.argv[1])\n"
+        "from datetime import UTC, datetime; from gateway.statements import html, statement\n"
+        "made = html.to_html(statement.Statement('acme', '2026-10', datetime(2026, 11, 4, tzinfo=UTC), ()), '0' * 64)\n"
+        "print(json.dumps(made.decode()))"
+    )
+    assert "<h1>acme</h1>" in asked(page, json.dumps([*map(str, folders)]), **given)
+    ships = {package.parent.name for package in (clone / ".aws-sam/build").rglob("jinja2")}
+    assert ships == {"CloseMonthFunction"}
+
+
 def test_a_source_without_bytecode_would_be_noticed(clone: Path, tmp_path: Path) -> None:
     shutil.copytree(clone / ".aws-sam/build/CloseDayFunction", tmp_path / "function")
     shutil.rmtree(tmp_path / "function/__pycache__")

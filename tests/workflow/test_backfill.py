@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from gateway.costs.periods import MAX_HOURS
-from scripts.dev.moto_aws.nested import mend_nested_executions
+from scripts.dev.moto_aws.moto_patches import mend_nested_executions
 from scripts.operate import backfill as command
 from scripts.operate.backfill import DAYS, BackfillFailed, backfill, windows
 from scripts.operate.cli.commands import Moment

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from scripts.dev.http_server import Request
 from scripts.dev.moto_aws.files import Objects
-from scripts.dev.moto_aws.nested import mend_nested_executions
+from scripts.dev.moto_aws.moto_patches import patch_state_machines, patch_tables
 from scripts.dev.moto_aws.queues import Queues
 from scripts.dev.moto_aws.server import EmbeddedAws
-from scripts.dev.moto_aws.tables import Tables
+from scripts.dev.moto_aws.tables import PackedTable, Tables
 from scripts.project.template_values import ACCOUNT, STACK, Template, project_template
 
 logger = logging.getLogger(__name__)
@@ -24,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 def load(data: Path, environment: Mapping[str, str], url: str, control: str | None) -> EmbeddedAws:
     template = project_template(environment, url)
+    patch_tables(PackedTable)
     tables = Tables(data / "aws" / "dynamodb.jsonl", template.region)
     tables.load(template.tables())
     queues = Queues(data / "aws" / "sqs.jsonl", template.region)
@@ -38,9 +36,7 @@ def load(data: Path, environment: Mapping[str, str], url: str, control: str | No
 
 def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
     try:
-        _leave_out_ec2()
-        _keep_clients()
-        mend_nested_executions()
+        patch_state_machines()
         for machine in template.state_machines().values():
             _call(
                 aws,
@@ -57,35 +53,6 @@ def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
         logger.exception("a state machine cannot be made")
     finally:
         aws.workflows_ready.set()
-
-
-def _leave_out_ec2() -> None:
-    """moto's Step Functions import its EC2, which reads lists of all types of machines: 80 MB that nobody asks for."""
-    utilities: Any = importlib.import_module("moto.utilities.utils")
-    load, utilities.load_resource = utilities.load_resource, lambda _: {}
-    try:
-        importlib.import_module("moto.ec2.models")
-    finally:
-        utilities.load_resource = load
-
-
-def _keep_clients() -> None:
-    """moto's interpreter makes a new client for every task, which takes longer than the task."""
-    name = "boto_client_for"
-    make = importlib.import_module("moto.stepfunctions.parser.asl.utils.boto_client").boto_client_for
-    importlib.import_module("moto.stepfunctions.models")
-    made: dict[tuple[str, str], Any] = {}
-    lock = threading.Lock()
-
-    def kept(region: str, service: str, state_credentials: Any = None) -> Any:
-        with lock:
-            if (region, service) not in made:
-                made[region, service] = make(region=region, service=service, state_credentials=state_credentials)
-            return made[region, service]
-
-    for module in list(sys.modules.values()):
-        if module is not None and vars(module).get(name) is make:
-            setattr(module, name, kept)
 
 
 def _call(aws: EmbeddedAws, region: str, operation: str, body: dict[str, str]) -> None:

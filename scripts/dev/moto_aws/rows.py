@@ -10,15 +10,13 @@ import json
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from moto.dynamodb.exceptions import ItemSizeTooLarge
-from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
 from scripts.dev.moto_aws.journal import from_json, to_json
 
 Key = Hashable
 Attributes = dict[str, dict[str, Any]]
 _MOST_SHAPES = 4096
-_LARGEST = 405_000  # bytes, as moto has it for 400 KB
 
 
 class Seen(Item):
@@ -26,17 +24,6 @@ class Seen(Item):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Seen:
         return self
-
-
-def _weighed(self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]) -> None:
-    """What moto's own does, which weighs the whole item again for each attribute."""
-    self.hash_key, self.range_key = hash_key, range_key
-    self.attrs = LimitedSizeDict({name: DynamoType(value) for name, value in attrs.items()})
-    if self.size() > _LARGEST:
-        raise ItemSizeTooLarge
-
-
-Item.__init__ = _weighed  # type: ignore[method-assign]
 
 
 class Packing:

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import unquote
 
-from moto.core.common_models import BaseModel
 from moto.core.config import default_user_config
 from moto.core.request import (
     PRESERVED_HEADER_NAMES_ENVIRON_KEY,
@@ -36,14 +35,6 @@ _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _INVOKE = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations$")
 
 default_user_config["stepfunctions"] = {"execute_state_machine": True}
-
-
-def _made(cls: type[BaseModel], *_: Any, **__: Any) -> BaseModel:
-    """An object of moto's as it makes it, but for its list of all objects ever made, which nothing here shows."""
-    return super(BaseModel, cls).__new__(cls)
-
-
-BaseModel.__new__ = _made  # type: ignore[method-assign]
 
 
 class _ServedRequest(MotoRequest):

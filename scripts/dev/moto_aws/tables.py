@@ -11,8 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import functools
-import importlib
 import json
 import threading
 import time
@@ -31,9 +29,6 @@ from scripts.dev.moto_aws.journal import Journal
 from scripts.dev.moto_aws.rows import Rows, plain
 from scripts.project import template_values as template
 
-# moto has no place to put a table of one's own, so its names are replaced.
-_moto: Any = importlib.import_module("moto.dynamodb.models")
-_moto_expressions: Any = importlib.import_module("moto.dynamodb.parsing.expressions")
 _WRITES = {
     "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "ExecuteStatement",
     "BatchExecuteStatement", "ExecuteTransaction",
@@ -150,25 +145,6 @@ def _has(item: Item, wanted: list[tuple[str, str, Any]]) -> bool:
             return False
     return True
 
-
-_transact = _moto.DynamoDBBackend.transact_write_items
-
-
-def _transact_write_items(backend: Any, items: list[dict[str, Any]]) -> None:
-    PackedTable.in_transaction = True
-    try:
-        _transact(backend, items)
-    finally:
-        PackedTable.in_transaction = False
-
-
-_moto.Table = PackedTable
-_moto.DynamoDBBackend.transact_write_items = _transact_write_items
-
-
-# An expression is read again with each request, from the same few texts.
-_tokens = functools.lru_cache(maxsize=1000)(_moto_expressions.ExpressionTokenizer.make_list)
-_moto_expressions.ExpressionTokenizer.make_list = staticmethod(lambda text: list(_tokens(text)))
 
 _SHORT_WAY = {
     "GetItem": "get_item",

@@ -6,20 +6,25 @@ columns line up and add up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, Decimal
+from functools import cache
 from html import escape
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.costs.cost_lines import MONEY, CostLine
 from gateway.pricing.price_book import ZERO
-from gateway.statements.statement import DatedLine, Statement, days_of
+from gateway.statements.statement import Statement, days_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # The most decimals that are shown, by what the largest amount is below.
 MOST_DECIMALS = {Decimal(10_000): 6, Decimal(1_000_000): 4, Decimal("Infinity"): 2}
-_WORDS = {2: "two", 4: "four", 6: "six"}
 # What is not in the total, and why.
 NOTES = {
     "unpriced_invocations": "no price in the price book yet; a later statement restates them once there is one.",
@@ -27,9 +32,7 @@ NOTES = {
     "open_invocations": "still open when the day was closed; a later statement restates what was used.",
 }
 
-# Behind a sum that is not of all its calls.
-PARTIAL = ' <span class="sub">partial</span>'
-
+TEMPLATE = Path(__file__).with_name("statement.html.jinja")
 STYLE = Path(__file__).with_name("statement.css")
 
 
@@ -39,27 +42,46 @@ def to_html(statement: Statement, csv_sha256: str, name: str = "", *, draft: boo
     `name` is what the tenant is called beside its id. A `draft` is of a month that is not closed, and says so.
     """
     shown = _Amounts.of(statement)
-    title = f"{'Draft, ' if draft else ''}{statement.tenant_id}, {month_name(statement.month)}"
-    corners = f"@top-left {{ content: {_css_text(statement.tenant_id)}; }}"
-    right = f"{month_name(statement.month)}{', draft' if draft else ''}"
-    corners += f" @top-right {{ content: {_css_text(right)}; }}"
-    style = f"@page {{ {corners} }}\n{STYLE.read_text(encoding='utf-8')}"
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
-        '<meta name="viewport" content="width=device-width">\n',
-        f"<title>Statement: {escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n",
-        _head(statement, name, draft=draft),
-        _summary(statement, shown),
-        _plot(statement, shown),
-        _table("By cost centre", "Cost centre", statement.by_cost_centre, statement.usage, shown),
-        _table("By model", "Model", statement.by_model, statement.usage, shown),
-        _quantities(statement),
-        _restatements(statement, shown),
-        _notes(statement),
-        _foot(statement, shown, csv_sha256, draft=draft),
-        "</main>\n</body>\n</html>\n",
-    ]
-    return "".join(parts).encode()
+    page = _template().render(
+        statement=statement,
+        csv_sha256=csv_sha256,
+        name=name,
+        draft=draft,
+        shown=shown,
+        month=month_name(statement.month),
+        days=days_of(statement.month),
+        style=STYLE.read_text(encoding="utf-8"),
+        plot=_plot(statement, shown),
+        quantities=_Quantities.of(statement),
+        notes=[(number, text) for note, text in NOTES.items() if (number := getattr(statement.total, note)) > 0],
+    )
+    return page.encode()
+
+
+@cache
+def _template() -> Template:
+    # Only the function that closes months ships it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+    from markupsafe import Markup  # noqa: PLC0415
+
+    def escaped(value: object) -> Markup:
+        # Jinja escapes quotes by other entities than `html` does, and earlier pages have those of `html`.
+        return value if isinstance(value, Markup) else Markup(escape(str(value)))  # noqa: S704
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, finalize=escaped,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "css": _css_text,
+        "day": _date,
+        "dearest_first": _dearest_first,
+        "is_partial": is_partial,
+        "number": count,
+        "share": _share,
+        "tokens": _tokens,
+    }
+    return environment.get_template(TEMPLATE.name)
 
 
 def is_partial(line: CostLine) -> bool:
@@ -68,46 +90,6 @@ def is_partial(line: CostLine) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------------------- blocks
-def _head(statement: Statement, name: str, *, draft: bool) -> str:
-    first, last = (_date(day) for day in (days_of(statement.month)[0], days_of(statement.month)[-1]))
-    what = "Draft of a statement of model usage" if draft else "Statement of model usage"
-    called = f'<p class="name">{escape(name)}</p>' if name not in ("", statement.tenant_id) else ""
-    warning = f'<p class="draft"><b>Draft.</b> {_closing(statement, draft=True)}</p>\n' if draft else ""
-    return (
-        f'<header>\n<div><p class="what">{what}</p><h1>{escape(statement.tenant_id)}</h1>{called}</div>\n'
-        f'<p class="when">{month_name(statement.month)}<small>{first} to {last}, UTC</small></p>\n</header>\n{warning}'
-    )
-
-
-def _closing(statement: Statement, *, draft: bool) -> str:
-    books, day = f"The books of {month_name(statement.month)}", _date(statement.closes_at.date().isoformat())
-    if draft:
-        return f"{books} are not closed: they close on {day} or later, and until then every figure here may change."
-    return f"{books} closed on {day}; what is restated later stands in a later statement."
-
-
-def _summary(statement: Statement, shown: _Amounts) -> str:
-    usage, total = statement.usage, statement.total
-    rows = [
-        ("", f"Usage of {month_name(statement.month)}", usage.cost if statement.used else ZERO),
-        ("", "Restatements of earlier months", statement.restatements.cost if statement.restated else ZERO),
-        ("total", f"Total{PARTIAL if is_partial(total) else ''}", total.cost),
-    ]
-    if total.list_cost != total.cost:
-        rows.append(("aside", "At public list prices", total.list_cost))
-    lines = "".join(
-        f'<div class="{kind}"><dt>{name}</dt><dd>{shown.html(amount)}</dd></div>\n'
-        if kind
-        else f"<div><dt>{name}</dt><dd>{shown.html(amount)}</dd></div>\n"
-        for kind, name, amount in rows
-    )
-    return (
-        f'<section class="sum">\n<div><p class="what">Total</p>\n'
-        f'<p class="due"><span class="cur">USD</span>{shown.html(total.cost)}</p></div>\n'
-        f"<dl>\n{lines}</dl>\n</section>\n"
-    )
-
-
 def _plot(statement: Statement, shown: _Amounts) -> str:
     """A bar for each day. All coordinates are decimals of two places, worked out without floats."""
     costs = {day: line.cost or ZERO for day, line in statement.by_day.items()}
@@ -143,119 +125,51 @@ def _plot(statement: Statement, shown: _Amounts) -> str:
             f'<text x="{_at(x + each / 2)}" y="{_at(height - 5)}" text-anchor="middle">{int(day[8:])}</text>\n'
         )
     return (
-        '<figure>\n<h2 style="margin-top:0">By day<small>USD</small></h2>\n'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="Cost of each day in US dollars">\n'
-        f"{''.join(marks)}</svg>\n</figure>\n"
+        f"{''.join(marks)}</svg>"
     )
 
 
-def _table(title: str, what: str, groups: Mapping[str, CostLine], whole: CostLine, shown: _Amounts) -> str:
-    if not groups:
-        return ""
-    order = sorted(groups.items(), key=lambda item: (-(item[1].cost or ZERO), item[0]))
-    rows = [_cells(name, line, whole, shown) for name, line in order]
-    heads = (what, "Calls", "Input tokens", "Output tokens", "Input cost", "Output cost", "Cost", "Share")
-    foot = _cells("Total", whole, whole, shown)
-    return f"<section>\n<h2>{title}</h2>\n{_rows(heads, rows, foot)}</section>\n"
+def _dearest_first(groups: Mapping[str, CostLine]) -> list[tuple[str, CostLine]]:
+    return sorted(groups.items(), key=lambda item: (-(item[1].cost or ZERO), item[0]))
 
 
-def _cells(name: str, line: CostLine, whole: CostLine, shown: _Amounts) -> list[str]:
-    share = f"{100 * (line.cost or ZERO) / whole.cost:.1f}&#8201;%" if whole.cost else "&ndash;"
-    amounts = [shown.html(amount) for amount in (line.input_cost, line.output_cost, line.cost)]
-    return [
-        f"{escape(name)}{PARTIAL if is_partial(line) else ''}",
-        *(count(n) for n in (line.invocations, line.input_tokens, line.output_tokens)),
-        *amounts,
-        share,
-    ]
+def _share(line: CostLine, whole: CostLine) -> str:
+    """How many percent of a cost that is not 0."""
+    return f"{100 * (line.cost or ZERO) / (whole.cost or ZERO):.1f}"
 
 
-def _quantities(statement: Statement) -> str:
-    """What else was used of each model, where there is any: the prompt cache and images."""
-    kinds: dict[str, Callable[[CostLine], int]] = {
-        "Cache read": lambda line: line.cache_read_tokens,
-        "Cache write, 5 min": lambda line: line.cache_write_5m_tokens,
-        "Cache write, 1 h": lambda line: line.cache_write_1h_tokens,
-        "Images made": lambda line: line.images,
-        "Images read": lambda line: line.input_images,
-        "Failed calls": lambda line: line.failed_invocations,
-    }
-    used = {name: of for name, of in kinds.items() if any(of(line) for line in statement.by_model.values())}
-    groups = {name: line for name, line in statement.by_model.items() if any(of(line) for of in used.values())}
-    if not used:
-        return ""
-    nothing = '<span class="sub">&ndash;</span>'
-    rows = [
-        [escape(n), *(count(of(line)) if of(line) else nothing for of in used.values())] for n, line in groups.items()
-    ]
-    foot = ["Total", *(count(of(statement.usage)) for of in used.values())]
-    heads = ("Model", *used)
-    return (
-        "<section>\n<h2>Prompt cache, images, failed calls"
-        "<small>in the costs above; failed calls cost nothing</small></h2>\n"
-        f"{_rows(heads, rows, foot)}</section>\n"
-    )
+@dataclass(frozen=True)
+class _Quantities:
+    """What else was used: the prompt cache, images and failed calls, with the kinds and models that have any."""
+
+    kinds: Sequence[str]
+    models: Mapping[str, Sequence[int]]
+    total: Sequence[int]
+
+    @classmethod
+    def of(cls, statement: Statement) -> _Quantities | None:
+        used = {kind: of for kind, of in _KINDS.items() if any(map(of, statement.by_model.values()))}
+        if not used:
+            return None
+        counts = {model: [of(line) for of in used.values()] for model, line in statement.by_model.items()}
+        models = {model: found for model, found in counts.items() if any(found)}
+        return cls(list(used), models, [of(statement.usage) for of in used.values()])
 
 
-def _restatements(statement: Statement, shown: _Amounts) -> str:
-    title = "<h2>Restatements of earlier months"
-    if not statement.restated:
-        return f'<section>\n{title}</h2>\n<p class="none">None.</p>\n</section>\n'
-    rows = [_restated(dated, shown) for dated in statement.restated]
-    whole = statement.restatements
-    foot = ["Total", "", "", "", *_changes(whole, shown)]
-    heads = ("Day", "Cost centre", "Model", "Restated on", "Calls", "Tokens", "Cost")
-    text = f"{title}<small>what changed in months closed before; their statements stay as they are</small></h2>\n"
-    return f"<section>\n{text}{_rows(heads, rows, foot, texts=('day', 'text', 'text', 'day'))}</section>\n"
+_KINDS: dict[str, Callable[[CostLine], int]] = {
+    "Cache read": attrgetter("cache_read_tokens"),
+    "Cache write, 5 min": attrgetter("cache_write_5m_tokens"),
+    "Cache write, 1 h": attrgetter("cache_write_1h_tokens"),
+    "Images made": attrgetter("images"),
+    "Images read": attrgetter("input_images"),
+    "Failed calls": attrgetter("failed_invocations"),
+}
 
 
-def _restated(dated: DatedLine, shown: _Amounts) -> list[str]:
-    line = dated.line
-    when = _date(line.restated_at.date().isoformat()) if line.restated_at else ""
-    return [_date(dated.day), escape(line.cost_centre), escape(line.model_id), when, *_changes(line, shown)]
-
-
-def _changes(line: CostLine, shown: _Amounts) -> list[str]:
+def _tokens(line: CostLine) -> int:
     tokens = line.input_tokens + line.output_tokens + line.cache_read_tokens
-    tokens += line.cache_write_5m_tokens + line.cache_write_1h_tokens
-    return [count(line.invocations, signed=True), count(tokens, signed=True), shown.html(line.cost, signed=True)]
-
-
-def _rows(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], foot: Sequence[str], texts: Sequence[str] = ("text",)
-) -> str:
-    kinds = [f' class="{kind}"' for kind in texts] + [""] * (len(heads) - len(texts))
-
-    def cells(tag: str, values: Sequence[str]) -> str:
-        return "".join(f"<{tag}{kind}>{value}</{tag}>" for kind, value in zip(kinds, values, strict=True))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return (
-        f"<table>\n<thead><tr>{cells('th', heads)}</tr></thead>\n<tbody>\n{body}</tbody>\n"
-        f"<tfoot><tr>{cells('td', foot)}</tr></tfoot>\n</table>\n"
-    )
-
-
-def _notes(statement: Statement) -> str:
-    """What the total does not hold."""
-    said = [
-        f"<p><b>{count(number)} {'call' if number == 1 else 'calls'}</b>: {text}</p>\n"
-        for name, text in NOTES.items()
-        if (number := getattr(statement.total, name)) > 0
-    ]
-    if said:
-        said.append("<p>A sum marked <b>partial</b> is of its other calls alone.</p>\n")
-    return f'<section class="notes">\n{"".join(said)}</section>\n' if said else ""
-
-
-def _foot(statement: Statement, shown: _Amounts, csv_sha256: str, *, draft: bool) -> str:
-    rounded = f"Amounts are rounded to {_WORDS[shown.decimals]} decimals here. " if shown.rounded else ""
-    versions = ", ".join(f"<code>{escape(version)}</code>" for version in statement.price_versions) or "none"
-    return (
-        f"<footer>\n<p>{_closing(statement, draft=draft)} {rounded}"
-        f"Every line, with every decimal, is in statement.csv.</p>\n"
-        f"<p>Price book {versions}</p>\n<p>statement.csv, SHA-256 <code>{csv_sha256}</code></p>\n</footer>\n"
-    )
+    return tokens + line.cache_write_5m_tokens + line.cache_write_1h_tokens
 
 
 # ------------------------------------------------------------------------------------------------- numbers and dates
@@ -279,13 +193,15 @@ class _Amounts(NamedTuple):
         shown = f"{amount:+,.{self.decimals}f}" if signed else f"{amount:,.{self.decimals}f}"
         return shown.replace("-", "\u2212")
 
-    def html(self, amount: Decimal | None, *, signed: bool = False) -> str:
-        """With what is less than a cent set back, so that the eye finds the dollars."""
-        if amount is None:
-            return '<span class="sub">unknown</span>'
+    def parts(self, amount: Decimal, *, signed: bool = False) -> tuple[str, str]:
+        """The text up to its cents, and the rest."""
         shown = self.text(amount, signed=signed)
         cents = shown.index(".") + 3
-        return f'{shown[:cents]}<span class="sub">{shown[cents:]}</span>' if shown[cents:] else shown
+        return shown[:cents], shown[cents:]
+
+    @property
+    def decimals_in_words(self) -> str:
+        return {2: "two", 4: "four", 6: "six"}[self.decimals]
 
 
 def _decimals(amount: Decimal) -> int:
@@ -319,8 +235,8 @@ def month_name(month: str) -> str:
     return f"{_MONTHS[int(month[5:]) - 1]} {month[:4]}"
 
 
-def _date(day: str) -> str:
-    parsed = date.fromisoformat(day)
+def _date(day: str | date) -> str:
+    parsed = date.fromisoformat(day) if isinstance(day, str) else day
     return f"{parsed.day} {_MONTHS[parsed.month - 1][:3]} {parsed.year}"
 
 
