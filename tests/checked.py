@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gateway.core.errors import BadRequest, SchemaError
+from gateway.core.errors import BadRequestError, SchemaError
 
 Body = TypeVar("Body")
 
 
-def checked(body: Body, check: Callable[[Any], None], misfit: Callable[[SchemaError], BadRequest]) -> Body:
+def checked(body: Body, check: Callable[[Any], None], misfit: Callable[[SchemaError], BadRequestError]) -> Body:
     try:
         check(body)
     except SchemaError as error:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits
-from gateway.calls.jobs import Ended, Job, JobState, Submission
+from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Booking, Hold, Limits
+from gateway.calls.jobs import Job, JobResult, JobState, Submission
 from gateway.core.times import minute_of
 from gateway.pricing.price_book import ZERO
-from gateway.usage.ledger import AlreadyReserved, Partition
+from gateway.usage.ledger import AlreadyReservedError, Partition
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 
@@ -23,7 +23,7 @@ class InMemoryLedger:
     def reserve(self, record: UsageRecord) -> None:
         key = (record.request_id, record.attempt)
         if self.rows.get(key, record) != record:
-            raise AlreadyReserved(*key)
+            raise AlreadyReservedError(*key)
         self.rows[key] = record
 
     def settle(self, settled: UsageRecord) -> bool:
@@ -101,11 +101,11 @@ class InMemoryAccounts:
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
         return iter(list(self.accounts.items()))
 
-    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+    def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         key = (account.tenant_id, account.month, mark)
         if self.marks.get(key, now) > now:
             return False
-        self.marks[key] = now + TELLING
+        self.marks[key] = now + CLAIM_TTL
         return True
 
     def told(self, account: AccountId, mark: str) -> None:
@@ -136,7 +136,7 @@ class InMemoryJobs:
     def find(self, request_id: RequestId) -> Job | None:
         return self.jobs.get(request_id)
 
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         still_open = all(self.ledger.rows[row.request_id, row.attempt].is_open for row in settled)
         if self.jobs[job.request_id] != job or not still_open:
             return False
@@ -145,5 +145,5 @@ class InMemoryJobs:
             self.ledger.settle(record)
         return True
 
-    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)

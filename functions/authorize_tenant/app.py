@@ -11,7 +11,7 @@ from gateway.aws.decoys import alarm
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.settings import settings
 from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
-from gateway.tenancy.keys import DecoyUsed, Key, KeyCache, TenantSuspended, authenticate, presented_key
+from gateway.tenancy.keys import DecoyUsedError, Key, KeyCache, TenantSuspendedError, authenticate, presented_key
 from gateway.tenancy.tenant import Tenant, tenant_to_json
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
@@ -38,9 +38,9 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
     now = datetime.now(UTC)
     try:
         known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
-    except TenantSuspended as suspended:
+    except TenantSuspendedError as suspended:
         return policy(suspended.tenant, event["methodArn"], "Deny") | {"context": {"reason": SUSPENDED}}
-    except DecoyUsed as decoy:
+    except DecoyUsedError as decoy:
         known = None
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:

@@ -13,9 +13,9 @@ from typing import Any
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
-from gateway.calls.invoke import complete, most_tries
-from gateway.calls.jobs import Ended, JobState, Submission
-from gateway.core.errors import Forbidden, GatewayError
+from gateway.calls.invoke import complete, max_attempts
+from gateway.calls.jobs import JobResult, JobState, Submission
+from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.compat.requests import CompatRequest, Translation, translations
@@ -63,7 +63,7 @@ def work(message: str, left: float) -> None:
     except GatewayError as error:
         refusal = error
     lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))
-    tries = most_tries(requests, route) if requests else 1
+    tries = max_attempts(requests, route) if requests else 1
     job = jobs.claim(submission.request_id, utc_now(), lease, tries)
     if job is None:
         known = jobs.find(submission.request_id)
@@ -71,10 +71,10 @@ def work(message: str, left: float) -> None:
             raise JobBusy
         return
     if refusal is not None:
-        jobs.finish(job, Ended.failed(refusal), [], utc_now())
+        jobs.finish(job, JobResult.failed(refusal), [], utc_now())
         return
     if job.attempts > settings().max_job_attempts * tries:
-        ended = Ended(
+        ended = JobResult(
             status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
         )
         jobs.finish(job, ended, [], utc_now())
@@ -86,11 +86,11 @@ def work(message: str, left: float) -> None:
 
 
 def caller_now(submission: Submission) -> Caller:
-    """Who submitted the call, as the tenant's record says now. Raises Forbidden for who may not call any more."""
+    """Who submitted the call, as the tenant's record says now. Raises ForbiddenError for who may not call any more."""
     said = submission.caller
     tenant, key = tenants.tenant(said.tenant_id), tenants.key_of(said.tenant_id, said.key_id)
     if tenant is None or key is None or key.revoked:
-        raise Forbidden("The key that submitted this call was revoked before the call ran.")
+        raise ForbiddenError("The key that submitted this call was revoked before the call ran.")
     if tenant.suspended:
-        raise Forbidden("Your tenant is suspended. Ask the gateway's operators.")
+        raise ForbiddenError("Your tenant is suspended. Ask the gateway's operators.")
     return Caller(tenant, said.key_id)

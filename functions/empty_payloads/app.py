@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.aws.s3.leftovers import Leftovers
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.core.settings import seconds_left, settings
 from gateway.web.custom_resource import answer_stack
 
@@ -26,7 +26,7 @@ def end(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event["RequestType"] == "Delete" and not leftovers.is_in_service():
         while leftovers.delete_some():
             if seconds_left(context) < TELLING:
-                raise BadRequest(
+                raise BadRequestError(
                     "There are more payloads. Delete the stack again, and it goes on.", code="not_empty_yet"
                 )
     return {"PhysicalResourceId": settings().payloads_bucket}

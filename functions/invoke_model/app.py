@@ -12,9 +12,9 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
-from gateway.calls.idempotency import Once, entry_of
-from gateway.calls.invoke import complete, invoke, most_tries
-from gateway.calls.jobs import Ended, Job, Submission, poll
+from gateway.calls.idempotency import IdempotentRequest, record_for
+from gateway.calls.invoke import complete, invoke, max_attempts
+from gateway.calls.jobs import Job, JobResult, Submission, poll
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
@@ -66,9 +66,9 @@ def invoke_model() -> Response[str]:
     try:
         made = invoke(requests, attempts, models)
     except GatewayError as error:
-        keep_if_late(Ended.failed(error))
+        keep_if_late(JobResult.failed(error))
         raise
-    keep_if_late(Ended(body=made))
+    keep_if_late(JobResult(body=made))
     return noted(fitting(made), requests)
 
 
@@ -103,17 +103,17 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
     context = attempts.context
     streaming, tenant = flag(header(app, "streaming")), context.caller.tenant
     said = {"request": request.to_json(), "team_id": header(app, "team_id") or "", "streaming": streaming}
-    once = Once(entries, entry_of(tenant, key, said, context.request_id, context.lease_until), tenant)
+    once = IdempotentRequest(entries, record_for(tenant, key, said, context.request_id, context.lease_until), tenant)
 
-    def left_behind(first: RequestId) -> Ended | None:
-        return Ended(body=submitted(first)) if streaming and jobs.find(first) else None
+    def recover(first: RequestId) -> JobResult | None:
+        return JobResult(body=submitted(first)) if streaming and jobs.find(first) else None
 
-    def run(job: Job) -> Ended:
+    def run(job: Job) -> JobResult:
         if streaming:
-            return Ended(body=submit(request, context))
+            return JobResult(body=submit(request, context))
         return complete(job, requests, attempts, models, once)
 
-    ended, replayed = once.run(most_tries(requests, attempts.route), utc_now, run, left_behind)
+    ended, replayed = once.run(max_attempts(requests, attempts.route), utc_now, run, recover)
     if replayed:
         earlier = fitting(ended.body)
         earlier.headers["idempotent-replayed"] = "true"
@@ -127,7 +127,7 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
     return fitting(ended.body)
 
 
-def keep_if_late(ended: Ended) -> None:
+def keep_if_late(ended: JobResult) -> None:
     """API Gateway has sent the client away, or may before the answer arrives: the answer waits to be polled for.
 
     Its patience begins after the authorizer, thus never before the moment from which we count.

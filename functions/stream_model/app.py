@@ -8,15 +8,15 @@ from gateway.routes.bedrock import BedrockRoutes
 from gateway.routes.compat import CompatRoutes
 from gateway.routes.dialects import dialect_of
 from gateway.routes.openai import OpenAIRoutes
-from gateway.routes.service import Serving
+from gateway.routes.service import ModelService
 from gateway.web.asgi import Asgi
-from gateway.web.exchange import Pending, Reply, Streamed
+from gateway.web.exchange import PendingReply, Reply, StreamedReply
 from gateway.web.generated import bodies
 from gateway.web.stream_resolver import StreamResolver
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
-serving = Serving(
+serving = ModelService(
     wired.directory,
     wired.models,
     wired.streams,
@@ -33,22 +33,22 @@ api = StreamResolver(dialect_of)
 
 
 @api.post("/stream_model")
-def stream_model() -> Streamed:
+def stream_model() -> StreamedReply:
     return compat.stream_model(api.received(bodies.stream_model))
 
 
 @api.post("/v1/chat/completions")
-def create_chat_completion() -> Pending | Streamed:
+def create_chat_completion() -> PendingReply | StreamedReply:
     return openai.chat_completions(api.received(bodies.create_chat_completion))
 
 
 @api.post("/v1/responses")
-def create_response() -> Pending | Streamed:
+def create_response() -> PendingReply | StreamedReply:
     return openai.responses(api.received(bodies.create_response))
 
 
 @api.post("/v1/embeddings")
-def create_embeddings() -> Pending:
+def create_embeddings() -> PendingReply:
     return openai.embeddings(api.received(bodies.create_embeddings))
 
 
@@ -63,7 +63,7 @@ def get_model(model: str) -> Reply:
 
 
 @api.post("/v1/messages")
-def create_message() -> Pending | Streamed:
+def create_message() -> PendingReply | StreamedReply:
     return anthropic.messages(api.received(bodies.create_message))
 
 
@@ -73,22 +73,22 @@ def count_message_tokens() -> Reply:
 
 
 @api.post("/model/<model_id>/converse")
-def converse(model_id: str) -> Pending:
+def converse(model_id: str) -> PendingReply:
     return bedrock.converse(api.received(bodies.converse), model_id)
 
 
 @api.post("/model/<model_id>/converse-stream")
-def converse_stream(model_id: str) -> Pending:
+def converse_stream(model_id: str) -> PendingReply:
     return bedrock.converse_stream(api.received(bodies.converse_stream), model_id)
 
 
 @api.post("/model/<model_id>/invoke")
-def invoke_bedrock_model(model_id: str) -> Pending:
+def invoke_bedrock_model(model_id: str) -> PendingReply:
     return bedrock.invoke(api.received(bodies.invoke_bedrock_model), model_id)
 
 
 @api.post("/model/<model_id>/invoke-with-response-stream")
-def invoke_bedrock_model_with_response_stream(model_id: str) -> Pending:
+def invoke_bedrock_model_with_response_stream(model_id: str) -> PendingReply:
     request = api.received(bodies.invoke_bedrock_model_with_response_stream)
     return bedrock.invoke_with_response_stream(request, model_id)
 

@@ -36,7 +36,7 @@ from scripts.dev.api_gateway.security import Credentials, authorizers
 from scripts.dev.bell import Bell
 from scripts.dev.http_server import Connections, HttpServer, Request, Response, descriptors
 from scripts.dev.http_server.connections import room
-from scripts.dev.lambda_runtime.pool import FunctionHost, Nursery
+from scripts.dev.lambda_runtime.pool import FunctionHost, PreforkServer
 from scripts.dev.lambda_runtime.web_adapter import IDLE, WebFunction
 from scripts.dev.moto_aws.ownership import dismiss
 from scripts.project.template_values import Function, Template, project_template
@@ -87,7 +87,7 @@ class Supervisor:
         self._tls: HttpServer | None = None
         self._control: HttpServer | None = None
         self._functions: FunctionHost | None = None
-        self._nursery: Nursery | None = None
+        self._nursery: PreforkServer | None = None
         self._servers: dict[str, WebFunction] = {}
         self._background: list[Any] = []
         self._stopping = False
@@ -132,7 +132,7 @@ class Supervisor:
         os.close(life)
         template = project_template(self._user, aws_url)
         shared = self._shared_environment(template, aws_url)
-        self._nursery = Nursery(shared, self._lifeline)
+        self._nursery = PreforkServer(shared, self._lifeline)
 
         # While the others start: the spec, which takes this process a second to read.
         from scripts.dev.api_gateway.routes import Spec

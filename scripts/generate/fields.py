@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.calls.catalog import Catalog
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.formats.anthropic.messages import converse_body, native_body, read_messages
 from gateway.formats.bedrock import read_converse
 from gateway.formats.openai.chat import read_chat
@@ -121,7 +121,7 @@ def outcome(form: Format, field: str, model: str) -> tuple[str, str]:
     body, base = body_of(form, field, model), MODELS[model]
     try:
         warnings = _warnings(form, body, base)
-    except BadRequest as refusal:
+    except BadRequestError as refusal:
         return "refused", refusal.message
     return ("warned", "; ".join(warnings)) if warnings else ("taken", "")
 

@@ -33,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.pricing.price_book import NOT_STATED
+from gateway.pricing.price_book import WITHDRAWN
 from gateway.pricing.price_csv import IMAGE_CLASSES, UNITS
 
 FACTS = Path("scripts/generate/price_facts")
@@ -406,7 +406,7 @@ def as_csv(rows: Iterable[Row]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(Row._fields)
     for row in rows:
-        usd = NOT_STATED if row.usd is None else f"{row.usd.normalize():f}"
+        usd = WITHDRAWN if row.usd is None else f"{row.usd.normalize():f}"
         table.writerow((*row[:4], usd, *row[5:]))
     return text.getvalue()
 

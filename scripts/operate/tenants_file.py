@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.web.generated.schemas import KeyRequest, TenantSettings
@@ -114,7 +114,7 @@ def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
     tenant = tenant_from_json(settings | {"tenant_id": tenant_id})
     try:
         must_be_sound(tenant)
-    except BadRequest as error:
+    except BadRequestError as error:
         field = error.message.partition(":")[0]
         faults.add(_at(entry, (field,)), error.message)
         return None

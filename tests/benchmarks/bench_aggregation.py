@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from gateway.aws.dynamodb import usage_rows
 from gateway.aws.lake import parquet
 from gateway.aws.lake.priced_pages import PricedPages
-from gateway.costs.lake import Quarantined
+from gateway.costs.lake import QuarantinedRow
 from gateway.costs.usage_prices import Pricer
 from gateway.costs.verify import price_by_kind
 from gateway.pricing.price_csv import price_book
@@ -116,7 +116,7 @@ def verify(folder: Path, rows: int) -> None:
         for body in pages(folder, rows):
             for row in usage_rows.items(body):
                 found = usage_rows.inspect(row, HOUR, START + timedelta(hours=2))
-                assert not isinstance(found, Quarantined)
+                assert not isinstance(found, QuarantinedRow)
                 yield found
 
     price_by_kind(records(), price_book())

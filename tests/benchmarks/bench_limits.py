@@ -52,11 +52,11 @@ def units(operation: str, request: dict[str, Any], indexes: int) -> float:
 def main() -> None:
     from moto import mock_aws
 
-    from scripts.dev.fake_models import ModelStandIn
+    from scripts.dev.fake_models import FakeModels
     from tests.conftest import ENVIRONMENT, make_tables
 
     os.environ |= ENVIRONMENT | {"LOG_LEVEL": "ERROR"}
-    with ModelStandIn() as models, mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
+    with FakeModels() as models, mock_aws(config={"core": {"passthrough": {"urls": [r"http://127\.0\.0\.1.*"]}}}):
         os.environ |= {f"AWS_ENDPOINT_URL_{name}": models.url for name in ("BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME")}
         os.environ["JOBS_QUEUE_URL"] = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs"
         make_tables()

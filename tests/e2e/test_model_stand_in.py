@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError, HTTPClientError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
@@ -39,7 +39,7 @@ class Clients(NamedTuple):
     runtime: Any
     control: Any
     sagemaker: Any
-    stand_in: ModelStandIn
+    stand_in: FakeModels
 
     def served(self, response: Any) -> dict[str, Any]:
         """The ledger's line of a response."""
@@ -72,7 +72,7 @@ def unique(text: str) -> str:
     return f"{text} {next(_numbers)}"
 
 
-def connect(stand_in: ModelStandIn) -> Clients:
+def connect(stand_in: FakeModels) -> Clients:
     config = Config(retries={"total_max_attempts": 1}, read_timeout=10, max_pool_connections=32)
     known = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "endpoint_url": stand_in.url}
     session = boto3.Session(region_name="eu-west-1")
@@ -83,7 +83,7 @@ def connect(stand_in: ModelStandIn) -> Clients:
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[Clients]:
-    with ModelStandIn() as stand_in:
+    with FakeModels() as stand_in:
         yield connect(stand_in)
 
 
@@ -696,7 +696,7 @@ def test_a_model_without_chat_cannot_converse(clients: Clients) -> None:
         clients.converse("?", "amazon.titan-embed-text-v2:0")
 
 
-def post(stand_in: ModelStandIn, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+def post(stand_in: FakeModels, path: str, body: Any, **headers: str) -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", stand_in.port, timeout=5)
     connection.request("POST", path, json.dumps(body), headers)
     response = connection.getresponse()
@@ -1065,11 +1065,11 @@ def fetch(url: str, method: str = "GET") -> Any:
 def test_the_ledger_survives_a_restart_and_can_be_read_over_http(tmp_path: Path) -> None:
     path = tmp_path / "served.jsonl"
     asked = {"messages": [user("?")]}
-    with ModelStandIn(ledger=path) as stand_in:
+    with FakeModels(ledger=path) as stand_in:
         post(stand_in, f"/model/{NOVA}/converse", asked)
         assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [1]
 
-    with ModelStandIn(ledger=path) as stand_in:
+    with FakeModels(ledger=path) as stand_in:
         post(stand_in, f"/model/{NOVA}/converse", asked)
         post(stand_in, "/model/amazon.nothing-v1/converse", asked)
         lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -1159,7 +1159,7 @@ class FakeOpenAI(BaseHTTPRequestHandler):
 def upstream() -> Iterator[Clients]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeOpenAI)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    with ModelStandIn(upstream=f"openai:http://127.0.0.1:{server.server_address[1]}/v1") as stand_in:
+    with FakeModels(upstream=f"openai:http://127.0.0.1:{server.server_address[1]}/v1") as stand_in:
         yield connect(stand_in)
     server.shutdown()
     server.server_close()
@@ -1229,7 +1229,7 @@ def test_an_upstream_stream_without_a_count_breaks(upstream: Clients) -> None:
 
 
 def test_an_upstream_that_is_not_there_is_never_replaced() -> None:
-    with ModelStandIn(upstream="openai:http://127.0.0.1:9/v1", upstream_model="tiny-model") as stand_in:
+    with FakeModels(upstream="openai:http://127.0.0.1:9/v1", upstream_model="tiny-model") as stand_in:
         clients = connect(stand_in)
         with pytest.raises(clients.runtime.exceptions.ServiceUnavailableException, match="cannot be reached"):
             clients.converse("?")

@@ -18,19 +18,19 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Caller
 from gateway.web.asgi import Asgi
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
-def stand_in() -> Iterator[ModelStandIn]:
-    with ModelStandIn() as server:
+def stand_in() -> Iterator[FakeModels]:
+    with FakeModels() as server:
         yield server
 
 
 @pytest.fixture
-def models(stand_in: ModelStandIn, monkeypatch: pytest.MonkeyPatch) -> ModelStandIn:
+def models(stand_in: FakeModels, monkeypatch: pytest.MonkeyPatch) -> FakeModels:
     """The model stand-in, with an empty ledger, where the functions look for Bedrock and SageMaker."""
     for service in ("BEDROCK", "BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", stand_in.url)
@@ -39,7 +39,7 @@ def models(stand_in: ModelStandIn, monkeypatch: pytest.MonkeyPatch) -> ModelStan
 
 
 @pytest.fixture
-def load(aws: None, models: ModelStandIn) -> Iterator[Callable[[str], Any]]:
+def load(aws: None, models: FakeModels) -> Iterator[Callable[[str], Any]]:
     """A function's app module, freshly imported: its cold start."""
     loaded = []
 

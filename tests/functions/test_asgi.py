@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.web import asgi, pipe
 from gateway.web.asgi import Asgi
-from gateway.web.exchange import Answer, Dialect, Pending, Reply, Request, Streamed
+from gateway.web.exchange import Answer, Dialect, PendingReply, Reply, Request, StreamedReply
 from gateway.web.stream_resolver import StreamResolver
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def problem(error: GatewayError, request_id: str) -> Reply:
 
 
 def app_of(handler: Callable[[Request], Answer], patience: float = 2 * SILENCE) -> Asgi:
-    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequestError(str(error))))
 
     @api.post("/say/<word>")
     def say(word: str) -> Answer:
@@ -45,8 +45,8 @@ def app_of(handler: Callable[[Request], Answer], patience: float = 2 * SILENCE) 
     return Asgi(api, patience)
 
 
-def streamed(parts: Iterator[bytes], ping: bytes = PING, abort: Callable[[], None] = lambda: None) -> Streamed:
-    return Streamed(parts, "text/event-stream", ping, lambda _: ERROR, abort, {"x-own": "1"})
+def streamed(parts: Iterator[bytes], ping: bytes = PING, abort: Callable[[], None] = lambda: None) -> StreamedReply:
+    return StreamedReply(parts, "text/event-stream", ping, lambda _: ERROR, abort, {"x-own": "1"})
 
 
 @dataclass
@@ -122,7 +122,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("path", ["/say/a%2Fb", "/say/a/b"])
 def test_a_reply_has_its_length_and_the_requests_id(path: str) -> None:
     """AWS's notes say that parameters come decoded, what people have captured is a path as it was sent: both are taken."""
-    api, client = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error)))), Client()
+    api, client = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequestError(str(error)))), Client()
 
     @api.post("/say/<word>")
     def say(word: str) -> Reply:
@@ -135,7 +135,7 @@ def test_a_reply_has_its_length_and_the_requests_id(path: str) -> None:
 
 def test_a_problem_is_a_status_of_its_own_format_with_its_headers() -> None:
     def refuse(_: Request) -> Reply:
-        raise BadRequest("no", code="bad")
+        raise BadRequestError("no", code="bad")
 
     client = called(refuse)
     assert (client.status, client.headers["retry-after"]) == (400, "7")
@@ -145,7 +145,7 @@ def test_a_problem_is_a_status_of_its_own_format_with_its_headers() -> None:
 def test_requests_at_once_are_told_apart() -> None:
     """Powertools keeps one request at a time; here each thread has its own."""
     both = threading.Barrier(2, timeout=5)
-    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequestError(str(error))))
 
     @api.post("/say/<word>")
     def say(word: str) -> Reply:
@@ -216,7 +216,7 @@ def test_a_stream_that_speaks_is_not_disturbed() -> None:
 
 
 def test_a_format_without_signs_of_life_waits_for_its_first_part_and_keeps_its_status() -> None:
-    late = BadRequest("no", code="bad")
+    late = BadRequestError("no", code="bad")
     silent = called(lambda _: streamed(after(3 * SILENCE, b"one"), ping=b""))
     refused = called(lambda _: streamed(after(3 * SILENCE, error=late), ping=b""))
     assert (silent.status, b"".join(silent.parts)) == (200, b"one")
@@ -224,14 +224,14 @@ def test_a_format_without_signs_of_life_waits_for_its_first_part_and_keeps_its_s
 
 
 def test_a_problem_before_the_first_part_is_a_status() -> None:
-    client = called(lambda _: streamed(after(0, error=BadRequest("no", code="bad"))))
+    client = called(lambda _: streamed(after(0, error=BadRequestError("no", code="bad"))))
     assert (client.status, client.headers["retry-after"], len(client.parts)) == (400, "7", 1)
 
 
 @pytest.mark.parametrize("before", [(), (b"one",)])
 def test_a_problem_after_a_sign_of_life_or_a_part_is_the_last_event(before: tuple[bytes, ...]) -> None:
     pause = 0 if before else 3 * SILENCE
-    client = called(lambda _: streamed(after(pause, *before, error=BadRequest("no", code="bad"))))
+    client = called(lambda _: streamed(after(pause, *before, error=BadRequestError("no", code="bad"))))
     assert (client.status, client.ended) == (200, True)
     assert b"".join(client.parts).replace(PING, b"") == b"".join(before) + ERROR
 
@@ -241,7 +241,7 @@ ANSWER = {"word": "hello"}
 FRAME_PING = b"a frame that says nothing"
 
 
-def pending(seconds: float, fault: Exception | None = None, **head: Any) -> Callable[[Request], Pending]:
+def pending(seconds: float, fault: Exception | None = None, **head: Any) -> Callable[[Request], PendingReply]:
     """An answer, or a failure, that takes so long."""
 
     def make() -> Reply:
@@ -250,7 +250,7 @@ def pending(seconds: float, fault: Exception | None = None, **head: Any) -> Call
             raise fault
         return Reply(ANSWER, headers={"x-early": "1", "x-at-the-end": "2"})
 
-    return lambda _: Pending(make, {"x-early": "1"}, **head)
+    return lambda _: PendingReply(make, {"x-early": "1"}, **head)
 
 
 def test_an_answer_in_time_has_its_length_and_all_its_headers() -> None:
@@ -287,7 +287,7 @@ def test_an_answer_begins_no_earlier_than_patience_asks_and_then_never_falls_sil
 
 
 def test_a_problem_before_patience_ends_has_its_status() -> None:
-    client = called(pending(SILENCE, BadRequest("no", code="bad")))
+    client = called(pending(SILENCE, BadRequestError("no", code="bad")))
     assert (client.status, client.headers["retry-after"]) == (400, "7")
     assert json.loads(client.parts[0]) == {"code": "bad", "request_id": "r1"}
 
@@ -296,7 +296,7 @@ def test_a_problem_before_patience_ends_has_its_status() -> None:
 def test_a_problem_after_it_is_no_answer_to_any_parser_and_no_connection_that_broke(
     read: Callable[[bytes], Any],
 ) -> None:
-    client = called(pending(4 * SILENCE, BadRequest("no", code="bad")))
+    client = called(pending(4 * SILENCE, BadRequestError("no", code="bad")))
     body = b"".join(client.parts)
     assert (client.status, client.ended) == (200, True)
     assert body.strip(b" ") == b'HTTP 400 {"code":"bad","request_id":"r1"}\xff'
@@ -307,11 +307,13 @@ def test_a_problem_after_it_is_no_answer_to_any_parser_and_no_connection_that_br
 
 
 def test_a_stream_that_is_not_opened_for_long_shows_that_it_lives_in_its_own_format() -> None:
-    def make() -> Streamed:
+    def make() -> StreamedReply:
         time.sleep(4 * SILENCE)
         return streamed(after(3 * SILENCE, b"one", b"two"), ping=FRAME_PING)
 
-    client = called(lambda _: Pending(make, content_type="application/frames", ping=FRAME_PING, error=lambda _: ERROR))
+    client = called(
+        lambda _: PendingReply(make, content_type="application/frames", ping=FRAME_PING, error=lambda _: ERROR)
+    )
     assert (client.status, client.headers["content-type"]) == (200, "application/frames")
     pings = client.parts.count(FRAME_PING)
     assert pings >= 3  # before it was opened, and after
@@ -319,7 +321,7 @@ def test_a_stream_that_is_not_opened_for_long_shows_that_it_lives_in_its_own_for
 
 
 def test_a_stream_that_is_refused_late_ends_with_its_own_error() -> None:
-    refused = pending(4 * SILENCE, BadRequest("no", code="bad"), ping=FRAME_PING, error=lambda _: ERROR)
+    refused = pending(4 * SILENCE, BadRequestError("no", code="bad"), ping=FRAME_PING, error=lambda _: ERROR)
     client = called(refused)
     assert (client.status, client.ended) == (200, True)
     assert b"".join(client.parts).replace(FRAME_PING, b"") == ERROR
@@ -335,7 +337,7 @@ def test_an_answer_is_made_to_its_end_whoever_has_gone() -> None:
         return Reply(ANSWER)
 
     with pytest.raises(OSError, match="nobody"):
-        run(Client(gone_after=2).call(app_of(lambda _: Pending(make))))
+        run(Client(gone_after=2).call(app_of(lambda _: PendingReply(make))))
     assert made.wait(2)
 
 
@@ -422,7 +424,7 @@ def test_a_stream_is_broken_off_in_time_to_settle_and_says_so() -> None:
     def parts() -> Iterator[bytes]:
         yield b"one"
         aborted.wait(5)
-        raise BadRequest("the time is up", code="model_timeout")
+        raise BadRequestError("the time is up", code="model_timeout")
 
     began = time.monotonic()
     client = called(lambda _: streamed(parts(), abort=aborted.set), seconds=0.5)

@@ -21,15 +21,15 @@ from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.models.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.models.credentials import Sessions
 from gateway.aws.models.upstream_errors import broke
-from gateway.calls.attempts import CircuitOpen
+from gateway.calls.attempts import CircuitOpenError
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import encode, frames
 from gateway.calls.routes import Circuit
-from gateway.core.errors import GatewayError, Passing, UpstreamError
+from gateway.core.errors import GatewayError, RetryableError, UpstreamError
 from gateway.formats.bedrock import EventStream, event_stream_error
 from gateway.pricing.model_names import profile_id
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 TAGS = {"tenant_id": "acme", "cost_centre": "research", "request_id": "r1"}
@@ -40,7 +40,7 @@ def converse(text: str = "hi", api: str = "Converse", **more: Any) -> ModelCall:
     return ModelCall(Catalog({}).find(HAIKU), "text", api, body, tags=TAGS, **more)
 
 
-def test_a_call_is_signed_and_tagged(aws: None, models: ModelStandIn) -> None:
+def test_a_call_is_signed_and_tagged(aws: None, models: FakeModels) -> None:
     answer = BedrockRuntime(60).call(converse())
     (served,) = models.ledger.after()
     assert (served["region"], served["request_metadata"]) == ("us-east-1", TAGS)
@@ -48,20 +48,20 @@ def test_a_call_is_signed_and_tagged(aws: None, models: ModelStandIn) -> None:
     assert answer.usage.output_tokens == served["output_tokens"] > 0
 
 
-def test_an_invoke_model_is_tagged_in_a_header(aws: None, models: ModelStandIn) -> None:
+def test_an_invoke_model_is_tagged_in_a_header(aws: None, models: FakeModels) -> None:
     body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
     BedrockRuntime(60).call(ModelCall(Catalog({}).find(HAIKU), "text", "InvokeModel", body, tags=TAGS))
     assert models.ledger.after()[0]["request_metadata"] == TAGS
 
 
-def test_a_clients_own_tags_stay_and_cannot_take_the_place_of_ours(aws: None, models: ModelStandIn) -> None:
+def test_a_clients_own_tags_stay_and_cannot_take_the_place_of_ours(aws: None, models: FakeModels) -> None:
     call = converse()
     call.body["requestMetadata"] = {"tenant_id": "somebody else", "project": "x"}
     BedrockRuntime(60).call(call)
     assert models.ledger.after()[0]["request_metadata"] == {"project": "x", **TAGS}
 
 
-def test_an_arn_is_one_part_of_the_path(aws: None, models: ModelStandIn) -> None:
+def test_an_arn_is_one_part_of_the_path(aws: None, models: FakeModels) -> None:
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"
     call = converse()
     named = Catalog({}).named(arn, lambda _: None)
@@ -72,8 +72,8 @@ def test_an_arn_is_one_part_of_the_path(aws: None, models: ModelStandIn) -> None
 @pytest.mark.parametrize(
     ("directive", "status", "code", "kind"),
     [
-        ("[[throttle]]", 429, "model_throttled", Passing),
-        ("[[internal]]", 503, "model_unavailable", Passing),
+        ("[[throttle]]", 429, "model_throttled", RetryableError),
+        ("[[internal]]", 503, "model_unavailable", RetryableError),
         ("[[denied]]", 403, "model_access_denied", UpstreamError),
         ("[[notenabled]]", 403, "model_not_enabled", UpstreamError),
         ("[[noform]]", 403, "model_not_enabled", UpstreamError),
@@ -83,7 +83,7 @@ def test_an_arn_is_one_part_of_the_path(aws: None, models: ModelStandIn) -> None
 )
 @pytest.mark.parametrize("api", ["Converse", "ConverseStream"])
 def test_a_refusal_is_told_by_its_kind(
-    aws: None, models: ModelStandIn, api: str, directive: str, status: int, code: str, kind: type[UpstreamError]
+    aws: None, models: FakeModels, api: str, directive: str, status: int, code: str, kind: type[UpstreamError]
 ) -> None:
     runtime = BedrockRuntime(60)
     with pytest.raises(UpstreamError) as refused:
@@ -92,14 +92,14 @@ def test_a_refusal_is_told_by_its_kind(
     assert type(refused.value) is kind
 
 
-def test_frames_pass_as_they_came(aws: None, models: ModelStandIn) -> None:
+def test_frames_pass_as_they_came(aws: None, models: FakeModels) -> None:
     frames = list(BedrockRuntime(60).open(converse("[[chunks=3]]", "ConverseStream")).frames)
     kinds = [frame.kind for frame in frames]
     assert kinds == ["messageStart", *["contentBlockDelta"] * 3, "contentBlockStop", "messageStop", "metadata"]
     assert frames[-1].json["usage"]["outputTokens"] == models.ledger.after()[0]["output_tokens"]
 
 
-def test_an_error_in_a_stream_keeps_its_frame(aws: None, models: ModelStandIn) -> None:
+def test_an_error_in_a_stream_keeps_its_frame(aws: None, models: FakeModels) -> None:
     frames = BedrockRuntime(60).open(converse("[[streamthrottle=2]]", "ConverseStream")).frames
     assert [next(frames).kind, next(frames).kind] == ["messageStart", "contentBlockDelta"]
     with pytest.raises(UpstreamError) as broke:
@@ -108,7 +108,7 @@ def test_an_error_in_a_stream_keeps_its_frame(aws: None, models: ModelStandIn) -
     assert b"throttlingException" in broke.value.raw
 
 
-def test_a_cut_stream_is_told_from_one_that_ended(aws: None, models: ModelStandIn) -> None:
+def test_a_cut_stream_is_told_from_one_that_ended(aws: None, models: FakeModels) -> None:
     frames = BedrockRuntime(60).open(converse("[[cut=2]]", "ConverseStream")).frames
     with pytest.raises(UpstreamError) as cut:
         list(frames)
@@ -157,7 +157,7 @@ def test_a_stream_can_be_ended_from_another_thread(aws: None, monkeypatch: pytes
 
 def test_a_service_that_is_not_there_ran_nothing(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:9")
-    with pytest.raises(Passing) as gone:
+    with pytest.raises(RetryableError) as gone:
         BedrockRuntime(60).call(converse())
     assert (gone.value.code, gone.value.ran) == ("model_unavailable", False)
 
@@ -166,7 +166,7 @@ def test_an_answer_that_never_comes_may_have_run(aws: None, monkeypatch: pytest.
     done = threading.Event()
     with server(lambda _: bool(done.wait(5))) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)
-        with pytest.raises(Passing) as late:
+        with pytest.raises(RetryableError) as late:
             BedrockRuntime(11).call(converse())  # ten seconds of which are for settling
         done.set()
     assert (late.value.code, late.value.ran) == ("model_timeout", True)
@@ -203,28 +203,28 @@ def test_without_a_role_for_tenants_the_functions_own_credentials_are_used(aws: 
 
 # ------------------------------------------------------------------------------------------------------------ circuits
 def test_a_model_that_fails_again_and_again_is_left_alone_by_every_environment(aws: None) -> None:
-    throttled = Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
+    throttled = RetryableError("wait", code="model_throttled", status=429, error_type="ThrottlingException")
     circuit = Circuit(3, 60)
     for _ in range(3):
-        with pytest.raises(Passing), Circuits("idempotency").guard("m1", circuit):
+        with pytest.raises(RetryableError), Circuits("idempotency").guard("m1", circuit):
             raise throttled
     entered = Circuits("idempotency").guard("m1", circuit)  # another environment: nothing but the table is shared
-    with pytest.raises(CircuitOpen) as left_alone:
+    with pytest.raises(CircuitOpenError) as left_alone:
         entered.__enter__()
     assert (left_alone.value.status, left_alone.value.retry_after) == (503, 60)
 
 
 def test_a_model_that_answers_again_is_called_by_every_environment_again(aws: None) -> None:
-    throttled = Passing("wait", code="model_throttled", status=429, error_type="ThrottlingException")
+    throttled = RetryableError("wait", code="model_throttled", status=429, error_type="ThrottlingException")
     circuit = Circuit(1, 2)  # whole seconds: it stays open for more than one
-    with pytest.raises(Passing), Circuits("idempotency").guard("m3", circuit):
+    with pytest.raises(RetryableError), Circuits("idempotency").guard("m3", circuit):
         raise throttled
-    with pytest.raises(CircuitOpen), Circuits("idempotency").guard("m3", circuit):
+    with pytest.raises(CircuitOpenError), Circuits("idempotency").guard("m3", circuit):
         pass
     time.sleep(2.1)
-    with pytest.raises(Passing), Circuits("idempotency").guard("m3", circuit):  # the one that tries
+    with pytest.raises(RetryableError), Circuits("idempotency").guard("m3", circuit):  # the one that tries
         raise throttled
-    with pytest.raises(CircuitOpen), Circuits("idempotency").guard("m3", circuit):
+    with pytest.raises(CircuitOpenError), Circuits("idempotency").guard("m3", circuit):
         pass
     time.sleep(2.1)
     for _ in range(2):
@@ -240,7 +240,7 @@ def test_a_requests_own_fault_opens_no_circuit(aws: None) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------- catalog
-def test_what_a_profile_leads_to_is_asked_once(aws: None, models: ModelStandIn) -> None:
+def test_what_a_profile_leads_to_is_asked_once(aws: None, models: FakeModels) -> None:
     catalog, asked = BedrockCatalog(), []
     clients.client("bedrock").meta.events.register(
         "before-call.bedrock.GetInferenceProfile", lambda **_: asked.append(1)
@@ -320,11 +320,11 @@ def test_a_profile_that_cannot_be_asked_for_now_is_no_model_without_a_price(
         raise ClientError({"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 429}}, "x")
 
     monkeypatch.setattr(catalog._bedrock, "get_inference_profile", throttled)
-    with pytest.raises(Passing):
+    with pytest.raises(RetryableError):
         catalog.behind("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc")
 
 
-def test_a_late_try_is_given_up_while_its_row_can_be_settled(aws: None, models: ModelStandIn) -> None:
+def test_a_late_try_is_given_up_while_its_row_can_be_settled(aws: None, models: FakeModels) -> None:
     """A retry begins late, and the function ends when it would have ended anyway."""
     call = replace(converse("[[delay=4]]"), until=datetime.now(UTC) + timedelta(seconds=11))
     with pytest.raises(UpstreamError) as refused:

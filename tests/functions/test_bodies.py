@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS30Validator
 
 from gateway.web.asgi import Asgi
 from gateway.web.generated import bodies, schemas
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from scripts.generate.bodies import generate, sentence
 from tests.contract.contract import FUNCTIONS, OPERATIONS, Operation, resolve, schema_of
 
@@ -92,7 +92,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.fixture
-def send(load: Load, models: ModelStandIn) -> Callable[[Operation, Any], tuple[int, Json]]:
+def send(load: Load, models: FakeModels) -> Callable[[Operation, Any], tuple[int, Json]]:
     """Status and JSON of an operation's answer, from the real function."""
 
     def send(operation: Operation, body: Any) -> tuple[int, Json]:

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.budgets.status import BudgetState
 from gateway.tenancy.tenant import Budget
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 from .test_invoke_model import call
@@ -32,7 +32,7 @@ def budget(app: Any, tenant: str = "acme", record: Any = None) -> Any:
     return json.loads(app.handler(event("/budget", tenant=tenant, record=record), context())["body"])
 
 
-def test_a_budget_says_what_is_spent_and_left(load: Load, models: ModelStandIn) -> None:
+def test_a_budget_says_what_is_spent_and_left(load: Load, models: FakeModels) -> None:
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=HARD, team_id="ops")[0] == 200
     app = load("report_usage")
     report = budget(app, record=HARD)
@@ -48,7 +48,7 @@ def test_a_budget_says_what_is_spent_and_left(load: Load, models: ModelStandIn) 
     assert budget(app)["budgets"] == []
 
 
-def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, models: ModelStandIn) -> None:
+def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, models: FakeModels) -> None:
     """The same name in the call, in the budget and in the report."""
     record = {"cost_centre_budgets": {"acme": {"monthly_usd": "0.01", "hard": True}}}
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, record=record, team_id="acme")[0] == 200
@@ -61,7 +61,7 @@ def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, m
     assert lines.keys() == {"acme", "ops"}
 
 
-def test_a_quote_is_the_most_that_the_call_then_costs(load: Load, models: ModelStandIn) -> None:
+def test_a_quote_is_the_most_that_the_call_then_costs(load: Load, models: FakeModels) -> None:
     body = {"inputs": "[[tokens_out=200]] What is a ledger?", "parameters": {"max_tokens": 200}}
     status, said = quote(load("report_usage"), body, record=HARD)
     assert (status, said["fits"], said["output_tokens"]) == (200, True, 200)

@@ -15,7 +15,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.core.settings import settings
 from scripts.deploy.events import REFUSED, Case, cases, job_table, seed
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from tests.workflow.machine import row
 
 from .conftest import ROOT, context
@@ -116,7 +116,7 @@ OF_STACKS = [name for name, case in CASES.items() if "ResponseURL" in case.event
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in (*REFUSED, *OF_STACKS)])
-def test_an_event_is_answered(name: str, run: Callable[[Case], Any], models: ModelStandIn) -> None:
+def test_an_event_is_answered(name: str, run: Callable[[Case], Any], models: FakeModels) -> None:
     answer = run(CASES[name])
     if "httpMethod" in CASES[name].event and "methodArn" not in CASES[name].event:
         assert answer["statusCode"] == STATUS.get(name, 200), answer["body"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.calls.eventstream import frames
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from scripts.generate.fields import FORMATS, MODELS, PAGE, Format, body_of, outcome, page
 
 from .test_stream_model import ask
@@ -20,7 +20,7 @@ def app(streaming: Any) -> Any:
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
-def test_a_field_becomes_what_the_page_says(app: Any, models: ModelStandIn, form: Format) -> None:
+def test_a_field_becomes_what_the_page_says(app: Any, models: FakeModels, form: Format) -> None:
     for field in form.fields:
         for model in MODELS:
             expected, said = outcome(form, field, model)
@@ -38,7 +38,7 @@ GET = {"name": "get", "parameters": {"type": "object", "properties": {"city": {"
 
 
 def test_a_model_that_streams_no_calls_of_tools_is_asked_for_the_whole_and_told_as_a_stream(
-    app: Any, models: ModelStandIn
+    app: Any, models: FakeModels
 ) -> None:
     said = [{"role": "user", "content": "[[tool=get]] which city?"}]
     asked = {"model": LLAMA, "messages": said, "tools": [{"type": "function", "function": GET}], "stream": True}
@@ -52,7 +52,7 @@ def test_a_model_that_streams_no_calls_of_tools_is_asked_for_the_whole_and_told_
     assert (served["operation"], chunks[-1]["usage"]["completion_tokens"]) == ("Converse", served["output_tokens"])
 
 
-def test_its_frames_are_those_of_a_stream(app: Any, models: ModelStandIn) -> None:
+def test_its_frames_are_those_of_a_stream(app: Any, models: FakeModels) -> None:
     spec = {"toolSpec": {"name": "get", "inputSchema": {"json": GET["parameters"]}}}
     said = [{"role": "user", "content": [{"text": "[[tool=get]] which city?"}]}]
     body = {"messages": said, "toolConfig": {"tools": [spec]}}

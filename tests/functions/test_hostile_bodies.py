@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from gateway.web.reading import MOST_LEVELS
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 from .test_stream_model import HAIKU, NOVA, ask
@@ -210,7 +210,7 @@ NO_BODIES = {
 
 
 @pytest.mark.parametrize("path", ["/stream_model", "/v1/chat/completions", "/v1/messages", f"/model/{HAIKU}/converse"])
-def test_what_is_no_json_is_400(app: Any, models: ModelStandIn, path: str) -> None:
+def test_what_is_no_json_is_400(app: Any, models: FakeModels, path: str) -> None:
     for name, sent in NO_BODIES.items():
         assert ask(app, path, sent, query=f"model_id={HAIKU}")[0] == 400, name
     assert models.ledger.after() == []
@@ -237,7 +237,7 @@ def test_what_is_no_json_is_400_of_buffered_functions_too(
             assert status == 400 or (method == "PUT" and sent == b"" and status in (200, 201)), name
 
 
-def test_what_is_nearly_too_deep_is_read(app: Any, models: ModelStandIn) -> None:
+def test_what_is_nearly_too_deep_is_read(app: Any, models: FakeModels) -> None:
     schema: Any = {"type": "string"}
     for _ in range((MOST_LEVELS - 12) // 2):
         schema = {"type": "object", "properties": {"x": schema}}
@@ -247,7 +247,7 @@ def test_what_is_nearly_too_deep_is_read(app: Any, models: ModelStandIn) -> None
     assert status == 200, sent
 
 
-def test_of_two_members_of_one_name_the_last_counts_here_and_for_the_model(app: Any, models: ModelStandIn) -> None:
+def test_of_two_members_of_one_name_the_last_counts_here_and_for_the_model(app: Any, models: FakeModels) -> None:
     sent = b'{"model": "nobody.x", "model": "%s", "messages": [{"role": "user", "content": "hi"}]}' % HAIKU.encode()
     assert ask(app, "/v1/chat/completions", sent)[0] == 200
     assert models.ledger.after()[-1]["model_id"] == HAIKU
@@ -305,7 +305,7 @@ def test_a_report_that_cannot_be_is_400(load: Callable[[str], Any], query: dict[
     [f"{HAIKU}\n", f"{HAIKU}/../x", "anthropic.x/../../model", "anthropic.\u0661", "anthropic.x\r", f" {HAIKU}", f"{HAIKU}\u0000"],
     ids=repr,
 )  # fmt: skip
-def test_no_name_passes_a_wildcard_by_what_stands_behind_it(app: Any, models: ModelStandIn, name: str) -> None:
+def test_no_name_passes_a_wildcard_by_what_stands_behind_it(app: Any, models: FakeModels, name: str) -> None:
     record = {"allowed_models": ["anthropic.*"]}
     body = {"model": name, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
     for path in ("/v1/chat/completions", "/v1/messages"):

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from scripts.dev.certificate import certificate
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from scripts.dev.http_server import Connections, HttpServer, Limits, Request, Response
 
 ROOT = Path(__file__).parents[2]
@@ -219,7 +219,7 @@ def test_no_head_takes_long_to_be_refused(server: HttpServer) -> None:
     ],
 )
 def test_the_model_stand_in_is_as_strict(request_: bytes, expected: int) -> None:
-    with ModelStandIn() as models, socket.create_connection(("127.0.0.1", models.port), timeout=10) as connection:
+    with FakeModels() as models, socket.create_connection(("127.0.0.1", models.port), timeout=10) as connection:
         connection.sendall(request_)
         assert answered(connection)[0] == expected
 

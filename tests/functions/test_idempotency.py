@@ -13,7 +13,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import Outcome, UsageRecord
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 
@@ -81,7 +81,7 @@ class During:
 
 
 # ------------------------------------------------------------------------------------------------------------ replays
-def test_a_repeat_gets_the_first_answer_and_costs_nothing(load: Load, models: ModelStandIn) -> None:
+def test_a_repeat_gets_the_first_answer_and_costs_nothing(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     first, again, elsewhere = send(app), send(app), send(load("invoke_model"))
     assert (first.status, first.replayed) == (200, False)
@@ -93,7 +93,7 @@ def test_a_repeat_gets_the_first_answer_and_costs_nothing(load: Load, models: Mo
     assert len(served) == 1
 
 
-def test_the_same_request_may_be_written_in_another_way(load: Load, models: ModelStandIn) -> None:
+def test_the_same_request_may_be_written_in_another_way(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     send(app, messages_api="False")
     turned = {"parameters": {"temperature": 0.5, "max_tokens": 20}, "inputs": "hello"}
@@ -101,14 +101,14 @@ def test_the_same_request_may_be_written_in_another_way(load: Load, models: Mode
     assert len(models.ledger.after()) == 1
 
 
-def test_without_a_key_every_request_runs(load: Load, models: ModelStandIn) -> None:
+def test_without_a_key_every_request_runs(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     assert not any(send(app, key=None).replayed for _ in range(2))
     assert len(rows()) == len(models.ledger.after()) == 2
     assert kept() == []
 
 
-def test_a_large_answer_is_replayed_as_well(load: Load, models: ModelStandIn) -> None:
+def test_a_large_answer_is_replayed_as_well(load: Load, models: FakeModels) -> None:
     app, body = load("invoke_model"), {"inputs": [f"text {number}" for number in range(20)]}
     first, again = (send(app, body, model_id="amazon.titan-embed-text-v1", type="embeddings") for _ in range(2))
     assert len(json.dumps(first.body)) > 200_000
@@ -120,7 +120,7 @@ def test_a_large_answer_is_replayed_as_well(load: Load, models: ModelStandIn) ->
     assert [thing["Key"] for thing in listed] == [f"answers/{first.headers['x-request-id'][0]}.json"]
 
 
-def test_an_answer_is_kept_for_as_long_as_the_tenant_has_it(load: Load, models: ModelStandIn) -> None:
+def test_an_answer_is_kept_for_as_long_as_the_tenant_has_it(load: Load, models: FakeModels) -> None:
     app, now = load("invoke_model"), datetime.now(UTC).timestamp()
     send(app, record={"idempotency_seconds": 7200})
     (item,) = kept()
@@ -133,7 +133,7 @@ def test_an_answer_is_kept_for_as_long_as_the_tenant_has_it(load: Load, models: 
     assert len(models.ledger.after()) == 2
 
 
-def test_a_late_answer_can_be_polled_and_replayed(load: Load, models: ModelStandIn) -> None:
+def test_a_late_answer_can_be_polled_and_replayed(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     first = send(app, late=28)
     polled = send(app, {}, query={"requestId": first.headers["x-request-id"][0]})
@@ -155,7 +155,7 @@ def test_a_late_answer_can_be_polled_and_replayed(load: Load, models: ModelStand
     ],
     ids=["body", "model", "cost centre", "streaming", "messages_api", "type"],
 )
-def test_a_key_belongs_to_one_request(load: Load, models: ModelStandIn, other: dict[str, Any]) -> None:
+def test_a_key_belongs_to_one_request(load: Load, models: FakeModels, other: dict[str, Any]) -> None:
     app = load("invoke_model")
     send(app)
     assert send(app, **other).refusal == (409, "idempotency_key_reused")
@@ -164,7 +164,7 @@ def test_a_key_belongs_to_one_request(load: Load, models: ModelStandIn, other: d
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "schlüssel", "a\tb", "a\n"])
-def test_a_key_is_printable_ascii_of_a_bounded_length(load: Load, models: ModelStandIn, key: str) -> None:
+def test_a_key_is_printable_ascii_of_a_bounded_length(load: Load, models: FakeModels, key: str) -> None:
     assert send(load("invoke_model"), key=key).refusal == (400, "invalid_idempotency_key")
     assert (models.ledger.after(), rows()) == ([], [])
 
@@ -175,12 +175,12 @@ def test_any_other_key_will_do(load: Load, key: str) -> None:
     assert [send(app, key=key).replayed for _ in range(2)] == [False, True]
 
 
-def test_a_tenant_that_keeps_no_answers_is_told_so_and_not_charged_twice(load: Load, models: ModelStandIn) -> None:
+def test_a_tenant_that_keeps_no_answers_is_told_so_and_not_charged_twice(load: Load, models: FakeModels) -> None:
     assert send(load("invoke_model"), record={}).refusal == (400, "idempotency_not_enabled")
     assert (models.ledger.after(), rows()) == ([], [])
 
 
-def test_two_tenants_with_the_same_key_do_not_meet(load: Load, models: ModelStandIn) -> None:
+def test_two_tenants_with_the_same_key_do_not_meet(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     ours, theirs = send(app, key="shared-key"), send(app, {"inputs": "a secret"}, key="shared-key", tenant="globex")
     assert (theirs.status, theirs.replayed, ours.replayed) == (200, False, False)
@@ -191,7 +191,7 @@ def test_two_tenants_with_the_same_key_do_not_meet(load: Load, models: ModelStan
 
 
 # ------------------------------------------------------------------------------------------------------------ problems
-def test_a_problem_is_not_kept_and_its_request_may_run_again(load: Load, models: ModelStandIn) -> None:
+def test_a_problem_is_not_kept_and_its_request_may_run_again(load: Load, models: FakeModels) -> None:
     app, body = load("invoke_model"), {"inputs": "[[throttle]]"}
     first, again = send(app, body), send(app, body)
     assert first.refusal == again.refusal == (429, "model_throttled")
@@ -201,7 +201,7 @@ def test_a_problem_is_not_kept_and_its_request_may_run_again(load: Load, models:
     assert kept() == []
 
 
-def test_a_request_that_did_not_fit_the_budget_may_run_when_it_does(load: Load, models: ModelStandIn) -> None:
+def test_a_request_that_did_not_fit_the_budget_may_run_when_it_does(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     poor = ON | {"budget": {"monthly_usd": "0.000001", "hard": True}}
     assert send(app, record=poor).refusal == (429, "budget_exceeded")
@@ -209,7 +209,7 @@ def test_a_request_that_did_not_fit_the_budget_may_run_when_it_does(load: Load, 
     assert len(rows()) == len(models.ledger.after()) == 1
 
 
-def test_a_failure_of_our_own_gives_the_key_back(load: Load, models: ModelStandIn) -> None:
+def test_a_failure_of_our_own_gives_the_key_back(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
 
     def fail() -> None:
@@ -222,7 +222,7 @@ def test_a_failure_of_our_own_gives_the_key_back(load: Load, models: ModelStandI
 
 
 # ------------------------------------------------------------------------------------------------- races and crashes
-def test_a_repeat_while_the_first_still_runs_is_told_to_wait(load: Load, models: ModelStandIn) -> None:
+def test_a_repeat_while_the_first_still_runs_is_told_to_wait(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     nested: list[Answer] = []
     During(app, lambda: nested.append(send(app)))
@@ -233,7 +233,7 @@ def test_a_repeat_while_the_first_still_runs_is_told_to_wait(load: Load, models:
     assert len(rows()) == len(models.ledger.after()) == 1
 
 
-def test_after_a_crash_the_next_request_runs_when_the_lease_has_ended(load: Load, models: ModelStandIn) -> None:
+def test_after_a_crash_the_next_request_runs_when_the_lease_has_ended(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     During(app, crash)
     with pytest.raises(Crash):
@@ -246,7 +246,7 @@ def test_after_a_crash_the_next_request_runs_when_the_lease_has_ended(load: Load
     assert sorted(row.outcome for row in rows()) == [Outcome.SUCCEEDED, Outcome.UNSETTLED]
 
 
-def test_a_crash_after_the_model_has_answered_charges_one_call(load: Load, models: ModelStandIn) -> None:
+def test_a_crash_after_the_model_has_answered_charges_one_call(load: Load, models: FakeModels) -> None:
     """The answer and its settlement are one write, so there is no moment between them."""
     app = load("invoke_model")
     real, app.entries._write = app.entries._write, crash
@@ -259,7 +259,7 @@ def test_a_crash_after_the_model_has_answered_charges_one_call(load: Load, model
     assert len(models.ledger.after()) == 2
 
 
-def test_a_crash_after_that_write_has_its_answer_replayed(load: Load, models: ModelStandIn) -> None:
+def test_a_crash_after_that_write_has_its_answer_replayed(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     real = app.entries._write
 
@@ -278,7 +278,7 @@ def test_a_crash_after_that_write_has_its_answer_replayed(load: Load, models: Mo
 
 
 def test_a_first_request_that_outlived_its_lease_cannot_charge_beside_the_second(
-    load: Load, models: ModelStandIn
+    load: Load, models: FakeModels
 ) -> None:
     app = load("invoke_model")
     nested: list[Answer] = []
@@ -321,7 +321,7 @@ class _Refused:
 
 
 # ---------------------------------------------------------------------------------------------------- submitted calls
-def test_a_repeated_submission_submits_nothing(load: Load, models: ModelStandIn) -> None:
+def test_a_repeated_submission_submits_nothing(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     first, again = send(app, streaming="true"), send(app, streaming="True")
     assert first.body == again.body == [{"request_id": first.headers["x-request-id"][0]}]

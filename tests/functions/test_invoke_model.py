@@ -17,14 +17,14 @@ import pytest
 
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.tenant_register import TenantRegister
-from gateway.calls.jobs import Ended
-from gateway.core.errors import NotFound
+from gateway.calls.jobs import JobResult
+from gateway.core.errors import NotFoundError
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event, register
 
@@ -77,7 +77,7 @@ def agrees(row: UsageRecord, served: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("model_id", TEXT_MODELS)
-def test_text_comes_back_as_one_generated_text_and_is_metered(load: Load, models: ModelStandIn, model_id: str) -> None:
+def test_text_comes_back_as_one_generated_text_and_is_metered(load: Load, models: FakeModels, model_id: str) -> None:
     status, body = call(load("invoke_model"), {"inputs": "What is a ledger?"}, model_id, team_id="ops")
     assert status == 200
     assert [list(item) for item in body] == [["generated_text"]]
@@ -88,7 +88,7 @@ def test_text_comes_back_as_one_generated_text_and_is_metered(load: Load, models
     assert agrees(row, served)
 
 
-def test_converse_takes_images_and_a_system_prompt(load: Load, models: ModelStandIn) -> None:
+def test_converse_takes_images_and_a_system_prompt(load: Load, models: FakeModels) -> None:
     content = [{"text": "What is this?"}, {"image": {"format": "png", "source": {"bytes": PNG}}}]
     body = {
         "inputs": [{"role": "user", "content": content}],
@@ -104,7 +104,7 @@ def test_converse_takes_images_and_a_system_prompt(load: Load, models: ModelStan
     assert row.usage.output_tokens <= 40
 
 
-def test_cache_reads_and_writes_are_counted_apart(load: Load, models: ModelStandIn) -> None:
+def test_cache_reads_and_writes_are_counted_apart(load: Load, models: FakeModels) -> None:
     prefix = [{"text": "a long and stable prefix " * 50}, {"cachePoint": {"type": "default"}}, {"text": "now answer"}]
     body = {"inputs": [{"role": "user", "content": prefix}]}
     app, model_id = load("invoke_model"), "anthropic.claude-3-5-sonnet-20241022-v2:0"
@@ -129,7 +129,7 @@ def test_cache_reads_and_writes_are_counted_apart(load: Load, models: ModelStand
     ],
 )
 def test_embeddings_come_back_as_one_vector(
-    load: Load, models: ModelStandIn, model_id: str, kind: str, inputs: str
+    load: Load, models: FakeModels, model_id: str, kind: str, inputs: str
 ) -> None:
     status, body = call(load("invoke_model"), {"inputs": inputs}, model_id, type=kind)
     assert (status, list(body[0])) == (200, ["embedding"])
@@ -142,7 +142,7 @@ def test_embeddings_come_back_as_one_vector(
 
 @pytest.mark.parametrize(("model_id", "calls"), [("amazon.titan-embed-text-v1", 3), ("cohere.embed-english-v3", 1)])
 def test_a_list_of_inputs_gives_all_vectors_and_meters_each_call(
-    load: Load, models: ModelStandIn, model_id: str, calls: int
+    load: Load, models: FakeModels, model_id: str, calls: int
 ) -> None:
     status, body = call(load("invoke_model"), {"inputs": ["one", "two", "three"]}, model_id, type="embeddings")
     assert status == 200
@@ -175,7 +175,7 @@ def test_a_list_of_inputs_gives_all_vectors_and_meters_each_call(
     ],
 )  # fmt: skip
 def test_each_image_that_comes_back_is_charged(
-    load: Load, models: ModelStandIn, model_id: str, body: Any, name: str, count: int, price_class: str
+    load: Load, models: FakeModels, model_id: str, body: Any, name: str, count: int, price_class: str
 ) -> None:
     status, answer = call(load("invoke_model"), body, model_id, type="image")
     assert (status, list(answer[0])) == (200, [name])
@@ -195,7 +195,7 @@ def test_each_image_that_comes_back_is_charged(
     ],
 )
 def test_endpoints_answer_text_and_say_how_they_were_counted(
-    load: Load, models: ModelStandIn, inputs: Any, headers: dict[str, Any], source: str
+    load: Load, models: FakeModels, inputs: Any, headers: dict[str, Any], source: str
 ) -> None:
     body = {"inputs": inputs, "parameters": {"max_tokens": 20, "InferenceComponentName": "adapter-7"}}
     status, answer = call(load("invoke_model"), body, "our-llama", **headers)
@@ -205,7 +205,7 @@ def test_endpoints_answer_text_and_say_how_they_were_counted(
     assert row.usage.output_tokens > 0
 
 
-def test_a_custom_model_is_called_by_its_arn_and_never_priced_as_its_base(load: Load, models: ModelStandIn) -> None:
+def test_a_custom_model_is_called_by_its_arn_and_never_priced_as_its_base(load: Load, models: FakeModels) -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdef123456"
     status, _ = call(
         load("invoke_model"),
@@ -238,7 +238,7 @@ UPSTREAM = [
 @pytest.mark.parametrize(("directive", "status", "code"), UPSTREAM)
 @pytest.mark.parametrize("messages_api", ["true", "false"])
 def test_an_upstream_error_arrives_as_its_own_status_and_costs_nothing(
-    load: Load, models: ModelStandIn, directive: str, status: int, code: str, messages_api: str
+    load: Load, models: FakeModels, directive: str, status: int, code: str, messages_api: str
 ) -> None:
     inputs = [{"role": "user", "content": [{"text": directive}]}] if messages_api == "true" else directive
     model_id = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -271,7 +271,7 @@ def test_a_model_that_is_not_there_is_the_callers_fault(load: Load) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_request_says_what_to_do_and_calls_nothing(
-    load: Load, models: ModelStandIn, body: Any, query: dict[str, str], headers: dict[str, Any], status: int, code: str
+    load: Load, models: FakeModels, body: Any, query: dict[str, str], headers: dict[str, Any], status: int, code: str
 ) -> None:
     got, problem = call(load("invoke_model"), body, query=query, **headers)
     assert (got, problem["code"]) == (status, code)
@@ -280,7 +280,7 @@ def test_a_wrong_request_says_what_to_do_and_calls_nothing(
 
 
 @pytest.mark.parametrize("kind", ["video", "chat", "Text", "embedding", ""])
-def test_a_type_that_is_none_is_text_as_to_the_first_clients(load: Load, models: ModelStandIn, kind: str) -> None:
+def test_a_type_that_is_none_is_text_as_to_the_first_clients(load: Load, models: FakeModels, kind: str) -> None:
     status, body = call(load("invoke_model"), {"inputs": "x"}, "anthropic.claude-3-haiku-20240307-v1:0", type=kind)
     assert (status, [list(item) for item in body]) == (200, [["generated_text"]])
     (row,) = rows()
@@ -288,7 +288,7 @@ def test_a_type_that_is_none_is_text_as_to_the_first_clients(load: Load, models:
 
 
 @pytest.mark.parametrize("centres", [[], ["research", "ops"]])
-def test_a_tenants_own_id_is_a_cost_centre_of_it(load: Load, models: ModelStandIn, centres: list[str]) -> None:
+def test_a_tenants_own_id_is_a_cost_centre_of_it(load: Load, models: FakeModels, centres: list[str]) -> None:
     """Code that has to name a team names the one that its report has always shown."""
     record = {"cost_centres": centres}
     status, _ = call(
@@ -302,7 +302,7 @@ def test_a_tenants_own_id_is_a_cost_centre_of_it(load: Load, models: ModelStandI
 FOUNDATION = "arn:aws:bedrock:us-east-1::foundation-model/"
 
 
-def test_the_arn_of_a_foundation_model_is_that_model(load: Load, models: ModelStandIn) -> None:
+def test_the_arn_of_a_foundation_model_is_that_model(load: Load, models: FakeModels) -> None:
     """It names nothing of an account, so that no list of ARNs has to name it; a list of models holds."""
     model_id, query = "amazon.titan-text-express-v1", {"model_arn": f"{FOUNDATION}amazon.titan-text-express-v1"}
     status, _ = call(load("invoke_model"), {"inputs": "x"}, model_id, query=query)
@@ -316,20 +316,20 @@ def test_the_arn_of_a_foundation_model_is_that_model(load: Load, models: ModelSt
     assert (status, problem["code"]) == (403, "model_not_allowed")
 
 
-def test_what_is_called_has_to_be_allowed_whatever_stands_beside_it(load: Load, models: ModelStandIn) -> None:
+def test_what_is_called_has_to_be_allowed_whatever_stands_beside_it(load: Load, models: FakeModels) -> None:
     record, arn = {"allowed_models": ["us.*"]}, f"{FOUNDATION}anthropic.claude-3-haiku-20240307-v1:0"
     model_id = "us.anthropic.claude-3-haiku-20240307-v1:0"
     status, problem = call(load("invoke_model"), {"inputs": "x"}, model_id, query={"model_arn": arn}, record=record)
     assert (status, problem["code"], models.ledger.after()) == (403, "model_not_allowed", [])
 
 
-def test_an_empty_model_arn_is_none(load: Load, models: ModelStandIn) -> None:
+def test_an_empty_model_arn_is_none(load: Load, models: FakeModels) -> None:
     """The oldest spec called it required."""
     status, _ = call(load("invoke_model"), {"inputs": "x"}, "amazon.titan-text-express-v1", query={"model_arn": ""})
     assert status == 200
 
 
-def test_a_models_own_words_reach_the_client_without_accounts_or_arns(load: Load, models: ModelStandIn) -> None:
+def test_a_models_own_words_reach_the_client_without_accounts_or_arns(load: Load, models: FakeModels) -> None:
     inputs = [{"role": "user", "content": [{"image": {"format": "tiff", "source": {"bytes": "aGk="}}}]}]
     _, problem = call(
         load("invoke_model"), {"inputs": inputs}, "anthropic.claude-3-haiku-20240307-v1:0", messages_api="true"
@@ -410,7 +410,7 @@ def test_a_call_that_still_runs_polls_as_not_ready_and_for_nobody_else(load: Loa
     own, rival = seen
     assert own == (200, [{"request_id": asked["requestId"]}])
     assert (rival[0], rival[1]["code"]) == (404, "request_not_found")
-    with pytest.raises(NotFound):  # it was answered in time: nothing is kept
+    with pytest.raises(NotFoundError):  # it was answered in time: nothing is kept
         app.poll(
             asked["requestId"], ACME, app.jobs, app.ledger, app.utc_now() + timedelta(seconds=6), timedelta(hours=1)
         )
@@ -439,7 +439,7 @@ def work_off(app: Any) -> dict[str, Any]:
     return answer | {"records": records}
 
 
-def test_a_submitted_call_is_polled_as_often_as_wanted(load: Load, models: ModelStandIn) -> None:
+def test_a_submitted_call_is_polled_as_often_as_wanted(load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     status, body = call(app, {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="TRUE", team_id="ops")
     assert (status, list(body[0])) == (200, ["request_id"])
@@ -472,7 +472,7 @@ SUBMITTER = Caller(Tenant(TenantId("acme"), "Acme", ("research", "ops")), KeyId(
     ids=["suspended", "key revoked", "key gone", "deleted", "model taken away", "budget made", "fewer tokens"],
 )
 def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
-    load: Load, models: ModelStandIn, now: Tenant | None, revoked: bool | None, code: str
+    load: Load, models: FakeModels, now: Tenant | None, revoked: bool | None, code: str
 ) -> None:
     app, worker = load("invoke_model"), load("complete_invocation")
     asked = {"inputs": "hello", "parameters": {"max_tokens": 100}}
@@ -493,9 +493,9 @@ def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
 
 
 @pytest.mark.parametrize("body", ["", "{}", "null", '{"inputs": 5}', "polled"])
-def test_a_poll_does_not_read_its_body(load: Load, models: ModelStandIn, body: str) -> None:
+def test_a_poll_does_not_read_its_body(load: Load, models: FakeModels, body: str) -> None:
     app = load("invoke_model")
-    app.jobs.keep("early", "acme", Ended(body=[{"generated_text": "kept"}]), datetime.now(UTC))
+    app.jobs.keep("early", "acme", JobResult(body=[{"generated_text": "kept"}]), datetime.now(UTC))
     assert call(app, body, query={"requestId": "early"}) == (200, [{"generated_text": "kept"}])
 
 
@@ -507,7 +507,7 @@ def test_a_submitted_call_that_fails_ends_with_its_reason(load: Load) -> None:
     assert (status, problem["code"]) == (429, "model_throttled")
 
 
-def test_a_large_body_goes_through_the_queue_by_reference(load: Load, models: ModelStandIn) -> None:
+def test_a_large_body_goes_through_the_queue_by_reference(load: Load, models: FakeModels) -> None:
     app, prompt = load("invoke_model"), "large " * 900_000
     _, body = call(app, {"inputs": prompt}, "anthropic.claude-3-haiku-20240307-v1:0", streaming="true")
     assert work_off(load("complete_invocation"))["batchItemFailures"] == []
@@ -516,7 +516,7 @@ def test_a_large_body_goes_through_the_queue_by_reference(load: Load, models: Mo
     assert models.ledger.after()[0]["input_tokens"] > 1_000_000
 
 
-def test_a_message_that_comes_twice_is_called_and_charged_once(load: Load, models: ModelStandIn) -> None:
+def test_a_message_that_comes_twice_is_called_and_charged_once(load: Load, models: FakeModels) -> None:
     call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
     worker = load("complete_invocation")
     delivered = work_off(worker)
@@ -525,7 +525,7 @@ def test_a_message_that_comes_twice_is_called_and_charged_once(load: Load, model
     assert len(rows()) == len(models.ledger.after()) == 1
 
 
-def test_a_message_that_comes_while_another_worker_runs_waits(load: Load, models: ModelStandIn) -> None:
+def test_a_message_that_comes_while_another_worker_runs_waits(load: Load, models: FakeModels) -> None:
     call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
     worker = load("complete_invocation")
     real: Any = None
@@ -546,9 +546,7 @@ def test_a_message_that_comes_while_another_worker_runs_waits(load: Load, models
     assert len(rows()) == len(models.ledger.after()) == 1
 
 
-def test_a_worker_that_crashes_is_followed_by_another_and_the_tenant_pays_once(
-    load: Load, models: ModelStandIn
-) -> None:
+def test_a_worker_that_crashes_is_followed_by_another_and_the_tenant_pays_once(load: Load, models: FakeModels) -> None:
     _, body = call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
     worker = load("complete_invocation")
     sqs, url = boto3.client("sqs"), worker.settings().jobs_queue_url
@@ -575,7 +573,7 @@ def test_a_worker_that_crashes_is_followed_by_another_and_the_tenant_pays_once(
     assert len(models.ledger.after()) == 2
 
 
-def test_a_job_that_crashes_every_worker_ends_with_that_reason(load: Load, models: ModelStandIn) -> None:
+def test_a_job_that_crashes_every_worker_ends_with_that_reason(load: Load, models: FakeModels) -> None:
     _, body = call(load("invoke_model"), {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true")
     worker = load("complete_invocation")
     (message,) = boto3.client("sqs").receive_message(QueueUrl=worker.settings().jobs_queue_url)["Messages"]
@@ -606,7 +604,7 @@ def test_a_job_that_crashes_every_worker_ends_with_that_reason(load: Load, model
     ],
 )
 def test_what_the_tenants_record_does_not_allow_is_not_called(
-    load: Load, models: ModelStandIn, record: dict[str, Any], headers: dict[str, Any], query: dict[str, str], code: str
+    load: Load, models: FakeModels, record: dict[str, Any], headers: dict[str, Any], query: dict[str, str], code: str
 ) -> None:
     status, problem = call(
         load("invoke_model"), {"inputs": "hi"}, "amazon.titan-text-express-v1", record=record, query=query, **headers
@@ -642,7 +640,7 @@ def told() -> list[tuple[str, str, str, str]]:
 
 
 def test_an_alias_leads_to_its_model_and_falls_back_in_the_next_ones_own_words(
-    route: None, load: Load, models: ModelStandIn
+    route: None, load: Load, models: FakeModels
 ) -> None:
     status, body = call(load("invoke_model"), {"inputs": f"[[throttle_times=1:{uuid.uuid4()}]] hello"}, "fast")
     assert (status, list(body[0])) == (200, ["generated_text"])
@@ -651,7 +649,7 @@ def test_an_alias_leads_to_its_model_and_falls_back_in_the_next_ones_own_words(
 
 
 def test_a_submitted_call_falls_back_as_well_and_its_answer_settles_with_its_row(
-    route: None, load: Load, models: ModelStandIn
+    route: None, load: Load, models: FakeModels
 ) -> None:
     app = load("invoke_model")
     inputs = f"[[throttle_times=1:{uuid.uuid4()}]] hello"
@@ -662,14 +660,14 @@ def test_a_submitted_call_falls_back_as_well_and_its_answer_settles_with_its_row
     assert told() == [("fast", HAIKU, "failed", ""), ("fast", NOVA, "succeeded", "fallback:model_throttled")]
 
 
-def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: Load, models: ModelStandIn) -> None:
+def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: Load, models: FakeModels) -> None:
     record = {"allowed_models": ["anthropic.*"]}
     status, body = call(load("invoke_model"), {"inputs": "[[throttle]]"}, "fast", record=record)
     assert (status, body["code"]) == (429, "model_throttled")
     assert [row[1] for row in told()] == [HAIKU]
 
 
-def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: ModelStandIn) -> None:
+def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: FakeModels) -> None:
     app, query = load("invoke_model"), {"model_id": "amazon.nova-lite-v1:0"}
     for body, warned in (
         ({"inputs": "hi", "n": 1}, ["n is ignored: this call does not read it"]),
@@ -679,14 +677,14 @@ def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: Mod
         assert (answer["statusCode"], answer["multiValueHeaders"].get("x-gateway-warning")) == (200, warned)
 
 
-def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: ModelStandIn) -> None:
+def test_an_alias_is_allowed_by_its_own_name(route: None, load: Load, models: FakeModels) -> None:
     app = load("invoke_model")
     assert call(app, {"inputs": "hello"}, "fast", record={"allowed_models": ["fast"]})[0] == 200
     assert call(app, {"inputs": "hello"}, "fast", record={"allowed_models": ["slow"]})[1]["code"] == "model_not_allowed"
 
 
 @pytest.mark.parametrize("messages_api", ["false", "true"])
-def test_a_tenants_guardrail_is_on_every_call(load: Load, models: ModelStandIn, messages_api: str) -> None:
+def test_a_tenants_guardrail_is_on_every_call(load: Load, models: FakeModels, messages_api: str) -> None:
     record = {"guardrail": {"id": "gr1", "version": "3"}}
     inputs = [{"role": "user", "content": [{"text": "hello"}]}] if messages_api == "true" else "hello"
     status, _ = call(load("invoke_model"), {"inputs": inputs}, HAIKU, record=record, messages_api=messages_api)

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event, register
 from .test_invoke_model import rows
@@ -43,7 +43,7 @@ def shared(answer: dict[str, Any]) -> Any:
     return json.loads(content)
 
 
-def test_an_answer_above_six_megabytes_is_charged_once_and_kept(app: Any, models: ModelStandIn) -> None:
+def test_an_answer_above_six_megabytes_is_charged_once_and_kept(app: Any, models: FakeModels) -> None:
     answer = app.handler(event("/invoke_model", PICTURES, query=MODEL, type="image"), context())
     (whole,) = shared(answer)
     assert len(whole["images"]) == 3
@@ -51,7 +51,7 @@ def test_an_answer_above_six_megabytes_is_charged_once_and_kept(app: Any, models
     assert row.usage.images == 3
 
 
-def test_a_repeat_is_sent_to_it_as_well(app: Any, models: ModelStandIn) -> None:
+def test_a_repeat_is_sent_to_it_as_well(app: Any, models: FakeModels) -> None:
     headers: dict[str, Any] = {"idempotency-key": "k", "type": "image"}
 
     def ask() -> Any:
@@ -63,7 +63,7 @@ def test_a_repeat_is_sent_to_it_as_well(app: Any, models: ModelStandIn) -> None:
     assert len(rows()) == 1
 
 
-def test_a_poll_is_sent_to_it_as_well(app: Any, load: Callable[[str], Any], models: ModelStandIn) -> None:
+def test_a_poll_is_sent_to_it_as_well(app: Any, load: Callable[[str], Any], models: FakeModels) -> None:
     register(Caller(tenant_from_json({"tenant_id": "acme", "cost_centres": ["research"]}), KeyId("key_acme")))
     submitted = app.handler(event("/invoke_model", PICTURES, query=MODEL, type="image", streaming="true"), context())
     name = json.loads(submitted["body"])[0]["request_id"]
@@ -77,7 +77,7 @@ def test_a_poll_is_sent_to_it_as_well(app: Any, load: Callable[[str], Any], mode
         assert len(whole["images"]) == 3
 
 
-def test_an_answer_that_fits_is_what_it_was(load: Callable[[str], Any], models: ModelStandIn) -> None:
+def test_an_answer_that_fits_is_what_it_was(load: Callable[[str], Any], models: FakeModels) -> None:
     module = load("invoke_model")
     answer = module.handler(event("/invoke_model", PICTURES, query=MODEL, type="image"), context())
     assert answer["statusCode"] == 200
@@ -85,7 +85,7 @@ def test_an_answer_that_fits_is_what_it_was(load: Callable[[str], Any], models: 
     assert module.LARGEST_ANSWER < 6_291_556 - 100_000  # Lambda's limit, with the headers and what is around
 
 
-def test_an_answer_counts_as_it_is_sent_a_string_in_json(load: Callable[[str], Any], models: ModelStandIn) -> None:
+def test_an_answer_counts_as_it_is_sent_a_string_in_json(load: Callable[[str], Any], models: FakeModels) -> None:
     module = load("invoke_model")
 
     def ask() -> Any:

@@ -14,7 +14,7 @@ import pytest
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import UNKNOWN, Outcome, RequestId, TokenUsage
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 from .test_invoke_model import call, rows
@@ -43,7 +43,7 @@ def test_a_tenant_is_shown_what_it_may_use(load: Load) -> None:
     assert {name.split(".")[0] for name in names} == {"anthropic", "meta"}
 
 
-def test_a_report_adds_up_the_callers_rows_and_nobody_elses(load: Load, models: ModelStandIn) -> None:
+def test_a_report_adds_up_the_callers_rows_and_nobody_elses(load: Load, models: FakeModels) -> None:
     invoke, report = load("invoke_model"), load("report_usage")
     for tenant, centre in (("acme", "research"), ("acme", "ops"), ("rival", "research")):
         assert call(invoke, {"inputs": "What is a ledger?"}, HAIKU, tenant=tenant, team_id=centre)[0] == 200

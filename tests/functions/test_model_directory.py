@@ -15,7 +15,7 @@ from gateway.aws.s3.model_directory import ModelDirectory, RoutesUnavailable
 from gateway.aws.s3.watched import FRESH
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .test_invoke_model import call, work_off
 from .test_stream_model import ask
@@ -124,7 +124,7 @@ def test_until_it_was_read_no_name_leads_anywhere(bucket: None, wrong: Any) -> N
 
 
 def test_a_call_before_that_is_refused_and_reaches_no_model(
-    load: Callable[[str], Any], models: ModelStandIn, streaming: Any, monkeypatch: pytest.MonkeyPatch
+    load: Callable[[str], Any], models: FakeModels, streaming: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boto3.client("s3").create_bucket(Bucket="models")
     put({})

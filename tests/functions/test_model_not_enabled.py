@@ -10,7 +10,7 @@ import pytest
 
 from gateway.aws.models.upstream_errors import refusal_of
 from gateway.usage.records import Outcome
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from scripts.dev.fake_models.errors import BEDROCK
 
 from .test_invoke_model import rows
@@ -76,7 +76,7 @@ DIALECTS: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
 
 @pytest.mark.parametrize("directive", ["[[notenabled]]", "[[noform]]"])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_every_dialect_tells_it_in_its_own_form(app: Any, models: ModelStandIn, dialect: str, directive: str) -> None:
+def test_every_dialect_tells_it_in_its_own_form(app: Any, models: FakeModels, dialect: str, directive: str) -> None:
     path, body = DIALECTS[dialect]
     status, content, headers = ask(app, path, body(directive))
     problem = json.loads(content)
@@ -91,7 +91,7 @@ def test_every_dialect_tells_it_in_its_own_form(app: Any, models: ModelStandIn, 
 
 
 def test_it_is_neither_tried_again_nor_answered_by_another_model(
-    load: Callable[[str], Any], models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
+    load: Callable[[str], Any], models: FakeModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_ROUTES", json.dumps({"fast": {"model": HAIKU, "retries": 2, "fallbacks": [NOVA]}}))
     status, problem = invoke(load("invoke_model"), "[[noform]]", "fast")
@@ -100,7 +100,7 @@ def test_it_is_neither_tried_again_nor_answered_by_another_model(
 
 
 def test_operators_see_the_model_in_the_log_and_a_count_in_cloudwatch(
-    load: Callable[[str], Any], models: ModelStandIn, capsys: pytest.CaptureFixture[str]
+    load: Callable[[str], Any], models: FakeModels, capsys: pytest.CaptureFixture[str]
 ) -> None:
     invoke(load("invoke_model"), "[[notenabled]]")
     out = capsys.readouterr().out

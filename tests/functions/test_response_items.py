@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from gateway.aws.s3 import payloads
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .test_stream_model import HAIKU, KEEPS, ask
 
@@ -45,7 +45,7 @@ def referring(app: Any, item: str, record: dict[str, Any] | None = None) -> tupl
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_next_request_may_refer_to_an_answer(app: Any, models: ModelStandIn, stream: bool) -> None:
+def test_the_next_request_may_refer_to_an_answer(app: Any, models: FakeModels, stream: bool) -> None:
     first = answered(app, {**FIRST, "stream": stream})
     assert first["store"] is True
     (message,) = first["output"]

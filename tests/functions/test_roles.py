@@ -14,7 +14,7 @@ import pytest
 from gateway.aws.s3 import price_overlay
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 from .test_invoke_model import call, work_off
@@ -51,13 +51,13 @@ def app(streaming: Any) -> Any:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("way", ["converse", "converse-stream", "count-tokens"])
-def test_a_model_of_every_kind_is_called_by_its_own_name(app: Any, models: ModelStandIn, model: str, way: str) -> None:
+def test_a_model_of_every_kind_is_called_by_its_own_name(app: Any, models: FakeModels, model: str, way: str) -> None:
     said: dict[str, Any] = {"messages": SAID}
     body = {"input": {"converse": said}} if way == "count-tokens" else said
     assert ask(app, f"/model/{quote(model, safe='')}/{way}", body, LISTED)[0] == 200
 
 
-def test_a_submitted_call_reaches_a_model_of_every_kind(load: Load, models: ModelStandIn) -> None:
+def test_a_submitted_call_reaches_a_model_of_every_kind(load: Load, models: FakeModels) -> None:
     for name in (f"us.{HAIKU}", f"global.{HAIKU}", "our-llama"):
         assert call(load("invoke_model"), {"inputs": "hi"}, name, streaming="true")[0] == 200
     for kind in KINDS:
@@ -75,7 +75,7 @@ def test_a_submitted_call_reaches_a_model_of_every_kind(load: Load, models: Mode
         assert work_off(load("complete_invocation"))["batchItemFailures"] == []
 
 
-def test_a_guardrail_is_applied_with_the_call(app: Any, models: ModelStandIn, load: Load) -> None:
+def test_a_guardrail_is_applied_with_the_call(app: Any, models: FakeModels, load: Load) -> None:
     ours = {"guardrail": {"id": "gr1", "version": "3"}}
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, streaming="true", record=ours)[0] == 200
     assert work_off(load("complete_invocation"))["batchItemFailures"] == []
@@ -84,33 +84,33 @@ def test_a_guardrail_is_applied_with_the_call(app: Any, models: ModelStandIn, lo
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_endpoint_answers_whole_and_in_parts(app: Any, models: ModelStandIn, stream: bool) -> None:
+def test_an_endpoint_answers_whole_and_in_parts(app: Any, models: FakeModels, stream: bool) -> None:
     body = {"model": "our-llama", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
     assert ask(app, "/v1/chat/completions", body)[0] == 200
 
 
-def test_a_threshold_that_is_passed_is_told_by_whatever_passes_it(app: Any, models: ModelStandIn, load: Any) -> None:
+def test_a_threshold_that_is_passed_is_told_by_whatever_passes_it(app: Any, models: FakeModels, load: Any) -> None:
     assert ask(app, f"/model/{HAIKU}/converse", {"messages": SAID}, HARD)[0] == 200
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, tenant="other", record=HARD)[0] == 200
     assert call(load("invoke_model"), {"inputs": "hi"}, HAIKU, tenant="third", record=HARD, streaming="true")[0] == 200
     assert work_off(load("complete_invocation"))["batchItemFailures"] == []
 
 
-def test_a_large_answer_is_kept_beside_its_key(app: Any, models: ModelStandIn) -> None:
+def test_a_large_answer_is_kept_beside_its_key(app: Any, models: FakeModels) -> None:
     said = [{"role": "user", "content": [{"text": "[[tokens_out=60000]] hi"}]}]
     for _ in range(2):
         body = {"messages": said}
         assert ask(app, f"/model/{HAIKU}/converse", body, KEEPS, idempotency_key="one")[0] == 200
 
 
-def test_models_and_profiles_are_listed(app: Any, models: ModelStandIn) -> None:
+def test_models_and_profiles_are_listed(app: Any, models: FakeModels) -> None:
     for path in ("/foundation-models", "/inference-profiles"):
         assert ask(app, path, None, method="GET")[0] == 200
 
 
 @pytest.mark.parametrize("function", ["stream_model", "invoke_model"])
 def test_a_tenants_call_takes_on_the_role_for_tenants(
-    load: Any, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch, function: str
+    load: Any, models: FakeModels, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     monkeypatch.setenv("TENANT_ROLE_ARN", "arn:aws:iam::123456789012:role/tenants")
     monkeypatch.syspath_prepend(str(FOLDER))
@@ -127,7 +127,7 @@ CIRCUIT = {"circuit": {"failures": 3, "seconds": 60}}
 
 
 def test_a_circuit_is_kept_in_the_table_of_keys_until_a_call_after_its_pause_closes_it(
-    load: Load, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
+    load: Load, models: FakeModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODEL_ROUTES", json.dumps({HAIKU: CIRCUIT, NOVA: CIRCUIT}))
     monkeypatch.syspath_prepend(str(FOLDER))
@@ -148,7 +148,7 @@ def test_a_circuit_is_kept_in_the_table_of_keys_until_a_call_after_its_pause_clo
     assert state() == "CLOSED"
 
 
-def test_a_large_answer_of_a_submitted_call_is_kept_beside_its_row(load: Load, models: ModelStandIn) -> None:
+def test_a_large_answer_of_a_submitted_call_is_kept_beside_its_row(load: Load, models: FakeModels) -> None:
     said = {"inputs": [f"text {number}" for number in range(20)]}
     model = "amazon.titan-embed-text-v2:0"
     assert call(load("invoke_model"), said, model, streaming="true", type="embeddings")[0] == 200
@@ -156,7 +156,7 @@ def test_a_large_answer_of_a_submitted_call_is_kept_beside_its_row(load: Load, m
 
 
 def test_routes_of_an_object_are_read_by_whoever_needs_them(
-    load: Load, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
+    load: Load, models: FakeModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boto3.client("s3").create_bucket(Bucket="models")
     routes = json.dumps({"routes": {"fast": {"model": HAIKU}}})
@@ -174,7 +174,7 @@ def test_routes_of_an_object_are_read_by_whoever_needs_them(
 
 
 def test_prices_of_ones_own_are_read_by_whoever_prices(
-    load: Load, models: ModelStandIn, monkeypatch: pytest.MonkeyPatch
+    load: Load, models: FakeModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boto3.client("s3").create_bucket(Bucket="prices")
     boto3.client("s3").put_object(Bucket="prices", Key="ours.csv", Body=(",".join(COLUMNS) + "\n").encode())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
 from .test_invoke_model import rows
@@ -209,7 +209,7 @@ def test_a_request_that_is_not_traced_sends_nothing_and_still_writes_its_line(
 def test_a_daemon_that_is_not_there_fails_no_call(
     load: Callable[[str], Any],
     daemon: socket.socket,
-    models: ModelStandIn,
+    models: FakeModels,
     monkeypatch: pytest.MonkeyPatch,
     address: str | None,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 
 from .test_invoke_model import rows
 
@@ -74,7 +74,7 @@ KEEPS = {"idempotency_seconds": 600}
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_a_repeat_is_answered_the_same_and_charged_once(app: Any, models: ModelStandIn, path: str) -> None:
+def test_a_repeat_is_answered_the_same_and_charged_once(app: Any, models: FakeModels, path: str) -> None:
     key = str(uuid.uuid4())
     first = ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
     again = ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
@@ -85,7 +85,7 @@ def test_a_repeat_is_answered_the_same_and_charged_once(app: Any, models: ModelS
     assert len(models.ledger.after()) == len(rows()) == 1
 
 
-def test_a_repeat_of_an_answer_that_took_long_is_the_answer_alone(app: Any, models: ModelStandIn) -> None:
+def test_a_repeat_of_an_answer_that_took_long_is_the_answer_alone(app: Any, models: FakeModels) -> None:
     app._patience = 0.05
     key, said = str(uuid.uuid4()), [{"role": "user", "content": "[[delay=0.3]] hi"}]
     first, again = (
@@ -100,7 +100,7 @@ def test_a_repeat_of_an_answer_that_took_long_is_the_answer_alone(app: Any, mode
 
 
 @pytest.mark.parametrize("path", CALLS)
-def test_a_key_belongs_to_one_request(app: Any, models: ModelStandIn, path: str) -> None:
+def test_a_key_belongs_to_one_request(app: Any, models: FakeModels, path: str) -> None:
     key = str(uuid.uuid4())
     ask(app, path, CALLS[path], KEEPS, idempotency_key=key)
     system = [{"text": "x"}] if path.endswith("/converse") else "x"
@@ -112,7 +112,7 @@ def test_a_key_belongs_to_one_request(app: Any, models: ModelStandIn, path: str)
     assert len(models.ledger.after()) == 1
 
 
-def test_a_failed_call_gives_its_key_back(app: Any, models: ModelStandIn) -> None:
+def test_a_failed_call_gives_its_key_back(app: Any, models: FakeModels) -> None:
     key = str(uuid.uuid4())
     body = {"model": HAIKU, "messages": [{"role": "user", "content": f"[[throttle_times=1:{key}]] hi"}]}
     assert ask(app, "/v1/chat/completions", body, KEEPS, idempotency_key=key)[0] == 429
@@ -120,7 +120,7 @@ def test_a_failed_call_gives_its_key_back(app: Any, models: ModelStandIn) -> Non
 
 
 @pytest.mark.parametrize("record", [{}, KEEPS])
-def test_a_key_is_never_ignored(app: Any, models: ModelStandIn, record: dict[str, Any]) -> None:
+def test_a_key_is_never_ignored(app: Any, models: FakeModels, record: dict[str, Any]) -> None:
     """Whoever sends one believes that a repeat is safe."""
     stream = CALLS["/v1/chat/completions"] | {"stream": True}
     status, body, _ = ask(app, "/v1/chat/completions", stream, record, idempotency_key="k")
@@ -131,7 +131,7 @@ def test_a_key_is_never_ignored(app: Any, models: ModelStandIn, record: dict[str
     assert models.ledger.after() == []
 
 
-def test_counting_tokens_never_runs_an_endpoint(app: Any, models: ModelStandIn) -> None:
+def test_counting_tokens_never_runs_an_endpoint(app: Any, models: FakeModels) -> None:
     """Counting is free and has no row: what would run a model is no counting."""
     status, body, _ = ask(app, "/v1/messages/count_tokens", {"model": "our-llama", "messages": SAID})
     assert (status, json.loads(body)["code"]) == (400, "invalid_model_id")
@@ -139,9 +139,7 @@ def test_counting_tokens_never_runs_an_endpoint(app: Any, models: ModelStandIn) 
 
 
 @pytest.mark.parametrize("name", ["tool_config", "toolConfig"])
-def test_the_old_stream_calls_no_tools_and_says_where_they_are_called(
-    app: Any, models: ModelStandIn, name: str
-) -> None:
+def test_the_old_stream_calls_no_tools_and_says_where_they_are_called(app: Any, models: FakeModels, name: str) -> None:
     body = {"inputs": "hi", name: {"tools": [{"toolSpec": {"name": "t", "inputSchema": {"json": {"type": "object"}}}}]}}
     status, sent, _ = ask(app, "/stream_model", body, query=f"model_id={NOVA}")
     assert (status, json.loads(sent)["code"]) == (400, "unsupported_field")
@@ -152,7 +150,7 @@ NOT_OURS = [{"document": {"format": "pdf", "name": "d", "source": {"s3Location":
 
 
 @pytest.mark.parametrize("operation", ["converse", "converse-stream", "invoke", "count-tokens"])
-def test_a_bucket_that_is_not_the_tenants_is_read_by_no_call(app: Any, models: ModelStandIn, operation: str) -> None:
+def test_a_bucket_that_is_not_the_tenants_is_read_by_no_call(app: Any, models: FakeModels, operation: str) -> None:
     """The gateway's own role would read it. Neither a row nor a hold is left behind."""
     body: Any = {"messages": [{"role": "user", "content": [{"text": "read"}, *NOT_OURS]}]}
     body = {"input": {"converse": body}} if operation == "count-tokens" else body
@@ -170,7 +168,7 @@ def test_a_bucket_that_is_not_the_tenants_is_read_by_no_call(app: Any, models: M
     ],
 )
 def test_a_header_that_changes_the_answer_makes_another_request(
-    app: Any, models: ModelStandIn, path: str, header: dict[str, str]
+    app: Any, models: FakeModels, path: str, header: dict[str, str]
 ) -> None:
     key = str(uuid.uuid4())
     assert ask(app, path, CALLS[path], KEEPS, idempotency_key=key)[0] == 200
@@ -178,7 +176,7 @@ def test_a_header_that_changes_the_answer_makes_another_request(
     assert (status, json.loads(body)["code"]) == (409, "idempotency_key_reused")
 
 
-def test_a_repeat_of_many_embeddings_is_charged_once(app: Any, models: ModelStandIn) -> None:
+def test_a_repeat_of_many_embeddings_is_charged_once(app: Any, models: FakeModels) -> None:
     body, key = CALLS["/v1/embeddings"] | {"input": ["one", "two", "three"]}, str(uuid.uuid4())
     first = ask(app, "/v1/embeddings", body, KEEPS, idempotency_key=key)
     again = ask(app, "/v1/embeddings", body, KEEPS, idempotency_key=key)
@@ -187,7 +185,7 @@ def test_a_repeat_of_many_embeddings_is_charged_once(app: Any, models: ModelStan
     assert len(models.ledger.after()) == len(rows()) == 3
 
 
-def test_tags_that_are_no_object_are_refused_before_anything_is_reserved(app: Any, models: ModelStandIn) -> None:
+def test_tags_that_are_no_object_are_refused_before_anything_is_reserved(app: Any, models: FakeModels) -> None:
     path = f"/model/{HAIKU}/converse"
     status, body, _ = ask(app, path, CALLS[path] | {"requestMetadata": ["tenant_id"]})
     assert (status, json.loads(body)["code"]) == (400, "invalid_body")
@@ -202,14 +200,14 @@ def test_tags_that_are_no_object_are_refused_before_anything_is_reserved(app: An
     ],
 )
 def test_whoever_may_make_only_these_calls_may_make_them_by_invoke(
-    app: Any, models: ModelStandIn, model: str, body: Any, operation: str
+    app: Any, models: FakeModels, model: str, body: Any, operation: str
 ) -> None:
     path = f"/model/{model}/invoke"
     assert ask(app, path, body, {"allowed_operations": [operation]})[0] == 200
     assert ask(app, path, body, {"allowed_operations": ["text"]})[0] == 403
 
 
-def test_an_answer_that_could_not_be_metered_is_not_asked_for(app: Any, models: ModelStandIn) -> None:
+def test_an_answer_that_could_not_be_metered_is_not_asked_for(app: Any, models: FakeModels) -> None:
     path = f"/model/{HAIKU}/invoke"
     status, body, _ = ask(app, path, CALLS[path], accept="image/png")
     assert (status, json.loads(body)["code"]) == (400, "invalid_accept")

@@ -15,7 +15,7 @@ from gateway.aws.models.bedrock import BedrockRuntime
 from gateway.aws.models.sagemaker import SageMakerRuntime
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog
-from gateway.calls.streaming import Tap
+from gateway.calls.streaming import UsageCollector
 from gateway.core.errors import UpstreamError
 from gateway.formats.bedrock import read_converse
 from gateway.formats.openai.endpoint import read_endpoint_chat
@@ -84,7 +84,7 @@ def test_an_estimate_is_never_more_than_was_held(answer: Answer, call: ModelCall
 
 def test_the_estimate_of_a_stream_is_never_more_than_was_held() -> None:
     call = chat(LINKED, stream=True)
-    assert Tap(call, {}).usage().input_tokens <= call.bound.usage.input_tokens
+    assert UsageCollector(call, {}).usage().input_tokens <= call.bound.usage.input_tokens
 
 
 def test_an_estimate_has_no_bound_where_nobody_named_one(answer: Answer) -> None:

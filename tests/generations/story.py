@@ -22,8 +22,8 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.aws.s3 import payloads as payloads_module
 from gateway.aws.s3.payloads import Payloads
 from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
-from gateway.calls.idempotency import entry_of
-from gateway.calls.jobs import Ended, Submission
+from gateway.calls.idempotency import record_for
+from gateway.calls.jobs import JobResult, Submission
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.keys import Key, digest_of
 from gateway.tenancy.tenant import Budget, Caller, Tenant
@@ -184,7 +184,7 @@ class Story:
             self.accounts.hold(hold, Limits.of(ACME, "research"))
             if name == "wed-a":
                 self.accounts.book(hold, Booking(Decimal("0.11")))
-        self.accounts.begin_telling(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ", at("2026-11-25T00:11:00"))
+        self.accounts.claim_notification(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ", at("2026-11-25T00:11:00"))
         self.accounts.told(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ")
 
     def answers(self) -> None:
@@ -195,9 +195,9 @@ class Story:
             "messages_api": False,
         }  # fmt: skip
         for name, ended in (
-            ("job-done", Ended(body=[{"generated_text": "It is what was."}])),
-            ("job-large", Ended(body=[{"generated_text": "much " * 60}])),
-            ("job-failed", Ended(status=502, code="upstream_failed", message="The model failed.")),
+            ("job-done", JobResult(body=[{"generated_text": "It is what was."}])),
+            ("job-large", JobResult(body=[{"generated_text": "much " * 60}])),
+            ("job-failed", JobResult(status=502, code="upstream_failed", message="The model failed.")),
             ("job-queued", None),
         ):
             self.jobs.submit(Submission(RequestId(name), caller, "research", request), now)
@@ -213,14 +213,14 @@ class Story:
             assert self.jobs.finish(job, ended, [self.remember(record.settle(outcome, used, now))], now)
             payloads_module.INLINE_BYTES = inline
         for name in ("once-done", "once-begun"):
-            entry = entry_of(ACME, name, {"inputs": name}, RequestId(name), now + timedelta(minutes=5))
+            entry = record_for(ACME, name, {"inputs": name}, RequestId(name), now + timedelta(minutes=5))
             assert self.entries.begin(entry, now + timedelta(days=1), now) is None
             record = row(name, "2026-11-25T05:02:00", lease_until=DAY + ENDLESS)
             self.reserve(record)
             if name == "once-done":
                 used = TokenUsage(input_tokens=5, output_tokens=6)
                 settled = self.remember(record.settle(Outcome.SUCCEEDED, used, record.started_at))
-                ended = Ended(body=[{"generated_text": "Once."}])
+                ended = JobResult(body=[{"generated_text": "Once."}])
                 assert self.entries.finish(entry, ended, [settled], now + timedelta(days=1))
 
     # ------------------------------------------------------------------------------------------------- what it says

@@ -26,12 +26,12 @@ from gateway.aws.s3.payloads import Payloads
 from gateway.budgets.accounts import AccountId, Booking, Hold
 from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds
-from gateway.calls.idempotency import entry_of
+from gateway.calls.idempotency import record_for
 from gateway.calls.metering import booking_for
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Unpriced, tenant_from_json
 from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord
-from scripts.dev.fake_models import ModelStandIn
+from scripts.dev.fake_models import FakeModels
 from scripts.operate.statements import verified_text
 from tests.functions.conftest import context, event
 from tests.generations import BUCKETS, KEPT, TABLES, Generation, kept
@@ -162,19 +162,19 @@ def test_a_tenant_reads_what_it_used_and_has_left(generation: Generation, workfl
     assert sweep_holds(accounts, workflow.ledger, booking, at) == 1  # that whose row is settled; one row is open yet
     budget, _ = states(ACME, accounts, at)
     assert budget.spent == Decimal(written["spent"]) + Decimal("0.00315")
-    assert accounts.begin_telling(AccountId(TenantId("acme"), "2026-11"), "passed 50 ", at) is False
+    assert accounts.claim_notification(AccountId(TenantId("acme"), "2026-11"), "passed 50 ", at) is False
 
 
 @pytest.fixture
-def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelStandIn]:
-    with ModelStandIn() as server:
+def models(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeModels]:
+    with FakeModels() as server:
         for service in ("BEDROCK", "BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
         yield server
 
 
 def test_keys_jobs_and_kept_answers_of_an_earlier_release_are_good(
-    generation: Generation, workflow: Workflow, models: ModelStandIn
+    generation: Generation, workflow: Workflow, models: FakeModels
 ) -> None:
     authorize = load(FUNCTIONS / "authorize_tenant/app.py")
     arn = "arn:aws:execute-api:us-east-1:111122223333:a1b2c3d4e5/v1/POST/invoke_model"
@@ -204,7 +204,7 @@ def test_keys_jobs_and_kept_answers_of_an_earlier_release_are_good(
     now = datetime(2026, 11, 25, 5, 3, tzinfo=UTC)
 
     def again(name: str) -> Any:
-        entry = entry_of(ACME, name, {"inputs": name}, RequestId("another"), now + timedelta(minutes=5))
+        entry = record_for(ACME, name, {"inputs": name}, RequestId("another"), now + timedelta(minutes=5))
         found = entries.begin(entry, now + timedelta(days=1), now)
         assert found is not None
         assert (found.request_id, found.fingerprint) == (name, entry.fingerprint)

@@ -15,7 +15,7 @@ from gateway.aws.lake.parquet import quarantine_file
 from gateway.aws.s3 import price_overlay
 from gateway.budgets.accounts import Limits
 from gateway.calls.metering import hold_for
-from gateway.costs.lake import Quarantined
+from gateway.costs.lake import QuarantinedRow
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item
@@ -74,7 +74,7 @@ def test_an_hour_of_the_older_layout_goes_with_what_was_in_quarantine_beside_it(
     s3, (key,) = boto3.client("s3"), workflow.files("usage/")
     older = "dt=2026-11-24/hour=00/part-03.parquet"
     s3.copy_object(Bucket="lake", Key=f"usage/{older}", CopySource={"Bucket": "lake", "Key": key})
-    told = quarantine_file([Quarantined("2026-11-24T00#03", "b#0001", "outcome is 'exploded'", "{}")])
+    told = quarantine_file([QuarantinedRow("2026-11-24T00#03", "b#0001", "outcome is 'exploded'", "{}")])
     s3.put_object(Bucket="lake", Key=f"quarantine/{older}", Body=told)
     workflow.run(2.2, hours=["2026-11-24T00"])
     assert (workflow.files("usage/"), workflow.files("quarantine/")) == ([key], [])

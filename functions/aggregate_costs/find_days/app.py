@@ -15,7 +15,7 @@ from gateway.aws.dynamodb.proofs import DynamoProofs
 from gateway.aws.s3.objects import S3Objects
 from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
-from gateway.costs.periods import asked_hours
+from gateway.costs.periods import requested_hours
 from gateway.costs.proofs import Listing, find_days
 
 ledger = DynamoLedger(settings().usage_table)
@@ -33,5 +33,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         datetime.fromisoformat(event["scheduledTime"]),
         timedelta(days=settings().usage_retention_days),
         current_book(max_age=0).version,
-        asked_hours(event),
+        requested_hours(event),
     )._asdict()

@@ -14,7 +14,7 @@ from gateway.aws.dynamodb.proofs import DynamoProofs
 from gateway.aws.s3.objects import S3Objects
 from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
-from gateway.costs.periods import asked_hours, plan
+from gateway.costs.periods import plan, requested_hours
 from gateway.costs.proofs import Listing, look
 from gateway.costs.usage_files import usage_files
 
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         periods,
         scheduled,
         include_current_hour=event.get("includeCurrentHour", False),
-        hours=asked_hours(event),
+        hours=requested_hours(event),
         retention=retention,
         book_version=current_book(max_age=0).version,
         begin=begin,

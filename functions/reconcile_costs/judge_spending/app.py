@@ -10,7 +10,7 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.aws.events import announce
 from gateway.aws.lake.findings import FindingsLake
 from gateway.aws.s3.objects import S3Objects
-from gateway.budgets.thresholds import tell
+from gateway.budgets.thresholds import notify_once
 from gateway.core.settings import settings
 from gateway.costs.judge_spending import judge
 from gateway.costs.spending_history import history_of
@@ -25,5 +25,5 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     judged = judge(day, lake.costs(history_of(day)), tenants.tenant)
     lake.replace_anomalies(day, judged.anomalies)
     lake.replace_forecasts(day, judged.forecasts)
-    told = sum(tell(accounts, notice.account, notice.mark, notice, announce, now) for notice in judged.notices())
+    told = sum(notify_once(accounts, notice.account, notice.mark, notice, announce, now) for notice in judged.notices())
     return {"anomalies": len(judged.anomalies), "forecasts": len(judged.forecasts), "told": told}

@@ -5,6 +5,6 @@ The gateway's bill is proved against that ledger: bodies, headers, stream metric
     python -m scripts.dev.fake_models --port 9100 --ledger served.jsonl
 """
 
-from scripts.dev.fake_models.server import ModelStandIn
+from scripts.dev.fake_models.server import FakeModels
 
-__all__ = ["ModelStandIn"]
+__all__ = ["FakeModels"]

@@ -6,7 +6,7 @@ import signal
 import threading
 
 from scripts.dev.bell import Bell
-from scripts.dev.fake_models.server import ModelStandIn
+from scripts.dev.fake_models.server import FakeModels
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
 
     stopped = Bell()
     stopped.ring_at(signal.SIGTERM, signal.SIGINT)
-    with ModelStandIn(
+    with FakeModels(
         options.port,
         options.ledger,
         host=options.host,

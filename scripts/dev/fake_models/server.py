@@ -19,7 +19,7 @@ from scripts.dev.http_server import ClientGone, HttpServer, Reply, Request
 logger = logging.getLogger(__name__)
 
 
-class ModelStandIn:
+class FakeModels:
     """The stand-in as a context manager: it listens on `url` inside the `with`, and `ledger` holds what it served."""
 
     def __init__(
@@ -40,7 +40,7 @@ class ModelStandIn:
         self.port, self.url = self._server.port, self._server.url
         self._started = time.monotonic()
 
-    def start(self) -> "ModelStandIn":
+    def start(self) -> "FakeModels":
         """Begin to answer."""
         self._server.serve(self._served)
         return self
@@ -51,7 +51,7 @@ class ModelStandIn:
         self._server.hang_up()
         self.ledger.close()
 
-    def __enter__(self) -> "ModelStandIn":
+    def __enter__(self) -> "FakeModels":
         return self.start()
 
     def __exit__(

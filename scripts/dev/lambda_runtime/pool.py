@@ -61,7 +61,7 @@ def _error(kind: str, message: str) -> Outcome:
     return Outcome(json.dumps({"errorType": kind, "errorMessage": message}).encode(), failed=True)
 
 
-class Nursery:
+class PreforkServer:
     """Makes worker processes: forks of a warm one where that works, else fresh ones."""
 
     def __init__(self, environment: Mapping[str, str], lifeline: int):
@@ -145,7 +145,7 @@ class Nursery:
 class Worker:
     """One worker process, as seen from here."""
 
-    def __init__(self, nursery: Nursery, configuration: bytes):
+    def __init__(self, nursery: PreforkServer, configuration: bytes):
         self._socket, self.pid = nursery.make()
         self.begun = False  # the event that it was given last
         self._socket.settimeout(_START_TIMEOUT)
@@ -224,7 +224,7 @@ class Worker:
 class Pool:
     """The workers of one function."""
 
-    def __init__(self, function: Function, environment: Mapping[str, str], log: Path, nursery: Nursery, cap: int):
+    def __init__(self, function: Function, environment: Mapping[str, str], log: Path, nursery: PreforkServer, cap: int):
         self.function = function
         self._nursery = nursery
         self._cap = cap
@@ -462,7 +462,7 @@ class FunctionHost:
         functions: Mapping[str, Function],
         environments: Mapping[str, Mapping[str, str]],
         logs: Path,
-        nursery: Nursery,
+        nursery: PreforkServer,
         cap: int,
     ):
         self.pools: dict[str, Pool] = {}

@@ -65,9 +65,9 @@ class QueuePoller:
                 continue
             self._slots.release()
             for message in messages:
-                self._give_back(message)
+                self._release_slot(message)
 
-    def _give_back(self, message: Mapping[str, Any]) -> None:
+    def _release_slot(self, message: Mapping[str, Any]) -> None:
         """Let a message that came while stopping be taken at once by whoever comes next."""
         with contextlib.suppress(Exception):
             self._sqs.change_message_visibility(

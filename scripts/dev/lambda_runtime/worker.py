@@ -160,7 +160,7 @@ def serve(connection: socket.socket) -> None:
             return
 
 
-def be_zygote(commands: socket.socket) -> None:
+def fork_loop(commands: socket.socket) -> None:
     """Import what every function imports, then fork a worker for each socket that comes: a start costs a fork."""
     warm_up()
     # What is the same in all of them stays one: a collection would write into each object that it looks at.
@@ -210,7 +210,7 @@ def main() -> None:
     connection = socket.socket(fileno=options.fd)
     with contextlib.suppress(ConnectionError):
         if options.zygote:
-            be_zygote(connection)
+            fork_loop(connection)
         else:
             serve(connection)
 

@@ -200,13 +200,13 @@ def key(tenant_id: str, label: str, stack: str | None, table: str | None, as_jso
 @contextmanager
 def answered() -> Iterator[None]:
     """A fault of the file, and a refusal of the gateway, end the command with their own sentence."""
-    from gateway.core.errors import BadRequest
+    from gateway.core.errors import BadRequestError
     from scripts.operate.admin_api import Refused
     from scripts.operate.tenants_file import WrongFile
 
     try:
         yield
-    except (WrongFile, BadRequest) as error:
+    except (WrongFile, BadRequestError) as error:
         raise WrongUse(str(error)) from error
     except Refused as error:
         raise CommandFailedError(str(error)) from error

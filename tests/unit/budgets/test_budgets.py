@@ -21,17 +21,17 @@ from hypothesis import strategies as st
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.events import warn
-from gateway.budgets.accounts import TELLING, AccountId, Accounts, Booked, Booking, Hold, Limits
+from gateway.budgets.accounts import CLAIM_TTL, AccountId, Accounts, Booked, Booking, Hold, Limits
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
-from gateway.budgets.thresholds import Crossing, crossings, tell
+from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.invoke import answered
-from gateway.calls.metering import Meter, Parked, booking_for, quote
-from gateway.calls.policy import within
+from gateway.calls.metering import Meter, UnpricedUsageNotice, booking_for, quote
+from gateway.calls.policy import enforce_output_limit
 from gateway.calls.routes import Route
-from gateway.core.errors import Forbidden, GatewayError, UpstreamError
+from gateway.core.errors import ForbiddenError, GatewayError, UpstreamError
 from gateway.core.times import month_of, next_month
 from gateway.formats.bedrock import read_converse, read_invoke
 from gateway.formats.compat.requests import CompatRequest, translate
@@ -171,7 +171,7 @@ def test_200_at_once_take_no_more_than_there_is(aws: None) -> None:
 def test_a_threshold_is_passed_by_one_charge(spent: str, charge: str, passed: list[int]) -> None:
     tenant = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(100)))
     booked = Booked(Decimal(spent), Decimal(spent), Decimal(charge))
-    found = list(crossings(tenant, hold(), booked, InMemoryAccounts()))
+    found = list(newly_crossed(tenant, hold(), booked, InMemoryAccounts()))
     assert [crossing.threshold for crossing in found] == passed
     assert all(crossing.limit == 100 and crossing.cost_centre == "" for crossing in found)
 
@@ -179,19 +179,19 @@ def test_a_threshold_is_passed_by_one_charge(spent: str, charge: str, passed: li
 SHARDED = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal(100)), budget_shards=4)
 
 
-def spend(accounts: Accounts, tenant: Tenant, usd: str, shard: int, told: list[Crossing]) -> None:
+def spend(accounts: Accounts, tenant: Tenant, usd: str, shard: int, told: list[ThresholdCrossed]) -> None:
     """One call of so much, booked on a shard by a process that tells."""
     number = len(told) + int(accounts.account(replace(ACME, shard=shard)).spent * 10**6)
     held = replace(hold(f"r{shard}-{number}", usd), account=replace(ACME, shard=shard))
     accounts.hold(held, Limits())
     booked = accounts.book(held, Booking(Decimal(usd)))
     assert booked
-    for crossing in crossings(tenant, held, booked, accounts):
-        tell(accounts, ACME, crossing.mark, crossing, told.append, NOW)
+    for crossing in newly_crossed(tenant, held, booked, accounts):
+        notify_once(accounts, ACME, crossing.mark, crossing, told.append, NOW)
 
 
 def test_a_budget_in_shards_tells_each_threshold_once_when_all_of_them_pass_it(accounts: Accounts) -> None:
-    told: list[Crossing] = []
+    told: list[ThresholdCrossed] = []
     for shard in range(4):
         spend(accounts, SHARDED, "12", shard, told)
     assert told == []  # 48 of 100
@@ -203,7 +203,7 @@ def test_a_budget_in_shards_tells_each_threshold_once_when_all_of_them_pass_it(a
 
 
 def test_one_shard_that_spends_all_alone_is_told_as_well(accounts: Accounts) -> None:
-    told: list[Crossing] = []
+    told: list[ThresholdCrossed] = []
     for _ in range(11):
         spend(accounts, SHARDED, "5", 2, told)
     assert [(crossing.threshold, crossing.spent) for crossing in told] == [(50, Decimal(50))]
@@ -214,7 +214,7 @@ def test_a_threshold_that_a_crash_kept_back_is_told_by_the_sweep_once(accounts: 
     tenant = replace(tenant, cost_centre_budgets={"research": Budget(Decimal(1), thresholds=(90,))})
     accounts.hold(hold(), Limits())
     assert accounts.book(hold(), Booking(Decimal("1.1")))  # and dies
-    told: list[Crossing] = []
+    told: list[ThresholdCrossed] = []
 
     def swept(at: datetime) -> int:
         return sweep_thresholds(accounts, {TenantId("acme"): tenant}.get, told.append, at)
@@ -229,11 +229,11 @@ def test_who_dies_while_it_tells_is_followed_by_the_sweep(accounts: Accounts) ->
         raise Crash
 
     with suppress(Crash):
-        tell(accounts, ACME, "passed 50 ", "it", dies, NOW)
+        notify_once(accounts, ACME, "passed 50 ", "it", dies, NOW)
     told: list[Any] = []
-    assert not tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + timedelta(seconds=1))
-    assert tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + TELLING)
-    assert not tell(accounts, ACME, "passed 50 ", "it", told.append, NOW + 2 * TELLING)
+    assert not notify_once(accounts, ACME, "passed 50 ", "it", told.append, NOW + timedelta(seconds=1))
+    assert notify_once(accounts, ACME, "passed 50 ", "it", told.append, NOW + CLAIM_TTL)
+    assert not notify_once(accounts, ACME, "passed 50 ", "it", told.append, NOW + 2 * CLAIM_TTL)
     assert told == ["it"]
 
 
@@ -241,7 +241,7 @@ def test_last_months_spending_is_measured_by_last_months_budget(accounts: Accoun
     accounts.hold(hold(), Limits())
     assert accounts.book(hold(), Booking(Decimal(1)))
     lowered = Tenant(TenantId("acme"), "Acme", (), budget=Budget(Decimal("0.5")))
-    told: list[Crossing] = []
+    told: list[ThresholdCrossed] = []
     assert sweep_thresholds(accounts, lambda _: lowered, told.append, datetime(2026, 12, 2, 1, tzinfo=UTC)) == 0
     assert sweep_thresholds(accounts, lambda _: lowered, told.append, datetime(2026, 12, 1, 1, tzinfo=UTC)) == 3
 
@@ -437,7 +437,7 @@ def test_parked_usage_is_told_once_a_day_and_model_and_counted_each_time(
     meter = Meter(InMemoryLedger(), accounts, lambda: book, told.append)
     for number in range(3):
         assert made_by(tenant, meter, Scripted(iter(["100"])), number, 1000) == "ok"
-    assert told == [Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1"))]
+    assert told == [UnpricedUsageNotice(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1"))]
     assert capsys.readouterr().out.count('"UnpricedUsage":[1.0]') == 3
 
 
@@ -476,8 +476,8 @@ def test_what_is_told_is_an_event_on_the_default_bus(aws: None) -> None:
     queue = queues.create_queue(QueueName="told")["QueueUrl"]
     events.put_rule(Name="all", EventPattern=json.dumps({"source": ["model-gateway"]}))
     events.put_targets(Rule="all", Targets=[{"Id": "told", "Arn": "arn:aws:sqs:us-east-1:123456789012:told"}])
-    warn(Crossing(TenantId("acme"), "", "2026-11", 80, Decimal(10), Decimal("8.5")))
-    warn(Parked(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1")))
+    warn(ThresholdCrossed(TenantId("acme"), "", "2026-11", 80, Decimal(10), Decimal("8.5")))
+    warn(UnpricedUsageNotice(TenantId("acme"), ModelId("m"), "us-east-1", "2026-11-24", Decimal("0.1")))
     found = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     bodies = [json.loads(message["Body"]) for message in found]
     told = {body["detail-type"]: body["detail"] for body in bodies}
@@ -525,7 +525,7 @@ def test_forbidden_is_what_a_blocked_model_says() -> None:
     call = ModelCall(
         replace(MODEL, id=ModelId("unheard-of")), "text", "InvokeModel", {"prompt": "x"}, output_path=("max",)
     )
-    with pytest.raises(Forbidden):
+    with pytest.raises(ForbiddenError):
         quote(BOOK, tenant, "unheard-of", "us-east-1", call.bound, NOW)
 
 
@@ -550,7 +550,7 @@ NOVA, HARD = "amazon.nova-lite-v1:0", Tenant(TenantId("acme"), "Acme", (), budge
 
 def held_for(call: ModelCall, usage: TokenUsage, tenant: Tenant = HARD) -> tuple[Decimal, Decimal]:
     """What is held for a call as it is made, and what a usage of its model costs."""
-    allowed = within(call, tenant)
+    allowed = enforce_output_limit(call, tenant)
     amount = quote(TIERED, tenant, call.model.id, "us-east-1", allowed.bound, NOW)
     charge = TIERED.charge(call.model.id, "us-east-1", usage, NOW)
     assert amount is not None
@@ -637,7 +637,7 @@ def test_a_tenants_own_maximum_holds_wherever_a_body_says_more(name: str) -> Non
         {"messages": SAID, "max_tokens": 5, "max_completion_tokens": 5} | {name: 101}, "qwen.qwen3", invoke=True
     )
     with pytest.raises(GatewayError) as refused:
-        within(call, tenant)
+        enforce_output_limit(call, tenant)
     assert refused.value.code == "max_tokens_not_allowed"
 
 

@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from gateway.budgets.accounts import AccountId, Booking
 from gateway.budgets.sweep import sweep_holds
-from gateway.calls.attempts import Attempts, CircuitOpen
+from gateway.calls.attempts import Attempts, CircuitOpenError
 from gateway.calls.call import Context, ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
 from gateway.calls.invoke import answered
 from gateway.calls.metering import Meter
 from gateway.calls.routes import Circuit, Route, Routes
-from gateway.calls.streaming import SSE_PING, Metered, open_stream
-from gateway.core.errors import Forbidden, GatewayError, Passing, UpstreamError
+from gateway.calls.streaming import SSE_PING, MeteredUsage, open_stream
+from gateway.core.errors import ForbiddenError, GatewayError, RetryableError, UpstreamError
 from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Caller, Guardrail, Tenant
@@ -38,8 +38,8 @@ HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def throttled(retry_after: int = 1) -> Passing:
-    return Passing(
+def throttled(retry_after: int = 1) -> RetryableError:
+    return RetryableError(
         "wait", code="model_throttled", status=429, error_type="ThrottlingException", retry_after=retry_after
     )
 
@@ -48,8 +48,8 @@ def invalid() -> UpstreamError:
     return UpstreamError("no", code="model_rejected_request", status=400, error_type="ValidationException")
 
 
-def broken() -> Passing:
-    return Passing("cut", code="model_error", status=424, error_type="ProtocolError", ran=True)
+def broken() -> RetryableError:
+    return RetryableError("cut", code="model_error", status=424, error_type="ProtocolError", ran=True)
 
 
 @dataclass
@@ -77,7 +77,7 @@ class World:
     def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
         self.guarded.append(model_id)
         if model_id in self.open_circuits:
-            raise CircuitOpen(circuit.seconds)
+            raise CircuitOpenError(circuit.seconds)
         return nullcontext()
 
     def call(self, call: ModelCall) -> ModelAnswer:
@@ -122,7 +122,7 @@ class Plain:
     def write(self, frame: Frame) -> bytes:
         return frame.kind.encode() + b";"
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return f"end {metered.usage.output_tokens} {metered.cost}".encode()
 
     def error(self, error: GatewayError) -> bytes:
@@ -180,7 +180,7 @@ def test_a_fallback_says_what_was_asked_what_was_used_and_why() -> None:
 def test_no_try_begins_after_the_deadline_of_its_route() -> None:
     world = World([throttled(), throttled()])
     route = Route(HAIKU, (HAIKU,), retries=5, deadline_seconds=1.0)
-    with pytest.raises(Passing):
+    with pytest.raises(RetryableError):
         answered(calls(HAIKU), world.attempts(route), world)
     assert len(world.rows) == 1  # the service asks for a second, and by then the deadline has passed
 
@@ -206,7 +206,7 @@ def test_a_model_runs_no_more_calls_at_once_than_its_route_lets_it() -> None:
     first = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)
     second = Attempts(route, first.attempt.attempts.context, first.attempt.attempts.meter, world)
     object.__setattr__(second.context, "request_id", RequestId("r2"))
-    with pytest.raises(Passing) as refused:
+    with pytest.raises(RetryableError) as refused:
         open_stream(calls(HAIKU, api="ConverseStream"), second, world)
     assert (refused.value.status, refused.value.retry_after) == (429, 1)
     list(first.deliver(Plain()))
@@ -247,7 +247,7 @@ def test_every_call_carries_its_owner_and_the_tenants_guardrail() -> None:
 def test_more_tokens_than_the_tenant_may_ask_for_are_refused() -> None:
     world = World([])
     small = Tenant(TenantId("acme"), "Acme", (), max_output_tokens=50)
-    with pytest.raises(Forbidden):
+    with pytest.raises(ForbiddenError):
         answered(calls(HAIKU), world.attempts(Route(HAIKU, (HAIKU,)), small), world)
 
 
@@ -274,7 +274,7 @@ def test_a_stream_is_settled_before_its_last_bytes() -> None:
 
 def test_a_refusal_before_the_first_frame_is_raised_and_not_streamed() -> None:
     world = World([[throttled()]])
-    with pytest.raises(Passing):
+    with pytest.raises(RetryableError):
         stream(world)
     assert settled(world) == (Outcome.FAILED, 0, 0)
 

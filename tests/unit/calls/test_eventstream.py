@@ -7,7 +7,7 @@ from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls.eventstream import BrokenFrame, Frame, encode, exception, frames
+from gateway.calls.eventstream import BrokenFrameError, Frame, encode, exception, frames
 
 EVENT = {":event-type": "contentBlockDelta", ":content-type": "application/json", ":message-type": "event"}
 
@@ -53,7 +53,7 @@ def test_whatever_calls_itself_an_error_is_one(headers: dict[str, str], kind: st
 def test_a_changed_byte_is_noticed(at: int) -> None:
     sent = bytearray(encode(EVENT, b'{"a": 1}'))
     sent[at] ^= 1
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(BrokenFrameError):
         list(frames([bytes(sent)]))
 
 
@@ -61,7 +61,7 @@ def test_a_stream_that_ends_inside_a_frame_is_broken() -> None:
     sent = encode(EVENT, b'{"a": 1}')
     read = frames([sent, sent[:-1]])
     assert next(read).json == {"a": 1}
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(BrokenFrameError):
         next(read)
 
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.loaders import Loader
 
 from gateway.calls.references import must_own_references
-from gateway.core.errors import Forbidden
+from gateway.core.errors import ForbiddenError
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
 
@@ -53,7 +53,7 @@ REACHING = [
 
 @pytest.mark.parametrize("body", REACHING, ids=lambda body: json.dumps(body)[:60])
 def test_a_bucket_that_the_record_does_not_name_is_refused(body: dict[str, Any]) -> None:
-    with pytest.raises(Forbidden) as refused:
+    with pytest.raises(ForbiddenError) as refused:
         must_own_references(body, {}, ACME)
     assert refused.value.code == "s3_location_not_allowed"
 
@@ -87,7 +87,7 @@ def test_what_a_model_only_reads_as_text_may_speak_of_any_bucket(body: dict[str,
     ],
 )
 def test_things_of_the_account_are_refused(body: dict[str, Any], headers: Mapping[str, str]) -> None:
-    with pytest.raises(Forbidden) as refused:
+    with pytest.raises(ForbiddenError) as refused:
         must_own_references(body, headers, ACME)
     assert refused.value.code == "reference_not_allowed"
 
@@ -114,5 +114,5 @@ def test_every_place_in_s3_that_a_service_model_has_is_looked_at() -> None:
     model = Loader().load_service_model("bedrock-runtime", "service-2")
     for operation in ("Converse", "ConverseStream", "CountTokens", "InvokeModel", "StartAsyncInvoke"):
         for name in places(model["shapes"], model["operations"][operation]["input"]["shape"]):
-            with pytest.raises(Forbidden):
+            with pytest.raises(ForbiddenError):
                 must_own_references({"somewhere": [{name: THEIRS}]}, {}, ACME)

@@ -26,7 +26,7 @@ from gateway.aws.lake.priced_pages import PricedPages
 from gateway.aws.lake.usage_and_costs import ParquetLake
 from gateway.aws.s3.objects import Overtaken
 from gateway.core.times import hour_of
-from gateway.costs.close_day import Closed, close_day
+from gateway.costs.close_day import ClosedDay, close_day
 from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
 from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hours_between, plan, start_of
 from gateway.costs.price_usage import price_usage
@@ -203,7 +203,7 @@ class House:
         self.proofs = MemoryProofs()
         self.lake, self.book = ParquetLake(self.files), BOOK
         self.quarantined = 0
-        self.closed: list[Closed] = []
+        self.closed: list[ClosedDay] = []
 
     def add(self, *records: UsageRecord) -> None:
         for record in records:
@@ -257,7 +257,7 @@ class House:
     def listing(self) -> Listing:
         return Listing.of(self.files.list("usage/"), self.files.list("costs/"))
 
-    def close(self, day: str, complete: bool, scheduled: datetime, *, rebuild: bool = False) -> Closed:
+    def close(self, day: str, complete: bool, scheduled: datetime, *, rebuild: bool = False) -> ClosedDay:
         return close_day(
             day, complete, scheduled, self.ledger, self.lake, self.book, scheduled + GRACE, RETENTION, rebuild=rebuild
         )
@@ -645,7 +645,7 @@ def test_hours_of_the_older_layout_are_summed_with_later_hours_and_stay_as_they_
     assert after["cost"] - before["cost"] == Decimal("0.3")
     assert older_keys(older) == lying
     older.run(at(24.2))
-    assert older.closed == [Closed(1, [], [])]
+    assert older.closed == [ClosedDay(1, [], [])]
     assert older.costs()[0]["cost"] == after["cost"]
 
 
@@ -675,7 +675,7 @@ def test_an_older_file_that_cannot_be_read_is_made_again_in_todays_layout(older:
     costs, (key, *_) = older.costs(), older_keys(older)
     older.files.content[key] = b"nothing that is Parquet"
     older.run(at(3.2), hours=[f"{DAY}T01"])
-    assert older.closed == [Closed(1, [key], [])]
+    assert older.closed == [ClosedDay(1, [key], [])]
     assert (older.costs(), older_keys(older)) == (costs, [])
 
 

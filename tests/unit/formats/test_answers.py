@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered
+from gateway.calls.streaming import MeteredUsage
 from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.formats.anthropic.messages import native_body, read_messages, write_message
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
@@ -19,7 +19,7 @@ from gateway.formats.openai.responses import read_response
 from gateway.usage.records import TokenUsage
 
 NOVA, SONNET_4 = "amazon.nova-lite-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"
-METERED = Metered(TokenUsage(3, 4))
+METERED = MeteredUsage(TokenUsage(3, 4))
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
 FORM = {"type": "json_schema", "json_schema": {"name": "number", "schema": SCHEMA}}
 TOOL = {"type": "function", "function": {"name": "get", "parameters": {"type": "object"}}}

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered, StreamWriter
-from gateway.core.errors import BadRequest, Forbidden, GatewayError, NotFound
+from gateway.calls.streaming import MeteredUsage, StreamWriter
+from gateway.core.errors import BadRequestError, ForbiddenError, GatewayError, NotFoundError
 from gateway.formats.anthropic.messages import (
     MessagesRequest,
     converse_body,
@@ -28,7 +28,7 @@ from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.usage.records import TokenUsage
 
 HELLO: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
-METERED = Metered(TokenUsage(7, 9, 100, 20, 30))
+METERED = MeteredUsage(TokenUsage(7, 9, 100, 20, 30))
 
 
 def said(*content: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_request_without_a_beta_names_none_and_null_says_nothing() -> None:
     ],
 )  # fmt: skip
 def test_a_field_that_bedrock_has_not_is_refused_by_name(field: str, code: str) -> None:
-    with pytest.raises(BadRequest, match=f"^{field}: ") as refused:
+    with pytest.raises(BadRequestError, match=f"^{field}: ") as refused:
         read_messages({**HELLO, field: "x"})
     assert refused.value.code == code
 
@@ -98,15 +98,15 @@ def test_a_field_that_bedrock_has_not_is_refused_by_name(field: str, code: str) 
     ],
 )  # fmt: skip
 def test_a_field_that_is_missing_or_of_a_wrong_type_is_named(change: dict[str, Any], named: str) -> None:
-    with pytest.raises(BadRequest, match=f"^{named}: "):
+    with pytest.raises(BadRequestError, match=f"^{named}: "):
         read_messages(HELLO | change)
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 3])
 def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         read_messages(body)
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         read_count(body)
 
 
@@ -114,7 +114,7 @@ def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
     "kind", ["web_search_20260318", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset"]
 )
 def test_a_tool_that_anthropics_service_runs_is_refused_since_nobody_would_meter_it(kind: str) -> None:
-    with pytest.raises(BadRequest, match=kind):
+    with pytest.raises(BadRequestError, match=kind):
         read_messages({**HELLO, "tools": [{"type": kind, "name": "x"}]})
 
 
@@ -335,7 +335,7 @@ def test_marks_for_the_cache_become_cache_points() -> None:
 )  # fmt: skip
 def test_what_a_model_of_another_provider_cannot_be_asked_is_refused_by_name(body: dict[str, Any], named: str) -> None:
     request = read_messages(body)  # Anthropic's own models may be asked
-    with pytest.raises(BadRequest, match=f"^{named}"):
+    with pytest.raises(BadRequestError, match=f"^{named}"):
         converse_body(request)
 
 
@@ -392,7 +392,7 @@ def test_a_count_leaves_room_for_what_is_thought() -> None:
 
 @pytest.mark.parametrize("field", [{"stream": True}, {"service_tier": "auto"}, {"x": 1}])
 def test_a_count_refuses_what_makes_no_sense_by_name(field: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest, match=f"^{next(iter(field))}: "):
+    with pytest.raises(BadRequestError, match=f"^{next(iter(field))}: "):
         read_count(HELLO | field)
 
 
@@ -461,8 +461,8 @@ def test_an_answer_that_is_none_is_the_services_fault(body: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (BadRequest("m"), "invalid_request_error"), (GatewayError("m", status=401), "authentication_error"),
-        (Forbidden("m"), "permission_error"), (NotFound("m"), "not_found_error"),
+        (BadRequestError("m"), "invalid_request_error"), (GatewayError("m", status=401), "authentication_error"),
+        (ForbiddenError("m"), "permission_error"), (NotFoundError("m"), "not_found_error"),
         (GatewayError("m", status=408), "timeout_error"), (GatewayError("m", status=413), "request_too_large"),
         (GatewayError("m", status=422), "invalid_request_error"), (GatewayError("m", status=424), "api_error"),
         (GatewayError("m", status=429), "rate_limit_error"), (GatewayError("m"), "api_error"),
@@ -738,6 +738,6 @@ def test_a_thread_is_refused_by_the_code_that_sdks_go_on_without_one() -> None:
         "messages": [{"role": "user", "content": "hi"}],
         "thread": {"type": "create"},
     }
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequestError) as refused:
         read_messages(body)
     assert problem(refused.value, "r")["error"]["details"] == {"error_code": "thread_unsupported_request"}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Service
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, flag, translate
 from gateway.usage.records import TokenUsage
 from gateway.web.generated.schemas import InvokeModelRequest
@@ -170,7 +170,7 @@ def test_what_a_call_does_not_read_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["guardrailConfig", "serviceTier", "performanceConfig"])
 def test_what_would_make_a_call_less_safe_or_dearer_unseen_is_refused(name: str) -> None:
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequestError) as refused:
         translate(CompatRequest({"inputs": "hi", name: {}}, "amazon.nova-lite-v1:0"), CATALOG)
     assert refused.value.param == name
 
@@ -186,7 +186,7 @@ def test_what_the_spec_refuses_is_refused_without_it(model_id: str, name: str, v
     try:
         InvokeModelRequest.model_validate(sent, strict=True)
     except ValidationError:
-        with pytest.raises(BadRequest) as refused:
+        with pytest.raises(BadRequestError) as refused:
             translate(CompatRequest(sent, model_id), CATALOG)
         assert refused.value.param == name
     else:
@@ -216,7 +216,7 @@ def test_a_header_is_true_in_any_case(text: str | None, expected: bool) -> None:
     ],
 )
 def test_what_no_model_could_take_is_refused_before_a_row_is_made(body: dict[str, Any], more: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequestError):
         made("amazon.titan-embed-text-v1", body, **more)
 
 
@@ -240,7 +240,7 @@ CLAUDE_BODY = {
 )
 def test_a_model_of_one_kind_is_not_called_as_another(model_id: str, body: dict[str, Any], operation: str) -> None:
     """An image has no tokens to pay, and a vector no answer to hold for: text must not pass as either."""
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequestError) as refused:
         made(model_id, body, operation=operation)
     assert refused.value.code == "invalid_type"
 
@@ -248,7 +248,7 @@ def test_a_model_of_one_kind_is_not_called_as_another(model_id: str, body: dict[
 def test_a_profile_of_one_model_is_not_called_at_the_price_of_another() -> None:
     arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-20250514-v1:0"
     assert CATALOG.find("anthropic.claude-opus-4-20250514-v1:0", arn).target == arn
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequestError) as refused:
         CATALOG.find("amazon.nova-micro-v1:0", arn)
     assert refused.value.code == "invalid_model_arn"
 
@@ -259,7 +259,7 @@ def test_a_foundation_models_arn_is_that_model_and_no_other() -> None:
     for named in (model_id, f"us.{model_id}"):  # what is called is what has to be allowed
         found = CATALOG.find(named, arn)
         assert (found.id, found.target, found.own_arn) == (model_id, arn, False)
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequestError) as refused:
         CATALOG.find("amazon.nova-micro-v1:0", arn)
     assert refused.value.code == "invalid_model_arn"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.calls.streaming import MeteredUsage
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.openai.chat import ChatRequest, ChatStream, read_chat, write_chat
 from gateway.formats.openai.fields import misfit, model_list, problem
 from gateway.usage.records import TokenUsage
@@ -41,9 +41,9 @@ def converse(base: str = CLAUDE, messages: Any = HI, **more: Any) -> Any:
     return read_chat({"model": "m", "messages": messages, **more}, base).converse
 
 
-def refusal(base: str = CLAUDE, messages: Any = HI, **more: Any) -> BadRequest:
+def refusal(base: str = CLAUDE, messages: Any = HI, **more: Any) -> BadRequestError:
     body = {"model": "m", "messages": messages, **more}
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequestError) as caught:
         read_chat(checked(body, create_chat_completion, misfit), base)
     assert caught.value.param
     assert caught.value.param in caught.value.message
@@ -348,7 +348,7 @@ def test_an_answer_is_a_chat_completion() -> None:
         {"text": "a"}, {"citationsContent": {"content": [{"text": "b"}], "citations": []}},
         {"toolUse": {"toolUseId": "c1", "name": "get", "input": {"x": 1}}},
     ]  # fmt: skip
-    assert write_chat(REQUEST, answer(content, "tool_use"), Metered(USAGE), "chatcmpl-1", 5) == {
+    assert write_chat(REQUEST, answer(content, "tool_use"), MeteredUsage(USAGE), "chatcmpl-1", 5) == {
         "id": "chatcmpl-1", "object": "chat.completion", "created": 5, "model": "alias", "service_tier": "flex",
         "choices": [{"index": 0, "logprobs": None, "finish_reason": "tool_calls", "message": {
             "role": "assistant", "content": "ab", "refusal": None, "reasoning_content": "hm",
@@ -366,7 +366,7 @@ def test_an_answer_is_a_chat_completion() -> None:
      ("tool_use", "tool_calls"), ("content_filtered", "content_filter"), ("guardrail_intervened", "content_filter"), ("new", "stop")],
 )  # fmt: skip
 def test_reasons_to_stop_have_openais_names(reason: str, finish: str) -> None:
-    made = write_chat(REQUEST, answer([{"text": "a"}], reason), Metered(USAGE), "i", 1)
+    made = write_chat(REQUEST, answer([{"text": "a"}], reason), MeteredUsage(USAGE), "i", 1)
     assert made["choices"][0]["finish_reason"] == finish
 
 
@@ -421,8 +421,8 @@ def test_a_stream_adds_up_to_what_the_whole_answer_would_have_been(
     content: list[Any], pieces: int, reason: str
 ) -> None:
     writer = ChatStream(REQUEST, "i", 1)
-    written = b"".join(map(writer.write, streamed(content, pieces, reason))) + writer.end(Metered(USAGE))
-    (whole,) = write_chat(REQUEST, answer(content, reason), Metered(USAGE), "i", 1)["choices"]
+    written = b"".join(map(writer.write, streamed(content, pieces, reason))) + writer.end(MeteredUsage(USAGE))
+    (whole,) = write_chat(REQUEST, answer(content, reason), MeteredUsage(USAGE), "i", 1)["choices"]
     together = added_up(chunks(written))
     assert comparable(together["message"]) == comparable(whole["message"])
     assert together["finish_reason"] == whole["finish_reason"]
@@ -430,7 +430,9 @@ def test_a_stream_adds_up_to_what_the_whole_answer_would_have_been(
 
 def test_a_stream_says_who_speaks_first_and_what_it_used_last() -> None:
     writer = ChatStream(REQUEST, "chatcmpl-1", 5)
-    made = chunks(b"".join(map(writer.write, streamed([{"text": "hi"}], 2, "end_turn"))) + writer.end(Metered(USAGE)))
+    made = chunks(
+        b"".join(map(writer.write, streamed([{"text": "hi"}], 2, "end_turn"))) + writer.end(MeteredUsage(USAGE))
+    )
     assert all(chunk["id"] == "chatcmpl-1" and chunk["model"] == "alias" and chunk["created"] == 5 for chunk in made)
     assert made[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert [chunk["choices"][0]["delta"].get("content") for chunk in made[1:3]] == ["h", "i"]
@@ -441,7 +443,7 @@ def test_a_stream_says_who_speaks_first_and_what_it_used_last() -> None:
 
 def test_usage_is_streamed_only_where_it_is_asked_for() -> None:
     writer = ChatStream(ChatRequest("100%s", {}), "i", 1)
-    written = b"".join(map(writer.write, streamed([{"text": "hi"}], 1, "end_turn"))) + writer.end(Metered(USAGE))
+    written = b"".join(map(writer.write, streamed([{"text": "hi"}], 1, "end_turn"))) + writer.end(MeteredUsage(USAGE))
     assert b"usage" not in written
     assert {chunk["model"] for chunk in chunks(written)} == {"100%s"}
 
@@ -456,7 +458,7 @@ def test_a_stream_that_breaks_off_ends_with_an_error() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (BadRequest("x", param="n"), "invalid_request_error"),
+        (BadRequestError("x", param="n"), "invalid_request_error"),
         (GatewayError("x", status=401), "authentication_error"),
         (GatewayError("x", status=403), "permission_error"),
         (GatewayError("x", status=404), "not_found_error"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.calls.catalog import Catalog
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.openai.embeddings import EmbeddingsRequest, read_embeddings, write_embeddings
 from gateway.formats.openai.fields import misfit
 from gateway.usage.records import TokenUsage
@@ -103,7 +103,7 @@ def test_base64_is_of_little_endian_floats() -> None:
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(model_id: str, body: dict[str, Any], param: str) -> None:
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequestError) as caught:
         read_embeddings(checked({"model": "alias", **body}, create_embeddings, misfit), CATALOG.find(model_id))
     assert caught.value.param == param
     assert param in caught.value.message

@@ -6,7 +6,7 @@ import json
 
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered
+from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import GatewayError
 from gateway.formats.openai.endpoint import EndpointChatStream, read_endpoint_chat
 from gateway.usage.records import TokenUsage
@@ -34,7 +34,7 @@ def test_counts_are_shown_to_whoever_asked_for_them_only() -> None:
     frames = [Frame("line", DELTA), Frame("line", COUNTS)]
     assert [plain.write(frame) for frame in frames] == [b"data: " + DELTA + b"\n\n", b""]
     assert [counting.write(frame) for frame in frames][1] == b"data: " + COUNTS + b"\n\n"
-    assert plain.end(Metered(TokenUsage())) == b"data: [DONE]\n\n"
+    assert plain.end(MeteredUsage(TokenUsage())) == b"data: [DONE]\n\n"
 
 
 def test_an_error_is_an_event_that_the_sdk_raises() -> None:

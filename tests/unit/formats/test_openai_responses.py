@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.calls.streaming import MeteredUsage
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.openai.fields import misfit
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.formats.openai.responses import ResponsesRequest, read_response
@@ -28,9 +28,9 @@ def converse(value: Any = "hi", base: str = CLAUDE, **more: Any) -> Any:
     return read_response({"model": "m", "input": value, **more}, base).converse
 
 
-def refusal(value: Any = "hi", **more: Any) -> BadRequest:
+def refusal(value: Any = "hi", **more: Any) -> BadRequestError:
     body = {"model": "m", "input": value, **more}
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(BadRequestError) as caught:
         read_response(checked(body, create_response, misfit), CLAUDE)
     assert caught.value.param
     assert caught.value.param in caught.value.message
@@ -161,7 +161,7 @@ def test_an_answer_is_a_response() -> None:
         {"text": "a"},
         {"toolUse": {"toolUseId": "c1", "name": "get", "input": {"x": 1}}},
     ]
-    made = write_response(REQUEST, answer(content, "tool_use"), Metered(USAGE), "resp_1", 5)
+    made = write_response(REQUEST, answer(content, "tool_use"), MeteredUsage(USAGE), "resp_1", 5)
     assert made["output"] == [
         {"type": "reasoning", "id": "rs_1_0", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "signature:s"},
         {"type": "message", "id": "msg_1_1", "role": "assistant", "status": "completed",
@@ -183,7 +183,7 @@ def test_an_answer_can_be_sent_back_as_it_came() -> None:
         {"text": "a"},
         {"toolUse": {"toolUseId": "c1", "name": "get", "input": {"x": 1}}},
     ]
-    output = write_response(REQUEST, answer(content), Metered(USAGE), "resp_1", 5)["output"]
+    output = write_response(REQUEST, answer(content), MeteredUsage(USAGE), "resp_1", 5)["output"]
     back = [
         {"role": "user", "content": "hi"},
         *output,
@@ -193,7 +193,7 @@ def test_an_answer_can_be_sent_back_as_it_came() -> None:
 
 
 def test_an_answer_that_was_cut_is_incomplete() -> None:
-    made = write_response(REQUEST, answer([{"text": "a"}], "max_tokens"), Metered(USAGE), "resp_1", 5)
+    made = write_response(REQUEST, answer([{"text": "a"}], "max_tokens"), MeteredUsage(USAGE), "resp_1", 5)
     assert (made["status"], made["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
 
 
@@ -226,8 +226,8 @@ def test_a_stream_adds_up_to_what_the_whole_answer_would_have_been(
     content: list[Any], pieces: int, reason: str
 ) -> None:
     writer = ResponsesStream(REQUEST, "resp_1", 5)
-    made = events(b"".join(map(writer.write, streamed(content, pieces, reason))) + writer.end(Metered(USAGE)))
-    whole = write_response(REQUEST, answer(content, reason), Metered(USAGE), "resp_1", 5)
+    made = events(b"".join(map(writer.write, streamed(content, pieces, reason))) + writer.end(MeteredUsage(USAGE)))
+    whole = write_response(REQUEST, answer(content, reason), MeteredUsage(USAGE), "resp_1", 5)
     assert made[-1] == {"type": f"response.{whole['status']}", "sequence_number": len(made) - 1, "response": whole}
     assert [event["item"] for event in made if event["type"] == "response.output_item.done"] == whole["output"]
     texts = dict.fromkeys((item["id"] for item in whole["output"]), "")
@@ -240,7 +240,7 @@ def test_a_stream_adds_up_to_what_the_whole_answer_would_have_been(
 def test_a_streams_events_come_in_openais_order() -> None:
     content = [{"text": "hi"}, {"toolUse": {"toolUseId": "c", "name": "get", "input": {"x": 1}}}]
     writer = ResponsesStream(REQUEST, "resp_1", 5)
-    made = events(b"".join(map(writer.write, streamed(content, 1, "tool_use"))) + writer.end(Metered(USAGE)))
+    made = events(b"".join(map(writer.write, streamed(content, 1, "tool_use"))) + writer.end(MeteredUsage(USAGE)))
     assert [event["type"].removeprefix("response.") for event in made] == [
         "created", "in_progress",
         "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done", "output_item.done",

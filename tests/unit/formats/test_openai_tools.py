@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.calls.streaming import Metered
-from gateway.core.errors import NotFound
+from gateway.calls.streaming import MeteredUsage
+from gateway.core.errors import NotFoundError
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.formats.openai.responses import ResponsesRequest, read_response, references, response_of
 from gateway.usage.records import TokenUsage
@@ -54,7 +54,7 @@ def told(request: ResponsesRequest) -> dict[str, Any]:
 
 def events(request: ResponsesRequest, blocks: list[Any]) -> list[dict[str, Any]]:
     writer = ResponsesStream(request, "resp_1", 9)
-    sent = b"".join(writer.write(frame) for frame in streamed(blocks, 5, "tool_use")) + writer.end(Metered(USAGE))
+    sent = b"".join(writer.write(frame) for frame in streamed(blocks, 5, "tool_use")) + writer.end(MeteredUsage(USAGE))
     return [json.loads(part.partition("data: ")[2]) for part in sent.decode().split("\n\n") if part]
 
 
@@ -62,7 +62,7 @@ def called(request: ResponsesRequest, name: str, arguments: dict[str, Any]) -> d
     """The item of the model's call, which the stream must tell exactly as the whole answer does."""
     blocks = [tool(name, arguments)]
     whole: list[dict[str, Any]]
-    whole = write_response(request, answer(blocks), Metered(USAGE), "resp_1", 9)["output"]
+    whole = write_response(request, answer(blocks), MeteredUsage(USAGE), "resp_1", 9)["output"]
     told = events(request, blocks)
     assert [event["sequence_number"] for event in told] == list(range(len(told)))
     assert told[-1]["response"]["output"] == whole
@@ -242,7 +242,7 @@ def test_a_reference_stands_for_what_was_answered() -> None:
 
 @pytest.mark.parametrize("name", ["msg_1_0", "", None, 5, "x" * 500])
 def test_a_reference_to_nothing_is_not_found(name: Any) -> None:
-    with pytest.raises(NotFound) as missing:
+    with pytest.raises(NotFoundError) as missing:
         read([{"type": "item_reference", "id": name}, {"role": "user", "content": "hi"}])
     assert (missing.value.status, missing.value.code, missing.value.param) == (404, "item_not_found", "input")
     assert response_of(str(name)) in ("resp_1", "")

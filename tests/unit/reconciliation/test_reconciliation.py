@@ -21,8 +21,8 @@ from gateway.reconciliation.records import (
     NOBODY,
     BillLine,
     Finding,
-    Measured,
-    Metered,
+    MetricSum,
+    UsageGroup,
     days_to_reconcile,
     summary,
 )
@@ -44,7 +44,7 @@ BOOK = PriceBook(
 )
 
 
-def metered(tokens: int = 1_000_000, **more: Any) -> Metered:
+def metered(tokens: int = 1_000_000, **more: Any) -> UsageGroup:
     """Calls that used so many input tokens, priced by the list."""
     rows = more.get("rows", 10)
     status = more.get("price_status", PRICED)
@@ -65,10 +65,10 @@ def metered(tokens: int = 1_000_000, **more: Any) -> Metered:
         "largest": {"input_tokens": -(-tokens // rows)},
         "list_cost": USD * tokens if status == PRICED else None,
     }
-    return Metered(**(said | more))
+    return UsageGroup(**(said | more))
 
 
-def unknown(rows: int, price_status: str, source: str = UNKNOWN, outcome: str = "unsettled") -> Metered:
+def unknown(rows: int, price_status: str, source: str = UNKNOWN, outcome: str = "unsettled") -> UsageGroup:
     return metered(0, rows=rows, price_status=price_status, usage_source=source, outcome=outcome, used={}, largest={})
 
 
@@ -94,7 +94,7 @@ def of(findings: list[Finding], principal: str = GATEWAY) -> Finding:
     return found
 
 
-def bill(rows: list[Metered], lines: list[BillLine], percent: str = "1") -> list[Finding]:
+def bill(rows: list[UsageGroup], lines: list[BillLine], percent: str = "1") -> list[Finding]:
     return against_bill(DAY, rows, lines, BOOK, [ROLE], Decimal(percent))
 
 
@@ -281,8 +281,8 @@ def test_a_role_is_known_by_its_account_and_name_in_all_its_sessions() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- CloudWatch
-def metrics(rows: list[Metered], *counted: tuple[str, int], model: str = NOVA) -> dict[str, Finding]:
-    values = [Measured(model, "us-east-1", metric, Decimal(value)) for metric, value in counted]
+def metrics(rows: list[UsageGroup], *counted: tuple[str, int], model: str = NOVA) -> dict[str, Finding]:
+    values = [MetricSum(model, "us-east-1", metric, Decimal(value)) for metric, value in counted]
     return {finding.unit: finding for finding in against_metrics(DAY, rows, values, ONE)}
 
 
@@ -363,7 +363,7 @@ lines_of_any_kind = st.builds(
 
 @given(st.lists(rows_of_any_kind, max_size=6), st.lists(lines_of_any_kind, max_size=6))
 def test_the_reasons_of_every_line_add_up_to_its_difference_and_the_lines_to_both_records(
-    rows: list[Metered], lines: list[BillLine]
+    rows: list[UsageGroup], lines: list[BillLine]
 ) -> None:
     findings = bill(rows, lines)
     for finding in findings:
@@ -379,6 +379,6 @@ def test_the_reasons_of_every_line_add_up_to_its_difference_and_the_lines_to_bot
         st.tuples(st.sampled_from([CALLS, "InputTokenCount", "OutputTokenCount"]), tokens), unique_by=lambda m: m[0]
     ),
 )
-def test_the_reasons_of_every_count_add_up_to_its_difference(rows: list[Metered], counted: list[Any]) -> None:
+def test_the_reasons_of_every_count_add_up_to_its_difference(rows: list[UsageGroup], counted: list[Any]) -> None:
     for finding in metrics(rows, *counted).values():
         assert sum(finding.reasons.values()) == finding.difference == finding.aws - finding.ledger

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.aws.dynamodb.tenants import TenantTable
-from gateway.core.errors import BadRequest, NotFound
+from gateway.core.errors import BadRequestError, NotFoundError
 from gateway.tenancy.administration import (
     Actor,
     Administration,
@@ -175,7 +175,7 @@ def test_a_change_under_ones_hands_is_seen(admin: Administration, monkeypatch: p
     ],
 )
 def test_what_contradicts_itself_is_refused(admin: Administration, wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadRequest, match=said) as refused:
+    with pytest.raises(BadRequestError, match=said) as refused:
         admin.put_tenant(replace(ACME, **wrong), ANN)
     assert refused.value.code == "invalid_tenant"
     assert records(admin) == []
@@ -190,9 +190,9 @@ def test_a_key_is_shown_once_and_nowhere_kept(admin: Administration) -> None:
     kept = json.dumps([record.to_json() for record in records(admin)] + [key_to_json(key)])
     assert text not in kept
     assert key.digest not in kept
-    with pytest.raises(BadRequest, match="future"):
+    with pytest.raises(BadRequestError, match="future"):
         admin.make_key(ID, ANN, "late", START)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         admin.make_key(TenantId("nobody"), ANN)
 
 
@@ -203,7 +203,7 @@ def test_revoking_twice_is_one_act(admin: Administration) -> None:
         admin.revoke_key(ID, key.key_id, ANN)
     assert not admin.keys(ID)[0].works(START)
     assert [record.action for record in records(admin, ID)] == ["revoke_key", "make_key", "create_tenant"]
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         admin.revoke_key(TenantId("rival"), key.key_id, ANN)
     with pytest.raises(Conflict, match="no more"):
         admin.rotate_key(ID, key.key_id, timedelta(0), ANN)
@@ -230,7 +230,7 @@ def test_the_keys_of_a_deleted_tenant_die_and_do_not_revive(admin: Administratio
         admin.make_key(ID, ANN)
     admin.delete_tenant(ID, ANN)
     for act in (lambda: admin.tenant(ID), lambda: admin.keys(ID), lambda: admin.delete_tenant(ID, ANN)):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             act()
     admin.put_tenant(ACME, STACK_ONE)
     assert admin.keys(ID) == []
@@ -248,7 +248,7 @@ def test_the_id_of_a_deleted_tenant_is_not_given_again(admin: Administration) ->
         with pytest.raises(TenantIdUsed, match="Choose another id") as refused:
             admin.put_tenant(replace(ACME, name="Another"), actor)
         assert (refused.value.code, refused.value.status) == ("tenant_id_used", 409)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         admin.tenant(ID)
     assert records(admin, ID)[0].action == "delete_tenant"  # a refusal leaves none
 
@@ -304,7 +304,7 @@ def test_the_audit_goes_back_over_the_months(aws: None) -> None:
     Clock.now = START
     assert [record.at.month for record in records(admin)] == [11, 5, 2, 1]
     for word in ("x", "WzEsMl0", "WyJ0ZW5hbnRzIiwgIngiXQ", "WyJhdWRpdCN4IiwgIngiXQ"):
-        with pytest.raises(BadRequest, match="next"):
+        with pytest.raises(BadRequestError, match="next"):
             admin.register.audit(None, 5, word, START)
 
 

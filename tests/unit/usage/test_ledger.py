@@ -12,10 +12,10 @@ import pytest
 from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.jobs import Ended, Job, Jobs, JobState, Submission
+from gateway.calls.jobs import Job, JobResult, Jobs, JobState, Submission
 from gateway.core.settings import settings
 from gateway.tenancy.tenant import Caller, Tenant
-from gateway.usage.ledger import SHARDS, AlreadyReserved, Ledger, Partition, sweep
+from gateway.usage.ledger import SHARDS, AlreadyReservedError, Ledger, Partition, sweep
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.fakes import InMemoryJobs, InMemoryLedger
 
@@ -60,7 +60,7 @@ def test_a_row_comes_back_as_it_was_settled(ledger: Ledger) -> None:
 def test_an_attempt_is_reserved_once(ledger: Ledger) -> None:
     ledger.reserve(record())
     ledger.reserve(record())  # a retried write of the same reserve
-    with pytest.raises(AlreadyReserved):
+    with pytest.raises(AlreadyReservedError):
         ledger.reserve(record(at=START + timedelta(microseconds=1)))
     ledger.reserve(record(attempt=2))
 
@@ -145,10 +145,10 @@ def test_the_end_of_a_job_and_its_settlement_are_one(jobs: Jobs, ledger: Ledger)
     submitted(jobs)
     job, row = claimed(jobs), record()
     ledger.reserve(row)
-    assert jobs.finish(job, Ended([{"generated_text": "hi"}]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    assert jobs.finish(job, JobResult([{"generated_text": "hi"}]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
     found = jobs.find(RequestId("r1"))
     assert found is not None
-    assert (found.state, found.ended) == (JobState.DONE, Ended([{"generated_text": "hi"}]))
+    assert (found.state, found.ended) == (JobState.DONE, JobResult([{"generated_text": "hi"}]))
     assert [kept.outcome for kept in ledger.read(Partition.of(row))] == [Outcome.SUCCEEDED]
     assert jobs.claim(RequestId("r1"), START + LEASE * 9, START + LEASE * 10, 1) is None
 
@@ -158,7 +158,7 @@ def test_a_worker_that_lost_its_claim_cannot_end_the_job_nor_settle(jobs: Jobs, 
     zombie, row = claimed(jobs), record()
     ledger.reserve(row)
     claimed(jobs, START + LEASE + timedelta(seconds=1))
-    assert not jobs.finish(zombie, Ended(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    assert not jobs.finish(zombie, JobResult(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
     assert [kept.is_open for kept in ledger.read(Partition.of(row))] == [True]
 
 
@@ -167,7 +167,7 @@ def test_a_row_that_the_sweep_took_does_not_settle_with_its_job(jobs: Jobs, ledg
     job, row = claimed(jobs), record()
     ledger.reserve(row)
     sweep(ledger, START + timedelta(days=1))
-    assert not jobs.finish(job, Ended(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
+    assert not jobs.finish(job, JobResult(["late"]), [row.settle(Outcome.SUCCEEDED, USAGE, START)], START)
     found = jobs.find(RequestId("r1"))
     assert found is not None
     assert found.state is JobState.RUNNING
@@ -175,10 +175,10 @@ def test_a_row_that_the_sweep_took_does_not_settle_with_its_job(jobs: Jobs, ledg
 
 @pytest.mark.parametrize("size", [10, 500_000])
 def test_an_answer_of_any_size_is_kept(jobs: Jobs, size: int) -> None:
-    jobs.keep(RequestId("late"), TenantId("acme"), Ended(["x" * size]), START)
+    jobs.keep(RequestId("late"), TenantId("acme"), JobResult(["x" * size]), START)
     found = jobs.find(RequestId("late"))
     assert found is not None
-    assert found.ended == Ended(["x" * size])
+    assert found.ended == JobResult(["x" * size])
 
 
 def test_a_lost_job_is_known_by_its_age(jobs: Jobs) -> None:

@@ -132,17 +132,17 @@ def test_an_answer_of_claude_is_whole_once_it_says_so() -> None:
     claude, llama = InvokeStreamUsage(), InvokeStreamUsage()
     claude.see(STARTED)
     llama.see({"generation": "a", "prompt_token_count": 11, "generation_token_count": 2})
-    assert (claude.whole, llama.whole) == (False, True)  # Llama's stream says nothing of its end
+    assert (claude.is_complete, llama.is_complete) == (False, True)  # Llama's stream says nothing of its end
     claude.read(b'{"type":"message_stop"}')
-    assert claude.whole
+    assert claude.is_complete
 
 
 def test_an_answer_of_nova_is_whole_before_it_is_counted() -> None:
     nova = InvokeStreamUsage()
     nova.read(b'{"messageStart":{"role":"assistant"}}')
-    assert not nova.whole
+    assert not nova.is_complete
     nova.read(b'{"messageStop":{"stopReason":"end_turn"}}')
-    assert (nova.whole, nova.complete) == (True, False)
+    assert (nova.is_complete, nova.complete) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.web.asgi import Asgi
 from gateway.web.exchange import Dialect, Reply
 from gateway.web.stream_resolver import StreamResolver
@@ -25,7 +25,7 @@ def problem(error: GatewayError, request_id: str) -> Reply:
 def ask(answer: Reply) -> tuple[int, Any]:
     """Status and JSON of what a handler's answer becomes."""
 
-    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequest(str(error))))
+    api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequestError(str(error))))
 
     @api.get("/models")
     def list_models() -> Reply:

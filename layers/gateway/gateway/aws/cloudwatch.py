@@ -10,20 +10,20 @@ from typing import Any
 from botocore.config import Config
 
 from gateway.aws.clients import STORES, client
-from gateway.reconciliation.records import CALLS, METRICS, Measured
+from gateway.reconciliation.records import CALLS, METRICS, MetricSum
 
 NAMESPACE = "AWS/Bedrock"
 AT_ONCE = 500  # queries of one request
 HOUR = 3600
 
 
-def measured(day: str, regions: Iterable[str]) -> Iterator[Measured]:
+def measured(day: str, regions: Iterable[str]) -> Iterator[MetricSum]:
     """The day's (UTC) sum of every metric and model, in each of these regions; nothing where nothing was counted."""
     for region in sorted(set(regions)):
         yield from _of_region(day, region)
 
 
-def _of_region(day: str, region: str) -> Iterator[Measured]:
+def _of_region(day: str, region: str) -> Iterator[MetricSum]:
     cloudwatch = client("cloudwatch", _in_region(region))
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     names = [(metric, model) for metric in (CALLS, *METRICS) for model in _models(cloudwatch, metric)]
@@ -38,7 +38,7 @@ def _of_region(day: str, region: str) -> Iterator[Measured]:
                 sums[result["Id"]] = sum(values, sums.get(result["Id"], Decimal(0)))
         for number, (metric, model) in enumerate(batch):
             if value := sums.get(f"m{number}"):
-                yield Measured(model, region, metric, value)
+                yield MetricSum(model, region, metric, value)
 
 
 def _models(cloudwatch: Any, metric: str) -> list[str]:

@@ -6,8 +6,8 @@ import json
 from typing import Any, Protocol
 
 from gateway.aws.clients import client
-from gateway.budgets.thresholds import Crossing
-from gateway.calls.metering import Parked
+from gateway.budgets.thresholds import ThresholdCrossed
+from gateway.calls.metering import UnpricedUsageNotice
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
 
@@ -29,9 +29,9 @@ class Notice(Protocol):
     def detail(self) -> dict[str, Any]: ...
 
 
-def warn(notice: Crossing | Parked) -> None:
+def warn(notice: ThresholdCrossed | UnpricedUsageNotice) -> None:
     """One event for what has happened. Raises where the bus does not take it, so that it is told again."""
-    if isinstance(notice, Parked):
+    if isinstance(notice, UnpricedUsageNotice):
         parked = {"tenant_id": notice.tenant_id, "model_id": notice.model_id, "region": notice.region}
         _put(USAGE_PARKED, parked | {"day": notice.day, "kept_usd": f"{notice.kept:f}"})
         return

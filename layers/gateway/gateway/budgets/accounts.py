@@ -31,7 +31,7 @@ from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 # Whoever begins to tell something has this long: after it another one may, since the first has died.
-TELLING = timedelta(minutes=2)
+CLAIM_TTL = timedelta(minutes=2)
 
 
 def shard_of(request_id: str, shards: int) -> int:
@@ -175,13 +175,13 @@ class Accounts(Protocol):
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
         """Every shard of this month and the one before."""
 
-    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+    def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         """May this caller tell a mark of a tenant's month? Nobody else may for TELLING, and after `told` nobody."""
 
     def told(self, account: AccountId, mark: str) -> None: ...
 
 
-def together(shards: Iterable[Account]) -> Account:
+def merge_shards(shards: Iterable[Account]) -> Account:
     """The sums of a whole account."""
     committed, spent = ZERO, ZERO
     centres_committed, centres_spent = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
@@ -193,9 +193,9 @@ def together(shards: Iterable[Account]) -> Account:
     return Account(committed, spent, centres_committed, centres_spent)
 
 
-def whole(tenant: Tenant, month: str, accounts: Accounts) -> Account:
+def load_account(tenant: Tenant, month: str, accounts: Accounts) -> Account:
     shards = range(max(tenant.budget_shards, 1))
-    return together(accounts.account(AccountId(tenant.tenant_id, month, shard)) for shard in shards)
+    return merge_shards(accounts.account(AccountId(tenant.tenant_id, month, shard)) for shard in shards)
 
 
 MODELS = "model#"  # no tenant's id has a #

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets.accounts import Accounts, whole
+from gateway.budgets.accounts import Accounts, load_account
 from gateway.core.times import month_of, next_month
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Budget, Tenant
@@ -35,7 +35,7 @@ def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetStat
     """The budgets of a tenant as they are now."""
     if tenant.budget is None and not tenant.cost_centre_budgets:
         return []
-    account = whole(tenant, month_of(now), accounts)
+    account = load_account(tenant, month_of(now), accounts)
     found = []
     if tenant.budget:
         found.append(BudgetState("", tenant.budget, account.spent, account.committed - account.spent))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, together
-from gateway.budgets.thresholds import passed, tell
+from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, merge_shards
+from gateway.budgets.thresholds import crossed_thresholds, notify_once
 from gateway.core.times import month_of
 from gateway.tenancy.tenant import Tenant
-from gateway.usage.ledger import Ledger, UnreadableRow
+from gateway.usage.ledger import Ledger, UnreadableRowError
 from gateway.usage.records import TenantId, UsageRecord
 
 
@@ -26,7 +26,7 @@ def sweep_holds(
             continue
         try:
             record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
-        except UnreadableRow:  # nobody can say what it used
+        except UnreadableRowError:  # nobody can say what it used
             swept += accounts.book(hold, Booking(kept=hold.amount)) is not None
             continue
         if record is not None and record.is_open:
@@ -51,8 +51,8 @@ def sweep_thresholds(
     told = 0
     for account_id, parts in shards.items():
         if tenant := tenant_of(account_id.tenant_id):
-            for crossing in passed(tenant, account_id.month, together(parts)):
-                told += tell(accounts, account_id, crossing.mark, crossing, warn, now)
+            for crossing in crossed_thresholds(tenant, account_id.month, merge_shards(parts)):
+                told += notify_once(accounts, account_id, crossing.mark, crossing, warn, now)
     return told
 
 

@@ -8,14 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from gateway.budgets.accounts import Account, AccountId, Accounts, Booked, Hold, whole
+from gateway.budgets.accounts import Account, AccountId, Accounts, Booked, Hold, load_account
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 
 
 @dataclass(frozen=True)
-class Crossing:
+class ThresholdCrossed:
     """A budget's threshold that spending has passed: percent of a limit in USD."""
 
     tenant_id: TenantId
@@ -30,17 +30,17 @@ class Crossing:
         return f"passed {self.threshold} {self.cost_centre}"
 
 
-def passed(tenant: Tenant, month: str, account: Account) -> Iterator[Crossing]:
+def crossed_thresholds(tenant: Tenant, month: str, account: Account) -> Iterator[ThresholdCrossed]:
     """The thresholds that a whole account has passed this month, told or not."""
     budgets = [("", tenant.budget, account.spent)]
     budgets += [(c, b, account.centres_spent.get(c, ZERO)) for c, b in sorted(tenant.cost_centre_budgets.items())]
     for centre, budget, spent in budgets:
         for threshold in budget.thresholds if budget else ():
             if budget and budget.monthly_usd * threshold <= spent * 100:
-                yield Crossing(tenant.tenant_id, centre, month, threshold, budget.monthly_usd, spent)
+                yield ThresholdCrossed(tenant.tenant_id, centre, month, threshold, budget.monthly_usd, spent)
 
 
-def crossings(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) -> Iterator[Crossing]:
+def newly_crossed(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) -> Iterator[ThresholdCrossed]:
     """The thresholds that a charge may have passed.
 
     An account of one item knows by itself. One shard of several adds all of them up, and since that costs reads, only
@@ -50,10 +50,10 @@ def crossings(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) ->
     after = Account(spent=booked.spent, centres_spent={hold.cost_centre: booked.centre_spent})
     before = Account(spent=booked.spent - charge, centres_spent={hold.cost_centre: booked.centre_spent - charge})
     if tenant.budget_shards <= 1:
-        known = {crossing.mark for crossing in passed(tenant, month, before)}
-        yield from (crossing for crossing in passed(tenant, month, after) if crossing.mark not in known)
+        known = {crossing.mark for crossing in crossed_thresholds(tenant, month, before)}
+        yield from (crossing for crossing in crossed_thresholds(tenant, month, after) if crossing.mark not in known)
     elif _hundredths(tenant, hold, before) != _hundredths(tenant, hold, after):
-        yield from passed(tenant, month, whole(tenant, month, accounts))
+        yield from crossed_thresholds(tenant, month, load_account(tenant, month, accounts))
 
 
 def _hundredths(tenant: Tenant, hold: Hold, shard: Account) -> list[int]:
@@ -66,14 +66,14 @@ def _hundredths(tenant: Tenant, hold: Hold, shard: Account) -> list[int]:
     ]
 
 
-def tell(
+def notify_once(
     accounts: Accounts, account: AccountId, mark: str, notice: Any, warn: Callable[[Any], None], now: datetime
 ) -> bool:
     """Tell what a mark of a tenant's month stands for, unless it is told: once, where nobody dies in the middle.
 
     Who dies before the end, or whose `warn` raises, is followed by another after TELLING.
     """
-    if not accounts.begin_telling(account, mark, now):
+    if not accounts.claim_notification(account, mark, now):
         return False
     warn(notice)
     accounts.told(account, mark)

@@ -24,17 +24,17 @@ from typing import Protocol
 from gateway.budgets.accounts import NOTHING, Hold, Limits, slot_of
 from gateway.calls.call import Context, ModelCall
 from gateway.calls.catalog import Service
-from gateway.calls.metering import Meter, Reserved
-from gateway.calls.policy import governed
+from gateway.calls.metering import Meter, Reservation
+from gateway.calls.policy import apply_tenant_policy
 from gateway.calls.routes import Circuit, Route
 from gateway.calls.spans import Span, tell
-from gateway.core.errors import GatewayError, Passing, UpstreamError
+from gateway.core.errors import GatewayError, RetryableError, UpstreamError
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord
 
 LONGEST_PAUSE = 20.0  # seconds
 
 
-class CircuitOpen(Passing):
+class CircuitOpenError(RetryableError):
     """The model failed too often just now."""
 
     def __init__(self, seconds: int):
@@ -44,7 +44,7 @@ class CircuitOpen(Passing):
         )  # fmt: skip
 
 
-class ModelBusy(Passing):
+class ModelBusyError(RetryableError):
     """The model runs as many calls as its route lets it."""
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class ModelBusy(Passing):
         )  # fmt: skip
 
 
-class Breakers(Protocol):
+class CircuitBreakers(Protocol):
     """Where the state of circuits is kept. Implemented by `gateway.aws.dynamodb.circuits`."""
 
     def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
-        """Around one attempt: counts how it ends. Entering raises CircuitOpen where the model is left alone."""
+        """Around one attempt: counts how it ends. Entering raises CircuitOpenError where the model is left alone."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class OpenAttempt:
 
     tries: Tries
     call: ModelCall
-    reserved: Reserved
+    reserved: Reservation
     slot: Hold | None
     began: datetime
     guarded: ExitStack
@@ -90,7 +90,7 @@ class OpenAttempt:
                 self.fail(error)
         finally:
             self.guarded.__exit__(kind, error, trace)
-        if not isinstance(error, Passing):
+        if not isinstance(error, RetryableError):
             return False
         self.tries.failure = error
         return True
@@ -103,11 +103,11 @@ class OpenAttempt:
     def row(self) -> UsageRecord:
         return self.reserved.row
 
-    def settled_elsewhere(self, settled: UsageRecord) -> None:
+    def mark_settled(self, settled: UsageRecord) -> None:
         """The row was settled together with something else: what it held is booked, its slot is free."""
         self.settled = settled
         self.attempts.meter.book_hold(self.attempts.context.caller.tenant, self.reserved, settled)
-        self._give_back()
+        self._release_slot()
         self._tell(settled)
 
     def settle(self, outcome: Outcome, usage: TokenUsage, error: UpstreamError | None = None) -> UsageRecord:
@@ -119,7 +119,7 @@ class OpenAttempt:
                 self.attempts.meter.settle(context.caller.tenant, self.reserved, settled)
                 self.settled = settled
             finally:
-                self._give_back()
+                self._release_slot()
                 self._tell(settled, error)
         return self.settled
 
@@ -147,7 +147,7 @@ class OpenAttempt:
             )
         )
 
-    def _give_back(self) -> None:
+    def _release_slot(self) -> None:
         if self.slot is not None:
             slot, self.slot = self.slot, None
             self.attempts.meter.accounts.book(slot, NOTHING)
@@ -160,7 +160,7 @@ class Attempts:
     route: Route
     context: Context
     meter: Meter
-    breakers: Breakers
+    breakers: CircuitBreakers
     first: int = 1  # the number of the first try: a job's later claims go on counting
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = field(default=random.random)
@@ -205,17 +205,17 @@ class Tries:
         attempts, route = self.attempts, self.attempts.route
         began, routing = attempts.context.clock(), ""
         for asked in self.calls:
-            call = governed(asked, attempts.context)
+            call = apply_tenant_policy(asked, attempts.context)
             for tried in range(route.retries + 1):
                 try:
                     attempt = self._open(call, routing)
-                except Passing as error:
+                except RetryableError as error:
                     self.failure = error
                 else:
                     yield attempt
                 failure = self.failure
                 no_more = tried == route.retries or (failure.retry_after or 0) > LONGEST_PAUSE
-                if no_more or isinstance(failure, CircuitOpen):
+                if no_more or isinstance(failure, CircuitOpenError):
                     break
                 pause = attempts.pause(tried, failure)
                 if not attempts.time_for_another(began, pause):
@@ -245,12 +245,12 @@ class Tries:
         return OpenAttempt(self, call, reserved, slot, context.clock(), guarded)
 
     def _slot(self, row: UsageRecord) -> Hold | None:
-        """A place among the running calls of the row's model. Raises ModelBusy."""
+        """A place among the running calls of the row's model. Raises ModelBusyError."""
         if self.attempts.route.concurrency is None:
             return None
         hold = slot_of(row)
         try:
             self.attempts.meter.accounts.hold(hold, Limits(calls=self.attempts.route.concurrency))
         except GatewayError as error:
-            raise ModelBusy from error
+            raise ModelBusyError from error
         return hold

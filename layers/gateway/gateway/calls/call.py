@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gateway.calls.catalog import Model
 from gateway.calls.token_bounds import (
-    Bound,
+    TokenBound,
     count_of,
     input_bound,
     marks_cache,
@@ -82,10 +82,10 @@ class ModelCall:
         return replace(self, body=put(self.body, self.output_path))
 
     @property
-    def bound(self) -> Bound:
+    def bound(self) -> TokenBound:
         """The most that the call can use."""
         if self.images:
-            return Bound(TokenUsage(images=self.images, image_class=self.image_class))
+            return TokenBound(TokenUsage(images=self.images, image_class=self.image_class))
         most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
         made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
         # Of a picture to embed only the text beside it has tokens.
@@ -93,7 +93,7 @@ class ModelCall:
         asked = {name: part for name, part in self.body.items() if name not in pictures} if pictures else self.body
         usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
         cached = self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body)
-        return Bound(usage, cached, tiers_said(self.body, self.headers))
+        return TokenBound(usage, cached, tiers_said(self.body, self.headers))
 
     def estimated(self, read: str, made: str) -> TokenUsage:
         """What a call used that nobody counted, by the bytes of what was read and made, as its row says.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.core.settings import read_variable
 from gateway.pricing.model_names import MODEL_ID, OWN_ARN, id_in, split_profile
 from gateway.usage.records import ModelId
@@ -60,9 +60,9 @@ class Catalog:
 
     def find(self, model_id: str | None, model_arn: str | None = None) -> Model:
         if not model_id:
-            raise BadRequest("Name a model in the query parameter model_id.", code="model_id_missing")
+            raise BadRequestError("Name a model in the query parameter model_id.", code="model_id_missing")
         if model_arn and not (OWN_ARN.match(model_arn) or id_in(model_arn)):
-            raise BadRequest(
+            raise BadRequestError(
                 "model_arn must be the ARN of a model of Bedrock or of an inference profile.", code="invalid_model_arn"
             )
         if endpoint := self.sagemaker_endpoints.get(model_id):
@@ -70,15 +70,15 @@ class Catalog:
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
         if model_id.startswith("arn:"):
             message = "Name the base model in model_id, and the ARN of your own model in model_arn."
-            raise BadRequest(message, code="invalid_model_id")
+            raise BadRequestError(message, code="invalid_model_id")
         if not MODEL_ID.match(model_id):
-            raise BadRequest(
+            raise BadRequestError(
                 "model_id is not a Bedrock model id. See /list_foundation_models.", code="invalid_model_id"
             )
         _, base = split_profile(model_id)
         if (profile := id_in(model_arn or "")) and split_profile(profile)[1] != base:
             # The call would run one model at the price of another.
-            raise BadRequest("model_arn names another model than model_id.", code="invalid_model_arn")
+            raise BadRequestError("model_arn names another model than model_id.", code="invalid_model_arn")
         if model_arn and profile and not OWN_ARN.match(model_arn):
             # A foundation model's: nothing of an account, thus allowed by the id in it.
             return replace(self.find(profile), target=model_arn)
@@ -98,7 +98,9 @@ class Catalog:
         if known := id_in(name):
             return replace(self.find(known), target=name)
         if not OWN_ARN.match(name):
-            raise BadRequest("This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id")
+            raise BadRequestError(
+                "This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id"
+            )
         found = behind(name) if ":application-inference-profile/" in name else None
         model_id = found or name
         base = split_profile(found)[1] if found else ""

@@ -25,7 +25,7 @@ _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _LARGEST = 24 * 1024 * 1024  # no service sends more in one frame
 
 
-class BrokenFrame(ValueError):
+class BrokenFrameError(ValueError):
     """Bytes that are no frame, or whose checksum does not fit."""
 
 
@@ -64,23 +64,23 @@ def frames(parts: Iterable[bytes]) -> Iterator[Frame]:
         while len(buffer) - start >= _PRELUDE.size:
             total = int.from_bytes(buffer[start : start + 4], "big")
             if not _PRELUDE.size + 4 <= total <= _LARGEST:
-                raise BrokenFrame(f"a frame of {total} bytes")
+                raise BrokenFrameError(f"a frame of {total} bytes")
             if len(buffer) - start < total:
                 break
             yield _frame(bytes(buffer[start : start + total]))
             start += total
         del buffer[:start]
     if buffer:
-        raise BrokenFrame("the stream ends inside a frame")
+        raise BrokenFrameError("the stream ends inside a frame")
 
 
 def _frame(raw: bytes) -> Frame:
     total, headers_length, prelude_crc = _PRELUDE.unpack_from(raw)
     if crc32(raw[:8]) != prelude_crc or crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
-        raise BrokenFrame("a checksum does not fit")
+        raise BrokenFrameError("a checksum does not fit")
     end = _PRELUDE.size + headers_length
     if end > total - 4:
-        raise BrokenFrame("headers longer than their frame")
+        raise BrokenFrameError("headers longer than their frame")
     kind, is_error = _kind(raw[_PRELUDE.size : end])
     return Frame(kind, raw[end:-4], raw, is_error)
 
@@ -112,7 +112,7 @@ def _headers(raw: bytes) -> dict[str, str]:
                 found[name] = raw[at + 2 : at + 2 + size].decode()
             at += 2 + size
     except (IndexError, UnicodeDecodeError) as error:
-        raise BrokenFrame("headers that cannot be read") from error
+        raise BrokenFrameError("headers that cannot be read") from error
     return found
 
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.calls.jobs import Ended, Job, JobState
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.calls.jobs import Job, JobResult, JobState
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, UsageRecord
 
@@ -32,44 +32,52 @@ MOST = timedelta(days=7)  # a large answer lies in a bucket that forgets after e
 
 
 @dataclass(frozen=True)
-class Entry:
+class IdempotencyRecord:
     """What a key stands for: the request that took it, until when that may run, and how it ended."""
 
     key: str  # sha256 of tenant and key: the key itself is kept nowhere
     fingerprint: str
     request_id: RequestId
     lease_until: datetime
-    ended: Ended | None = None
+    ended: JobResult | None = None
 
 
-class Entries(Protocol):
+class IdempotencyStore(Protocol):
     """Where entries are kept. Implemented by `gateway.aws.dynamodb.idempotency`."""
 
-    def begin(self, entry: Entry, expires: datetime, now: datetime) -> Entry | None:
+    def begin(self, entry: IdempotencyRecord, expires: datetime, now: datetime) -> IdempotencyRecord | None:
         """Keep `entry` where its key is free, and answer None; else the entry that has the key."""
 
-    def take_over(self, dead: Entry, entry: Entry, expires: datetime) -> Entry | None:
+    def take_over(
+        self, dead: IdempotencyRecord, entry: IdempotencyRecord, expires: datetime
+    ) -> IdempotencyRecord | None:
         """The same, in the place of `dead`, whose lease has ended."""
 
-    def finish(self, entry: Entry, ended: Ended, settled: Sequence[UsageRecord], expires: datetime) -> bool:
+    def finish(
+        self, entry: IdempotencyRecord, ended: JobResult, settled: Sequence[UsageRecord], expires: datetime
+    ) -> bool:
         """Keep the answer, or free the key of a problem, and settle the rows: all or nothing, and False."""
 
-    def abandon(self, entry: Entry) -> None:
+    def abandon(self, entry: IdempotencyRecord) -> None:
         """Free the key, unless it has an answer or another holds it by now."""
 
 
-def entry_of(tenant: Tenant, key: str, request: Any, request_id: RequestId, lease_until: datetime) -> Entry:
-    """What a request with a key would keep. `request` is all that tells it from another, as JSON. Raises BadRequest."""
+def record_for(
+    tenant: Tenant, key: str, request: Any, request_id: RequestId, lease_until: datetime
+) -> IdempotencyRecord:
+    """What a request with a key would keep. `request` is all that tells it from another, as JSON. Raises BadRequestError."""
     if not _KEY.fullmatch(key):
-        raise BadRequest("Idempotency-Key must be 1 to 255 printable ASCII characters.", code="invalid_idempotency_key")
+        raise BadRequestError(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters.", code="invalid_idempotency_key"
+        )
     if tenant.idempotency_seconds <= 0:
         # To ignore the header would charge a repeat that its sender believes to be safe.
-        raise BadRequest(
+        raise BadRequestError(
             "Your tenant keeps no answers for Idempotency-Key. Ask the gateway's operators, or send none.",
             code="idempotency_not_enabled",
         )
     said = json.dumps(request, sort_keys=True, separators=(",", ":"))
-    return Entry(_sha256(f"{tenant.tenant_id}\0{key}"), _sha256(said), request_id, lease_until)
+    return IdempotencyRecord(_sha256(f"{tenant.tenant_id}\0{key}"), _sha256(said), request_id, lease_until)
 
 
 def _sha256(text: str) -> str:
@@ -77,17 +85,17 @@ def _sha256(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Once:
+class IdempotentRequest:
     """One request that must not run twice. It ends as `gateway.calls.jobs.Ending` asks."""
 
-    entries: Entries
-    entry: Entry
+    entries: IdempotencyStore
+    entry: IdempotencyRecord
     tenant: Tenant
 
-    def begin(self, now: datetime, left_behind: Callable[[RequestId], Ended | None]) -> Ended | None:
+    def begin(self, now: datetime, recover: Callable[[RequestId], JobResult | None]) -> JobResult | None:
         """None where this request is to run; else the answer to replay. Raises a 409 problem.
 
-        `left_behind` looks for what a request that died had already done: that is its answer, and nothing runs.
+        `recover` looks for what a request that died had already done: that is its answer, and nothing runs.
         """
         expires = max(self.entry.lease_until, self._kept_until(now))
         found = self.entries.begin(self.entry, expires, now)
@@ -95,7 +103,7 @@ class Once:
             return None
         self._must_be_a_repeat(found)
         if found.ended is None and found.lease_until < now:
-            if done := left_behind(found.request_id):
+            if done := recover(found.request_id):
                 self.entries.finish(found, done, (), self._kept_until(now))
                 return done
             found = self.entries.take_over(found, self.entry, expires)
@@ -115,14 +123,14 @@ class Once:
         self,
         tries: int,
         clock: Callable[[], datetime],
-        run: Callable[[Job], Ended],
-        left_behind: Callable[[RequestId], Ended | None] = lambda _: None,
-    ) -> tuple[Ended, bool]:
+        run: Callable[[Job], JobResult],
+        recover: Callable[[RequestId], JobResult | None] = lambda _: None,
+    ) -> tuple[JobResult, bool]:
         """How the first request with this key ended, and whether that was an earlier one. Raises a 409 problem.
 
         `run` makes the request, in at most so many `tries`, and ends its job here (`finish`).
         """
-        if earlier := self.begin(clock(), left_behind):
+        if earlier := self.begin(clock(), recover):
             return earlier, True
         job = self.job(tries, clock())
         try:
@@ -131,10 +139,10 @@ class Once:
             self.abandon()
             raise
 
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         return self.entries.finish(self.entry, ended, settled, self._kept_until(now))
 
-    def keep(self, ended: Ended, now: datetime) -> None:
+    def keep(self, ended: JobResult, now: datetime) -> None:
         """The answer of a request that settles no row of its own."""
         self.entries.finish(self.entry, ended, (), self._kept_until(now))
 
@@ -151,7 +159,7 @@ class Once:
     def _kept_until(self, now: datetime) -> datetime:
         return now + min(timedelta(seconds=self.tenant.idempotency_seconds), MOST)
 
-    def _must_be_a_repeat(self, found: Entry) -> None:
+    def _must_be_a_repeat(self, found: IdempotencyRecord) -> None:
         if found.fingerprint != self.entry.fingerprint:
             raise GatewayError(
                 "This Idempotency-Key belongs to another request of yours. Send a new key with a new request.",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gateway.calls.attempts import Attempts, OpenAttempt
 from gateway.calls.call import ModelAnswer, ModelCall, Models
-from gateway.calls.jobs import Ended, Ending, Job
+from gateway.calls.jobs import Job, JobResult, ResultStore
 from gateway.calls.routes import Route
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError
@@ -39,7 +39,7 @@ def _settle(attempt: OpenAttempt, answer: ModelAnswer) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ whole requests
-class Translated(Protocol):
+class TranslatedRequest(Protocol):
     """A request in a model's own words: the calls that answer it, and what makes one body of their answers."""
 
     @property
@@ -49,23 +49,23 @@ class Translated(Protocol):
         """Raises GatewayError."""
 
 
-def most_tries(requests: Sequence[Translated], route: Route) -> int:
+def max_attempts(requests: Sequence[TranslatedRequest], route: Route) -> int:
     """How many rows a request can come to. `requests` are the same one for each model of the route."""
     tries = route.retries + 1
     return tries * (len(requests) if _may_fall_back(requests[0]) else len(requests[0].calls))
 
 
-def _may_fall_back(request: Translated) -> bool:
+def _may_fall_back(request: TranslatedRequest) -> bool:
     """Vectors of two models do not compare, and a request of several calls is answered by one model."""
     return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
 
 
-def invoke(requests: Sequence[Translated], attempts: Attempts, models: Models) -> Any:
+def invoke(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models) -> Any:
     """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
     return _body(requests, attempts, models, _settle)
 
 
-def _body(requests: Sequence[Translated], attempts: Attempts, models: Models, settle: Settle) -> Any:
+def _body(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, settle: Settle) -> Any:
     if not _may_fall_back(requests[0]):
         return requests[0].answer([_answered([call], attempts, models, settle)[1] for call in requests[0].calls])
     by_model = {request.calls[0].model: request for request in reversed(requests)}
@@ -73,7 +73,9 @@ def _body(requests: Sequence[Translated], attempts: Attempts, models: Models, se
     return by_model[made.model].answer([answer])
 
 
-def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, models: Models, jobs: Ending) -> Ended:
+def complete(
+    job: Job, requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, jobs: ResultStore
+) -> JobResult:
     """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
     made: list[tuple[OpenAttempt, UsageRecord]] = []
 
@@ -81,10 +83,10 @@ def complete(job: Job, requests: Sequence[Translated], attempts: Attempts, model
         made.append((attempt, attempt.row.settle(Outcome.SUCCEEDED, answer.usage, attempts.context.clock())))
 
     try:
-        ended = Ended(body=_body(requests, attempts, models, settle_later))
+        ended = JobResult(body=_body(requests, attempts, models, settle_later))
     except GatewayError as error:
-        ended = Ended.failed(error)
+        ended = JobResult.failed(error)
     if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
         for attempt, record in made:
-            attempt.settled_elsewhere(record)
+            attempt.mark_settled(record)
     return ended

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from gateway.core.errors import GatewayError, NotFound
+from gateway.core.errors import GatewayError, NotFoundError
 from gateway.tenancy.tenant import Caller
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
@@ -27,7 +27,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """How a call ended: with the body of a success, or with a problem."""
 
     body: Any = None
@@ -37,7 +37,7 @@ class Ended:
     retry_after: int | None = None
 
     @classmethod
-    def failed(cls, error: GatewayError) -> Ended:
+    def failed(cls, error: GatewayError) -> JobResult:
         return cls(status=error.status, code=error.code, message=error.message, retry_after=error.retry_after)
 
     @property
@@ -67,7 +67,7 @@ class Job:
     submitted_at: datetime
     attempts: int = 0
     lease_until: datetime | None = None
-    ended: Ended | None = None
+    ended: JobResult | None = None
 
     def may_be_claimed(self, now: datetime) -> bool:
         leased = self.state is JobState.RUNNING and self.lease_until is not None and now < self.lease_until
@@ -78,14 +78,14 @@ class Job:
         return self.state is not JobState.DONE and now > (self.lease_until or self.submitted_at) + patience
 
 
-class Ending(Protocol):
+class ResultStore(Protocol):
     """Where the end of a claimed call is kept."""
 
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
 
 
-class Jobs(Ending, Protocol):
+class Jobs(ResultStore, Protocol):
     """Where jobs are kept. Implemented by `gateway.aws.dynamodb.jobs`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
@@ -96,7 +96,7 @@ class Jobs(Ending, Protocol):
 
     def find(self, request_id: RequestId) -> Job | None: ...
 
-    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""
 
 
@@ -107,11 +107,11 @@ KEPT_WITHIN = timedelta(seconds=5)
 def poll(
     request_id: RequestId, caller: Caller, jobs: Jobs, ledger: Ledger, now: datetime, patience: timedelta
 ) -> Any | None:
-    """The body of a kept answer, None while there is none yet. Raises the job's own error, or NotFound.
+    """The body of a kept answer, None while there is none yet. Raises the job's own error, or NotFoundError.
 
     Another tenant's job is not found: that it exists is nobody else's business.
     """
-    unknown = NotFound(
+    unknown = NotFoundError(
         "No call of yours has this requestId, or its answer is no longer kept.", code="request_not_found"
     )
     job = jobs.find(request_id)

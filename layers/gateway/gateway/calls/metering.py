@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, shard_of
-from gateway.budgets.thresholds import Crossing, crossings, tell
-from gateway.calls.token_bounds import Bound
-from gateway.core.errors import Forbidden
+from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
+from gateway.calls.token_bounds import TokenBound
+from gateway.core.errors import ForbiddenError
 from gateway.core.telemetry import UNPRICED_USAGE, count
 from gateway.core.times import month_of
-from gateway.pricing.maximum_cost import MOST_SECONDS, dearest, most
+from gateway.pricing.maximum_cost import MOST_SECONDS, highest_unit_price, maximum_cost
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
@@ -22,7 +22,7 @@ from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, Token
 
 
 @dataclass(frozen=True)
-class Reserved:
+class Reservation:
     """A row that is open, and the hold beside it where its tenant is limited."""
 
     row: UsageRecord
@@ -30,7 +30,7 @@ class Reserved:
 
 
 @dataclass(frozen=True)
-class Parked:
+class UnpricedUsageNotice:
     """A tenant uses a model that has no price; its budget keeps what the call would cost at the dearest ones."""
 
     tenant_id: TenantId
@@ -55,15 +55,15 @@ class Meter:
     ledger: Ledger
     accounts: Accounts
     book: Callable[[], PriceBook]
-    warn: Callable[[Crossing | Parked], None]
+    warn: Callable[[ThresholdCrossed | UnpricedUsageNotice], None]
 
-    def reserve(self, tenant: Tenant, row: UsageRecord, bound: Bound) -> Reserved:
+    def reserve(self, tenant: Tenant, row: UsageRecord, bound: TokenBound) -> Reservation:
         """Take the hold, then write the row. Raises GatewayError, with nothing written, where a limit refuses."""
         hold = None
         if _needs_prices(tenant):
             time = (row.lease_until - row.started_at) // timedelta(seconds=1)
             book = self.book()
-            amount = quote(book, tenant, book.priced_as(row), row.region, bound, row.started_at, time)
+            amount = quote(book, tenant, book.pricing_name(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
                 hold = hold_for(tenant, row, amount or ZERO, bound.usage)
                 self.accounts.hold(hold, Limits.of(tenant, row.cost_centre))
@@ -73,13 +73,13 @@ class Meter:
             if hold:
                 self.accounts.book(hold, NOTHING)
             raise
-        return Reserved(row, hold)
+        return Reservation(row, hold)
 
-    def settle(self, tenant: Tenant, reserved: Reserved, settled: UsageRecord) -> None:
+    def settle(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         self.ledger.settle(settled)
         self.book_hold(tenant, reserved, settled)
 
-    def book_hold(self, tenant: Tenant, reserved: Reserved, settled: UsageRecord) -> None:
+    def book_hold(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         """Book what a settled row takes. Where this fails, the sweep does it when the lease has ended."""
         now = settled.settled_at or settled.started_at
         if reserved.hold:
@@ -92,14 +92,14 @@ class Meter:
     def _book(self, tenant: Tenant, hold: Hold, booking: Booking, now: datetime) -> None:
         if booked := self.accounts.book(hold, booking):
             with suppress(Exception):  # no call fails for it: the sweep tells what is not told here
-                for crossing in crossings(tenant, hold, booked, self.accounts):
-                    tell(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
+                for crossing in newly_crossed(tenant, hold, booked, self.accounts):
+                    notify_once(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
 
     def _park(self, row: UsageRecord, now: datetime) -> None:
-        kept = at_dearest(self.book(), row)
-        parked = Parked(row.tenant_id, row.model_id, row.region, f"{now:%Y-%m-%d}", kept)
+        kept = at_highest_price(self.book(), row)
+        parked = UnpricedUsageNotice(row.tenant_id, row.model_id, row.region, f"{now:%Y-%m-%d}", kept)
         with suppress(Exception):  # no call fails for it: the next one tells it
-            tell(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
+            notify_once(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
 
 
 def _needs_prices(tenant: Tenant) -> bool:
@@ -116,13 +116,13 @@ def quote(
     tenant: Tenant,
     model_id: str,
     region: str,
-    bound: Bound,
+    bound: TokenBound,
     at: datetime,
     seconds: int = MOST_SECONDS,
 ) -> Decimal | None:
     """The most that a call can cost in USD; None where no part of that has a price and the tenant's policy allows it.
 
-    Where one of its tiers has no price, the others are held for under `allow`. Raises Forbidden under `block`.
+    Where one of its tiers has no price, the others are held for under `allow`. Raises ForbiddenError under `block`.
     """
     book = book.for_tenant(tenant.tenant_id)
     amounts = maximum_by_tier(book, model_id, region, bound, at, seconds)
@@ -131,24 +131,24 @@ def quote(
         if tenant.on_unpriced is Unpriced.BLOCK:
             raise unpriced(model_id, [tier for tier, amount in amounts.items() if amount is None])
         if tenant.on_unpriced is Unpriced.PARK:
-            priced.append(dearest(book, region, bound.usage, at))
+            priced.append(highest_unit_price(book, region, bound.usage, at))
     return max(priced, default=None)
 
 
 def maximum_by_tier(
-    book: PriceBook, model_id: str, region: str, bound: Bound, at: datetime, seconds: int
+    book: PriceBook, model_id: str, region: str, bound: TokenBound, at: datetime, seconds: int
 ) -> dict[str, Decimal | None]:
     return {
-        tier: most(
+        tier: maximum_cost(
             book, model_id, region, replace(bound.usage, service_tier=tier), cached=bound.cached, at=at, seconds=seconds
         )
         for tier in bound.tiers
     }
 
 
-def unpriced(model_id: str, tiers: list[str]) -> Forbidden:
+def unpriced(model_id: str, tiers: list[str]) -> ForbiddenError:
     which = f"{model_id} has no price" + ("" if "default" in tiers else f" for the tier {tiers[0]}")
-    return Forbidden(
+    return ForbiddenError(
         f"{which}, and your tenant may only make calls that have one. Ask the gateway's operators for a price, or use "
         "another model.",
         code="model_unpriced",
@@ -181,8 +181,8 @@ def booking_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Booking:
         return Booking(charge.cost, ZERO if ended else max(hold.amount - charge.cost, ZERO))
     if settled.price_status is not PriceStatus.PRICEABLE:
         return Booking(kept=hold.amount)
-    return Booking(kept=min(hold.amount, at_dearest(book, settled)))
+    return Booking(kept=min(hold.amount, at_highest_price(book, settled)))
 
 
-def at_dearest(book: PriceBook, row: UsageRecord) -> Decimal:
-    return dearest(book.for_tenant(row.tenant_id), row.region, row.usage, row.started_at)
+def at_highest_price(book: PriceBook, row: UsageRecord) -> Decimal:
+    return highest_unit_price(book.for_tenant(row.tenant_id), row.region, row.usage, row.started_at)

@@ -10,16 +10,16 @@ from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.references import must_own_references
 from gateway.calls.routes import Route
-from gateway.core.errors import Forbidden, GatewayError
+from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.tenancy.tenant import Tenant
 
 
-def governed(call: ModelCall, context: Context) -> ModelCall:
-    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises Forbidden."""
+def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
+    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises ForbiddenError."""
     tenant = context.caller.tenant
     if call.model.service is Service.BEDROCK:
         must_own_references(call.body, call.headers, tenant)
-    allowed = replace(within(call, tenant), tags=context.tags, until=context.lease_until)
+    allowed = replace(enforce_output_limit(call, tenant), tags=context.tags, until=context.lease_until)
     if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
         return allowed
     guardrail = tenant.guardrail
@@ -39,20 +39,20 @@ _GUARDRAIL_ID, _GUARDRAIL_VERSION = "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amz
 _GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
 
 
-def within(call: ModelCall, tenant: Tenant) -> ModelCall:
-    """The call as the tenant's record lets it be made. Raises Forbidden where it names more tokens than allowed."""
+def enforce_output_limit(call: ModelCall, tenant: Tenant) -> ModelCall:
+    """The call as the tenant's record lets it be made. Raises ForbiddenError where it names more tokens than allowed."""
     asked, most = call.max_output_tokens, tenant.max_output_tokens
     if call.operation != "text":
         return call
     if most is not None and asked is not None and asked > most:
-        raise Forbidden(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
+        raise ForbiddenError(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
     if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
         return call
     return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
 
 
 # ---------------------------------------------------------------------------------------------------------- permission
-def permitted(
+def authorized_models(
     route: Route, tenant: Tenant, operation: str | None, find: Callable[[str], Model], *, by_default: bool
 ) -> tuple[Model, ...]:
     """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.

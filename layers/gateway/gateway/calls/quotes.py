@@ -10,7 +10,7 @@ from decimal import Decimal
 from gateway.budgets.accounts import Accounts, Limits
 from gateway.calls.call import ModelCall
 from gateway.calls.metering import hold_for, quote
-from gateway.calls.policy import within
+from gateway.calls.policy import enforce_output_limit
 from gateway.core.errors import GatewayError
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant
@@ -37,8 +37,8 @@ def quoted(
     accounts: Accounts,
     now: datetime,
 ) -> Quote:
-    """The quote of a request's calls. Raises Forbidden for what the tenant may never do."""
-    allowed = [within(call, tenant) for call in calls]
+    """The quote of a request's calls. Raises ForbiddenError for what the tenant may never do."""
+    allowed = [enforce_output_limit(call, tenant) for call in calls]
     bounds = [call.bound for call in allowed]
     names = [book.name_of(call.model.counted_as, call.model.target, region) for call in allowed]
     costs = [quote(book, tenant, name, region, call.bound, now) for name, call in zip(names, allowed, strict=True)]

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.core.errors import Forbidden
+from gateway.core.errors import ForbiddenError
 from gateway.tenancy.tenant import Tenant
 
 _PLACES_IN_S3 = frozenset({"s3Location", "s3Uri", "s3OutputDataConfig", "outputDataConfig", "s3_location", "s3_uri"})
@@ -32,7 +32,7 @@ _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/.*)?\Z", re.DOTA
 
 
 def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -> None:
-    """Raises Forbidden for what the tenant's record does not give to the tenant."""
+    """Raises ForbiddenError for what the tenant's record does not give to the tenant."""
     if any(name.lower().startswith(_HEADER) for name in headers):
         raise _not_allowed("The header X-Amzn-Bedrock-Project…")
     for name, value in _references(body):
@@ -40,15 +40,17 @@ def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -
             raise _not_allowed(name)
         buckets = [_bucket(uri) for uri in _texts(value)]
         if not buckets or not all(bucket in tenant.s3_buckets for bucket in buckets):
-            raise Forbidden(
+            raise ForbiddenError(
                 f"{name} must lie in a bucket that your tenant's record names (s3_buckets). Ask the gateway's "
                 "operators, or send the bytes themselves.",
                 code="s3_location_not_allowed",
             )
 
 
-def _not_allowed(name: str) -> Forbidden:
-    return Forbidden(f"{name} names something of the gateway's account. Leave it out.", code="reference_not_allowed")
+def _not_allowed(name: str) -> ForbiddenError:
+    return ForbiddenError(
+        f"{name} names something of the gateway's account. Leave it out.", code="reference_not_allowed"
+    )
 
 
 def _bucket(uri: str) -> str | None:

@@ -32,7 +32,7 @@ SETTLING = timedelta(seconds=5)  # what settling may take of the time that a fun
 
 
 @dataclass(frozen=True)
-class Metered:
+class MeteredUsage:
     """What a call came to, once it is settled: its usage, and its price in USD where there is one."""
 
     usage: TokenUsage
@@ -51,14 +51,14 @@ class StreamWriter(Protocol):
 
     def write(self, frame: Frame) -> bytes: ...
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         """The last bytes of a stream that went well."""
 
     def error(self, error: GatewayError) -> bytes:
         """The last bytes of a stream that broke off after its HTTP status was sent."""
 
 
-class Opened(Protocol):
+class ModelStream(Protocol):
     """A stream that a service has begun."""
 
     @property
@@ -75,7 +75,7 @@ class Opened(Protocol):
 class Streams(Protocol):
     """The services whose models stream. Raises UpstreamError. One call is one attempt upstream: it never retries."""
 
-    def open(self, call: ModelCall) -> Opened: ...
+    def open(self, call: ModelCall) -> ModelStream: ...
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class StreamServices:
 
     services: Mapping[str, Streams]
 
-    def open(self, call: ModelCall) -> Opened:
+    def open(self, call: ModelCall) -> ModelStream:
         return self.services[call.model.service].open(call)
 
 
-class Tap:
+class UsageCollector:
     """Reads the usage out of a stream that passes by, looking into as few frames as it can."""
 
     def __init__(self, call: ModelCall, headers: Mapping[str, str]):
@@ -114,11 +114,11 @@ class Tap:
         return self._counts.complete
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Did the answer come to its end? A connection may also be closed in good order in the middle of one."""
-        return self._stopped or self._counts.whole
+        return self._stopped or self._counts.is_complete
 
-    def known(self) -> TokenUsage | None:
+    def partial_usage(self) -> TokenUsage | None:
         """The counts so far; None where there are none."""
         try:
             return self._counts.usage(self._tier)
@@ -127,7 +127,7 @@ class Tap:
 
     def usage(self) -> TokenUsage:
         """What a stream that has ended used. A container that counts nothing is estimated, as its row says."""
-        if (counted := self.known()) is not None:
+        if (counted := self.partial_usage()) is not None:
             return counted
         if isinstance(self._counts, EndpointUsage):
             return self._call.estimated(texts(self._call.body), self._counts.said)
@@ -142,19 +142,19 @@ _COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | End
 
 
 @dataclass(frozen=True)
-class LiveStream:
+class MeteredStream:
     """A stream whose first frame is there."""
 
     call: ModelCall
     attempt: OpenAttempt
-    opened: Opened
+    opened: ModelStream
     first: Frame
 
     def deliver(
         self, writer: StreamWriter, cost_of: Callable[[OpenAttempt], Decimal | None] | None = None
     ) -> Iterator[bytes]:
         """The client's bytes; empty parts are left out. Reads the service's stream to its end, come what may."""
-        tap, until = Tap(self.call, self.opened.headers), self.attempt.row.lease_until - SETTLING
+        tap, until = UsageCollector(self.call, self.opened.headers), self.attempt.row.lease_until - SETTLING
         clock = self.attempt.attempts.context.clock
         rest = self.opened.frames
         try:
@@ -172,26 +172,26 @@ class LiveStream:
         except UpstreamError as error:
             if self.attempt.settled is None:
                 said = out_of_time() if clock() > until else error
-                self.attempt.fail(said, tap.known())
+                self.attempt.fail(said, tap.partial_usage())
                 yield writer.error(said)
                 return
         finally:
-            self._see_to_its_end(tap, rest)
+            self._drain_and_settle(tap, rest)
         settled = self.attempt.settled
         usage = settled.usage if settled else TokenUsage(source=UNKNOWN)
-        if part := writer.end(Metered(usage, cost_of(self.attempt) if cost_of else None)):
+        if part := writer.end(MeteredUsage(usage, cost_of(self.attempt) if cost_of else None)):
             yield part
 
-    def _end(self, tap: Tap) -> None:
-        if not tap.whole:
+    def _end(self, tap: UsageCollector) -> None:
+        if not tap.is_complete:
             raise broken_off()
         self._settle(tap)
 
-    def _settle(self, tap: Tap) -> None:
+    def _settle(self, tap: UsageCollector) -> None:
         self.attempt.finish_reason = tap.finish_reason
         self.attempt.settle(Outcome.SUCCEEDED, tap.usage())
 
-    def _see_to_its_end(self, tap: Tap, rest: Iterator[Frame]) -> None:
+    def _drain_and_settle(self, tap: UsageCollector, rest: Iterator[Frame]) -> None:
         """Whoever delivers gave up, or failed: the model goes on, and is paid for what it said."""
         if self.attempt.settled is not None:
             return
@@ -200,7 +200,7 @@ class LiveStream:
                 tap.see(frame)
             self._end(tap)
         except UpstreamError as error:
-            self.attempt.fail(error, tap.known())
+            self.attempt.fail(error, tap.partial_usage())
 
 
 def _read(writer: StreamWriter, frame: Frame) -> bytes:
@@ -229,7 +229,7 @@ def broken_off() -> UpstreamError:
     )  # fmt: skip
 
 
-def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams) -> LiveStream:
+def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams) -> MeteredStream:
     """The stream of the first attempt that begins one. Raises GatewayError."""
     tries = attempts.of(calls)
     for attempt in tries:
@@ -239,5 +239,5 @@ def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams
             if first is None:
                 raise broken_off()
             attempt.first_chunk = attempts.context.clock()
-            return LiveStream(attempt.call, attempt, opened, first)
+            return MeteredStream(attempt.call, attempt, opened, first)
     raise tries.failure

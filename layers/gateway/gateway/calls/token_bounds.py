@@ -258,7 +258,7 @@ def marks_cache(body: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Bound:
+class TokenBound:
     """The most that a call can use, at any of `tiers`; `cached` says that it may write to the prompt cache."""
 
     usage: TokenUsage

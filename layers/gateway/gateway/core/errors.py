@@ -32,7 +32,7 @@ class GatewayError(Exception):
         self.retry_after = retry_after
 
 
-class BadRequest(GatewayError):
+class BadRequestError(GatewayError):
     """The request is at fault; `param` is the field of it that is, where one is."""
 
     status = 400
@@ -43,19 +43,19 @@ class BadRequest(GatewayError):
         self.param = param
 
 
-class ModelMissingError(BadRequest):
+class ModelMissingError(BadRequestError):
     code = "model_missing"
 
     def __init__(self) -> None:
         super().__init__("model: name a model. See /v1/models.", param="model")
 
 
-class Forbidden(GatewayError):
+class ForbiddenError(GatewayError):
     status = 403
     code = "access_denied"
 
 
-class NotFound(GatewayError):
+class NotFoundError(GatewayError):
     """What is asked for is not there; `param` is the field that names it, where one does."""
 
     status = 404
@@ -93,7 +93,7 @@ class UpstreamError(GatewayError):
         self.raw = raw
 
 
-class Passing(UpstreamError):
+class RetryableError(UpstreamError):
     """A throttle, an outage, a time-out: what is not the request's fault."""
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gateway.costs.cost_lines import RESTATEMENT, CostLine, CostsDoNotMatch, DayCosts, Group, RowKey, lines_by_group
 from gateway.costs.lake import CorruptPart, Lake, Source
-from gateway.costs.periods import is_gone
+from gateway.costs.periods import past_retention
 from gateway.costs.price_usage import price_usage
 from gateway.costs.usage_files import UsageFile, check_division, older_hour
 from gateway.pricing.price_book import PriceBook
@@ -18,7 +18,7 @@ from gateway.pricing.price_book import PriceBook
 LOST_TWICE = "they are not what was proven, and usage of the day is lost: put back the version that the bucket keeps"
 
 
-class Closed(NamedTuple):
+class ClosedDay(NamedTuple):
     """How many lines a day has; which files were made again, since they could not be read; which are lost for good."""
 
     lines: int
@@ -37,7 +37,7 @@ def close_day(
     retention: timedelta = timedelta(days=400),
     *,
     rebuild: bool = False,
-) -> Closed:
+) -> ClosedDay:
     """Sum the usage of a day into its costs.
 
     Until all hours of a day are done its lines are written anew. `complete` closes it: from then on every difference,
@@ -51,7 +51,7 @@ def close_day(
     mended, lost = list[str](), list[str]()
 
     def is_kept(hour: str) -> bool:
-        return not is_gone(hour, scheduled, retention)
+        return not past_retention(hour, scheduled, retention)
 
     for hour in filter(is_kept, _of_both_layouts(lake.usage_files(day))):
         _take_over(hour, source, lake, book, not_after)
@@ -86,12 +86,12 @@ def close_day(
         return _restated(held, sums, scheduled) if whole else held
 
     try:
-        return Closed(lake.replace_costs(day, costs), mended, lost)
+        return ClosedDay(lake.replace_costs(day, costs), mended, lost)
     except CorruptPart as part:
         if not whole:
             raise CostsDoNotMatch(day, [LOST_TWICE]) from part
         lake.set_aside(part, lost=False)
-        return Closed(lake.replace_costs(day, costs), [*mended, part.key], lost)
+        return ClosedDay(lake.replace_costs(day, costs), [*mended, part.key], lost)
 
 
 def _of_both_layouts(keys: Iterable[str]) -> list[str]:

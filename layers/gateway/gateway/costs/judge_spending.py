@@ -16,7 +16,7 @@ from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 
 
-class Judged(NamedTuple):
+class Judgement(NamedTuple):
     """What a night finds."""
 
     anomalies: list[CostAnomaly]
@@ -29,13 +29,15 @@ class Judged(NamedTuple):
                 yield BudgetForecast(made, made.budget)
 
 
-def judge(day: date, costs: Iterable[tuple[date, CostLine]], tenant_of: Callable[[TenantId], Tenant | None]) -> Judged:
+def judge(
+    day: date, costs: Iterable[tuple[date, CostLine]], tenant_of: Callable[[TenantId], Tenant | None]
+) -> Judgement:
     """Every tenant's day and month, from all cost lines of `history_of(day)`."""
     spending: dict[tuple[TenantId, str], dict[date, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for on, line in costs:
         for centre in ("", line.cost_centre) if line.cost_centre else ("",):
             spending[TenantId(line.tenant_id), centre][on] += line.cost or ZERO
-    judged = Judged([], [])
+    judged = Judgement([], [])
     tenants = {tenant_id: tenant_of(tenant_id) for tenant_id in sorted({tenant_id for tenant_id, _ in spending})}
     for (tenant_id, centre), spent in sorted(spending.items()):
         tenant = tenants[tenant_id]

@@ -13,7 +13,7 @@ from gateway.usage.ledger import Partition
 from gateway.usage.records import UsageRecord
 
 
-class Quarantined(NamedTuple):
+class QuarantinedRow(NamedTuple):
     """What could not be read: where it lies, why, and what it is, as text."""
 
     pk: str
@@ -22,7 +22,7 @@ class Quarantined(NamedTuple):
     item: str
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """How many rows of a usage file are in the lake, and how many could not be read."""
 
     rows: int
@@ -45,7 +45,7 @@ class Source(Protocol):
     def pages(self, partition: Partition) -> Iterator[bytes]:
         """Its rows, page by page, in DynamoDB's own JSON."""
 
-    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | Quarantined]:
+    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | QuarantinedRow]:
         """Its rows, one by one, each read, or with the reason why it cannot be."""
 
 
@@ -58,7 +58,7 @@ class Lake(Protocol):
 
     def replace_usage(
         self, file: UsageFile, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
-    ) -> Written:
+    ) -> WrittenFile:
         """Write a usage file, if there is any row, and what of it could not be read."""
 
     def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:

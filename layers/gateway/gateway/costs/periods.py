@@ -72,7 +72,7 @@ def hours_between(first: datetime, last: datetime) -> list[str]:
     return [hour_of(start + n * HOUR) for n in range(int((last - start) / HOUR) + 1)] if last >= start else []
 
 
-class Found(NamedTuple):
+class LakeDamage(NamedTuple):
     """What is not as it was proven (`gateway.costs.proofs.look`): hours whose files are others by now, hours that no
     run has proven, days whose costs are others, and hours like the first of which the ledger may have dropped the rows.
     """
@@ -117,7 +117,7 @@ class Plan:
         return hours[-1] <= self.closed_until and done and day not in self.waiting
 
 
-def asked_hours(event: Mapping[str, Any]) -> Sequence[str]:
+def requested_hours(event: Mapping[str, Any]) -> Sequence[str]:
     """The hours that a run is asked for: `hours`, or those from `first` to `last`; none where it says nothing."""
     if "first" in event:
         return hours_between(start_of(event["first"]), start_of(event["last"]))
@@ -133,7 +133,7 @@ def plan(
     retention: timedelta = timedelta(days=400),
     book_version: str = "",
     begin: str | None = None,
-    found: Found | None = None,
+    found: LakeDamage | None = None,
 ) -> Plan:
     """The hours of a run that was scheduled for a moment; the clock plays no part, so a run can be done again.
 
@@ -144,15 +144,15 @@ def plan(
     PeriodRefused for hours that have not begun, whose rows the ledger may have dropped by now (their files are all that
     is left of them), or that are too many for one run.
     """
-    found = found or Found()
+    found = found or LakeDamage()
     closed = newest_complete(scheduled)
     watermark = periods.watermark()
     if hours:
         wanted = sorted(set(hours))
-        _refuse_odd(wanted, scheduled, retention)
+        _validate_hours(wanted, scheduled, retention)
         days = {hour[:10] for hour in wanted}
         doubtful = sorted({*found.damaged, *periods.stale()} - set(wanted))
-        again = [hour for hour in doubtful if hour[:10] in days and not is_gone(hour, scheduled, retention)]
+        again = [hour for hour in doubtful if hour[:10] in days and not past_retention(hour, scheduled, retention)]
         taken = sorted([*wanted, *again[: MAX_HOURS - len(wanted)]])
         rebuilt = [day for day in found.costs if day in days]
         return Plan(tuple(taken), closed, watermark or "", book_version, _both(taken, found.damaged), tuple(rebuilt))
@@ -162,7 +162,7 @@ def plan(
     room = MAX_HOURS - len(current)
     # Oldest first: what is over the limit is the newest, and the next run goes on from there.
     due = sorted({*new, *periods.dirty(), *found.damaged, *found.missing} - set(current))
-    stale = sorted({h for h in periods.stale() if not is_gone(h, scheduled, retention)} - {*due, *current})
+    stale = sorted({h for h in periods.stale() if not past_retention(h, scheduled, retention)} - {*due, *current})
     done = due[:room]
     done += stale[: room - len(done)]
     left = {*due, *stale} - set(done)
@@ -189,18 +189,18 @@ def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some) & set(others)))
 
 
-def is_gone(hour: str, scheduled: datetime, retention: timedelta) -> bool:
+def past_retention(hour: str, scheduled: datetime, retention: timedelta) -> bool:
     """May the ledger have dropped rows of an hour? A day to spare: an hour must not lose rows while it is read."""
     return start_of(hour) + retention < scheduled + timedelta(days=1)
 
 
-def _refuse_odd(hours: Sequence[str], scheduled: datetime, retention: timedelta) -> None:
+def _validate_hours(hours: Sequence[str], scheduled: datetime, retention: timedelta) -> None:
     if len(hours) > MAX_HOURS:
         raise PeriodRefused(f"{len(hours)} hours are too many for one run: ask for at most {MAX_HOURS}")
     for hour in hours:
         if start_of(hour) > scheduled:
             raise PeriodRefused(f"{hour} has not begun at {scheduled.isoformat()}")
-        if is_gone(hour, scheduled, retention):
+        if past_retention(hour, scheduled, retention):
             raise PeriodRefused(
                 f"{hour} is older than the ledger keeps its rows; its files in the lake stay as they are"
             )

@@ -8,14 +8,14 @@ from itertools import chain
 
 from gateway.core.times import hour_of
 from gateway.costs.cost_lines import TOKENS
-from gateway.costs.lake import Lake, Source, Written
+from gateway.costs.lake import Lake, Source, WrittenFile
 from gateway.costs.usage_files import UsageFile
 from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_book import PriceBook
 from gateway.usage.records import Outcome, UsageRecord
 
 
-def nonsense(record: UsageRecord, hour: str, not_after: datetime) -> str:
+def implausible_reason(record: UsageRecord, hour: str, not_after: datetime) -> str:
     """Why a row that can be read cannot be true; empty where it can."""
     for name in TOKENS:
         if not 0 <= getattr(record.usage, name) < 2**63:
@@ -32,7 +32,7 @@ def nonsense(record: UsageRecord, hour: str, not_after: datetime) -> str:
     return ""
 
 
-def price_usage(file: UsageFile, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> Written:
+def price_usage(file: UsageFile, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> WrittenFile:
     """Price every row of a file's shards and write them as that file."""
 
     def pages() -> Iterator[bytes]:

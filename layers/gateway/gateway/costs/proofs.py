@@ -23,7 +23,16 @@ from typing import NamedTuple, Protocol
 
 from gateway.costs.cost_lines import CostsDoNotMatch
 from gateway.costs.lake import CorruptPart, Lake
-from gateway.costs.periods import HOUR, Found, Periods, Plan, hours_between, is_gone, newest_complete, start_of
+from gateway.costs.periods import (
+    HOUR,
+    LakeDamage,
+    Periods,
+    Plan,
+    hours_between,
+    newest_complete,
+    past_retention,
+    start_of,
+)
 from gateway.costs.usage_files import NOTHING, digest_of, joined
 from gateway.costs.usage_prices import Pricer
 from gateway.costs.verify import verify_day
@@ -94,7 +103,7 @@ class Listing(NamedTuple):
 
 
 # ------------------------------------------------------------------------------------------------------- before a plan
-class Doubts(NamedTuple):
+class DaysInDoubt(NamedTuple):
     """The days that have to be looked into, and how many more there are than one run can take."""
 
     days: list[dict[str, str]]
@@ -110,7 +119,7 @@ def find_days(
     retention: timedelta,
     book_version: str,
     asked: Collection[str] = (),
-) -> Doubts:
+) -> DaysInDoubt:
     """Days that no run of this release has proven, and those that were priced by another book, the newest first.
 
     `listing` is asked for the whole lake where nobody has looked yet where the ledger begins. A run that is `asked` for
@@ -127,10 +136,10 @@ def find_days(
     in_doubt = [
         day
         for day in sorted(days, reverse=True)
-        if not is_gone(f"{day}T23", scheduled, retention)
+        if not past_retention(f"{day}T23", scheduled, retention)
         and (day not in known or known[day].book_version != book_version)
     ]
-    return Doubts([{"day": day} for day in in_doubt[:MAX_DAYS]], len(in_doubt[MAX_DAYS:]))
+    return DaysInDoubt([{"day": day} for day in in_doubt[:MAX_DAYS]], len(in_doubt[MAX_DAYS:]))
 
 
 def _begin(
@@ -161,10 +170,12 @@ def _begin(
         proofs.note(DayProof(day, hours, NOTHING if all_of_it else None, book_version if all_of_it else ""))
     old: dict[str, dict[str, str]] = defaultdict(dict)
     for hour, digest in there.hours.items():
-        if is_gone(hour, scheduled, retention):
+        if past_retention(hour, scheduled, retention):
             old[hour[:10]][hour] = digest
     for day, hours in old.items():
-        proofs.note(DayProof(day, hours, there.days.get(day) if is_gone(f"{day}T23", scheduled, retention) else None))
+        proofs.note(
+            DayProof(day, hours, there.days.get(day) if past_retention(f"{day}T23", scheduled, retention) else None)
+        )
     proofs.begin_at(begin)
     return begin
 
@@ -204,7 +215,7 @@ def check_day(
     intact = {hour for hour, digest in known.hours.items() if there.hours.get(hour) == digest}
     pricer, stale = Pricer(book), list[str]()
     for hour in sorted((intact | unproven.keys()) - dirty):
-        if is_gone(hour, scheduled, retention) or not _priced_otherwise(hour, lake, pricer):
+        if past_retention(hour, scheduled, retention) or not _priced_otherwise(hour, lake, pricer):
             continue
         if ledger.count(hour) >= lake.count(hour):
             periods.mark_stale(hour, book.version)
@@ -227,7 +238,7 @@ def look(
     there: Listing,
     scheduled: datetime,
     retention: timedelta,
-) -> Found:
+) -> LakeDamage:
     """What of the lake is not what was proven of it, and which hours behind the watermark were never proven.
 
     A file from before the ledger begins, of which nothing was proven, is in the way as well: its day would be summed
@@ -238,14 +249,14 @@ def look(
     for proof in known.values():
         for hour, digest in proof.hours.items():
             if hour <= newest and there.hours.get(hour, NOTHING) != digest:
-                (lost if is_gone(hour, scheduled, retention) else damaged).append(hour)
+                (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     for hour in there.hours:
         if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
-            (lost if is_gone(hour, scheduled, retention) else damaged).append(hour)
+            (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     missing = [
         hour
         for hour in (hours_between(start_of(begin), start_of(watermark)) if begin and watermark else ())
-        if hour not in known.get(hour[:10], DayProof("")).hours and not is_gone(hour, scheduled, retention)
+        if hour not in known.get(hour[:10], DayProof("")).hours and not past_retention(hour, scheduled, retention)
     ]
     costs = [
         day
@@ -253,7 +264,7 @@ def look(
         if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
     ]
     costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
-    return Found(sorted(damaged), missing, sorted(costs), sorted(lost))
+    return LakeDamage(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 
 # ------------------------------------------------------------------------------------------------- in and after a run

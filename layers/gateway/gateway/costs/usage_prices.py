@@ -81,7 +81,7 @@ class Pricer:
     def rates(self, book: PriceBook, record: UsageRecord) -> tuple[list[tuple[str, int]], Rates | None]:
         """The parts of a row's usage, and what each costs by a book; None where one of them has no price."""
         parts = list(book.parts(record))
-        name = book.priced_as(record)
+        name = book.pricing_name(record)
         tier = book.tier(name, record.region, record.usage)
         units = tuple([unit for unit, _ in parts])
         kind = (id(book), name, record.region, tier, record.started_at.date(), units)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 
@@ -94,12 +94,14 @@ def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, d
     begins = _moment(start, "start") if start else now.replace(hour=0, minute=0, second=0, microsecond=0)
     ends = _moment(end, "end", end_of_day=True) if end else now
     if begins > now + timedelta(days=1):
-        raise BadRequest(f"start must not lie ahead; now is {now:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
+        raise BadRequestError(f"start must not lie ahead; now is {now:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
     if ends <= begins:
-        raise BadRequest(f"end must be after start; start is {begins:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range")
+        raise BadRequestError(
+            f"end must be after start; start is {begins:%Y-%m-%dT%H:%M:%SZ}.", code="invalid_time_range"
+        )
     if ends - begins > MAX_SPAN:
         last = begins + MAX_SPAN
-        raise BadRequest(
+        raise BadRequestError(
             f"A report spans {MAX_SPAN.days} days at most: end it at {last:%Y-%m-%dT%H:%M:%SZ} or before.",
             code="time_range_too_long",
         )
@@ -114,6 +116,6 @@ def _moment(text: str, name: str, *, end_of_day: bool = False) -> datetime:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise BadRequest(
+        raise BadRequestError(
             f"{name} must be a date or an RFC 3339 date-time, like 2026-11-24T00:00:00Z.", code="invalid_time"
         ) from error

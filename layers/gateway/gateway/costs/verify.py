@@ -20,7 +20,7 @@ from gateway.costs.cost_lines import (
     Group,
     lines_by_group,
 )
-from gateway.costs.lake import Lake, Quarantined, Source
+from gateway.costs.lake import Lake, QuarantinedRow, Source
 from gateway.costs.usage_files import NOTHING, UsageFile, check_division, file_digest
 from gateway.costs.usage_prices import prices_of
 from gateway.pricing.price_book import INPUT_UNITS, ZERO, PriceBook
@@ -28,7 +28,7 @@ from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 
 
 # ---------------------------------------------------------------------------------------------------------------- proof
-class Verified(NamedTuple):
+class VerifiedFile(NamedTuple):
     """Whether a usage file that was proven still holds open rows, and whether rows that the book has no price for; how
     many rows could not be read; which version of it was proven, and by which book: `<digest>@<book version>`."""
 
@@ -40,7 +40,7 @@ class Verified(NamedTuple):
 
 def verify_usage(
     file: UsageFile, closed_until: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime
-) -> Verified:
+) -> VerifiedFile:
     """Prove that a usage file says what its shards of the ledger say. Raises CostsDoNotMatch.
 
     A row that was open when it was written may have settled since: it is compared by its being there alone. And an hour
@@ -61,7 +61,7 @@ def verify_usage(
         nonlocal found_open
         for partition in file.partitions():
             for record in source.inspect(partition, not_after):
-                if isinstance(record, Quarantined):
+                if isinstance(record, QuarantinedRow):
                     unread.add((record.pk, record.sk))
                     continue
                 key = (str(record.request_id), record.attempt)
@@ -82,7 +82,7 @@ def verify_usage(
     _compare(file.hour, "ledger", of_ledger, "usage", lines_by_group(lake.settled_usage(file)))
     digest = file_digest(file.key, there[file.key]) if file.key in there else NOTHING
     unpriced = any(line.unpriced_invocations for line in of_ledger.values())
-    return Verified(bool(was_open), unpriced, len(unread), f"{digest}@{book.version}")
+    return VerifiedFile(bool(was_open), unpriced, len(unread), f"{digest}@{book.version}")
 
 
 def verify_day(day: str, lake: Lake) -> list[CostLine]:
@@ -115,7 +115,7 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
 
     def add(record: UsageRecord, group: Group, view: PriceBook, listed: bool) -> None:
         parts = list(view.parts(record))
-        name, on = view.priced_as(record), record.started_at.date()
+        name, on = view.pricing_name(record), record.started_at.date()
         tier = view.tier(name, record.region, record.usage)
         kind = _Kind(group, name, record.region, tier, on, tuple([unit for unit, _ in parts]), listed)
         rows[kind] += 1

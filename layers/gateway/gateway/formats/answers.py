@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered, StreamWriter
+from gateway.calls.streaming import MeteredUsage, StreamWriter
 from gateway.core.errors import GatewayError
 
 Json = dict[str, Any]
@@ -72,7 +72,7 @@ class NamedStream:
             frame = Frame(frame.kind, json.dumps({**frame.json, "start": start}).encode())
         return self._writer.write(frame)
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return self._writer.end(metered)
 
     def error(self, error: GatewayError) -> bytes:
@@ -93,7 +93,7 @@ class AnswerStream:
     def write(self, frame: Frame) -> bytes:
         return b"".join(self._writer.write(each) for each in self._frames(frame))
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return b"".join(self._writer.write(each) for each in self._released()) + self._writer.end(metered)
 
     def error(self, error: GatewayError) -> bytes:
@@ -170,7 +170,7 @@ class AnswerMessageStream:
         packed = base64.b64encode(json.dumps(told, separators=(",", ":")).encode()).decode()
         return self._writer.write(Frame(frame.kind, json.dumps({"bytes": packed}).encode()))
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return self._writer.end(metered)
 
     def error(self, error: GatewayError) -> bytes:

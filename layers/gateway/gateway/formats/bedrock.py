@@ -14,8 +14,8 @@ from typing import Any
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
-from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError, SchemaError, UpstreamError
+from gateway.calls.streaming import MeteredUsage
+from gateway.core.errors import BadRequestError, GatewayError, SchemaError, UpstreamError
 from gateway.formats.embeddings import pictures_in
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
@@ -54,19 +54,19 @@ _STATUSES = {"InternalServerException": 500, "ModelNotReadyException": 429, "Ser
 
 
 def read_converse(model: Model, body: Json, *, streaming: bool) -> ModelCall:
-    """A Converse request that fits openapi.yaml, as a call. Raises BadRequest for a model that is no Bedrock's."""
+    """A Converse request that fits openapi.yaml, as a call. Raises BadRequestError for a model that is no Bedrock's."""
     api = "ConverseStream" if streaming else "Converse"
     return fitted(ModelCall(_bedrock(model), "text", api, body, output_path=("inferenceConfig", "maxTokens")))
 
 
 def read_invoke(model: Model, body: Json, headers: Mapping[str, str], *, streaming: bool) -> ModelCall:
-    """An InvokeModel request as a call. Raises BadRequest."""
+    """An InvokeModel request as a call. Raises BadRequestError."""
     base = _bedrock(model).base
     told = {name: text for name, text in headers.items() if name.startswith(_TOLD) and name != _METADATA}
     accept = headers.get("accept", "*/*")
     if "*/*" not in accept and "json" not in accept:
         # An answer that is no JSON cannot be metered, and the model would have run.
-        raise BadRequest("Accept application/json: the answer is counted in its own words.", code="invalid_accept")
+        raise BadRequestError("Accept application/json: the answer is counted in its own words.", code="invalid_accept")
     told |= {"accept": "application/json"} if "accept" in headers else {}
     api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
     if IMAGE_MODELS.match(base):
@@ -99,7 +99,7 @@ _MOST_PROFILES = 1000
 
 
 def model_filter(query: Mapping[str, str]) -> Callable[[Json], bool]:
-    """Which models of the list are asked for. Raises BadRequest."""
+    """Which models of the list are asked for. Raises BadRequestError."""
     provider = query.get("byProvider")
     if provider is not None and not _PROVIDER.match(provider):
         raise _invalid("byProvider", "must be the name of a provider.")
@@ -128,7 +128,7 @@ class ProfilePage:
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> ProfilePage:
-        """Raises BadRequest."""
+        """Raises BadRequestError."""
         kind = query.get("type", query.get("typeEquals"))  # boto3 sends its parameter typeEquals as `type`
         if kind not in (None, "SYSTEM_DEFINED", "APPLICATION"):
             raise _invalid("type", "must be SYSTEM_DEFINED or APPLICATION.")
@@ -150,8 +150,8 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 6
 
 
-def _invalid(name: str, message: str) -> BadRequest:
-    return BadRequest(f"{name} {message}", code="invalid_parameters", param=name)
+def _invalid(name: str, message: str) -> BadRequestError:
+    return BadRequestError(f"{name} {message}", code="invalid_parameters", param=name)
 
 
 def read_count_tokens(model: Model, body: Json) -> ModelCall:
@@ -172,17 +172,17 @@ def _has(body: Any, path: tuple[str, ...]) -> bool:
     return body is not None
 
 
-def misfit(error: SchemaError) -> BadRequest:
+def misfit(error: SchemaError) -> BadRequestError:
     """The refusal of a body that openapi.yaml forbids."""
     if not error.where:
-        return BadRequest("The body must be a JSON object.", code="invalid_body")
-    return BadRequest(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
+        return BadRequestError("The body must be a JSON object.", code="invalid_body")
+    return BadRequestError(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
 def _bedrock(model: Model) -> Model:
     if model.service is not Service.BEDROCK:
         message = "This is a SageMaker endpoint. Call it by /invoke_model, /stream_model or /v1/chat/completions."
-        raise BadRequest(message, code="invalid_model_id")
+        raise BadRequestError(message, code="invalid_model_id")
     return model
 
 
@@ -219,7 +219,7 @@ class EventStream:
     def write(self, frame: Frame) -> bytes:
         return frame.raw
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return b""
 
     def error(self, error: GatewayError) -> bytes:

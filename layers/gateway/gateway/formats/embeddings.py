@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 
 Json = dict[str, Any]
 
@@ -19,7 +19,7 @@ MAX_EMBEDDING_CALLS = 90  # a job settles all its rows in one transaction of at 
 
 
 def embedding_calls(model: Model, operation: str, items: Sequence[Any], parameters: Json) -> tuple[ModelCall, ...]:
-    """The calls that embed the items, in order; `parameters` are the provider's own. Raises BadRequest for too many."""
+    """The calls that embed the items, in order; `parameters` are the provider's own. Raises BadRequestError for too many."""
     images = operation == "embeddings-image"
     if model.provider == "cohere":
         body: Json = (
@@ -31,7 +31,7 @@ def embedding_calls(model: Model, operation: str, items: Sequence[Any], paramete
         return (ModelCall(model, operation, "InvokeModel", body, input_images=pictures_in(model, body)),)
     if len(items) > MAX_EMBEDDING_CALLS:
         message = f"Send at most {MAX_EMBEDDING_CALLS} inputs in one call of this model."
-        raise BadRequest(message, code="too_many_inputs")
+        raise BadRequestError(message, code="too_many_inputs")
     bodies = [_single(model, item, images, parameters) for item in items]
     return tuple(
         ModelCall(model, operation, "InvokeModel", body, input_images=pictures_in(model, body)) for body in bodies

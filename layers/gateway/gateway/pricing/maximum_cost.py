@@ -12,7 +12,7 @@ from gateway.usage.records import TokenUsage
 MOST_SECONDS = 900  # no function waits longer for a model
 
 
-def most(
+def maximum_cost(
     book: PriceBook,
     model_id: str,
     region: str,
@@ -38,6 +38,6 @@ def most(
     return max(charges) if amounts[0] is not None else None
 
 
-def dearest(book: PriceBook, region: str, usage: TokenUsage, at: datetime) -> Decimal:
+def highest_unit_price(book: PriceBook, region: str, usage: TokenUsage, at: datetime) -> Decimal:
     """What a usage would cost at the dearest price of each unit in the book: it stands for a missing price."""
     return sum((book.dearest(unit, region, at.date()) * quantity for unit, quantity in quantities(usage)), ZERO)

@@ -37,7 +37,7 @@ INPUT_UNITS = (
     "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_audio_tokens",
     "input_image", "input_audio_second", "input_video_second", "character", "query",
 )  # fmt: skip
-NOT_STATED = ""  # the `usd` of a row from whose day on nobody states the price
+WITHDRAWN = ""  # the `usd` of a row from whose day on nobody states the price
 UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
 MARKUP = "markup"
 EVERYONE = "*"
@@ -158,7 +158,7 @@ class PriceBook:
 
     @cached_property
     def version(self) -> str:
-        rows = [f"{p.name}={p.usd}/{p.per}" if p.stated else f"{p.name}={NOT_STATED}" for p in self.prices()]
+        rows = [f"{p.name}={p.usd}/{p.per}" if p.stated else f"{p.name}={WITHDRAWN}" for p in self.prices()]
         rows += [f"{m.target}@{m.effective_from.isoformat()}*{m.factor}" for m in self._markups]
         return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:12]
 
@@ -191,10 +191,10 @@ class PriceBook:
 
     def parts(self, record: UsageRecord) -> Iterator[tuple[str, int]]:
         """The billable parts of a settled row: (unit, quantity), none of them zero."""
-        name, on = self.priced_as(record), record.started_at.date()
+        name, on = self.pricing_name(record), record.started_at.date()
         return self._parts(name, record.region, record.usage, _seconds(record), on)
 
-    def priced_as(self, record: UsageRecord) -> str:
+    def pricing_name(self, record: UsageRecord) -> str:
         """The name by which a row is priced."""
         return self.name_of(record.model_id, record.model_used, record.region)
 
@@ -267,7 +267,7 @@ class PriceBook:
         if record.price_status is not PriceStatus.PRICEABLE:
             return None
         book = self.for_tenant(record.tenant_id)
-        name = book.priced_as(record)
+        name = book.pricing_name(record)
         return book.charge(name, record.region, record.usage, record.started_at, _seconds(record))
 
 

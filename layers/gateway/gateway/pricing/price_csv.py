@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import cache
 from importlib import resources
 
-from gateway.pricing.price_book import EVERYONE, INPUT_UNITS, MARKUP, NOT_STATED, SCALE, ZERO, Markup, Price, PriceBook
+from gateway.pricing.price_book import EVERYONE, INPUT_UNITS, MARKUP, SCALE, WITHDRAWN, ZERO, Markup, Price, PriceBook
 
 COLUMNS = ("model_id", "region", "tier", "unit", "usd", "per", "effective_from", "source")
 IMAGE_CLASSES = tuple(
@@ -31,7 +31,7 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
     if tuple(next(table, ())) != COLUMNS:
         raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
     # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
-    known: dict[tuple[str, str], tuple[Decimal, int]] = {(NOT_STATED, "1"): (ZERO, 1)}
+    known: dict[tuple[str, str], tuple[Decimal, int]] = {(WITHDRAWN, "1"): (ZERO, 1)}
     days: dict[str, date] = {}
     for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
         amount = known.get((usd, per))
@@ -41,11 +41,11 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
                 known[usd, per] = amount
         if since not in days:
             days[since] = date.fromisoformat(since)
-        yield Price(model_id, region, tier, unit, *amount, days[since], source, stated=usd != NOT_STATED)
+        yield Price(model_id, region, tier, unit, *amount, days[since], source, stated=usd != WITHDRAWN)
 
 
 def _public(usd: str, per: str, source: str, number: int) -> tuple[Decimal, int]:
-    if usd == NOT_STATED:
+    if usd == WITHDRAWN:
         raise ValueError(f"price book line {number}: a price that nobody states is per 1, not per {per}")
     amount, units = Decimal(usd), int(per)
     each = amount / units

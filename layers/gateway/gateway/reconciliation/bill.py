@@ -19,7 +19,7 @@ from gateway.reconciliation.ledger_side import (
     of_bedrock,
     share_of,
 )
-from gateway.reconciliation.records import CUR, GATEWAY, LEAST_USD, NOBODY, ROUNDED, USD, BillLine, Finding, Metered
+from gateway.reconciliation.records import CUR, GATEWAY, LEAST_USD, NOBODY, ROUNDED, USD, BillLine, Finding, UsageGroup
 
 _DISCOUNTS = {"EdpDiscount", "PrivateRateDiscount", "BundledDiscount", "SppDiscount", "Discount"}
 
@@ -64,7 +64,7 @@ def role_of(arn: str) -> tuple[str, str]:
 
 def against_bill(
     day: str,
-    metered: Iterable[Metered],
+    metered: Iterable[UsageGroup],
     bill: Iterable[BillLine],
     listed: PriceBook,
     roles: Iterable[str],

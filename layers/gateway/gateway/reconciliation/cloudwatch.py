@@ -26,15 +26,15 @@ from gateway.reconciliation.records import (
     METRICS,
     NOBODY,
     Finding,
-    Measured,
-    Metered,
+    MetricSum,
+    UsageGroup,
 )
 from gateway.usage.records import Outcome
 
 
 # --------------------------------------------------------------------------------------------------------- CloudWatch
 def against_metrics(
-    day: str, metered: Iterable[Metered], measured: Iterable[Measured], percent: Decimal
+    day: str, metered: Iterable[UsageGroup], measured: Iterable[MetricSum], percent: Decimal
 ) -> list[Finding]:
     """A day's ledger against CloudWatch's counts. `metered` has the rows of the day before as well.
 
@@ -103,7 +103,7 @@ def against_metrics(
     return findings
 
 
-def _counted(row: Metered) -> Iterable[tuple[str, int, int]]:
+def _counted(row: UsageGroup) -> Iterable[tuple[str, int, int]]:
     """What CloudWatch should count of a row: (metric, quantity, the most of one call)."""
     if row.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
         yield CALLS, row.rows, 1

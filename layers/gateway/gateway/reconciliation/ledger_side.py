@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from gateway.costs.usage_prices import OPEN, UNPRICED
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.reconciliation.bill_usage_types import Kind, billed_model, billed_tier
-from gateway.reconciliation.records import LARGEST_CALL, NUMBER, REASONS, Metered
+from gateway.reconciliation.records import LARGEST_CALL, NUMBER, REASONS, UsageGroup
 
 
 # --------------------------------------------------------------------------------------------------------- the ledger
@@ -62,7 +62,7 @@ def largest_call(unit: str) -> int:
     return LARGEST_CALL if "token" in unit.lower() else 1
 
 
-def of_bedrock(rows: Iterable[Metered]) -> list[Metered]:
+def of_bedrock(rows: Iterable[UsageGroup]) -> list[UsageGroup]:
     return [row for row in rows if not row.operation.startswith("InvokeEndpoint")]
 
 
@@ -72,7 +72,7 @@ def _billed_units(used: Mapping[str, int]) -> dict[str, int]:
     return {names.get(unit, unit): quantity for unit, quantity in used.items()}
 
 
-def index_ledger(day: str, rows: Sequence[Metered], listed: PriceBook) -> LedgerIndex:
+def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> LedgerIndex:
     """The ledger's side of a day, by kind, each unit at the list price of its day."""
     books, on = LedgerIndex(), date.fromisoformat(day)
     for row in rows:
@@ -106,7 +106,7 @@ def index_ledger(day: str, rows: Sequence[Metered], listed: PriceBook) -> Ledger
     return books
 
 
-def _tiers(row: Metered) -> dict[str, str]:
+def _tiers(row: UsageGroup) -> dict[str, str]:
     """The tier of each unit, as the names of the prices say that the row was priced with."""
     tiers = {}
     for name in row.price_rows.split():

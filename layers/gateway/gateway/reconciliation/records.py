@@ -39,7 +39,7 @@ NUMBER = Decimal(1).scaleb(-SCALE)
 
 
 # ----------------------------------------------------------------------------------------------------- the two records
-class Metered(NamedTuple):
+class UsageGroup(NamedTuple):
     """Rows of the ledger that are alike, summed. `largest` is the most that one of them used of each unit."""
 
     model_id: str
@@ -79,7 +79,7 @@ class BillLine(NamedTuple):
     lines: int = 1
 
 
-class Measured(NamedTuple):
+class MetricSum(NamedTuple):
     """The day's sum of one of CloudWatch's metrics, for one model in one region."""
 
     model: str  # as the call named it: a model, a profile, or the last part of an ARN

@@ -6,24 +6,24 @@ from typing import Any
 
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model
-from gateway.calls.streaming import Metered, StreamWriter
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.calls.streaming import MeteredUsage, StreamWriter
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
 from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.fitting.work import Fitted
-from gateway.routes.service import CONVERSE_OUTPUT, Serving, problem_reply
-from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
+from gateway.routes.service import CONVERSE_OUTPUT, ModelService, problem_reply
+from gateway.web.exchange import Dialect, PendingReply, Reply, Request, StreamedReply
 from gateway.web.warnings import warned
 
 NATIVE = "anthropic"  # the provider whose models read these messages themselves
 
 
 class AnthropicRoutes:
-    def __init__(self, serving: Serving):
+    def __init__(self, serving: ModelService):
         self._serving = serving
 
-    def messages(self, request: Request) -> Pending | Streamed:
+    def messages(self, request: Request) -> PendingReply | StreamedReply:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
         asked = self._serving.ask(request, read.model)
         fitted = {model: _fitted(read, model) for model in asked.models}
@@ -51,7 +51,7 @@ class AnthropicRoutes:
             if call.model.provider == NATIVE:
                 content = told_message(answer.content, made.answer_tool) if made.answer_tool else answer.content
                 return Reply(content, headers=own)
-            metered = Metered(answer.usage)
+            metered = MeteredUsage(answer.usage)
             body = told(answer.body, made.answer_tool, made.names)
             return Reply(anthropic.write_message(read, body, metered, name), headers=own)
 
@@ -82,9 +82,9 @@ def _fitted(read: anthropic.MessagesRequest, model: Model) -> Fitted:
 
 
 def _readable(model: Model) -> Model:
-    """A model whose family is known. Raises BadRequest, for an endpoint as well: to ask it anything is to run it."""
+    """A model whose family is known. Raises BadRequestError, for an endpoint as well: to ask it anything is to run it."""
     if not model.base:
-        raise BadRequest("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
+        raise BadRequestError("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
     return model
 
 

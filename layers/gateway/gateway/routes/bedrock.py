@@ -8,28 +8,28 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.streaming import open_stream
 from gateway.core.errors import GatewayError
 from gateway.formats import bedrock
-from gateway.routes.service import Asked, Serving, must_not_repeat, problem_reply
-from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
+from gateway.routes.service import AuthorizedRequest, ModelService, must_not_repeat, problem_reply
+from gateway.web.exchange import Dialect, PendingReply, Reply, Request, StreamedReply
 from gateway.web.warnings import warned
 
 
 class BedrockRoutes:
-    def __init__(self, serving: Serving):
+    def __init__(self, serving: ModelService):
         self._serving = serving
 
-    def converse(self, request: Request, model_id: str) -> Pending:
+    def converse(self, request: Request, model_id: str) -> PendingReply:
         asked = self._serving.ask(request, model_id)
         return self._reply(asked, [bedrock.read_converse(m, request.json, streaming=False) for m in asked.models])
 
-    def converse_stream(self, request: Request, model_id: str) -> Pending:
+    def converse_stream(self, request: Request, model_id: str) -> PendingReply:
         asked = self._serving.ask(request, model_id)
         return self._stream(asked, [bedrock.read_converse(m, request.json, streaming=True) for m in asked.models])
 
-    def invoke(self, request: Request, model_id: str) -> Pending:
+    def invoke(self, request: Request, model_id: str) -> PendingReply:
         asked, calls = self._invocation(request, model_id, streaming=False)
         return self._reply(asked, calls)
 
-    def invoke_with_response_stream(self, request: Request, model_id: str) -> Pending:
+    def invoke_with_response_stream(self, request: Request, model_id: str) -> PendingReply:
         asked, calls = self._invocation(request, model_id, streaming=True)
         return self._stream(asked, calls)
 
@@ -57,7 +57,9 @@ class BedrockRoutes:
         return Reply(page.of(found))
 
     # ------------------------------------------------------------------------------------------------------------------
-    def _invocation(self, request: Request, model_id: str, *, streaming: bool) -> tuple[Asked, list[ModelCall]]:
+    def _invocation(
+        self, request: Request, model_id: str, *, streaming: bool
+    ) -> tuple[AuthorizedRequest, list[ModelCall]]:
         asked = self._serving.ask(request, model_id, None)
         calls = [bedrock.read_invoke(m, request.json, request.headers, streaming=streaming) for m in asked.models]
         if calls[0].operation.startswith("embeddings"):
@@ -66,7 +68,7 @@ class BedrockRoutes:
             request.caller.tenant.must_allow_operation(operation)
         return asked, calls
 
-    def _reply(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
+    def _reply(self, asked: AuthorizedRequest, calls: Sequence[ModelCall]) -> PendingReply:
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             content_type = answer.headers.get("content-type", "application/json")
             headers = bedrock.passed_on(answer.headers) | warned(call.warnings)
@@ -74,17 +76,17 @@ class BedrockRoutes:
 
         return self._serving.reply(asked, calls, write)
 
-    def _stream(self, asked: Asked, calls: Sequence[ModelCall]) -> Pending:
+    def _stream(self, asked: AuthorizedRequest, calls: Sequence[ModelCall]) -> PendingReply:
         """Opened before its status is sent, so that a refusal has its own, but for one that comes late."""
         must_not_repeat(asked.request)
         writer = bedrock.EventStream(converses=calls[0].api == "ConverseStream")
 
-        def make() -> Streamed:
+        def make() -> StreamedReply:
             live = open_stream(calls, asked.attempts, self._serving.streams)
             headers, abort = bedrock.passed_on(live.opened.headers) | warned(live.call.warnings), live.opened.abort
-            return Streamed(live.deliver(writer), writer.content_type, writer.ping, writer.error, abort, headers)
+            return StreamedReply(live.deliver(writer), writer.content_type, writer.ping, writer.error, abort, headers)
 
-        return Pending(make, content_type=writer.content_type, ping=writer.ping, error=writer.error)
+        return PendingReply(make, content_type=writer.content_type, ping=writer.ping, error=writer.error)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, flag, misfit
 from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
-from gateway.routes.service import Serving, problem_reply
-from gateway.web.exchange import Dialect, Reply, Request, Streamed
+from gateway.routes.service import ModelService, problem_reply
+from gateway.web.exchange import Dialect, Reply, Request, StreamedReply
 from gateway.web.warnings import warned
 
 
 class CompatRoutes:
-    def __init__(self, serving: Serving):
+    def __init__(self, serving: ModelService):
         self._serving = serving
 
-    def stream_model(self, request: Request) -> Streamed:
+    def stream_model(self, request: Request) -> StreamedReply:
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
-            raise BadRequest("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
+            raise BadRequestError("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
         asked = self._serving.ask(request, name)
         flagged = flag(request.header("messages_api"))
         streams, warnings = as_streams(

@@ -8,8 +8,8 @@ from typing import Any
 
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model, Service
-from gateway.calls.streaming import Metered, StreamWriter
-from gateway.core.errors import BadRequest, GatewayError, NotFound
+from gateway.calls.streaming import MeteredUsage, StreamWriter
+from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
 from gateway.formats.answers import told_stream
 from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.openai import chat as openai_chat
@@ -18,16 +18,16 @@ from gateway.formats.openai import endpoint as openai_endpoint
 from gateway.formats.openai import fields as openai_common
 from gateway.formats.openai import responses as openai_responses
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
-from gateway.routes.service import CONVERSE_OUTPUT, Asked, Serving, problem_reply
-from gateway.web.exchange import Dialect, Pending, Reply, Request, Streamed
+from gateway.routes.service import CONVERSE_OUTPUT, AuthorizedRequest, ModelService, problem_reply
+from gateway.web.exchange import Dialect, PendingReply, Reply, Request, StreamedReply
 from gateway.web.warnings import warned
 
 
 class OpenAIRoutes:
-    def __init__(self, serving: Serving):
+    def __init__(self, serving: ModelService):
         self._serving = serving
 
-    def chat_completions(self, request: Request) -> Pending | Streamed:
+    def chat_completions(self, request: Request) -> PendingReply | StreamedReply:
         asked = self._ask(request)
         # An endpoint's container reads the body itself; for models of Bedrock it becomes Converse.
         chats = {model: openai_chat.read_chat(request.json, model.base) for model in asked.models if _converses(model)}
@@ -52,12 +52,12 @@ class OpenAIRoutes:
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             if (chat := chats.get(call.model)) is None:
                 return Reply(answer.content)
-            written = openai_chat.write_chat(chat, answer.body, Metered(answer.usage), name, created)
+            written = openai_chat.write_chat(chat, answer.body, MeteredUsage(answer.usage), name, created)
             return Reply(written, headers=warned(chat.warnings))
 
         return self._serving.reply(asked, calls, write, headers)
 
-    def responses(self, request: Request) -> Pending | Streamed:
+    def responses(self, request: Request) -> PendingReply | StreamedReply:
         asked = self._ask(request)
         items, tenant = self._serving.items, request.caller.tenant_id
         kept = items.find(tenant, responses) if (responses := _responses_named(request.json)) else {}
@@ -85,13 +85,13 @@ class OpenAIRoutes:
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             read = reads[call.model]
-            written = write_response(read, answer.body, Metered(answer.usage), name, created)
+            written = write_response(read, answer.body, MeteredUsage(answer.usage), name, created)
             keep(written["output"])
             return Reply(written, headers=warned(read.warnings))
 
         return self._serving.reply(asked, calls, write, headers)
 
-    def embeddings(self, request: Request) -> Pending:
+    def embeddings(self, request: Request) -> PendingReply:
         asked = self._ask(request, "embeddings")
         read = openai_embeddings.read_embeddings(request.json, asked.models[0])
 
@@ -112,7 +112,9 @@ class OpenAIRoutes:
 
     def get_model(self, request: Request, name: str) -> Reply:
         if name not in self._names(request):
-            raise NotFound("model: there is no such model for your tenant. See /v1/models.", code="model_not_found")
+            raise NotFoundError(
+                "model: there is no such model for your tenant. See /v1/models.", code="model_not_found"
+            )
         if "anthropic-version" in request.headers:
             return Reply({**openai_common.model_object(name, 0), **anthropic.model_info(name)})
         return Reply(openai_common.model_object(name, 0))
@@ -125,7 +127,7 @@ class OpenAIRoutes:
         names += [model["modelId"] for model in serving.listing.summaries()]
         return [name for name in dict.fromkeys(names) if serving.may_use(request, name)]
 
-    def _ask(self, request: Request, operation: str = "text") -> Asked:
+    def _ask(self, request: Request, operation: str = "text") -> AuthorizedRequest:
         return self._serving.ask(request, request.json["model"], operation)
 
 
@@ -141,7 +143,7 @@ def _converses(model: Model) -> bool:
 
 def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     if not _converses(model):
-        raise BadRequest("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
+        raise BadRequestError("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
     return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
 
 

@@ -12,26 +12,26 @@ from typing import Any
 
 from gateway.aws.dynamodb.response_items import ItemTable
 from gateway.aws.models.bedrock import BedrockCatalog
-from gateway.calls.attempts import Attempts, Breakers, OpenAttempt
+from gateway.calls.attempts import Attempts, CircuitBreakers, OpenAttempt
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model
 from gateway.calls.directory import Directory
-from gateway.calls.idempotency import Entries, Once, entry_of
-from gateway.calls.invoke import answered, complete, most_tries
+from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, record_for
+from gateway.calls.invoke import answered, complete, max_attempts
 from gateway.calls.metering import Meter
-from gateway.calls.policy import permitted
+from gateway.calls.policy import authorized_models
 from gateway.calls.references import must_own_references
 from gateway.calls.routes import Route
-from gateway.calls.streaming import LiveStream, Streams, StreamWriter, open_stream, unreadable
-from gateway.core.errors import BadRequest, GatewayError, ModelMissingError, UpstreamError
-from gateway.web.exchange import Pending, Reply, Request, Streamed
+from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
+from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
+from gateway.web.exchange import PendingReply, Reply, Request, StreamedReply
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuthorizedRequest:
     """One request that may be made: its models, the first choice first, and how it tries them."""
 
     request: Request
@@ -76,15 +76,15 @@ def _kept(body: Any) -> Reply:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ModelService:
     """The gateway behind the routes."""
 
     directory: Callable[[], Directory]
     models: Models
     streams: Streams
     meter: Meter
-    breakers: Breakers
-    entries: Entries
+    breakers: CircuitBreakers
+    entries: IdempotencyStore
     items: ItemTable
     region: str
     allow_unlisted: bool
@@ -94,7 +94,9 @@ class Serving:
         return BedrockCatalog()
 
     # ------------------------------------------------------------------------------------------------ who asks for what
-    def ask(self, request: Request, name: Any, operation: str | None = "text", *, charged: bool = True) -> Asked:
+    def ask(
+        self, request: Request, name: Any, operation: str | None = "text", *, charged: bool = True
+    ) -> AuthorizedRequest:
         """Raises GatewayError for a model that there is not, or that the caller may not use.
 
         Where the model makes the operation, whoever knows that (None here) asks the tenant's record for it.
@@ -104,7 +106,7 @@ class Serving:
             raise ModelMissingError
         who, directory = request.caller, self.directory()
         route = directory.routes.find(name)
-        models = permitted(
+        models = authorized_models(
             route,
             who.tenant,
             operation,
@@ -114,7 +116,7 @@ class Serving:
         cost_centre = who.cost_centre(request.header("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
-        return Asked(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
+        return AuthorizedRequest(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
         return self.listing.behind(profile_arn)
@@ -122,15 +124,19 @@ class Serving:
     def may_use(self, request: Request, model_id: str) -> bool:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
 
-    def count(self, asked: Asked, call: ModelCall) -> ModelAnswer:
+    def count(self, asked: AuthorizedRequest, call: ModelCall) -> ModelAnswer:
         """Count a call's tokens: free at Bedrock, and no call of a model, so nothing is reserved."""
         must_own_references(call.body, call.headers, asked.request.caller.tenant)
         return self.models.call(call)
 
     # ----------------------------------------------------------------------------------------------- how it is answered
     def reply(
-        self, asked: Asked, calls: Sequence[ModelCall], write: Write, headers: Mapping[str, str] | None = None
-    ) -> Pending:
+        self,
+        asked: AuthorizedRequest,
+        calls: Sequence[ModelCall],
+        write: Write,
+        headers: Mapping[str, str] | None = None,
+    ) -> PendingReply:
         """The answer of one call, in the words of its format; of an earlier one with the same Idempotency-Key.
 
         `headers` are those that are known before it, for an answer that takes long.
@@ -142,9 +148,9 @@ class Serving:
             call, answer = answered(calls, asked.attempts, self.models)
             return _Written((call,), _first(call, write)).reply([answer])
 
-        return Pending(make, headers or {})
+        return PendingReply(make, headers or {})
 
-    def reply_all(self, asked: Asked, calls: Sequence[ModelCall], write: WriteAll) -> Pending:
+    def reply_all(self, asked: AuthorizedRequest, calls: Sequence[ModelCall], write: WriteAll) -> PendingReply:
         """The same for an answer that is made of several calls of one model, each settled before the next."""
 
         def make() -> Reply:
@@ -153,16 +159,16 @@ class Serving:
             made = [answered([call], asked.attempts, self.models)[1] for call in calls]
             return _Written(tuple(calls), write).reply(made)
 
-        return Pending(make)
+        return PendingReply(make)
 
-    def _once(self, key: str, asked: Asked, requests: Sequence[_Written]) -> Reply:
+    def _once(self, key: str, asked: AuthorizedRequest, requests: Sequence[_Written]) -> Reply:
         request, context = asked.request, asked.attempts.context
         said = {"path": request.path, "body": request.json, "team_id": request.header("team_id") or ""}
         said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
-        entry = entry_of(context.caller.tenant, key, said, context.request_id, context.lease_until)
-        once = Once(self.entries, entry, context.caller.tenant)
+        entry = record_for(context.caller.tenant, key, said, context.request_id, context.lease_until)
+        once = IdempotentRequest(self.entries, entry, context.caller.tenant)
         ended, replayed = once.run(
-            most_tries(requests, asked.route),
+            max_attempts(requests, asked.route),
             context.clock,
             lambda job: complete(job, requests, asked.attempts, self.models, once),
         )
@@ -173,7 +179,7 @@ class Serving:
 
     def stream(
         self,
-        asked: Asked,
+        asked: AuthorizedRequest,
         calls: Sequence[ModelCall],
         writer_of: Callable[[ModelCall], StreamWriter],
         ping: bytes,
@@ -181,16 +187,16 @@ class Serving:
         headers: Mapping[str, str] | None = None,
         *,
         shows_cost: bool = False,
-    ) -> Streamed:
+    ) -> StreamedReply:
         """A stream of server-sent events. It opens when its bytes are asked for."""
         must_not_repeat(asked.request)
-        live: list[LiveStream] = []
+        live: list[MeteredStream] = []
 
         def parts() -> Iterator[bytes]:
             live.append(open_stream(calls, asked.attempts, self.streams))
             yield from live[0].deliver(writer_of(live[0].call), self.cost_of if shows_cost else None)
 
-        return Streamed(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
+        return StreamedReply(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
 
     def cost_of(self, attempt: OpenAttempt) -> Decimal | None:
         charge = self.meter.book().charge_record(attempt.settled) if attempt.settled else None
@@ -198,9 +204,9 @@ class Serving:
 
 
 def must_not_repeat(request: Request) -> None:
-    """A stream is not kept, so a key that promised that it is would be a false promise. Raises BadRequest."""
+    """A stream is not kept, so a key that promised that it is would be a false promise. Raises BadRequestError."""
     if "idempotency-key" in request.headers:
-        raise BadRequest(
+        raise BadRequestError(
             "Idempotency-Key goes with answers that are not streamed. Leave one of the two out.",
             code="idempotency_not_for_streams",
         )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
-from gateway.core.errors import BadRequest, GatewayError, NotFound
+from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
@@ -139,7 +139,7 @@ def key_to_json(key: Key) -> dict[str, Any]:
 
 
 def must_be_sound(tenant: Tenant) -> None:
-    """Raises BadRequest for a record that contradicts itself, or whose names cannot stand in a ledger row."""
+    """Raises BadRequestError for a record that contradicts itself, or whose names cannot stand in a ledger row."""
     for what, label in (("tenant_id", tenant.tenant_id), *(("cost_centres", centre) for centre in tenant.cost_centres)):
         if not is_label(label):
             raise _invalid(f"{what}: a name begins with a letter or digit and has up to 128 letters, digits, _.:@ -")
@@ -154,8 +154,8 @@ def must_be_sound(tenant: Tenant) -> None:
         raise _invalid(f"The record is larger than {LARGEST_RECORD} bytes: use fewer or wider patterns.")
 
 
-def _invalid(sentence: str) -> BadRequest:
-    return BadRequest(sentence, code="invalid_tenant")
+def _invalid(sentence: str) -> BadRequestError:
+    return BadRequestError(sentence, code="invalid_tenant")
 
 
 @dataclass(frozen=True)
@@ -167,10 +167,10 @@ class Administration:
 
     # ----------------------------------------------------------------------------------------------------- tenants
     def tenant(self, tenant_id: TenantId) -> Tenant:
-        """Raises NotFound."""
+        """Raises NotFoundError."""
         tenant = self.register.tenant(tenant_id)
         if tenant is None:
-            raise NotFound("There is no tenant of this id.", code="tenant_not_found")
+            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found")
         return tenant
 
     def exists(self, tenant_id: TenantId) -> bool:
@@ -208,7 +208,7 @@ class Administration:
     def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
         """Make the tenant be as wanted. Gives it, and whether it is new; a tenant that is so already stays untouched.
 
-        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequest, and
+        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequestError, and
         TenantIdUsed for the id of a tenant that was deleted.
         """
         must_be_sound(wanted)
@@ -231,7 +231,7 @@ class Administration:
         raise Conflict("Others change this tenant right now. Read it, then try again.")
 
     def delete_tenant(self, tenant_id: TenantId, actor: Actor) -> None:
-        """The tenant goes, and all its keys with it. Raises NotFound, Conflict."""
+        """The tenant goes, and all its keys with it. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
             before = self.tenant(tenant_id)
             try:
@@ -244,7 +244,7 @@ class Administration:
 
     # -------------------------------------------------------------------------------------------------------- keys
     def keys(self, tenant_id: TenantId) -> Sequence[Key]:
-        """Raises NotFound for no such tenant."""
+        """Raises NotFoundError for no such tenant."""
         keys = self.register.keys_of(tenant_id)
         if not keys:
             self.tenant(tenant_id)
@@ -253,15 +253,15 @@ class Administration:
     def make_key(
         self, tenant_id: TenantId, actor: Actor, label: str = "", expires_at: datetime | None = None
     ) -> tuple[Key, str]:
-        """A new key and its text, which is nowhere kept. Raises NotFound, BadRequest."""
+        """A new key and its text, which is nowhere kept. Raises NotFoundError, BadRequestError."""
         now = self.clock()
         if expires_at is not None and expires_at <= now:
-            raise BadRequest("expires_at must be in the future.", code="invalid_expiry")
+            raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
         key, text = _fresh(tenant_id, label, now, expires_at)
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
-            raise NotFound("There is no tenant of this id.", code="tenant_not_found") from None
+            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found") from None
         return key, text
 
     def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
@@ -272,7 +272,7 @@ class Administration:
         return decoy, text
 
     def revoke_key(self, tenant_id: TenantId, key_id: KeyId, actor: Actor) -> None:
-        """Revoking a revoked key changes nothing. Raises NotFound, Conflict."""
+        """Revoking a revoked key changes nothing. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
             before = self._key(tenant_id, key_id)
             if before.revoked:
@@ -286,7 +286,7 @@ class Administration:
         raise Conflict("Others change this key right now. Try again.")
 
     def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
-        """A new key beside the old one, which ends after the overlap. Raises NotFound, Conflict."""
+        """A new key beside the old one, which ends after the overlap. Raises NotFoundError, Conflict."""
         now = self.clock()
         before = self._key(tenant_id, key_id)
         if not before.works(now):
@@ -304,7 +304,7 @@ class Administration:
     def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
         key = self.register.key_of(tenant_id, key_id)
         if key is None:
-            raise NotFound("The tenant has no key of this id.", code="key_not_found")
+            raise NotFoundError("The tenant has no key of this id.", code="key_not_found")
         return key
 
     # ------------------------------------------------------------------------------------------------------- audit

@@ -112,7 +112,7 @@ class KeyCache:
         self._tenants.note_use(key, day)
 
 
-class DecoyUsed(Exception):
+class DecoyUsedError(Exception):
     """Somebody shows a key that was only ever left for thieves."""
 
     def __init__(self, key: Key):
@@ -120,7 +120,7 @@ class DecoyUsed(Exception):
         self.key = key
 
 
-class TenantSuspended(Exception):
+class TenantSuspendedError(Exception):
     """The key is good, and its tenant may call nothing for now."""
 
     def __init__(self, key: Key, tenant: Tenant):
@@ -131,16 +131,16 @@ class TenantSuspended(Exception):
 def authenticate(key: str, known: KeyCache, now: datetime) -> tuple[Key, Tenant] | None:
     """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key.
 
-    Raises DecoyUsed and TenantSuspended.
+    Raises DecoyUsedError and TenantSuspendedError.
     """
     found = known.find(digest_of(key)) if looks_like_key(key) else None
     if found is None:
         return None
     record, tenant = found
     if record.decoy:
-        raise DecoyUsed(record)
+        raise DecoyUsedError(record)
     if tenant is None or not record.works(now):
         return None
     if tenant.suspended:
-        raise TenantSuspended(record, tenant)
+        raise TenantSuspendedError(record, tenant)
     return record, tenant

@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from gateway.core.errors import Forbidden
+from gateway.core.errors import ForbiddenError
 from gateway.usage.records import KeyId, TenantId
 
 
@@ -89,16 +89,16 @@ class Tenant:
         return bool(self.cost_centre_budgets) or any(limit is not None for limit in limits)
 
     def must_allow(self, operation: str, model_id: str, model_arn: str | None, *, by_default: bool) -> None:
-        """Raises Forbidden for what this record does not let a call do."""
+        """Raises ForbiddenError for what this record does not let a call do."""
         self.must_allow_operation(operation)
         self.must_allow_model(model_id, by_default=by_default)
         if model_arn:
             self.must_allow_arn(model_arn)
 
     def must_allow_model(self, model_id: str, *, by_default: bool) -> None:
-        """Raises Forbidden for a model that the tenant's record, or without one the default, does not allow."""
+        """Raises ForbiddenError for a model that the tenant's record, or without one the default, does not allow."""
         if not self.allows_model(model_id, by_default=by_default):
-            raise Forbidden(
+            raise ForbiddenError(
                 "Your tenant may not use this model. See /list_foundation_models.", code="model_not_allowed"
             )
 
@@ -110,7 +110,7 @@ class Tenant:
     def must_allow_arn(self, arn: str) -> None:
         """An ARN can name any model, and any account's bill: only what the record names is allowed."""
         if not self.allows_arn(arn):
-            raise Forbidden(
+            raise ForbiddenError(
                 "Your tenant may not use this model_arn. Ask the gateway's operators.", code="model_arn_not_allowed"
             )
 
@@ -120,7 +120,7 @@ class Tenant:
     def must_allow_operation(self, operation: str) -> None:
         if self.allowed_operations is not None and operation not in self.allowed_operations:
             allowed = ", ".join(self.allowed_operations) or "none"
-            raise Forbidden(
+            raise ForbiddenError(
                 f"Your tenant may not make {operation} calls; allowed: {allowed}.", code="operation_not_allowed"
             )
 
@@ -211,5 +211,5 @@ class Caller:
         if named is None or named == "":
             return self.tenant.cost_centres[0] if self.tenant.cost_centres else self.tenant_id
         if not self.tenant.owns(named):
-            raise Forbidden("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
+            raise ForbiddenError("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
         return named

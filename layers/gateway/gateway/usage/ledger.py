@@ -21,14 +21,14 @@ from gateway.usage.records import UNKNOWN, Outcome, RequestId, TenantId, TokenUs
 SHARDS = 8  # of an hour. One partition takes 1,000 writes a second, a call makes two. Never lower it: rows lie by it.
 
 
-class AlreadyReserved(Exception):
+class AlreadyReservedError(Exception):
     """This attempt of this request has a row already."""
 
     def __init__(self, request_id: str, attempt: int):
         super().__init__(f"attempt {attempt} of {request_id} is reserved already")
 
 
-class UnreadableRow(Exception):
+class UnreadableRowError(Exception):
     """A row that is no usage record, and why."""
 
 

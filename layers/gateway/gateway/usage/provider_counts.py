@@ -10,7 +10,7 @@ from typing import Any
 from gateway.usage.records import TokenUsage
 
 
-def whole(value: Any) -> int:
+def token_count(value: Any) -> int:
     """A count that a service gave, also as `"5"`. Raises ValueError or TypeError for what is none.
 
     A negative count would be credit, and one that no table can hold, no part of a token and no boolean is a count.
@@ -28,14 +28,14 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 
     Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
     """
-    details = [(detail.get("ttl"), whole(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
+    details = [(detail.get("ttl"), token_count(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
     hour = sum(count for ttl, count in details if ttl == "1h")
-    written = whole(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
+    written = token_count(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
     written = max(written, sum(count for _, count in details))  # where only the details were told
     return TokenUsage(
-        input_tokens=whole(usage["inputTokens"]),
-        output_tokens=whole(usage["outputTokens"]),
-        cache_read_tokens=whole(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
+        input_tokens=token_count(usage["inputTokens"]),
+        output_tokens=token_count(usage["outputTokens"]),
+        cache_read_tokens=token_count(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -46,12 +46,12 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
 def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
     """The Messages API's `usage`: input_tokens excludes the cache's; cache_creation splits writes by TTL."""
     by_ttl = usage.get("cache_creation") or {}
-    hour, short = (whole(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
-    written = max(whole(usage.get("cache_creation_input_tokens") or 0), hour + short)
+    hour, short = (token_count(by_ttl.get(f"ephemeral_{ttl}_input_tokens") or 0) for ttl in ("1h", "5m"))
+    written = max(token_count(usage.get("cache_creation_input_tokens") or 0), hour + short)
     return TokenUsage(
-        input_tokens=whole(usage["input_tokens"]),
-        output_tokens=whole(usage["output_tokens"]),
-        cache_read_tokens=whole(usage.get("cache_read_input_tokens") or 0),
+        input_tokens=token_count(usage["input_tokens"]),
+        output_tokens=token_count(usage["output_tokens"]),
+        cache_read_tokens=token_count(usage.get("cache_read_input_tokens") or 0),
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -67,11 +67,11 @@ def from_openai(
     The usage itself hardly tells what was written to the cache; `cache` is what Bedrock says beside it: read, written.
     """
     details = usage.get("prompt_tokens_details") or {}
-    read = whole(details.get("cached_tokens") or cache[0])
-    written = whole(details.get("cache_write_tokens") or cache[1])
+    read = token_count(details.get("cached_tokens") or cache[0])
+    written = token_count(details.get("cache_write_tokens") or cache[1])
     return TokenUsage(
-        input_tokens=max(whole(usage["prompt_tokens"]) - read - written, 0),
-        output_tokens=whole(usage.get("completion_tokens") or 0),
+        input_tokens=max(token_count(usage["prompt_tokens"]) - read - written, 0),
+        output_tokens=token_count(usage.get("completion_tokens") or 0),
         cache_read_tokens=read,
         cache_write_5m_tokens=written,
         service_tier=service_tier or "default",
@@ -135,7 +135,7 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
     tier = echoed_tier(header_tier(headers), own_tier, usage.get("service_tier"))
     beside = {
-        name: whole(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
+        name: token_count(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
     }
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
         if counted := service_counts(usage, beside, raw, tier):
@@ -166,7 +166,7 @@ def service_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str
     """A family's own `usage`, with what it leaves out as Bedrock counts it beside. None where it has another shape."""
     cache = {name: beside[name] for name in _CACHE if name in beside}
     if "prompt_tokens" in usage:
-        read, written = (whole(cache.get(name) or 0) for name in _CACHE)
+        read, written = (token_count(cache.get(name) or 0) for name in _CACHE)
         return from_openai(usage, raw, tier, (read, written))
     if "inputTokens" in usage:
         return from_converse({**cache, **usage}, raw, tier)
@@ -177,7 +177,7 @@ def service_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str
 
 
 def bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
-    read, made, cached, written = (whole(counts.get(name) or 0) for name in _METRIC_NAMES.values())
+    read, made, cached, written = (token_count(counts.get(name) or 0) for name in _METRIC_NAMES.values())
     return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
 
 
@@ -187,9 +187,11 @@ def _body_counts(body: Any) -> tuple[int, int] | None:
         return None
     if "inputTextTokenCount" in body:
         results = body.get("results") or ()
-        return whole(body["inputTextTokenCount"] or 0), sum(whole(result.get("tokenCount") or 0) for result in results)
+        return token_count(body["inputTextTokenCount"] or 0), sum(
+            token_count(result.get("tokenCount") or 0) for result in results
+        )
     if "prompt_token_count" in body:
-        return whole(body["prompt_token_count"] or 0), whole(body.get("generation_token_count") or 0)
+        return token_count(body["prompt_token_count"] or 0), token_count(body.get("generation_token_count") or 0)
     return None
 
 

@@ -19,7 +19,7 @@ from gateway.usage.provider_counts import (
     merged,
     service_counts,
     stated_fields,
-    whole,
+    token_count,
 )
 from gateway.usage.records import TokenUsage
 
@@ -28,7 +28,7 @@ class EndpointUsage:
     """The counts of an endpoint: an OpenAI-style `usage`, or the `details` of a text container, in its last line."""
 
     complete = False  # an endpoint's last line is only known by the end
-    whole = True
+    is_complete = True
 
     def __init__(self) -> None:
         self.said = ""
@@ -43,10 +43,10 @@ class EndpointUsage:
             if read := details.get("input_length") or len(prompt):
                 kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
                 # Of `best_of` answers the container shows the best, counts the others here, and made them all.
-                others = [whole(each["generated_tokens"]) for each in kept.pop("best_of_sequences", None) or ()]
+                others = [token_count(each["generated_tokens"]) for each in kept.pop("best_of_sequences", None) or ()]
                 kept |= {"best_of_sequences": others} if others else {}
-                made = whole(details["generated_tokens"]) + sum(others)
-                self._usage = TokenUsage(whole(read), made, raw=json.dumps(kept))
+                made = token_count(details["generated_tokens"]) + sum(others)
+                self._usage = TokenUsage(token_count(read), made, raw=json.dumps(kept))
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         return self._usage
@@ -88,7 +88,7 @@ class ConverseStreamUsage:
         return bool(self._usage)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self.complete
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
@@ -122,7 +122,7 @@ class InvokeStreamUsage:
         return self._stopped or bool(self._metrics)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Did the answer come to its end, as far as its family says that there is one to come?"""
         return self.complete or self._said_all or not self._begun
 
@@ -178,8 +178,10 @@ class InvokeStreamUsage:
     def _beside_messages(self) -> dict[str, Any]:
         """Bedrock's counts in Anthropic's names, but for an input that counts the cache once more."""
         beside = {ours: self._metrics[name] for ours, name in AS_ANTHROPIC.items() if name in self._metrics}
-        cached = sum(whole(self._messages.get(name) or 0) for name in ANTHROPIC_CACHE)
-        if cached and whole(beside.get("input_tokens") or 0) == cached + whole(self._messages.get("input_tokens") or 0):
+        cached = sum(token_count(self._messages.get(name) or 0) for name in ANTHROPIC_CACHE)
+        if cached and token_count(beside.get("input_tokens") or 0) == cached + token_count(
+            self._messages.get("input_tokens") or 0
+        ):
             del beside["input_tokens"]
         return {"output_tokens": 0, **beside}
 

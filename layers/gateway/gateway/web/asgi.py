@@ -1,8 +1,8 @@
 """The edge of what streams: an ASGI application that gives each request to a resolver, in a thread.
 
-It knows no route. A handler answers a `Reply`, a `Streamed` whose bytes are sent as they come, or a `Pending` that
-still makes one of the two. A stream is always read to its end: when the client hangs up its bytes are dropped, and the
-call behind it still settles. Where Lambda ends before the stream does, it is aborted in time to settle.
+It knows no route. A handler answers a `Reply`, a `StreamedReply` whose bytes are sent as they come, or a `PendingReply`
+that still makes one of the two. A stream is always read to its end: when the client hangs up its bytes are dropped, and
+the call behind it still settles. Where Lambda ends before the stream does, it is aborted in time to settle.
 
 Whoever stands between drops an answer that is silent for too long: API Gateway after five minutes (developer guide,
 "Stream the integration response"), CloudFront after its OriginReadTimeout, an SDK after its own timeout (boto3: 60 s).
@@ -23,7 +23,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from gateway.core.errors import GatewayError
-from gateway.web.exchange import Answer, Pending, Reply, Request, Streamed
+from gateway.web.exchange import Answer, PendingReply, Reply, Request, StreamedReply
 from gateway.web.failures import as_gateway_error
 from gateway.web.pipe import KEEP_ALIVE, PATIENCE, SETTLING, Pipe, Receive, Scope, Send
 
@@ -75,11 +75,11 @@ def _run(resolver: Resolver, request: Request, pipe: Pipe) -> None:
     head: Answer | None = None
     try:
         head = made = resolver.answer(request)
-        if isinstance(head, Pending):
+        if isinstance(head, PendingReply):
             pipe.offer(head)
             made = head.make()
         pipe.offer(_written(made) if isinstance(made, Reply) else made)
-        if isinstance(made, Streamed):
+        if isinstance(made, StreamedReply):
             for part in made.parts:
                 pipe.put(part)
     except Exception as error:
@@ -92,9 +92,9 @@ def _run(resolver: Resolver, request: Request, pipe: Pipe) -> None:
 
 def _last(head: Answer | None, error: GatewayError, problem: Reply) -> bytes:
     """What ends an answer that fails after its status was sent."""
-    if isinstance(head, Pending):
+    if isinstance(head, PendingReply):
         return head.failed(error, problem)
-    return head.error(error) if isinstance(head, Streamed) else b""
+    return head.error(error) if isinstance(head, StreamedReply) else b""
 
 
 def _written(reply: Reply) -> Reply:
@@ -138,7 +138,7 @@ async def _pass_on(pipe: Pipe, send: Send, request: Request, patience: float) ->
                 return
             if head is None:
                 continue
-            if watch is None and isinstance(head, Streamed):
+            if watch is None and isinstance(head, StreamedReply):
                 left = max(request.deadline - SETTLING - time.time(), 0)
                 watch = asyncio.get_running_loop().call_later(left, head.abort)
             if not begun:

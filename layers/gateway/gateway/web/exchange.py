@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayError, SchemaError
+from gateway.core.errors import BadRequestError, GatewayError, SchemaError
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 from gateway.web.reading import either_form, read_json
@@ -93,11 +93,11 @@ class Request:
 
     @cached_property
     def json(self) -> Any:
-        """The body. Raises BadRequest for one that is no JSON that every service takes."""
+        """The body. Raises BadRequestError for one that is no JSON that every service takes."""
         return read_json(self.event["body"])
 
     def header(self, name: str) -> str | None:
-        """A header by its name, or with `-` in the place of its `_`. Raises BadRequest where the two disagree."""
+        """A header by its name, or with `-` in the place of its `_`. Raises BadRequestError where the two disagree."""
         return either_form(self.headers.get, name)
 
 
@@ -112,7 +112,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Streamed:
+class StreamedReply:
     """An answer in parts. `error` is the last part of one that fails after its status was sent."""
 
     parts: Iterator[bytes]
@@ -124,10 +124,10 @@ class Streamed:
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingReply:
     """An answer that is still to be made. One that takes too long begins with the head and the pings that are here."""
 
-    make: Callable[[], Reply | Streamed]
+    make: Callable[[], Reply | StreamedReply]
     headers: Mapping[str, str] = field(default_factory=dict)  # those that are known before the answer
     content_type: str = JSON
     ping: bytes = b" "
@@ -148,7 +148,7 @@ def late(problem: Reply) -> bytes:
     return b"HTTP %d %b\xff" % (problem.status, problem.body)
 
 
-Answer = Reply | Streamed | Pending
+Answer = Reply | StreamedReply | PendingReply
 
 
 @dataclass(frozen=True)
@@ -156,4 +156,4 @@ class Dialect:
     """How the clients of a format are told of what goes wrong, and of a body that openapi.yaml forbids."""
 
     problem: Callable[[GatewayError, str], Reply]
-    misfit: Callable[[SchemaError], BadRequest]
+    misfit: Callable[[SchemaError], BadRequestError]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.errors import GatewayError, NotFound
+from gateway.core.errors import GatewayError, NotFoundError
 from gateway.core.telemetry import logger
 
 MOST_PLACES = 8
@@ -20,8 +20,8 @@ def as_gateway_error(error: Exception, request_id: str) -> GatewayError:
     return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
 
 
-def route_not_found() -> NotFound:
-    return NotFound("There is no such operation. See openapi.yaml.", code="route_not_found")
+def route_not_found() -> NotFoundError:
+    return NotFoundError("There is no such operation. See openapi.yaml.", code="route_not_found")
 
 
 def _places(error: BaseException) -> list[str]:

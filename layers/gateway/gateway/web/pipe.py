@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from gateway.web.exchange import Pending, Reply, Streamed
+from gateway.web.exchange import PendingReply, Reply, StreamedReply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,13 +38,13 @@ class Pipe:
         self._ready = asyncio.Event()
         self._woken = False  # the loop has been told that there is something to take
         self._silent = False
-        self._head: Reply | Streamed | Pending | None = None
+        self._head: Reply | StreamedReply | PendingReply | None = None
         self._live = False
         self._ended = False
         self._dropping = False
 
     # ------------------------------------------------------------------------------------------- the handler's thread
-    def offer(self, head: Reply | Streamed | Pending) -> None:
+    def offer(self, head: Reply | StreamedReply | PendingReply) -> None:
         with self._lock:
             if self._live and isinstance(head, Reply):
                 self._parts.append(head.body)  # it was pending for so long that it has begun
@@ -97,7 +97,7 @@ class Pipe:
                 self._loop.call_soon_threadsafe(self._ready.set)
 
     # ------------------------------------------------------------------------------------------------- the event loop
-    async def take(self, seconds: float) -> tuple[Reply | Streamed | Pending | None, bytes, bool]:
+    async def take(self, seconds: float) -> tuple[Reply | StreamedReply | PendingReply | None, bytes, bool]:
         """What has come: the head once it is live, bytes, and whether that was all. Raises TimeoutError."""
         # Not asyncio.wait_for, which makes a task of each wait: half of what an event would cost.
         watch = self._loop.call_later(seconds, self._give_up)
@@ -123,7 +123,7 @@ class Pipe:
         self._silent = True
         self._ready.set()
 
-    def commit(self, *, patient: bool) -> Streamed | Pending | None:
+    def commit(self, *, patient: bool) -> StreamedReply | PendingReply | None:
         """The head of what has been silent for long: its status cannot wait for the first part any more.
 
         A pending answer waits while whoever stands between is `patient`, since it may still become a problem.
@@ -132,7 +132,7 @@ class Pipe:
             head = self._head
             if head is None or isinstance(head, Reply) or not head.ping:
                 return None
-            if isinstance(head, Pending) and patient and not self._live:
+            if isinstance(head, PendingReply) and patient and not self._live:
                 return None
             self._live = True
             return head

@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 from pydantic import ValidationError
 
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 
 JSON = "application/json"
 
@@ -31,7 +31,7 @@ def faults(error: ValidationError, where: str) -> list[dict[str, str]]:
     ]
 
 
-class Unfit(BadRequest):
+class SchemaViolationError(BadRequestError):
     """A body or query that does not fit the spec."""
 
     def __init__(self, error: ValidationError, where: str, code: str):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any, NoReturn
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 
 MOST_LEVELS = 128  # a schema that a person wrote has ten or twenty; code that walks a body takes three calls a level
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
@@ -27,13 +27,13 @@ _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
 
 
 def read_json(sent: bytes | str) -> Any:
-    """A body as plain JSON values. Raises BadRequest."""
+    """A body as plain JSON values. Raises BadRequestError."""
     try:
         text = (sent.encode() if isinstance(sent, str) else sent).decode("utf-8-sig")
     except UnicodeError as error:
-        raise BadRequest("The body must be JSON in UTF-8.", code="invalid_body") from error
+        raise BadRequestError("The body must be JSON in UTF-8.", code="invalid_body") from error
     if _is_deep(text):
-        raise BadRequest(
+        raise BadRequestError(
             f"The body has more than {MOST_LEVELS} arrays and objects inside each other. Send fewer.",
             code="body_too_deep",
         )
@@ -42,9 +42,11 @@ def read_json(sent: bytes | str) -> Any:
         if _HALF_PAIR.search(text):
             json.dumps(read, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise BadRequest("The body has half of a surrogate pair, which is no Unicode.", code="invalid_body") from error
+        raise BadRequestError(
+            "The body has half of a surrogate pair, which is no Unicode.", code="invalid_body"
+        ) from error
     except ValueError as error:
-        raise BadRequest("The body must be JSON.", code="invalid_body") from error
+        raise BadRequestError("The body must be JSON.", code="invalid_body") from error
     return read
 
 
@@ -78,11 +80,11 @@ def _number(text: str) -> float:
 def either_form(header: Callable[[str], str | None], name: str) -> str | None:
     """A header by its name with `_` or with `-`, which is what is left where a proxy drops names with `_`.
 
-    Raises BadRequest where the two say different things: none of them may win in silence.
+    Raises BadRequestError where the two say different things: none of them may win in silence.
     """
     hyphened = name.replace("_", "-")
     plain, other = header(name), header(hyphened)
     if plain and other and plain != other:
         message = f"The headers {name} and {hyphened} say different things. Send one of them."
-        raise BadRequest(message, code="headers_disagree")
+        raise BadRequestError(message, code="headers_disagree")
     return plain or other

@@ -10,12 +10,12 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import Actor
 from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 from gateway.web.failures import as_gateway_error, route_not_found
-from gateway.web.problems import JSON, Unfit, problem
+from gateway.web.problems import JSON, SchemaViolationError, problem
 from gateway.web.reading import either_form, read_json
 
 Schema = TypeVar("Schema", bound=BaseModel)
@@ -38,30 +38,30 @@ def received_at(app: APIGatewayRestResolver) -> float:
 
 
 def header(app: APIGatewayRestResolver, name: str) -> str | None:
-    """A header by its name, or with `-` in the place of its `_`. Raises BadRequest where the two disagree."""
+    """A header by its name, or with `-` in the place of its `_`. Raises BadRequestError where the two disagree."""
     return either_form(app.current_event.headers.get, name)
 
 
 def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool = False) -> Schema:
-    """The query parameters, as the spec's schema. Raises BadRequest; `known_only`: for one that it lacks as well."""
+    """The query parameters, as the spec's schema. Raises BadRequestError; `known_only`: for one that it lacks as well."""
     sent = app.current_event.query_string_parameters or {}
     unknown = sorted(sent.keys() - schema.model_fields.keys()) if known_only else []
     if unknown:
         message = f"query.{unknown[0][:64]}: there is no such parameter. There are {', '.join(schema.model_fields)}."
-        raise BadRequest(message, code="unknown_parameter")
+        raise BadRequestError(message, code="unknown_parameter")
     try:
         return schema.model_validate(sent)
     except ValidationError as error:
-        raise Unfit(error, "query", "invalid_parameters") from error
+        raise SchemaViolationError(error, "query", "invalid_parameters") from error
 
 
 def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON body, fit to the spec's schema, as it was sent. Raises BadRequest."""
+    """The JSON body, fit to the spec's schema, as it was sent. Raises BadRequestError."""
     sent = read_json(_sent(app))
     try:
         schema.model_validate(sent)
     except ValidationError as error:
-        raise Unfit(error, "body", "invalid_body") from error
+        raise SchemaViolationError(error, "body", "invalid_body") from error
     return dict(sent)
 
 
@@ -73,17 +73,17 @@ def _sent(app: APIGatewayRestResolver) -> bytes | str:
     try:
         return base64.b64decode(sent, validate=True)
     except ValueError as error:
-        raise BadRequest("The body must be JSON in UTF-8.", code="invalid_body") from error
+        raise BadRequestError("The body must be JSON in UTF-8.", code="invalid_body") from error
 
 
 def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
-    """The JSON body as the spec's schema, where `"no"` is no boolean; without a body, `{}`. Raises BadRequest."""
+    """The JSON body as the spec's schema, where `"no"` is no boolean; without a body, `{}`. Raises BadRequestError."""
     sent = read_json(_sent(app) or b"{}")
     try:
         # Strict as JSON is: a date is a string there, and no string in Python's values.
         return schema.model_validate_json(json.dumps(sent), strict=True)
     except ValidationError as error:
-        raise Unfit(error, "body", "invalid_body") from error
+        raise SchemaViolationError(error, "body", "invalid_body") from error
 
 
 def answer(app: APIGatewayRestResolver, content: Any, status: int = 200) -> Response[str]:

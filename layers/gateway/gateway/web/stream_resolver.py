@@ -54,7 +54,7 @@ class StreamResolver(APIGatewayRestResolver):
         return self._dialect_of(request.path).problem(error, request.request_id)
 
     def received(self, check: Check | None = None) -> Request:
-        """The request that a handler answers, whose body fits the spec. Raises BadRequest and SchemaError."""
+        """The request that a handler answers, whose body fits the spec. Raises BadRequestError and SchemaError."""
         request = Request(self._current.event.raw_event, self._current.lambda_context)
         if check is not None:
             check(request.json)

@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.core.errors import BadRequest, NotFound
+from gateway.core.errors import BadRequestError, NotFoundError
 from gateway.tenancy.administration import STACK, Actor, Administration
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId
 from gateway.web.custom_resource import NOT_MADE
 from gateway.web.generated.schemas import TenantSettings
-from gateway.web.problems import Unfit
+from gateway.web.problems import SchemaViolationError
 
 _ITS_OWN = ("ServiceToken", "ServiceTimeout")
 
@@ -31,7 +31,7 @@ def tenant_of_stack(event: Mapping[str, Any], administration: Administration) ->
     if event["RequestType"] == "Delete":
         physical_id = str(event["PhysicalResourceId"])
         if physical_id != NOT_MADE:
-            with suppress(NotFound):  # gone is what the stack wants
+            with suppress(NotFoundError):  # gone is what the stack wants
                 administration.delete_tenant(TenantId(physical_id), actor)
         return {"PhysicalResourceId": physical_id}
     said = {name: value for name, value in event["ResourceProperties"].items() if name not in _ITS_OWN}
@@ -40,11 +40,11 @@ def tenant_of_stack(event: Mapping[str, Any], administration: Administration) ->
         # Not strictly: CloudFormation sends numbers and booleans as text.
         sent = TenantSettings.model_validate(said).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        raise Unfit(error, "Properties", "invalid_tenant") from error
+        raise SchemaViolationError(error, "Properties", "invalid_tenant") from error
     is_new = tenant_id != event.get("PhysicalResourceId")
     if is_new and administration.exists(tenant_id) and not administration.was_made_by(tenant_id, actor):
         # Or else the stack's end would delete what it did not make.
-        raise BadRequest(f"There is a tenant {tenant_id} already.", code="tenant_exists")
+        raise BadRequestError(f"There is a tenant {tenant_id} already.", code="tenant_exists")
     tenant, _ = administration.put_tenant(tenant_from_json(sent | {"tenant_id": tenant_id}), actor)
     shown = tenant_to_json(tenant)
     # A new id is a new resource: CloudFormation then deletes the old one.

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional
 from gateway.aws.dynamodb.writes import Writes
-from gateway.budgets.accounts import TELLING, Account, AccountId, Booked, Booking, Hold, Limits
+from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Booking, Hold, Limits
 from gateway.core.errors import GatewayError
 from gateway.core.times import minute_of, month_of
 from gateway.pricing.price_book import SCALE, ZERO
@@ -192,12 +192,12 @@ class AccountTable:
                 of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]))
                 yield of, _account(of, item)
 
-    def begin_telling(self, account: AccountId, mark: str, now: datetime) -> bool:
+    def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         found = self._dynamodb.get_item(TableName=self.table, Key=_told_key(account)).get("Item") or {}
         if mark in found and int(found[mark]["N"]) == _NEVER:
             return False  # as in all sweeps but one: reading costs less than a write that is refused
         seconds = int(now.timestamp())
-        values = {":now": seconds, ":until": seconds + int(TELLING.total_seconds())}
+        values = {":now": seconds, ":until": seconds + int(CLAIM_TTL.total_seconds())}
         try:
             self._mark(account, mark, values, ConditionExpression="attribute_not_exists(#mark) OR #mark <= :now")
         except ClientError as error:

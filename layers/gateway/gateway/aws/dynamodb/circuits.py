@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from gateway.aws.clients import client
-from gateway.calls.attempts import CircuitOpen
+from gateway.calls.attempts import CircuitOpenError
 from gateway.calls.routes import Circuit
-from gateway.core.errors import Passing
+from gateway.core.errors import RetryableError
 from gateway.core.telemetry import logger
 
 
@@ -63,7 +63,9 @@ class Circuits:
         handler = self._handler(
             outcome,
             f"circuit#{model_id}",
-            CircuitBreakerConfig(circuit.failures, circuit.seconds, success_threshold=1, handled_exceptions=Passing),
+            CircuitBreakerConfig(
+                circuit.failures, circuit.seconds, success_threshold=1, handled_exceptions=RetryableError
+            ),
             self._store,
             on_transition=lambda change: logger().warning(
                 "circuit_changed", extra={"model_id": model_id, "state": str(change.to_state)}
@@ -72,7 +74,7 @@ class Circuits:
         try:
             count = handler.handle()
         except CircuitBreakerOpenError as error:
-            raise CircuitOpen(circuit.seconds) from error
+            raise CircuitOpenError(circuit.seconds) from error
         try:
             yield
         except Exception as error:

@@ -13,8 +13,8 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment, value
 from gateway.aws.dynamodb.usage_rows import settlement
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.idempotency import Entry
-from gateway.calls.jobs import Ended
+from gateway.calls.idempotency import IdempotencyRecord
+from gateway.calls.jobs import JobResult
 from gateway.usage.records import RequestId, UsageRecord
 
 # The entry is still this request's, and has no answer.
@@ -31,15 +31,19 @@ class IdempotencyTable:
         self._payloads = payloads
         self._dynamodb = client("dynamodb")
 
-    def begin(self, entry: Entry, expires: datetime, now: datetime) -> Entry | None:
+    def begin(self, entry: IdempotencyRecord, expires: datetime, now: datetime) -> IdempotencyRecord | None:
         # DynamoDB deletes what has expired only in its own time.
         free = "attribute_not_exists(id) OR expires_at <= :now"
         return self._put(entry, expires, free, {":now": int(now.timestamp())})
 
-    def take_over(self, dead: Entry, entry: Entry, expires: datetime) -> Entry | None:
+    def take_over(
+        self, dead: IdempotencyRecord, entry: IdempotencyRecord, expires: datetime
+    ) -> IdempotencyRecord | None:
         return self._put(entry, expires, _MINE, {":mine": dead.request_id})
 
-    def _put(self, entry: Entry, expires: datetime, condition: str, values: dict[str, Any]) -> Entry | None:
+    def _put(
+        self, entry: IdempotencyRecord, expires: datetime, condition: str, values: dict[str, Any]
+    ) -> IdempotencyRecord | None:
         item = {
             "id": entry.key,
             "fingerprint": entry.fingerprint,
@@ -65,7 +69,9 @@ class IdempotencyTable:
             return None if found and there.request_id == entry.request_id else there
         return None
 
-    def finish(self, entry: Entry, ended: Ended, settled: Sequence[UsageRecord], expires: datetime) -> bool:
+    def finish(
+        self, entry: IdempotencyRecord, ended: JobResult, settled: Sequence[UsageRecord], expires: datetime
+    ) -> bool:
         end: dict[str, Any] = {
             "TableName": self.table,
             "Key": attributes({"id": entry.key}),
@@ -96,7 +102,7 @@ class IdempotencyTable:
                 break
         return True
 
-    def abandon(self, entry: Entry) -> None:
+    def abandon(self, entry: IdempotencyRecord) -> None:
         try:
             self._dynamodb.delete_item(
                 TableName=self.table,
@@ -113,15 +119,15 @@ class IdempotencyTable:
         item: dict[str, Any] | None = found.get("Item")
         return item
 
-    def _entry(self, item: dict[str, Any]) -> Entry:
+    def _entry(self, item: dict[str, Any]) -> IdempotencyRecord:
         plain = {name: value(attribute) for name, attribute in item.items()}
         ended = plain.get("ended")
-        return Entry(
+        return IdempotencyRecord(
             plain["id"],
             plain["fingerprint"],
             RequestId(plain["request_id"]),
             moment(plain["lease_until"]),
-            Ended(**self._payloads.unpack(ended)) if ended else None,
+            JobResult(**self._payloads.unpack(ended)) if ended else None,
         )
 
 

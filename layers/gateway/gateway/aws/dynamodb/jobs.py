@@ -13,7 +13,7 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment, value
 from gateway.aws.dynamodb.usage_rows import settlement
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.jobs import Ended, Job, JobState, Submission
+from gateway.calls.jobs import Job, JobResult, JobState, Submission
 from gateway.tenancy.tenant import Caller, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
 
@@ -94,7 +94,7 @@ class JobTable:
         )
         return self._job(found["Item"]) if "Item" in found else None
 
-    def finish(self, job: Job, ended: Ended, settled: Sequence[UsageRecord], now: datetime) -> bool:
+    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         kept = self._ended(job.request_id, ended, now)
         end = {
             "TableName": self.table,
@@ -121,7 +121,7 @@ class JobTable:
             raise
         return True
 
-    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: Ended, now: datetime) -> None:
+    def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         self._put(
             request_id,
             tenant_id,
@@ -129,7 +129,7 @@ class JobTable:
             {"state": JobState.DONE.value, "attempts": 0, **self._ended(request_id, ended, now)},
         )
 
-    def _ended(self, request_id: RequestId, ended: Ended, now: datetime) -> dict[str, Any]:
+    def _ended(self, request_id: RequestId, ended: JobResult, now: datetime) -> dict[str, Any]:
         packed = self._payloads.pack(f"answers/{request_id}.json", vars(ended))
         return {"ended": packed, "expires_at": int((now + self._retention).timestamp())}
 
@@ -147,5 +147,5 @@ class JobTable:
             submitted_at=moment(plain["submitted_at"]),
             attempts=plain["attempts"],
             lease_until=moment(lease_until) if lease_until else None,
-            ended=Ended(**self._payloads.unpack(ended)) if ended else None,
+            ended=JobResult(**self._payloads.unpack(ended)) if ended else None,
         )

@@ -26,8 +26,8 @@ from gateway.aws.dynamodb.usage_rows import (
 )
 from gateway.aws.dynamodb.writes import Writes
 from gateway.core.times import hour_of
-from gateway.costs.lake import Quarantined
-from gateway.usage.ledger import SHARDS, AlreadyReserved, Partition, UnreadableRow, shard_of
+from gateway.costs.lake import QuarantinedRow
+from gateway.usage.ledger import SHARDS, AlreadyReservedError, Partition, UnreadableRowError, shard_of
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 SCANNED_PAGES = 100  # of a megabyte each: the rows of some 150,000 calls
@@ -95,7 +95,7 @@ class DynamoLedger:
                 raise
             # A write whose answer was lost is retried, and finds its own row.
             if "Item" not in error.response or from_item(error.response["Item"]) != record:
-                raise AlreadyReserved(record.request_id, record.attempt) from error
+                raise AlreadyReservedError(record.request_id, record.attempt) from error
 
     def settle(self, settled: UsageRecord) -> bool:
         try:
@@ -120,7 +120,7 @@ class DynamoLedger:
                 return
             request["ExclusiveStartKey"] = last
 
-    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | Quarantined]:
+    def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | QuarantinedRow]:
         return (inspect(row, partition.hour, not_after) for row in self._query(**_all_of(partition)))
 
     def hours_with_rows(self, hours: Collection[str]) -> set[str]:
@@ -160,7 +160,7 @@ class DynamoLedger:
 
     def inspect_tenant(
         self, tenant_id: TenantId, start: datetime, end: datetime
-    ) -> Iterator[UsageRecord | Quarantined]:
+    ) -> Iterator[UsageRecord | QuarantinedRow]:
         """A tenant's rows that started in [start, end), or why one cannot be read, as the aggregation sees it."""
         day = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         while day < end:
@@ -172,7 +172,7 @@ class DynamoLedger:
                 ),
             )
             found = (inspect(row, row["pk"]["S"].partition("#")[0], end) for row in rows)
-            yield from (one for one in found if isinstance(one, Quarantined) or one.started_at < end)
+            yield from (one for one in found if isinstance(one, QuarantinedRow) or one.started_at < end)
             day += timedelta(days=1)
 
     def get(self, request_id: RequestId, attempt: int, started_at: datetime) -> UsageRecord | None:
@@ -226,7 +226,7 @@ class DynamoLedger:
         )
         try:
             record = from_item(found["Item"]) if "Item" in found else None
-        except UnreadableRow:  # it goes into quarantine with its hour
+        except UnreadableRowError:  # it goes into quarantine with its hour
             return None
         return record if record and record.is_open else None
 

@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
 from gateway.aws.dynamodb.tenants import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
-from gateway.core.errors import BadRequest
+from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import Actor, AuditRecord, Changed, Page
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Tenant
@@ -277,5 +277,5 @@ def _read(word: str | None) -> dict[str, Any] | None:
         raise _bad_page() from None
 
 
-def _bad_page() -> BadRequest:
-    return BadRequest("next: use the value of the page before, unchanged.", code="invalid_page")
+def _bad_page() -> BadRequestError:
+    return BadRequestError("next: use the value of the page before, unchanged.", code="invalid_page")

@@ -116,7 +116,7 @@ def to_key(item: dict[str, Any]) -> Key:
 
 
 def add_tenant(table: str, tenant: Tenant) -> None:
-    """Write a tenant, or change the one of that id. Raises BadRequest."""
+    """Write a tenant, or change the one of that id. Raises BadRequestError."""
     must_be_sound(tenant)
     TenantTable(table).put_tenant(tenant)
 

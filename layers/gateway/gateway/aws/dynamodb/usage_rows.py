@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.dynamodb.items import attributes, instant
-from gateway.costs.lake import Quarantined
-from gateway.costs.price_usage import nonsense
-from gateway.usage.ledger import Partition, UnreadableRow
+from gateway.costs.lake import QuarantinedRow
+from gateway.costs.price_usage import implausible_reason
+from gateway.usage.ledger import Partition, UnreadableRowError
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
@@ -98,7 +98,7 @@ def from_item(row: Mapping[str, Any]) -> UsageRecord:
             **{name: row[name]["S"] for name in _RARE if name in row},
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableRow(_why(row)) from error
+        raise UnreadableRowError(_why(row)) from error
 
 
 def _aware(text: str) -> datetime:
@@ -131,18 +131,18 @@ def items(page: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageRecord | Quarantined:
+def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageRecord | QuarantinedRow:
     """A row as it is to be priced, or why it cannot be."""
     try:
         record = from_item(row)
-        reason = nonsense(record, hour, not_after)
+        reason = implausible_reason(record, hour, not_after)
         if not reason and row["sk"]["S"] != _sort_key(record.request_id, record.attempt):
             reason = "its key is that of another attempt"
-    except UnreadableRow as error:
+    except UnreadableRowError as error:
         reason = str(error)
     if not reason:
         return record
-    return Quarantined(row["pk"]["S"], row["sk"]["S"], reason, json.dumps(row, separators=(",", ":")))
+    return QuarantinedRow(row["pk"]["S"], row["sk"]["S"], reason, json.dumps(row, separators=(",", ":")))
 
 
 def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from gateway.aws.s3.objects import Objects, replace_file
 from gateway.costs.anomalies import CostAnomaly
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.forecasts import Forecast
-from gateway.reconciliation.records import REASONS, UNITS, Finding, Metered
+from gateway.reconciliation.records import REASONS, UNITS, Finding, UsageGroup
 
 RECONCILIATION = pa.schema(
     [
@@ -68,7 +68,7 @@ class FindingsLake:
         self._objects = objects
         self._lake = ParquetLake(objects)
 
-    def metered(self, days: Iterable[str]) -> Iterator[Metered]:
+    def metered(self, days: Iterable[str]) -> Iterator[UsageGroup]:
         """The usage files of these days, alike rows summed; a kind may come in several."""
         for day in days:
             for key in self._objects.list(f"usage/dt={day}/"):
@@ -114,7 +114,7 @@ def _finding(finding: Finding, at: datetime) -> dict[str, Any]:
     return asdict(finding) | reasons | {"difference": finding.difference, "reconciled_at": at}
 
 
-def _metered(content: BinaryIO) -> Iterator[Metered]:
+def _metered(content: BinaryIO) -> Iterator[UsageGroup]:
     file = open_file(content)
     listed = "list_cost" if "list_cost" in file.schema_arrow.names else "cost"
     table = file.read(columns=[*_ALIKE, "started_at", "settled_at", *UNITS, listed], use_threads=False)
@@ -126,7 +126,7 @@ def _metered(content: BinaryIO) -> Iterator[Metered]:
         table = table.append_column(name, column)
     sums = [*((unit, how) for unit in UNITS for how in ("sum", "max")), (listed, "sum", _SOME), ("started_at", "count")]
     for row in table.group_by([*_ALIKE, *days], use_threads=False).aggregate(sums).to_pylist():
-        yield Metered(
+        yield UsageGroup(
             model_id=row["model_id"],
             model_used=row["model_used"],
             region=row["region"],

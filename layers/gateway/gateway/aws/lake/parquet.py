@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gateway.costs.cost_lines import COUNTS, MONEY, TOKENS, CostLine, DayCosts, RowKey
-from gateway.costs.lake import Quarantined
+from gateway.costs.lake import QuarantinedRow
 from gateway.costs.usage_prices import OPEN, UNPRICED, UNSETTLED, PricedUsage
 from gateway.pricing.price_book import SCALE
 from gateway.usage.records import Outcome
@@ -197,7 +197,7 @@ def money_of(whole: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(MONEY_TYPE, len(whole), whole.buffers(), offset=whole.offset)
 
 
-def quarantine_file(rows: Sequence[Quarantined]) -> bytes:
+def quarantine_file(rows: Sequence[QuarantinedRow]) -> bytes:
     return to_file(pa.Table.from_pylist([row._asdict() for row in rows], QUARANTINE))
 
 

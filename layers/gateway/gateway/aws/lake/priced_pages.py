@@ -20,7 +20,7 @@ import pyarrow.json as pj
 from gateway.aws.dynamodb.usage_rows import inspect, items
 from gateway.aws.lake.parquet import USAGE, WHOLE, money_of, usage_table
 from gateway.costs.cost_lines import TOKENS
-from gateway.costs.lake import Quarantined
+from gateway.costs.lake import QuarantinedRow
 from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates
 from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
 from gateway.usage.records import KeyId, ModelId, Outcome, PriceStatus, RequestId, TenantId, TokenUsage, UsageRecord
@@ -94,7 +94,7 @@ class PricedPages:
     pricer: Pricer
     not_after: datetime
     rows: int = 0
-    quarantined: list[Quarantined] = field(default_factory=list)
+    quarantined: list[QuarantinedRow] = field(default_factory=list)
     _kinds: dict[Any, _Kind] = field(default_factory=dict)
 
     def table(self, page: bytes) -> pa.Table:
@@ -107,8 +107,8 @@ class PricedPages:
 
     def _slow(self, page: bytes) -> pa.Table:
         found = [inspect(item, self.hour, self.not_after) for item in items(page)]
-        self.quarantined += [row for row in found if isinstance(row, Quarantined)]
-        good = [self.pricer.price(row) for row in found if not isinstance(row, Quarantined)]
+        self.quarantined += [row for row in found if isinstance(row, QuarantinedRow)]
+        good = [self.pricer.price(row) for row in found if not isinstance(row, QuarantinedRow)]
         return usage_table(good, self.pricer.book.version)
 
     def _quick(self, page: bytes) -> pa.Table:

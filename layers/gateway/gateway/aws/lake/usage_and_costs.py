@@ -25,7 +25,7 @@ from gateway.aws.lake import parquet
 from gateway.aws.lake.priced_pages import PricedPages, priced_otherwise
 from gateway.aws.s3.objects import ATTEMPTS, Objects, Overtaken, replace_file
 from gateway.costs.cost_lines import CostLine, DayCosts, RowKey
-from gateway.costs.lake import CorruptPart, Quarantined, Written
+from gateway.costs.lake import CorruptPart, QuarantinedRow, WrittenFile
 from gateway.costs.usage_files import UsageFile, older_hour
 from gateway.costs.usage_prices import Pricer
 
@@ -41,7 +41,7 @@ class ParquetLake:
 
     def replace_usage(
         self, file: UsageFile, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
-    ) -> Written:
+    ) -> WrittenFile:
         key = file.key
         for _ in range(ATTEMPTS):
             replaces = self._objects.list(key).get(key)
@@ -55,10 +55,10 @@ class ParquetLake:
                 written = not (replaces and priced.quarantined) or self._objects.put(key, empty, replaces)
             if written:
                 self._quarantine(file, priced.quarantined)
-                return Written(priced.rows, len(priced.quarantined))
+                return WrittenFile(priced.rows, len(priced.quarantined))
         raise Overtaken(key)
 
-    def _quarantine(self, file: UsageFile, rows: Sequence[Quarantined]) -> None:
+    def _quarantine(self, file: UsageFile, rows: Sequence[QuarantinedRow]) -> None:
         self._replace(f"quarantine/{file.place}", lambda held: parquet.quarantine_file(rows) if rows or held else b"")
 
     def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:
@@ -91,7 +91,7 @@ class ParquetLake:
         self._replace(f"corrupt/{part.key}", lambda held: content)
         if lost:
             place = part.key.removeprefix("usage/")
-            row = Quarantined(part.key, "", "a file that cannot be read, of rows that the ledger does not keep", "")
+            row = QuarantinedRow(part.key, "", "a file that cannot be read, of rows that the ledger does not keep", "")
             self._replace(
                 f"quarantine/{place.rpartition('/')[0]}/{LOST}{place.replace('/', '-')}",
                 lambda held: parquet.quarantine_file([row]),

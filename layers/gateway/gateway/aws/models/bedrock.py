@@ -26,9 +26,9 @@ from gateway.aws.models.credentials import Sessions
 from gateway.aws.models.upstream_errors import broke, cut_off, no_answer, refusal_of, refused, unreachable
 from gateway.aws.models.whole_streams import WholeStream
 from gateway.calls.call import ModelAnswer, ModelCall
-from gateway.calls.eventstream import BrokenFrame, Frame, frames
+from gateway.calls.eventstream import BrokenFrameError, Frame, frames
 from gateway.calls.families import family
-from gateway.core.errors import Passing, UpstreamError
+from gateway.core.errors import RetryableError, UpstreamError
 from gateway.pricing.model_names import profile_id
 from gateway.usage.provider_counts import echoed_tier, from_converse, from_invoke_model, header_tier
 from gateway.usage.records import TokenUsage
@@ -68,7 +68,7 @@ class OpenedStream:
                 begun = True
                 yield frame
             whole = True
-        except (urllib3.exceptions.HTTPError, OSError, BrokenFrame) as error:
+        except (urllib3.exceptions.HTTPError, OSError, BrokenFrameError) as error:
             raise cut_off(error) from error
         finally:
             if not whole:
@@ -245,7 +245,7 @@ class BedrockCatalog:
         if profile_arn not in self._behind:
             try:
                 profile = self._ask(self._bedrock.get_inference_profile, inferenceProfileIdentifier=profile_arn)
-            except Passing:
+            except RetryableError:
                 raise  # what cannot be asked now has a price all the same
             except UpstreamError:
                 return None

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 from urllib3 import exceptions as http
 
 from gateway.calls.eventstream import Frame
-from gateway.core.errors import MODEL_NOT_ENABLED, Passing, UpstreamError
+from gateway.core.errors import MODEL_NOT_ENABLED, RetryableError, UpstreamError
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def broke(frame: Frame, *, begun: bool) -> UpstreamError:
 
 
 def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = False, raw: bytes = b"") -> UpstreamError:
-    kind = Passing if refusal.passes else UpstreamError
+    kind = RetryableError if refusal.passes else UpstreamError
     return kind(
         sentence,
         code=refusal.code,

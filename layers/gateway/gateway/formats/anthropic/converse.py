@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.calls.families import family
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.fitting.claude import plain_messages
 from gateway.formats.fitting.converse import fit
 from gateway.formats.fitting.work import Fitted, Wish
@@ -31,14 +31,14 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\-()\[\]]+")
 _METADATA_VALUE = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 
 
-def unsupported(where: str, what: str = "") -> BadRequest:
+def unsupported(where: str, what: str = "") -> BadRequestError:
     """A part of a request that the model cannot be asked for."""
     what = what or "this model cannot be asked for it. Leave it out, or use an Anthropic model."
-    return BadRequest(f"{where}: {what}", code="unsupported_field")
+    return BadRequestError(f"{where}: {what}", code="unsupported_field")
 
 
-def invalid(where: str, what: str) -> BadRequest:
-    return BadRequest(f"{where}: {what}", code="invalid_field")
+def invalid(where: str, what: str) -> BadRequestError:
+    return BadRequestError(f"{where}: {what}", code="invalid_field")
 
 
 @dataclass

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.calls.families import family
-from gateway.calls.streaming import Metered
-from gateway.core.errors import BadRequest, GatewayError, SchemaError
+from gateway.calls.streaming import MeteredUsage
+from gateway.core.errors import BadRequestError, GatewayError, SchemaError
 from gateway.formats.anthropic.converse import answer_content, invalid, stop_reason, to_converse, unsupported
 from gateway.formats.fitting.claude import fit_messages
 from gateway.formats.fitting.work import Fitted
@@ -79,18 +79,18 @@ class MessagesRequest:
     native: Json
 
 
-def misfit(error: SchemaError) -> BadRequest:
+def misfit(error: SchemaError) -> BadRequestError:
     """The refusal of a body that openapi.yaml forbids, with the field as Anthropic names it: `messages.0.role`."""
     if not error.where:
-        return BadRequest("Send a JSON object.", code="invalid_json")
+        return BadRequestError("Send a JSON object.", code="invalid_json")
     where = re.sub(r"\[(\d+)\]", r".\1", error.where)
     if error.rule == "required":
-        return BadRequest(f"{where}: {error.sentence}", code="field_missing")
+        return BadRequestError(f"{where}: {error.sentence}", code="field_missing")
     return invalid(where, error.sentence)
 
 
 def read_messages(body: Any, beta: str | None = None) -> MessagesRequest:
-    """The request in a body and the header `anthropic-beta`. Raises BadRequest, which names the field."""
+    """The request in a body and the header `anthropic-beta`. Raises BadRequestError, which names the field."""
     fields = _read(body, required=("model", "messages", "max_tokens"))
     if fields["max_tokens"] < 0:
         raise invalid("max_tokens", "must not be negative.")
@@ -103,21 +103,21 @@ def read_messages(body: Any, beta: str | None = None) -> MessagesRequest:
 def _read(body: Any, required: tuple[str, ...]) -> Json:
     """The fields of a body, without those that are null and say nothing."""
     if not isinstance(body, dict):
-        raise BadRequest("Send a JSON object.", code="invalid_json")
+        raise BadRequestError("Send a JSON object.", code="invalid_json")
     fields = {name: value for name, value in body.items() if value is not None}
     for name, value in fields.items():
         if name == "thread":
             # By this code Anthropic's SDKs and Claude Code go on without a thread, and send all of it again.
             message = "thread: no threads are kept here. Send the whole conversation in messages."
-            raise BadRequest(message, code="thread_unsupported_request")
+            raise BadRequestError(message, code="thread_unsupported_request")
         if name in _NOT_ON_BEDROCK:
             raise unsupported(name, _NOT_ON_BEDROCK[name])
         if name not in _FIELDS:
-            raise BadRequest(f"{name}: this gateway does not know the field. Leave it out.", code="unknown_field")
+            raise BadRequestError(f"{name}: this gateway does not know the field. Leave it out.", code="unknown_field")
         _check(name, value)
     for name in required:
         if not fields.get(name) and fields.get(name) != 0:
-            raise BadRequest(f"{name}: is missing.", code="field_missing")
+            raise BadRequestError(f"{name}: is missing.", code="field_missing")
     if user := fields.get("metadata", {}).get("user_id"):
         _is(user, str, "metadata.user_id")
     for index, sequence in enumerate(fields.get("stop_sequences", ())):
@@ -152,7 +152,7 @@ def _native(fields: Json, beta: str | None) -> Json:
 
 
 def converse_body(request: MessagesRequest, base: str = "") -> Fitted:
-    """Converse's body for a model that is not Anthropic's, whose Bedrock id is `base`. Raises BadRequest."""
+    """Converse's body for a model that is not Anthropic's, whose Bedrock id is `base`. Raises BadRequestError."""
     made = to_converse(request.native, base)
     if request.service_tier:
         made.body["serviceTier"] = {"type": request.service_tier}
@@ -185,7 +185,7 @@ class CountRequest:
 
 
 def read_count(body: Any, beta: str | None = None) -> CountRequest:
-    """The request to count. Raises BadRequest, which names the field."""
+    """The request to count. Raises BadRequestError, which names the field."""
     fields = _read(body, required=("model", "messages"))
     for name in ("stream", "service_tier"):
         if name in fields:
@@ -211,7 +211,7 @@ def model_info(name: str) -> Json:
 
 
 def model_page(names: list[str], query: Mapping[str, str]) -> Json:
-    """A page of Anthropic's list of models. Raises BadRequest for what it cannot be asked by."""
+    """A page of Anthropic's list of models. Raises BadRequestError for what it cannot be asked by."""
     limit = query.get("limit", "20")
     if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 1 <= int(limit) <= MOST_MODELS):
         raise invalid("limit", f"must be a whole number from 1 to {MOST_MODELS}.")
@@ -232,7 +232,7 @@ def model_page(names: list[str], query: Mapping[str, str]) -> Json:
 # ---------------------------------------------------------------------------------------------------------- messages
 
 
-def write_message(request: MessagesRequest, answer: Mapping[str, Any], metered: Metered, message_id: str) -> Json:
+def write_message(request: MessagesRequest, answer: Mapping[str, Any], metered: MeteredUsage, message_id: str) -> Json:
     """The message that Converse's answer makes."""
     content = answer_content(answer)
     reason = stop_reason(answer.get("stopReason"))

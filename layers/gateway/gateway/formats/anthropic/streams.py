@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered
+from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import GatewayError
 from gateway.formats.anthropic.converse import stop_reason, unreadable
 from gateway.formats.anthropic.messages import MessagesRequest, begun, problem, stop_sequence, usage_of
@@ -67,7 +67,7 @@ class NativeStream:
             event = event.replace(b"\n", b" ").replace(b"\r", b" ")
         return b"".join((start, event, b"\n\n"))
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return b""
 
     def error(self, error: GatewayError) -> bytes:
@@ -126,7 +126,7 @@ class TranslatedStream:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise unreadable() from error
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         stopped = {"stop_reason": self._reason, "stop_sequence": stop_sequence(self._request, self._reason)}
         return b"".join(
             (

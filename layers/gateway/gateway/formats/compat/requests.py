@@ -15,9 +15,9 @@ from typing import Any
 
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
-from gateway.calls.policy import permitted
+from gateway.calls.policy import authorized_models
 from gateway.calls.routes import Route
-from gateway.core.errors import BadRequest, GatewayError, SchemaError
+from gateway.core.errors import BadRequestError, GatewayError, SchemaError
 from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
 from gateway.formats.embeddings import embedding_calls, vectors_of
 from gateway.formats.fitting.calls import fitted
@@ -85,18 +85,18 @@ def operation_of(said: str | None) -> str:
     return word if word in OPERATIONS else "text"
 
 
-def misfit(error: SchemaError) -> BadRequest:
+def misfit(error: SchemaError) -> BadRequestError:
     """The refusal of a body that openapi.yaml forbids."""
     if not error.where:
-        return BadRequest("The body must be a JSON object.", code="invalid_body")
-    return BadRequest(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
+        return BadRequestError("The body must be a JSON object.", code="invalid_body")
+    return BadRequestError(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
 def translate(request: CompatRequest, catalog: Catalog) -> Translation:
-    """The model calls of a request. Raises BadRequest with what to do."""
+    """The model calls of a request. Raises BadRequestError with what to do."""
     model = catalog.find(request.model_id, request.model_arn)
     if request.operation not in OPERATIONS:
-        raise BadRequest(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
+        raise BadRequestError(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
     _must_fit(request.body)
     return replace(_translated(model, request), warnings=_left_out(request, model))
 
@@ -114,14 +114,14 @@ _NOT_LEFT_OUT = frozenset(
 def _must_fit(body: Json) -> None:
     for name in _OBJECTS:
         if not isinstance(body.get(name), dict | None):
-            raise BadRequest(f"{name} must be an object.", code="invalid_body", param=name)
+            raise BadRequestError(f"{name} must be an object.", code="invalid_body", param=name)
     prompts = body.get("text_prompts")
     if prompts is not None and not (isinstance(prompts, list) and all(isinstance(one, dict) for one in prompts)):
-        raise BadRequest("text_prompts must be a list of objects.", code="invalid_body", param="text_prompts")
+        raise BadRequestError("text_prompts must be a list of objects.", code="invalid_body", param="text_prompts")
 
 
 def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
-    """Warnings of what no part of the call reads. Raises BadRequest for what must not be left out in silence."""
+    """Warnings of what no part of the call reads. Raises BadRequestError for what must not be left out in silence."""
     if request.operation == "image":
         return ()  # an image model gets all of it
     with_tools = request.operation == "text" and model.service is Service.BEDROCK
@@ -129,7 +129,7 @@ def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
     others = sorted(name for name in request.body if name not in read)
     for name in _NOT_LEFT_OUT.intersection(others):
         message = f"{name} is not read here. Use /model/…/converse, or ask the gateway's operators for a guardrail."
-        raise BadRequest(message, code="unsupported_field", param=name)
+        raise BadRequestError(message, code="unsupported_field", param=name)
     return tuple(f"{name} is ignored: this call does not read it" for name in others)
 
 
@@ -140,11 +140,11 @@ def _translated(model: Model, request: CompatRequest) -> Translation:
     # What a call may cost, and how it is counted, goes by its kind: no model is called as one of another kind.
     if request.operation == "image":
         if not IMAGE_MODELS.match(model.base):
-            raise BadRequest("This model makes no images. Send the header type: text.", code="invalid_type")
+            raise BadRequestError("This model makes no images. Send the header type: text.", code="invalid_type")
         return _images(model, request, parameters)
     if request.operation != "text":
         if "embed" not in model.base:
-            raise BadRequest("This model makes no embeddings. Send the header type: text.", code="invalid_type")
+            raise BadRequestError("This model makes no embeddings. Send the header type: text.", code="invalid_type")
         return _embeddings(model, request, parameters)
     additional = request.body.get("additional_model_fields") or {}
     tools = request.body.get("tool_config") or request.body.get("toolConfig") or {}
@@ -163,7 +163,7 @@ def translations(
     `model_arn` stands for the first alone. A fallback that cannot read the request is left out.
     """
     named = route.models[0]
-    models = permitted(
+    models = authorized_models(
         route,
         tenant,
         request.operation,
@@ -174,7 +174,7 @@ def translations(
     others = [replace(request, model_id=model.id, model_arn=None) for model in models[1:]]
     found = [translate(first, catalog)]
     for other in others:
-        with suppress(BadRequest):
+        with suppress(BadRequestError):
             found.append(translate(other, catalog))
     return found
 
@@ -182,7 +182,7 @@ def translations(
 def _inputs(request: CompatRequest) -> Any:
     inputs = request.body.get("inputs")
     if inputs in (None, "", [], {}):
-        raise BadRequest("Send what the model is to read in inputs.", code="inputs_missing")
+        raise BadRequestError("Send what the model is to read in inputs.", code="inputs_missing")
     return inputs
 
 
@@ -215,14 +215,14 @@ def _must_be_base64(text: str) -> None:
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise BadRequest("source.bytes must be base64.", code="invalid_base64") from error
+        raise BadRequestError("source.bytes must be base64.", code="invalid_base64") from error
 
 
 def _converse(model: Model, inputs: Any, parameters: Json, additional: Json, tools: Json | None = None) -> Translation:
     if isinstance(inputs, str):
         inputs = [{"role": "user", "content": [{"text": inputs}]}]
     if not isinstance(inputs, list):
-        raise BadRequest("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
+        raise BadRequestError("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
     inference = {INFERENCE.get(name, name): value for name, value in parameters.items()}
     system = inference.pop("system", None)
     body: Json = {"messages": _checked(inputs)}
@@ -273,7 +273,7 @@ def _images(model: Model, request: CompatRequest, parameters: Json) -> Translati
     if prompt and "textToImageParams" not in own:
         own["textToImageParams"] = {"text": prompt} if isinstance(prompt, str) else prompt
     if not own and not parameters:
-        raise BadRequest("Send the prompt in textToImageParams.", code="inputs_missing")
+        raise BadRequestError("Send the prompt in textToImageParams.", code="inputs_missing")
     body = {"taskType": "TEXT_IMAGE"} | own | parameters if "textToImageParams" in own else own | parameters
     return _image_call(model, request, body, titan_class(body), "images")
 
@@ -288,7 +288,7 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
         if text:
             own["prompt"] = text
     if not own:
-        raise BadRequest("Send the prompt in text_prompts.", code="inputs_missing")
+        raise BadRequestError("Send the prompt in text_prompts.", code="inputs_missing")
     return own
 
 
@@ -312,7 +312,7 @@ def _artifacts(body: Json) -> list[Json]:
 # -------------------------------------------------------------------------------------------------------- SageMaker
 def _sagemaker(model: Model, request: CompatRequest, parameters: Json) -> Translation:
     if request.operation == "image":
-        raise BadRequest("A SageMaker endpoint makes text or embeddings here, no images.", code="invalid_type")
+        raise BadRequestError("A SageMaker endpoint makes text or embeddings here, no images.", code="invalid_type")
     inputs = _inputs(request)
     rest = dict(parameters)
     component = rest.pop("InferenceComponentName", "")

@@ -11,8 +11,8 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
 from gateway.calls.routes import Route
-from gateway.calls.streaming import SSE_PING, Metered
-from gateway.core.errors import BadRequest, GatewayError
+from gateway.calls.streaming import SSE_PING, MeteredUsage
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, translations
 from gateway.pricing.price_book import money
 from gateway.tenancy.tenant import Tenant
@@ -37,7 +37,7 @@ def as_streams(
     """
     if request.body.get("tool_config") or request.body.get("toolConfig"):
         message = "Only text is streamed here, and no tool's call. Send tool_config to /invoke_model."
-        raise BadRequest(message, code="unsupported_field", param="tool_config")
+        raise BadRequestError(message, code="unsupported_field", param="tool_config")
     found = translations(request, route, catalog, tenant, by_default=by_default)
     return [_as_stream(*translation.calls) for translation in found], found[0].warnings
 
@@ -90,7 +90,7 @@ class CompatStream:
         text = text_of(frame)
         return b"data: " + _json({"delta": text}) + b"\n\n" if text else b""
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         cost = None if metered.cost is None else money(metered.cost)
         said = {"usage": usage_json(metered.usage), "cost": cost, "request_id": self._request_id}
         return b"event: usage\ndata: " + _json(said) + b"\n\ndata: [DONE]\n\n"

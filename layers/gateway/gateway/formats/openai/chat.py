@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import SSE_PING, Metered
+from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import GatewayError
 from gateway.formats.answers import told
 from gateway.formats.openai.converse import (
@@ -31,12 +31,12 @@ from gateway.formats.openai.converse import (
 )
 from gateway.formats.openai.fields import (
     Json,
-    choice,
+    enum_field,
     error_json,
-    fields,
-    nothing,
+    invalid_param,
+    known_fields,
     quoted,
-    refused,
+    reject_unless_default,
     text,
     tier_json,
     usage_json,
@@ -81,9 +81,9 @@ class ChatRequest:
 def read_chat(body: Any, base: str) -> ChatRequest:
     """A body that fits openapi.yaml, for the model whose Bedrock id is `base`.
 
-    Raises BadRequest with the parameter at fault, for what a schema cannot say.
+    Raises BadRequestError with the parameter at fault, for what a schema cannot say.
     """
-    given = fields(body, "", _KNOWN, _NOT_HERE)
+    given = known_fields(body, "", _KNOWN, _NOT_HERE)
     stream = given.get("stream", False)
     _refuse_what_cannot_be(given)
     draft = Draft(base)
@@ -93,8 +93,8 @@ def read_chat(body: Any, base: str) -> ChatRequest:
     _read_inference(draft, given)
     _read_tools(draft, given)
     _read_format(draft, given)
-    draft.service_tier = choice(given, "service_tier", SERVICE_TIERS) or ""
-    effort = choice(given, "reasoning_effort", EFFORTS)
+    draft.service_tier = enum_field(given, "service_tier", SERVICE_TIERS) or ""
+    effort = enum_field(given, "reasoning_effort", EFFORTS)
     if effort:
         maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"
         draft.reason(effort, "reasoning_effort", maximum)
@@ -107,8 +107,8 @@ def read_chat(body: Any, base: str) -> ChatRequest:
 
 def _refuse_what_cannot_be(given: Json) -> None:
     """Refuse by name what would cost more than the client sees, or make another thing than it asks for."""
-    nothing(given, "n", 1, why="must be 1. Make the call once for each answer.")
-    nothing(given, "modalities", ["text"], why='must be ["text"].')
+    reject_unless_default(given, "n", 1, why="must be 1. Make the call once for each answer.")
+    reject_unless_default(given, "modalities", ["text"], why='must be ["text"].')
     check_bookkeeping(given)
 
 
@@ -153,18 +153,18 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
         _read_assistant(draft, value, where)
         return
     known = ("role", "content", "name", "cache_control", *(("tool_call_id",) if role == "tool" else ()))
-    message = fields(value, where, known, _BREAKPOINT)
+    message = known_fields(value, where, known, _BREAKPOINT)
     if "content" not in message:
-        raise refused(f"{where}.content", "is missing.", "missing_required_parameter")
+        raise invalid_param(f"{where}.content", "is missing.", "missing_required_parameter")
     blocks = blocks_of(message["content"], f"{where}.content", partial(_part, draft))
     mark = [cache_point(message["cache_control"], f"{where}.cache_control")] if "cache_control" in message else []
     if role == "tool":
         if not message.get("tool_call_id"):
-            raise refused(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
+            raise invalid_param(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
         draft.say("user", tool_result(message["tool_call_id"], blocks + mark))
     elif role == "user":
         if not blocks:
-            raise refused(f"{where}.content", "must not be empty.")
+            raise invalid_param(f"{where}.content", "must not be empty.")
         if message.get("name"):
             draft.warn("the name of a message is ignored: models on Bedrock are told no names")
         draft.say("user", blocks + mark)
@@ -177,21 +177,21 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     kind = part.get("type")
     if kind not in ("text", "refusal", "image_url", "file"):
         if kind == "input_audio":
-            raise refused(where, "cannot be input_audio: send text, image_url or file.", "unsupported_value")
-        raise refused(f"{where}.type", "must be one of text, image_url, file.")
-    given = fields(part, where, ("type", kind, "cache_control"), _BREAKPOINT)
+            raise invalid_param(where, "cannot be input_audio: send text, image_url or file.", "unsupported_value")
+        raise invalid_param(f"{where}.type", "must be one of text, image_url, file.")
+    given = known_fields(part, where, ("type", kind, "cache_control"), _BREAKPOINT)
     if kind in ("text", "refusal"):
         words = text(given, kind, f"{where}.")
         if words is None:
-            raise refused(f"{where}.{kind}", "is missing.", "missing_required_parameter")
+            raise invalid_param(f"{where}.{kind}", "is missing.", "missing_required_parameter")
         blocks: list[Json] = [{"text": words}] if words else []
     elif kind == "image_url":
-        image = fields(given.get(kind), f"{where}.image_url", ("url", "detail"))
+        image = known_fields(given.get(kind), f"{where}.image_url", ("url", "detail"))
         url = text(image, "url", f"{where}.image_url.") or ""
         blocks = [draft.image_block(url, image.get("detail"), f"{where}.image_url.url")]
     else:
         not_here = {"file_id": "The gateway keeps no files; send file_data."}
-        file = fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
+        file = known_fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
         data, name = text(file, "file_data", f"{where}.file."), text(file, "filename", f"{where}.file.")
         blocks = [draft.document_block(data or "", name or "document", f"{where}.file.file_data")]
     if blocks and "cache_control" in given:
@@ -204,15 +204,15 @@ def _read_assistant(draft: Draft, value: Any, where: str) -> None:
     known = ("role", "content", "name", "refusal", "tool_calls", "annotations", "cache_control",
              "reasoning_content", "thinking_blocks")  # fmt: skip
     not_here = {"audio": "Models make text here.", "function_call": "Send tool_calls."}
-    message = fields(value, where, known, not_here)
+    message = known_fields(value, where, known, not_here)
     blocks = [_thought(thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
     blocks += blocks_of(message.get("content", []), f"{where}.content", partial(_part, draft))
     if refusal := text(message, "refusal", f"{where}."):
         blocks.append({"text": refusal})
     for index, call in enumerate(message.get("tool_calls", [])):
         place = f"{where}.tool_calls[{index}]"
-        given = fields(call, place, ("id", "type", "function", "index"))
-        function = fields(given["function"], f"{place}.function", ("name", "arguments"))
+        given = known_fields(call, place, ("id", "type", "function", "index"))
+        function = known_fields(given["function"], f"{place}.function", ("name", "arguments"))
         blocks.append(tool_use(given["id"], function["name"], function.get("arguments"), f"{place}.function"))
     if blocks and "cache_control" in message:
         blocks.append(cache_point(message["cache_control"], f"{where}.cache_control"))
@@ -220,7 +220,7 @@ def _read_assistant(draft: Draft, value: Any, where: str) -> None:
 
 
 def _thought(value: Any, where: str) -> Json:
-    given = fields(value, where, ("type", "thinking", "signature", "data"))
+    given = known_fields(value, where, ("type", "thinking", "signature", "data"))
     if given.get("type") == "redacted_thinking":
         return {"reasoningContent": {"redactedContent": given.get("data", "")}}
     words: Json = {"text": given.get("thinking", "")}
@@ -238,9 +238,9 @@ def _read_tools(draft: Draft, given: Json) -> None:
     specs: list[Json] = []
     for index, tool in enumerate(given.get("tools", [])):
         where = f"tools[{index}]"
-        outer = fields(tool, where, ("type", "function", "cache_control"))
+        outer = known_fields(tool, where, ("type", "function", "cache_control"))
         known = ("name", "description", "parameters", "strict", "cache_control")
-        function = fields(outer["function"], f"{where}.function", known)
+        function = known_fields(outer["function"], f"{where}.function", known)
         specs.append(
             tool_spec(
                 function.get("name"),
@@ -258,19 +258,19 @@ def _read_tools(draft: Draft, given: Json) -> None:
 def _read_format(draft: Draft, given: Json) -> None:
     if "response_format" not in given:
         return
-    wanted = fields(given["response_format"], "response_format", ("type", "json_schema"))
+    wanted = known_fields(given["response_format"], "response_format", ("type", "json_schema"))
     if wanted["type"] == "json_object":
         draft.answer_in_json("response_format")
     elif wanted["type"] == "json_schema":
         where = "response_format.json_schema"
-        schema = fields(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
+        schema = known_fields(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
         draft.answer_in(schema.get("schema"), schema.get("name"), schema.get("description"), where)
 
 
 # ---------------------------------------------------------------------------------------------------------- answers
 
 
-def write_chat(request: ChatRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
+def write_chat(request: ChatRequest, answer: Json, metered: MeteredUsage, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a chat completion."""
     answer = told(answer, request.answer_tool, request.names)
     blocks = answer["output"]["message"]["content"]
@@ -357,7 +357,7 @@ class ChatStream:
             return f'{self._finish}"{reason}"{self._end}'.encode()
         return b""
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         if not self._include_usage:
             return b"data: [DONE]\n\n"
         last: Json = {"choices": [], "usage": usage_json(metered.usage), "service_tier": tier_json(metered.usage)}

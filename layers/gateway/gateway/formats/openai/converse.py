@@ -17,7 +17,15 @@ from typing import Any
 from gateway.calls.families import Family, family
 from gateway.formats.fitting.converse import fit
 from gateway.formats.fitting.work import Fitted, Wish
-from gateway.formats.openai.fields import Json, choice, fields, listed, nothing, refused, text
+from gateway.formats.openai.fields import (
+    Json,
+    enum_field,
+    invalid_param,
+    known_fields,
+    listed,
+    reject_unless_default,
+    text,
+)
 
 EFFORTS = {name: name for name in ("none", "minimal", "low", "medium", "high", "xhigh", "max")}
 SERVICE_TIERS = {"auto": "", "default": "", "flex": "flex", "priority": "priority"}
@@ -48,9 +56,9 @@ _JSON_ONLY = "Answer with one JSON object and nothing else."
 
 def cache_point(value: Any, where: str) -> Json:
     """The block that marks what stands before it for the prompt cache, from an Anthropic-style `cache_control`."""
-    given = fields(value, where, ("type", "ttl"))
-    choice(given, "type", {"ephemeral": "ephemeral"}, f"{where}.")
-    ttl = choice(given, "ttl", TTLS, f"{where}.")
+    given = known_fields(value, where, ("type", "ttl"))
+    enum_field(given, "type", {"ephemeral": "ephemeral"}, f"{where}.")
+    ttl = enum_field(given, "ttl", TTLS, f"{where}.")
     # Five minutes are the default, and models that know no other take no ttl.
     return {"cachePoint": {"type": "default", "ttl": "1h"} if ttl == "1h" else {"type": "default"}}
 
@@ -59,7 +67,7 @@ def _data_url(url: str, where: str) -> tuple[str, str]:
     """The media type and the base64 of a data: URL."""
     match = _DATA_URL.match(url)
     if match is None:
-        raise refused(where, "must be a data: URL with a media type and ;base64.", "invalid_data_url")
+        raise invalid_param(where, "must be a data: URL with a media type and ;base64.", "invalid_data_url")
     return match[1].lower(), _base64(url[match.end() :], where)
 
 
@@ -69,16 +77,16 @@ def _base64(data: str, where: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise refused(where, "must hold base64.", "invalid_base64")
+        raise invalid_param(where, "must hold base64.", "invalid_base64")
     return data
 
 
 def tool_spec(name: Any, description: Any, parameters: Any, strict: Any, where: str) -> Json:
     """A function that the model may call."""
     if not isinstance(name, str) or not name:
-        raise refused(f"{where}.name", "must name the function.", "missing_required_parameter")
+        raise invalid_param(f"{where}.name", "must name the function.", "missing_required_parameter")
     if parameters is not None and not isinstance(parameters, dict):
-        raise refused(f"{where}.parameters", "must be a JSON schema.", "invalid_type")
+        raise invalid_param(f"{where}.parameters", "must be a JSON schema.", "invalid_type")
     spec: Json = {"name": name, "inputSchema": {"json": parameters or {"type": "object", "properties": {}}}}
     if isinstance(description, str) and description:
         spec["description"] = description
@@ -91,23 +99,23 @@ def tool_choice(given: Json, within: str = "") -> Json:
     """Converse's tool choice, or `{"none": {}}`; empty where unsaid. It, or its field `within`, names a function."""
     chosen = given.get("tool_choice")
     if not isinstance(chosen, dict):
-        return choice(given, "tool_choice", TOOL_CHOICES) or {}
+        return enum_field(given, "tool_choice", TOOL_CHOICES) or {}
     function = chosen.get(within) if within else chosen
     if chosen.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
-        raise refused("tool_choice", "must be auto, none, required, or name one function.")
+        raise invalid_param("tool_choice", "must be auto, none, required, or name one function.")
     return {"tool": {"name": function["name"]}}
 
 
 def tool_use(call_id: Any, name: Any, arguments: Any, where: str) -> Json:
     """A call that the model made earlier; `arguments` is JSON text."""
     if not (isinstance(call_id, str) and call_id and isinstance(name, str) and name):
-        raise refused(where, "must have an id and a name.", "missing_required_parameter")
+        raise invalid_param(where, "must have an id and a name.", "missing_required_parameter")
     try:
         value = json.loads(arguments or "{}")
     except (TypeError, ValueError):
         value = None
     if not isinstance(value, dict):
-        raise refused(f"{where}.arguments", "must be the JSON text of an object.", "invalid_json")
+        raise invalid_param(f"{where}.arguments", "must be the JSON text of an object.", "invalid_json")
     return {"toolUse": {"toolUseId": call_id, "name": name, "input": value}}
 
 
@@ -156,7 +164,7 @@ class Draft:
 
     def instruct(self, blocks: list[Json], where: str) -> None:
         if any(block.keys() & {"image", "document"} for block in blocks):
-            raise refused(where, "must be text: a system message holds no pictures or files.")
+            raise invalid_param(where, "must be text: a system message holds no pictures or files.")
         if blocks and self.messages:
             self.warn("system messages after the first turn were moved before it")
         self.system += blocks
@@ -178,10 +186,10 @@ class Draft:
             self.warn("the detail of a picture is ignored: models on Bedrock take none")
         if not url.startswith("data:"):
             message = "must be a data: URL. Fetch the picture and send it as data:image/png;base64,…"
-            raise refused(where, message, "invalid_image_url")
+            raise invalid_param(where, message, "invalid_image_url")
         kind, data = _data_url(url, where)
         if kind not in _IMAGES:
-            raise refused(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
+            raise invalid_param(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
         return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
     def document_block(self, data: str, filename: str, where: str) -> Json:
@@ -193,7 +201,7 @@ class Draft:
             kind, content = filename.rpartition(".")[2].lower(), _base64(data, where)
         if kind not in _DOCUMENTS.values():
             allowed = ", ".join(_DOCUMENTS.values())
-            raise refused(where, f"must be a data: URL of one of {allowed}.", "invalid_file_format")
+            raise invalid_param(where, f"must be a data: URL of one of {allowed}.", "invalid_file_format")
         return {"document": {"format": kind, "name": self._name(filename), "source": {"bytes": content}}}
 
     def _name(self, filename: str) -> str:
@@ -210,7 +218,7 @@ class Draft:
     def use_tools(self, specs: list[Json], chosen: Json, parallel: bool) -> None:
         """Let the model call functions. `chosen` is Converse's tool choice, or `{"none": {}}`; empty where unsaid."""
         if not specs and chosen.keys() & {"any", "tool"}:
-            raise refused("tool_choice", "needs tools. Send them, or leave it out.")
+            raise invalid_param("tool_choice", "needs tools. Send them, or leave it out.")
         self.wish = Wish(no_tools="none" in chosen, one_tool=not parallel)
         if specs:
             self.tool_config = {"tools": specs}
@@ -276,7 +284,7 @@ class Draft:
     def answer_in(self, schema: Any, name: Any, description: Any, where: str) -> None:
         """Bind the answer to a JSON schema."""
         if not isinstance(schema, dict):
-            raise refused(f"{where}.schema", "must be a JSON schema.", "missing_required_parameter")
+            raise invalid_param(f"{where}.schema", "must be a JSON schema.", "missing_required_parameter")
         structure = {"schema": json.dumps(schema, separators=(",", ":"))}
         structure |= {"name": name} if isinstance(name, str) and name else {}
         structure |= {"description": description} if isinstance(description, str) and description else {}
@@ -290,7 +298,7 @@ class Draft:
     def fitted(self, where: str) -> Fitted:
         """Converse's body as the model takes it, without its id; `where` is the field that the conversation came in."""
         if not self.messages:
-            raise refused(where, "must hold at least one user message.", "missing_required_parameter")
+            raise invalid_param(where, "must hold at least one user message.", "missing_required_parameter")
         parts: Json = {
             "messages": self.messages,
             "system": self.system,
@@ -307,13 +315,13 @@ class Draft:
 def stop_sequences(value: Any) -> list[str]:
     sequences = [value] if isinstance(value, str) else value
     if not isinstance(sequences, list) or not all(isinstance(one, str) for one in sequences):
-        raise refused("stop", "must be a string or a list of strings.", "invalid_type")
+        raise invalid_param("stop", "must be a string or a list of strings.", "invalid_type")
     return sequences
 
 
 def check_bookkeeping(given: Json) -> None:
     """What says how a call is kept or labelled: it changes nothing here, and where it would it is refused."""
-    nothing(
+    reject_unless_default(
         given,
         "prompt_cache_retention",
         "in_memory",
@@ -327,11 +335,11 @@ def stream_options(given: Json, stream: bool) -> Json:
     if "stream_options" not in given:
         return {}
     if not stream:
-        raise refused("stream_options", "goes with stream: true only.")
-    options = fields(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
+        raise invalid_param("stream_options", "goes with stream: true only.")
+    options = known_fields(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
     why = "must be false: the gateway pads no events."
     if options.get("include_obfuscation"):
-        raise refused("stream_options.include_obfuscation", why, "unsupported_value")
+        raise invalid_param("stream_options.include_obfuscation", why, "unsupported_value")
     return options
 
 
@@ -342,5 +350,5 @@ def blocks_of(content: Any, where: str, read: Callable[[Json, str], list[Json]])
     parts = listed(content, where)
     for index, part in enumerate(parts):
         if not isinstance(part, dict):
-            raise refused(f"{where}[{index}]", "must be an object.", "invalid_type")
+            raise invalid_param(f"{where}[{index}]", "must be an object.", "invalid_type")
     return [block for index, part in enumerate(parts) for block in read(part, f"{where}[{index}]")]

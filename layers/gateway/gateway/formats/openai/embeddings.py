@@ -12,7 +12,7 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.core.errors import GatewayError
 from gateway.formats.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
-from gateway.formats.openai.fields import Json, choice, fields, refused
+from gateway.formats.openai.fields import Json, enum_field, invalid_param, known_fields
 from gateway.usage.records import TokenUsage
 
 _COHERE_TEXTS = 96  # the most texts that one call of Cohere's takes
@@ -31,15 +31,15 @@ class EmbeddingsRequest:
 
 
 def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
-    """A request's body, for the model that it names. Raises BadRequest with the parameter at fault."""
-    given = fields(body, "", ("model", "input", "encoding_format", "dimensions", "user", "input_type"))
+    """A request's body, for the model that it names. Raises BadRequestError with the parameter at fault."""
+    given = known_fields(body, "", ("model", "input", "encoding_format", "dimensions", "user", "input_type"))
     if model.service is not Service.BEDROCK or not (model.provider == "cohere" or is_nova(model) or _is_titan(model)):
-        raise refused("model", "must be an embedding model of Titan, Nova or Cohere.", "model_not_supported")
+        raise invalid_param("model", "must be an embedding model of Titan, Nova or Cohere.", "model_not_supported")
     texts = _texts(given.get("input"))
     parameters = _parameters(given, model)
     together = _COHERE_TEXTS if model.provider == "cohere" else 1
     if len(texts) > together * MAX_EMBEDDING_CALLS:
-        raise refused(
+        raise invalid_param(
             "input", f"must hold {together * MAX_EMBEDDING_CALLS} texts at most for this model.", "too_many_inputs"
         )
     calls: tuple[ModelCall, ...] = ()
@@ -55,22 +55,22 @@ def _is_titan(model: Model) -> bool:
 def _texts(value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise refused("input", "must be a text, or a list of texts.", "missing_required_parameter")
+        raise invalid_param("input", "must be a text, or a list of texts.", "missing_required_parameter")
     for index, one in enumerate(texts):
         if isinstance(one, int | list):
             message = "must be text: these models have other tokens. (LangChain: check_embedding_ctx_length=False.)"
-            raise refused("input", message, "tokens_not_supported")
+            raise invalid_param("input", message, "tokens_not_supported")
         if not isinstance(one, str) or not one:
-            raise refused(f"input[{index}]", "must be a text that is not empty.", "invalid_type")
+            raise invalid_param(f"input[{index}]", "must be a text that is not empty.", "invalid_type")
     return texts
 
 
 def _parameters(given: Json, model: Model) -> Json:
     """The fields by the names that the model's family has for them."""
     dimensions = given.get("dimensions")
-    input_type = choice(given, "input_type", _INPUT_TYPES)
+    input_type = enum_field(given, "input_type", _INPUT_TYPES)
     if input_type and model.provider != "cohere":
-        raise refused("input_type", "is known to Cohere's models only. Leave it out.", "unsupported_parameter")
+        raise invalid_param("input_type", "is known to Cohere's models only. Leave it out.", "unsupported_parameter")
     parameters: Json = {"input_type": input_type} if input_type else {}
     if dimensions is None:
         return parameters
@@ -82,7 +82,7 @@ def _parameters(given: Json, model: Model) -> Json:
         return {"dimensions": dimensions}
     if "titan-embed-image" in model.base:
         return {"embeddingConfig": {"outputEmbeddingLength": dimensions}}
-    raise refused("dimensions", "cannot be chosen for this model. Leave it out.", "unsupported_parameter")
+    raise invalid_param("dimensions", "cannot be chosen for this model. Leave it out.", "unsupported_parameter")
 
 
 def write_embeddings(request: EmbeddingsRequest, answers: Sequence[Any], usages: Sequence[TokenUsage]) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import Metered
+from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import GatewayError
 from gateway.formats.openai.chat import ChatStream
 from gateway.formats.openai.fields import error_json
@@ -40,7 +40,7 @@ class EndpointChatStream:
             return b""
         return b"data: " + frame.payload + b"\n\n"
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         return b"data: [DONE]\n\n"
 
     def error(self, error: GatewayError) -> bytes:

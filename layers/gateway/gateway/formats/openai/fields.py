@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from gateway.core.errors import BadRequest, GatewayError, ModelMissingError, SchemaError
+from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, SchemaError
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import TokenUsage
 
@@ -77,55 +77,55 @@ def model_list(models: Iterable[str], created: int) -> Json:
 # ------------------------------------------------------------------------------------------------- reading requests
 
 
-def refused(param: str, message: str, code: str = "invalid_value") -> BadRequest:
+def invalid_param(param: str, message: str, code: str = "invalid_value") -> BadRequestError:
     """The refusal of one field; `message` goes on after the field's name."""
-    return BadRequest(f"{param} {message}", code=code, param=param)
+    return BadRequestError(f"{param} {message}", code=code, param=param)
 
 
 _RULES = {"type": "invalid_type", "required": "missing_required_parameter"}
 
 
-def misfit(error: SchemaError) -> BadRequest:
+def misfit(error: SchemaError) -> BadRequestError:
     """The refusal of a body that openapi.yaml forbids."""
     if not error.where:
-        return BadRequest("The body must be a JSON object.", code="invalid_body")
+        return BadRequestError("The body must be a JSON object.", code="invalid_body")
     if error.where == "model" and error.rule != "maxLength":
         return ModelMissingError()
-    return refused(error.where, error.sentence, _RULES.get(error.rule, "invalid_value"))
+    return invalid_param(error.where, error.sentence, _RULES.get(error.rule, "invalid_value"))
 
 
-def fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
-    """An object's fields that are not null. Raises BadRequest for the first that nobody knows, by its name.
+def known_fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
+    """An object's fields that are not null. Raises BadRequestError for the first that nobody knows, by its name.
 
     `not_here` are fields that OpenAI has and this gateway has not, with what to do instead.
     """
     if not isinstance(body, Mapping):
-        raise refused(where or "body", "must be a JSON object.", "invalid_type")
+        raise invalid_param(where or "body", "must be a JSON object.", "invalid_type")
     given = {str(name): value for name, value in body.items() if value is not None}
     for name in given:
         if name in known:
             continue
         path = f"{where}.{name}" if where else name
         if not_here and name in not_here:
-            raise refused(path, f"is not supported here. {not_here[name]}", "unsupported_parameter")
-        raise refused(path, "is not a known parameter. Leave it out.", "unknown_parameter")
+            raise invalid_param(path, f"is not supported here. {not_here[name]}", "unsupported_parameter")
+        raise invalid_param(path, "is not a known parameter. Leave it out.", "unknown_parameter")
     return given
 
 
-def choice(given: Json, name: str, allowed: Mapping[str, Any], where: str = "") -> Any:
-    """What a field's word means; None where it is not given. Raises BadRequest for any other word."""
+def enum_field(given: Json, name: str, allowed: Mapping[str, Any], where: str = "") -> Any:
+    """What a field's word means; None where it is not given. Raises BadRequestError for any other word."""
     if name not in given:
         return None
     value = given[name]
     if not isinstance(value, str) or value not in allowed:
-        raise refused(f"{where}{name}", f"must be one of {', '.join(allowed)}.")
+        raise invalid_param(f"{where}{name}", f"must be one of {', '.join(allowed)}.")
     return allowed[value]
 
 
 def text(given: Json, name: str, where: str = "") -> str | None:
     value = given.get(name)
     if value is not None and not isinstance(value, str):
-        raise refused(f"{where}{name}", "must be a string.", "invalid_type")
+        raise invalid_param(f"{where}{name}", "must be a string.", "invalid_type")
     return value
 
 
@@ -134,17 +134,17 @@ def count(given: Json, name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise refused(name, "must be a positive integer.")
+        raise invalid_param(name, "must be a positive integer.")
     return value
 
 
-def nothing(given: Json, name: str, *harmless: Any, why: str) -> None:
+def reject_unless_default(given: Json, name: str, *harmless: Any, why: str) -> None:
     """Refuse a field unless its value asks for nothing."""
     if name in given and not any(given[name] == value and type(given[name]) is type(value) for value in harmless):
-        raise refused(name, why, "unsupported_value")
+        raise invalid_param(name, why, "unsupported_value")
 
 
 def listed(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise refused(where, "must be a list.", "invalid_type")
+        raise invalid_param(where, "must be a list.", "invalid_type")
     return value

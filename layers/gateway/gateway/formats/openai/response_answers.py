@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.calls.eventstream import Frame
-from gateway.calls.streaming import SSE_PING, Metered
+from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import GatewayError
 from gateway.formats.answers import told
 from gateway.formats.openai.converse import FILTERED, FULL, text_of
@@ -68,7 +68,7 @@ def _ended(reason: str) -> tuple[str, Json | None]:
 
 
 def _finished(
-    request: ResponsesRequest, id: str, created: int, reason: str, output: list[Json], metered: Metered  # noqa: A002
+    request: ResponsesRequest, id: str, created: int, reason: str, output: list[Json], metered: MeteredUsage  # noqa: A002
 ) -> Json:  # fmt: skip
     status, details = _ended(reason)
     usage, tier = _usage_json(metered.usage), tier_json(metered.usage)
@@ -132,7 +132,7 @@ def _prefix(kind: str, tool: Tool) -> str:
     return KINDS[tool.kind].prefix if tool.kind in KINDS else kind
 
 
-def write_response(request: ResponsesRequest, answer: Json, metered: Metered, id: str, created: int) -> Json:  # noqa: A002
+def write_response(request: ResponsesRequest, answer: Json, metered: MeteredUsage, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a response."""
     answer = told(answer, request.answer_tool, request.names)
     output = [item.json() for item in _items(answer["output"]["message"]["content"], id, request.tools)]
@@ -203,7 +203,7 @@ class ResponsesStream:
             self._reason = frame.json.get("stopReason", "")
         return b""
 
-    def end(self, metered: Metered) -> bytes:
+    def end(self, metered: MeteredUsage) -> bytes:
         closed = b"".join(self._stop(block) for block in list(self._open))
         output = [item.json() for item in self._done]
         self._keep(output)

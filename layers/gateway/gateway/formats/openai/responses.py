@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gateway.core.errors import NotFound
+from gateway.core.errors import NotFoundError
 from gateway.formats.openai.converse import (
     EFFORTS,
     SERVICE_TIERS,
@@ -27,7 +27,16 @@ from gateway.formats.openai.converse import (
     tool_result,
     tool_use,
 )
-from gateway.formats.openai.fields import Json, choice, count, fields, listed, nothing, refused, text
+from gateway.formats.openai.fields import (
+    Json,
+    count,
+    enum_field,
+    invalid_param,
+    known_fields,
+    listed,
+    reject_unless_default,
+    text,
+)
 from gateway.formats.openai.tools import KINDS, OUTPUTS, Tools
 
 _KNOWN = (
@@ -103,9 +112,9 @@ def read_response(
 
     `keeps` says whether this gateway keeps answers at all.
 
-    Raises BadRequest with the parameter at fault, and NotFound for an item that is not kept.
+    Raises BadRequestError with the parameter at fault, and NotFoundError for an item that is not kept.
     """
-    given = fields(body, "", _KNOWN, _NOT_HERE)
+    given = known_fields(body, "", _KNOWN, _NOT_HERE)
     stream = given.get("stream", False)
     stream_options(given, stream)
     _refuse_what_cannot_be(given)
@@ -127,9 +136,9 @@ def read_response(
     offered = {**given, "tool_choice": tools.choice(draft, given["tool_choice"])} if "tool_choice" in given else given
     draft.use_tools(tools.specs, tool_choice(offered), given.get("parallel_tool_calls", True))
     form = _read_format(draft, given)
-    draft.service_tier = choice(given, "service_tier", SERVICE_TIERS) or ""
-    reasoning = fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
-    if effort := choice(reasoning, "effort", EFFORTS, "reasoning."):
+    draft.service_tier = enum_field(given, "service_tier", SERVICE_TIERS) or ""
+    reasoning = known_fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
+    if effort := enum_field(reasoning, "effort", EFFORTS, "reasoning."):
         draft.reason(effort, "reasoning.effort", "max_output_tokens")
     echoed = ("instructions", "metadata", "max_output_tokens", "temperature", "top_p", "user", "prompt_cache_key",
               "safety_identifier", "truncation", "reasoning")  # fmt: skip
@@ -147,8 +156,8 @@ def read_response(
 
 
 def _refuse_what_cannot_be(given: Json) -> None:
-    nothing(given, "background", False, why="must be false. Keep the connection open, or stream.")
-    choice(given, "truncation", {"auto": "auto", "disabled": "disabled"})
+    reject_unless_default(given, "background", False, why="must be false. Keep the connection open, or stream.")
+    enum_field(given, "truncation", {"auto": "auto", "disabled": "disabled"})
     count({name: value for name, value in given.items() if value != 0}, "top_logprobs")
     check_bookkeeping(given)
 
@@ -178,7 +187,7 @@ def _found(name: Any, kept: Mapping[str, Json]) -> Json:
             f"Item with id '{shown[:80]}' not found. Items are kept for a while only, and not when `store` is set to "
             "false. Send the item itself, or leave it out of your input."
         )
-        raise NotFound(message, code="item_not_found", param="input")
+        raise NotFoundError(message, code="item_not_found", param="input")
     return kept[name]
 
 
@@ -203,7 +212,7 @@ def _read_input(draft: Draft, value: Any, tools: Tools) -> None:
         where = f"input[{index}]"
         kind = (item.get("type") or "message") if isinstance(item, dict) else "message"
         if not isinstance(kind, str):
-            raise refused(f"{where}.type", "must be a string.", "invalid_type")
+            raise invalid_param(f"{where}.type", "must be a string.", "invalid_type")
         if kind in _FOREIGN:
             draft.warn(f"items of type {kind} are left out: no model here can read them")
         elif kind in _OWN_CALLS:
@@ -218,13 +227,13 @@ def _read_input(draft: Draft, value: Any, tools: Tools) -> None:
             read(draft, item, where)
         else:
             known = (*_ITEMS, "function_call", *_OWN_CALLS, *sorted(OUTPUTS))
-            raise refused(f"{where}.type", f"must be one of {', '.join(known)}.", "unsupported_value")
+            raise invalid_param(f"{where}.type", f"must be one of {', '.join(known)}.", "unsupported_value")
 
 
 def _read(draft: Draft, item: Any, where: str, *known: str) -> Json:
     """An item's fields. What else its client notes in it changes nothing, and is left out with a warning."""
     if not isinstance(item, dict):
-        raise refused(where, "must be a JSON object.", "invalid_type")
+        raise invalid_param(where, "must be a JSON object.", "invalid_type")
     for name, value in item.items():
         if name not in known and value is not None:
             draft.warn(f"{name} of an item of the input is ignored")
@@ -233,14 +242,14 @@ def _read(draft: Draft, item: Any, where: str, *known: str) -> Json:
 
 def _message(draft: Draft, item: Any, where: str) -> None:
     given = _read(draft, item, where, "type", "role", "content", "id", "status", "phase")
-    role = choice(given, "role", _ROLES, f"{where}.")
+    role = enum_field(given, "role", _ROLES, f"{where}.")
     if role is None:
-        raise refused(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
+        raise invalid_param(f"{where}.role", f"must be one of {', '.join(_ROLES)}.", "missing_required_parameter")
     blocks = blocks_of(given.get("content"), f"{where}.content", partial(_part, draft))
     if role in ("system", "developer"):
         draft.instruct(blocks, f"{where}.content")
     elif role == "user" and not blocks:
-        raise refused(f"{where}.content", "must not be empty.")
+        raise invalid_param(f"{where}.content", "must not be empty.")
     else:
         draft.say(role, blocks)
 
@@ -256,7 +265,7 @@ def _call(draft: Draft, item: Any, where: str, tools: Tools) -> None:
 def _output(draft: Draft, item: Any, where: str) -> None:
     given = _read(draft, item, where, "type", "id", "call_id", "output", "status", "name", "namespace")
     if not text(given, "call_id", f"{where}."):
-        raise refused(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
+        raise invalid_param(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
     blocks = blocks_of(given.get("output"), f"{where}.output", partial(_part, draft))
     draft.say("user", tool_result(given["call_id"], blocks))
 
@@ -285,7 +294,7 @@ def _call_id(item: Json, where: str) -> str:
     """The call's own id. A local shell's is its item's in OpenAI's reference, and `call_id` in its clients."""
     call_id = item.get("call_id") or item.get("id")
     if not isinstance(call_id, str) or not call_id:
-        raise refused(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
+        raise invalid_param(f"{where}.call_id", "must name the call it answers.", "missing_required_parameter")
     return call_id
 
 
@@ -296,7 +305,9 @@ def _reasoning(draft: Draft, item: Any, where: str) -> None:
     if sealed.startswith(REDACTED):
         draft.say("assistant", [{"reasoningContent": {"redactedContent": sealed.removeprefix(REDACTED)}}])
     elif sealed.startswith(SIGNED):
-        parts = [fields(one, f"{where}.summary", ("type", "text")) for one in listed(given.get("summary", []), where)]
+        parts = [
+            known_fields(one, f"{where}.summary", ("type", "text")) for one in listed(given.get("summary", []), where)
+        ]
         thought = {"text": "".join(str(part.get("text", "")) for part in parts)}
         signed = thought | {"signature": sealed.removeprefix(SIGNED)}
         draft.say("assistant", [{"reasoningContent": {"reasoningText": signed}}])
@@ -319,21 +330,21 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     blocks: list[Json]
     if kind in ("text", "input_text", "output_text", "refusal"):
         name = "refusal" if kind == "refusal" else "text"
-        given = fields(part, where, ("type", name, "annotations", "logprobs", "cache_control"), not_here)
+        given = known_fields(part, where, ("type", name, "annotations", "logprobs", "cache_control"), not_here)
         words = text(given, name, f"{where}.")
         if words is None:
-            raise refused(f"{where}.{name}", "is missing.", "missing_required_parameter")
+            raise invalid_param(f"{where}.{name}", "is missing.", "missing_required_parameter")
         blocks = [{"text": words}] if words else []
     elif kind == "input_image":
-        given = fields(part, where, ("type", "image_url", "detail", "cache_control"), not_here)
+        given = known_fields(part, where, ("type", "image_url", "detail", "cache_control"), not_here)
         url = text(given, "image_url", f"{where}.") or ""
         blocks = [draft.image_block(url, given.get("detail"), f"{where}.image_url")]
     elif kind == "input_file":
-        given = fields(part, where, ("type", "file_data", "filename", "cache_control"), not_here)
+        given = known_fields(part, where, ("type", "file_data", "filename", "cache_control"), not_here)
         data, name = text(given, "file_data", f"{where}.") or "", text(given, "filename", f"{where}.") or "document"
         blocks = [draft.document_block(data, name, f"{where}.file_data")]
     else:
-        raise refused(f"{where}.type", "must be one of input_text, input_image, input_file, output_text.")
+        raise invalid_param(f"{where}.type", "must be one of input_text, input_image, input_file, output_text.")
     if blocks and "cache_control" in given:
         blocks.append(cache_point(given["cache_control"], f"{where}.cache_control"))
     return blocks
@@ -341,10 +352,10 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
 
 def _read_format(draft: Draft, given: Json) -> Json:
     """The form of the answer, as the answer repeats it."""
-    wanted = fields(given.get("text", {}), "text", ("format", "verbosity"))
+    wanted = known_fields(given.get("text", {}), "text", ("format", "verbosity"))
     if wanted.get("verbosity", "medium") != "medium":
         draft.warn("text.verbosity is ignored: say in the prompt how long answers are to be")
-    form = fields(
+    form = known_fields(
         wanted.get("format", {"type": "text"}), "text.format", ("type", "name", "description", "schema", "strict")
     )
     kind = form["type"]

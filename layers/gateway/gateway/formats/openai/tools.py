@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.formats.openai.converse import Draft, cache_point, tool_spec
-from gateway.formats.openai.fields import Json, listed, refused
+from gateway.formats.openai.fields import Json, invalid_param, listed
 
 LONGEST_NAME = 64  # Source: the bedrock-runtime service model, ToolName
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -134,11 +134,11 @@ class Tools:
 
     # ----------------------------------------------------------------------------------------------------- reading
     def read(self, draft: Draft, tools: Any, where: str) -> None:
-        """Take the tools of a request, or of an item of its input. Raises BadRequest with the one at fault."""
+        """Take the tools of a request, or of an item of its input. Raises BadRequestError with the one at fault."""
         for index, tool in enumerate(listed(tools, where)):
             place = f"{where}[{index}]"
             if not isinstance(tool, dict):
-                raise refused(place, "must be an object.", "invalid_type")
+                raise invalid_param(place, "must be an object.", "invalid_type")
             before = len(self.specs)
             self._read_one(draft, tool, place)
             if len(self.specs) > before:
@@ -147,7 +147,7 @@ class Tools:
     def _read_one(self, draft: Draft, tool: Json, where: str) -> None:
         kind = tool.get("type")
         if not isinstance(kind, str) or not kind:
-            raise refused(f"{where}.type", "must say what kind of tool it is.", "invalid_type")
+            raise invalid_param(f"{where}.type", "must say what kind of tool it is.", "invalid_type")
         if kind == "function":
             self._function(draft, tool, where)
         elif kind == "namespace":
@@ -175,13 +175,13 @@ class Tools:
     def _namespace(self, draft: Draft, tool: Json, where: str) -> None:
         name = tool.get("name")
         if not isinstance(name, str) or not name:
-            raise refused(f"{where}.name", "must name the group.", "missing_required_parameter")
+            raise invalid_param(f"{where}.name", "must name the group.", "missing_required_parameter")
         draft.warn("the tools of a namespace are told to the model as functions whose names begin with it")
         about = tool.get("description") if isinstance(tool.get("description"), str) else ""
         for index, one in enumerate(listed(tool.get("tools", []), f"{where}.tools")):
             place = f"{where}.tools[{index}]"
             if not isinstance(one, dict):
-                raise refused(place, "must be an object.", "invalid_type")
+                raise invalid_param(place, "must be an object.", "invalid_type")
             if one.get("type", "function") == "function":
                 self._function(draft, one, place, name, about or "")
             elif one["type"] == "custom":
@@ -193,7 +193,7 @@ class Tools:
     def _custom(self, draft: Draft, tool: Json, where: str, namespace: str = "") -> None:
         name, form = tool.get("name"), tool.get("format")
         if not isinstance(name, str) or not name:
-            raise refused(f"{where}.name", "must name the tool.", "missing_required_parameter")
+            raise invalid_param(f"{where}.name", "must name the tool.", "missing_required_parameter")
         description = tool.get("description") if isinstance(tool.get("description"), str) else ""
         form = form if isinstance(form, dict) else {}
         grammar = form.get("grammar") if isinstance(form.get("grammar"), dict) else form
@@ -241,7 +241,7 @@ class Tools:
         if kind in self.left_out or kind not in KINDS:
             draft.warn("tool_choice is ignored: the tools that it is about are left out")
             return "auto"
-        raise refused("tool_choice", "must be auto, none, required, or name one of the tools.")
+        raise invalid_param("tool_choice", "must be auto, none, required, or name one of the tools.")
 
     def _only(self, draft: Draft, chosen: Json) -> str:
         """Of the tools only some, any of which the model may or must call."""
@@ -252,7 +252,7 @@ class Tools:
             self.specs.pop(0)
         mode = chosen.get("mode", "auto")
         if mode not in ("auto", "required"):
-            raise refused("tool_choice.mode", "must be auto or required.")
+            raise invalid_param("tool_choice.mode", "must be auto or required.")
         return self.choice(draft, mode) if self.specs else "none"
 
 
