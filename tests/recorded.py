@@ -23,7 +23,7 @@ from botocore import handlers
 from urllib3.connectionpool import HTTPConnectionPool
 
 from scripts.check.roles import Ask, Grant, of_functions
-from scripts.project.template import ROOT, Function, functions, load
+from scripts.project.template import ROOT, DeclaredFunction, functions, load
 
 FUNCTIONS = f"{ROOT}/functions/"
 FOLDERS = ("tests/functions", "tests/workflow")
@@ -331,7 +331,7 @@ def _allows(grant: Grant, ask: Ask) -> bool:
     return grant.covers(ask) or (ask.resource == "?" and ask.action == grant.action)
 
 
-def _of_template(ask: Ask, function: Function) -> Ask:
+def _of_template(ask: Ask, function: DeclaredFunction) -> Ask:
     """The same with the logical id in place of the variable that tells it."""
     found = re.match(r"(\w+)(.*)", ask.resource)
     said = function.environment.get(found[1]) if found else None

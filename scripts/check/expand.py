@@ -19,8 +19,7 @@ from samtranslator.sdk.parameter import SamParameterValues
 from samtranslator.translator.translator import Translator
 
 from scripts.project import quick_yaml
-from scripts.project.template import LAYER, ROOT, load
-from scripts.project.template_values import Template
+from scripts.project.template import LAYER, ROOT, Template, load
 
 REGION = "us-east-1"
 TEMPLATES = [ROOT / "template.yaml", *sorted(ROOT.glob("templates/*.yaml"))]

@@ -17,7 +17,7 @@ from gateway.aws.s3.payloads import Payloads
 from gateway.tenancy.keys import Key, digest_of, presented_key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
-from scripts.project.template import ROOT, Function
+from scripts.project.template import ROOT, DeclaredFunction
 
 FOLDER = ROOT / "events"
 TENANT = Tenant(TenantId("demo-research"), "demo-research", ("research", "ops"), allowed_model_arns=("*",))
@@ -56,7 +56,7 @@ def event(name: str) -> dict[str, Any]:
     return Case("", name, FOLDER / f"{name}.json").event
 
 
-def folder_of(function: Function) -> str:
+def folder_of(function: DeclaredFunction) -> str:
     return str(Path(function.code).relative_to("functions"))
 
 

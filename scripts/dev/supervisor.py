@@ -39,7 +39,7 @@ from scripts.dev.http_server.connections import room
 from scripts.dev.lambda_runtime.pool import FunctionHost, PreforkServer
 from scripts.dev.lambda_runtime.web_adapter import IDLE, WebFunction
 from scripts.dev.moto_aws.ownership import dismiss
-from scripts.project.template_values import Function, Template, project_template
+from scripts.project.template import Function, Template, project_template
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,7 @@ from typing import Any
 from gateway.core.settings import Settings
 from scripts.dev.rest_api.importing import Method, import_rest_api
 from scripts.project import quick_yaml
-from scripts.project.template import ROOT, Function, functions, load
-from scripts.project.template_values import Template
+from scripts.project.template import ROOT, DeclaredFunction, Template, functions, load
 
 SPEC: dict[str, Any] = quick_yaml.read((ROOT / "openapi.yaml").read_text())
 TEMPLATE = load(ROOT / "template.yaml")
@@ -87,7 +86,7 @@ def everywhere(part: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any
 
 
 # --------------------------------------------------------------------------------------------------------- the functions
-def import_app(function: Function) -> ModuleType:
+def import_app(function: DeclaredFunction) -> ModuleType:
     """The function's module, as Lambda loads it: on its own."""
     path = ROOT / function.code / "app.py"
     spec = importlib.util.spec_from_file_location(f"app_{uuid.uuid4().hex}", path)
@@ -115,7 +114,7 @@ def variables_of(name: str) -> set[str]:
     return read
 
 
-def settings_read(function: Function) -> set[str]:
+def settings_read(function: DeclaredFunction) -> set[str]:
     """The settings that a function's code names: its own, and those of the modules that it imports."""
     names, seen, waiting = set(), set(), list((ROOT / function.code).glob("*.py"))
     while waiting:

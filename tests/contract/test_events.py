@@ -14,8 +14,7 @@ from scripts.dev.api_gateway.routes import Spec
 from scripts.dev.http_server import Request
 from scripts.dev.lambda_runtime.sqs_events import sqs_event
 from scripts.project import quick_yaml
-from scripts.project.template import ROOT, Function
-from scripts.project.template_values import Template
+from scripts.project.template import ROOT, DeclaredFunction, Template
 from tests.contract.contract import FUNCTIONS, OPERATIONS, Operation
 
 SPEC = Spec(ROOT / "openapi.yaml", Template(ROOT / "template.yaml", {}).resolve)
@@ -27,7 +26,7 @@ SENT = {"x-amzn-trace-id", "x-forwarded-for", "x-forwarded-port", "x-forwarded-p
 
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
-def test_a_function_has_an_event(function: Function) -> None:
+def test_a_function_has_an_event(function: DeclaredFunction) -> None:
     assert [case for case in CASES if case.folder == folder_of(function)]
 
 

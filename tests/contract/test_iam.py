@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.check.roles import Ask, grants, of_functions, table
-from scripts.project.template import ROOT, Function, of_type
+from scripts.project.template import ROOT, DeclaredFunction, of_type
 from tests.contract.contract import FUNCTIONS, PACKAGE, TEMPLATE
 from tests.recorded import POLLED, UNSEEN, dynamodb, faults, model_call, s3, sts
 
@@ -32,7 +32,7 @@ APART = {"aws_lambda_powertools.utilities.circuit_breaker.persistence": CIRCUITS
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
 
 
-def modules(function: Function) -> Iterator[Path]:
+def modules(function: DeclaredFunction) -> Iterator[Path]:
     """The files of a function, and all of ours that they lead to."""
     seen: set[Path] = set()
     waiting = list((ROOT / function.code).glob("*.py"))
@@ -49,7 +49,7 @@ def modules(function: Function) -> Iterator[Path]:
                 waiting += [found for part in asked if (found := PACKAGE.joinpath(*part).with_suffix(".py")).exists()]
 
 
-def within_reach(function: Function) -> set[str]:
+def within_reach(function: DeclaredFunction) -> set[str]:
     """Names of the actions that the function's code can ask for: every operation named in a module that it imports."""
     found: set[str] = set()
     for path in modules(function):
@@ -72,7 +72,7 @@ def within_reach(function: Function) -> set[str]:
 
 
 @each_function
-def test_a_role_allows_nothing_that_is_out_of_reach_of_the_code(function: Function) -> None:
+def test_a_role_allows_nothing_that_is_out_of_reach_of_the_code(function: DeclaredFunction) -> None:
     allowed = {grant.action for grant in of_functions(TEMPLATE)[function.logical_id]}
     mapped = [mapping["FunctionName"] for mapping in of_type(TEMPLATE, "AWS::Lambda::EventSourceMapping").values()]
     if {"Ref": function.logical_id} in mapped:

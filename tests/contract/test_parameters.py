@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.core.settings import SettingsError
-from scripts.project.template import ROOT, refusal
-from scripts.project.template_values import Template, TemplateError
+from scripts.project.template import ROOT, Template, TemplateError, refusal
 from tests.contract.contract import FUNCTIONS, TEMPLATE, import_app
 from tests.contract.sam_cli import deployed
 

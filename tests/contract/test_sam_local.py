@@ -19,11 +19,10 @@ from samcli.lib.utils.codeuri import resolve_code_path
 
 from bundle import recipe
 from scripts.deploy.sam_local import overlay as sam_local_overlay
-from scripts.project.template import FUNCTION, LAYER, ROOT, load, of_type
-from scripts.project.template_values import Template, load_yaml
+from scripts.project.template import FUNCTION, LAYER, ROOT, Template, load, of_type
 from tests.contract.contract import OPERATIONS
 
-SPEC = load_yaml(ROOT / "openapi.yaml")
+SPEC = load(ROOT / "openapi.yaml")
 DERIVED = sam_local_overlay.derive_spec(SPEC)
 EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 
@@ -31,7 +30,7 @@ EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
     """What samconfig.toml points `sam local` to."""
-    written: dict[str, Any] = load_yaml(ROOT / "local/template.yaml")
+    written: dict[str, Any] = load(ROOT / "local/template.yaml")
     return written
 
 

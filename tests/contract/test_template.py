@@ -20,7 +20,7 @@ from gateway.core.telemetry import (
     RECONCILIATION_OFF,
     UNPRICED_USAGE,
 )
-from scripts.project.template import LAYER, ROOT, Function, of_type
+from scripts.project.template import LAYER, ROOT, DeclaredFunction, of_type
 from tests.contract.contract import FUNCTIONS, TEMPLATE, settings_read, variables_of
 
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list(FUNCTIONS))
@@ -35,25 +35,25 @@ WITHOUT_RESOURCE = {
 
 
 @each_function
-def test_a_function_is_told_every_setting_that_its_code_reads(function: Function) -> None:
+def test_a_function_is_told_every_setting_that_its_code_reads(function: DeclaredFunction) -> None:
     needed = {variable for name in settings_read(function) for variable in variables_of(name)} - GIVEN_BY_LAMBDA
     assert needed <= function.environment.keys()
 
 
 @each_function
-def test_a_function_is_told_nothing_that_its_code_does_not_read(function: Function) -> None:
+def test_a_function_is_told_nothing_that_its_code_does_not_read(function: DeclaredFunction) -> None:
     read = {variable for name in settings_read(function) for variable in variables_of(name)}
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
     assert function.environment.keys() - common - READ_BY_THE_ADAPTER <= read
 
 
 @each_function
-def test_a_value_of_the_environment_is_text(function: Function) -> None:
+def test_a_value_of_the_environment_is_text(function: DeclaredFunction) -> None:
     assert all(isinstance(value, str | dict) for value in function.environment.values())
 
 
 @each_function
-def test_a_function_has_one_role_that_names_its_resources(function: Function) -> None:
+def test_a_function_has_one_role_that_names_its_resources(function: DeclaredFunction) -> None:
     assert "Role" not in function.properties  # SAM makes it, from these statements alone
     for statement in function.statements:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
@@ -66,7 +66,7 @@ def test_a_function_has_one_role_that_names_its_resources(function: Function) ->
 
 
 @each_function
-def test_a_function_keeps_its_log_as_long_as_is_said(function: Function) -> None:
+def test_a_function_keeps_its_log_as_long_as_is_said(function: DeclaredFunction) -> None:
     group = function.properties["LoggingConfig"]["LogGroup"]["Ref"]
     assert of_type(TEMPLATE, "AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     name = of_type(TEMPLATE, "AWS::Logs::LogGroup")[group]["LogGroupName"]["Fn::Sub"]
@@ -74,7 +74,7 @@ def test_a_function_keeps_its_log_as_long_as_is_said(function: Function) -> None
 
 
 @each_function
-def test_a_function_has_its_code_and_its_handler(function: Function) -> None:
+def test_a_function_has_its_code_and_its_handler(function: DeclaredFunction) -> None:
     if (name := function.properties["Handler"]) == "run.sh":
         starts_a_server(ROOT / function.code)
         return
@@ -95,7 +95,7 @@ def starts_a_server(code: Path) -> None:
 
 
 @each_function
-def test_only_what_writes_or_reads_parquet_carries_it(function: Function) -> None:
+def test_only_what_writes_or_reads_parquet_carries_it(function: DeclaredFunction) -> None:
     code = (ROOT / function.code / "app.py").read_text()
     used = set(re.findall(r"^from (gateway[\w.]*) import", code, re.MULTILINE))
     needs_it = any(MODULES.find_shortest_chain(module, "pyarrow") for module in used)
@@ -104,7 +104,7 @@ def test_only_what_writes_or_reads_parquet_carries_it(function: Function) -> Non
 
 
 @each_function
-def test_what_serves_http_runs_behind_the_adapter_in_its_streaming_mode(function: Function) -> None:
+def test_what_serves_http_runs_behind_the_adapter_in_its_streaming_mode(function: DeclaredFunction) -> None:
     """And nothing else has any of it: one mode holds for all routes of a function."""
     said = {name: function.environment.get(name) for name in READ_BY_THE_ADAPTER - {"AWS_LWA_PORT"}}
     adapter = [layer for layer in function.properties.get("Layers", ()) if "LambdaAdapterLayerArm64" in str(layer)]

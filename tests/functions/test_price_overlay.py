@@ -15,8 +15,7 @@ from gateway.aws.s3.price_overlay import PricesUnavailable, current_book
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import COLUMNS, price_book
 from gateway.usage.records import TokenUsage
-from scripts.project.template import ROOT
-from scripts.project.template_values import Template
+from scripts.project.template import ROOT, Template
 from tests.contract.contract import FUNCTIONS, settings_read
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

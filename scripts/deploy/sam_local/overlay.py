@@ -32,8 +32,7 @@ import yaml
 from bundle.recipe import LOCAL, REQUIREMENTS
 from scripts.deploy.ministack.derive import ENDPOINTS
 from scripts.dev.api_gateway.routes import named_function
-from scripts.project.template import FUNCTION, LAYER, ROOT, of_type
-from scripts.project.template_values import Function, Template, load_yaml
+from scripts.project.template import FUNCTION, LAYER, ROOT, Function, Template, load, of_type
 
 TARGET = ROOT / "local/template.yaml"
 SAMCONFIG = ROOT / "samconfig.toml"
@@ -163,7 +162,7 @@ def derive_template(source: Path, spec: Json) -> Json:
         "Parameters": {"Machine": {"Type": "String", "Default": "x86_64", "AllowedValues": ["x86_64", "arm64"]}},
         "Globals": {
             "Function": {
-                "Runtime": load_yaml(source)["Globals"]["Function"]["Runtime"],
+                "Runtime": load(source)["Globals"]["Function"]["Runtime"],
                 "Architectures": [{"Ref": "Machine"}],
                 "Environment": {"Variables": own},
             }
@@ -198,7 +197,7 @@ def mounted(template: Json, function: str, here: Path = TARGET.parent) -> tuple[
 
 
 def overlay() -> str:
-    template = derive_template(ROOT / "template.yaml", load_yaml(ROOT / "openapi.yaml"))
+    template = derive_template(ROOT / "template.yaml", load(ROOT / "openapi.yaml"))
     # SAM CLI teaches the YAML loader of its process ordered dictionaries, which no safe dump knows.
     plain = json.loads(json.dumps(template))
     return HEADER + yaml.safe_dump(plain, sort_keys=False, width=160, allow_unicode=True)

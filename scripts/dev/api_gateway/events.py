@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 from scripts.dev.api_gateway.routes import Route
 from scripts.dev.http_server import Request
 from scripts.dev.rest_api.headers import to_function
-from scripts.project.template_values import ACCOUNT, API_ID, Function
+from scripts.project.template import ACCOUNT, API_ID, Function
 
 _REQUEST_CONTEXT, _LAMBDA_CONTEXT = "x-amzn-request-context", "x-amzn-lambda-context"
 # What concerns one connection only, and what a client cannot be allowed to say.

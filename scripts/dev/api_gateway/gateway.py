@@ -28,7 +28,7 @@ from scripts.dev.lambda_runtime.pool import FunctionHost, Outcome, StillRunning
 from scripts.dev.lambda_runtime.web_adapter import FunctionFailed, Reply, WebFunction
 from scripts.dev.rest_api.headers import CHUNKED, from_function
 from scripts.dev.rest_api.importing import INTEGRATION
-from scripts.project.template_values import UsagePlanKey
+from scripts.project.template import UsagePlanKey
 
 logger = logging.getLogger(__name__)
 LARGEST_EVENT = 6_291_556  # bytes: Lambda's limit for a whole event

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.dev.rest_api.importing import Method, Quotas, Resolve, import_rest_api
-from scripts.project.template_values import load_yaml
+from scripts.project.template import load
 
 _FUNCTION = re.compile(r"\$\{(\w+)\.(?:Arn|Alias)\}|functions/\$\{(\w+)\}|function:([\w-]+)")
 # A stack on this machine has whatever integration timeout it is told: the account's quota is another's matter.
@@ -44,7 +44,7 @@ class Spec:
     """The spec: its document and its routes. Raises ImportRefused for one that API Gateway refuses."""
 
     def __init__(self, path: Path, resolve: Resolve | None = None):
-        self.document: dict[str, Any] = load_yaml(path)
+        self.document: dict[str, Any] = load(path)
         self.api = import_rest_api(self.document, resolve, _QUOTAS)
         self.routes = sorted(map(_route, self.api.methods), key=_specificity)
 

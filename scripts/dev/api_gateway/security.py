@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from scripts.dev.api_gateway.events import Call, authorizer_event
 from scripts.dev.api_gateway.routes import Authorizer
 from scripts.dev.lambda_runtime.pool import FunctionHost, StillRunning
-from scripts.project.template_values import ACCOUNT, PARTITION, UsagePlanKey
+from scripts.project.template import ACCOUNT, PARTITION, UsagePlanKey
 
 _PATIENCE = 29.0  # API Gateway's, for an authorizer
 _SKEW = 300  # seconds that a signature's time may be off

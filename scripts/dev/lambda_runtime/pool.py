@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.project.template_values import Function
+from scripts.project.template import Function
 
 _WORKER = Path(__file__).with_name("worker.py")
 _LENGTH = struct.Struct("!I")

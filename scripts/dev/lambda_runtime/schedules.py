@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from scripts.dev.lambda_runtime.pool import FunctionHost
-from scripts.project.template_values import Function, StateMachine
+from scripts.project.template import Function, StateMachine
 
 logger = logging.getLogger(__name__)
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from scripts.project.template_values import Function
+from scripts.project.template import Function
 
 logger = logging.getLogger(__name__)
 _KEEPER = Path(__file__).with_name("keeper.py")

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 
-from scripts.project import template_values as template
+from scripts.project import template
 
 _LAKE = "LakeBucket"
 _SAFE = "=+-_.~@,:;!()'& "

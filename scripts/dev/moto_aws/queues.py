@@ -14,7 +14,7 @@ from typing import Any
 from moto.sqs.models import Message, Queue, sqs_backends
 
 from scripts.dev.moto_aws.journal import Journal
-from scripts.project import template_values as template
+from scripts.project import template
 
 _CHANGES = {
     "SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch",

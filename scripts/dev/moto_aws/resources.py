@@ -14,7 +14,7 @@ from scripts.dev.moto_aws.moto_patches import patch_state_machines, patch_tables
 from scripts.dev.moto_aws.queues import Queues
 from scripts.dev.moto_aws.server import EmbeddedAws
 from scripts.dev.moto_aws.tables import PackedTable, Tables
-from scripts.project.template_values import ACCOUNT, STACK, Template, project_template
+from scripts.project.template import ACCOUNT, STACK, Template, project_template
 
 logger = logging.getLogger(__name__)
 

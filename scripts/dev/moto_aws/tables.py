@@ -27,7 +27,7 @@ from moto.dynamodb.responses import DynamoHandler
 from scripts.dev.http_server import Response
 from scripts.dev.moto_aws.journal import Journal
 from scripts.dev.moto_aws.rows import Rows, plain
-from scripts.project import template_values as template
+from scripts.project import template
 
 _WRITES = {
     "PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems", "ExecuteStatement",

@@ -32,7 +32,7 @@ def main() -> int:
     if parser.parse_args().rules:
         print(rules())
         return 0
-    from scripts.project.template_values import load_yaml, project_template
+    from scripts.project.template import load, project_template
 
     template = project_template()
     path = template.api_definition()
@@ -40,7 +40,7 @@ def main() -> int:
         print("The template has no API that is defined by a file.", file=sys.stderr)
         return 1
     try:
-        print(report(import_rest_api(load_yaml(path), template.resolve)))
+        print(report(import_rest_api(load(path), template.resolve)))
     except ImportRefused as refused:
         print(refused, file=sys.stderr)
         return 1

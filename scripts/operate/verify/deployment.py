@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scripts.dev.rest_api.importing import Method, import_rest_api
 from scripts.operate.admin_api import AdminApi, Refused, of
-from scripts.project.template_values import load_yaml, project_template
+from scripts.project.template import load, project_template
 
 ROOT = Path(__file__).parents[3]
 SPEC = ROOT / "openapi.yaml"
@@ -107,7 +107,7 @@ class Deployment:
     def document(self) -> dict[str, Any]:
         """openapi.yaml as CloudFormation hands it on, with names of functions that there are not."""
         template = project_template({"AWS_REGION": self.session.region_name or "us-east-1"})
-        resolved: dict[str, Any] = template.resolve(load_yaml(SPEC))
+        resolved: dict[str, Any] = template.resolve(load(SPEC))
         return resolved
 
     @cached_property

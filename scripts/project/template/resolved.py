@@ -16,10 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from scripts.project import quick_yaml
-from scripts.project.template import refusal
+from scripts.project.template.declared import (
+    LAYER,
+    ROOT,
+    STATE_MACHINE,
+    DeclaredFunction,
+    functions,
+    load,
+    of_type,
+    refusal,
+    starts_a_server,
+)
 
 ACCOUNT = "123456789012"
 STACK = "local"
@@ -62,8 +69,7 @@ class Function:
 
     @property
     def serves_http(self) -> bool:
-        """Is it a server behind the Lambda Web Adapter, and its handler what starts it?"""
-        return "AWS_LAMBDA_EXEC_WRAPPER" in self.environment
+        return starts_a_server(self.environment)
 
 
 @dataclass(frozen=True)
@@ -112,37 +118,6 @@ class UsagePlanKey:
     burst: int
 
 
-class _Loader(quick_yaml.Loader):  # type: ignore[misc]
-    """YAML with CloudFormation's short forms."""
-
-
-def _short_form(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        if name == "Fn::GetAtt":
-            value = value.split(".", 1)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {name: value}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-# An unquoted date is text to CloudFormation.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-
-
-def load_yaml(path: Path) -> Any:
-    with path.open(encoding="utf-8") as file:
-        return yaml.load(file, _Loader)
-
-
 _MISSING = object()
 
 
@@ -154,8 +129,7 @@ class Template:
         self.folder = self.path.parent
         self.region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1"
         self._endpoint = endpoint
-        document = load_yaml(self.path)
-        self._globals: dict[str, Any] = document.get("Globals") or {}
+        document = load(self.path)
         self._conditions: dict[str, Any] = document.get("Conditions") or {}
         self._mappings: dict[str, Any] = document.get("Mappings") or {}
         self.parameters = {
@@ -167,6 +141,7 @@ class Template:
             for logical_id, resource in (document.get("Resources") or {}).items()
             if "Condition" not in resource or self._condition(resource["Condition"])
         }
+        self._document = document | {"Resources": self.resources}
 
     @staticmethod
     def _parameter(name: str, declared: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
@@ -180,42 +155,35 @@ class Template:
         return str(chosen)
 
     # ------------------------------------------------------------------------------------------------ resources
-    def _of(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for logical_id, resource in self.resources.items():
-            if resource["Type"] == kind:
-                yield logical_id, resource.get("Properties") or {}
+    def _of(self, kind: str) -> dict[str, dict[str, Any]]:
+        return of_type(self._document, kind)
 
     def functions(self) -> dict[str, Function]:
         """By logical id."""
         found = {}
-        for logical_id, own in self._of("AWS::Serverless::Function"):
-            shared = (self._globals.get("Function")) or {}
-            properties = shared | own
-            variables: dict[str, Any] = {}
-            for part in (shared, own):
-                variables |= self.resolve((part.get("Environment") or {}).get("Variables") or {})
-            layers = [*(shared.get("Layers") or []), *(own.get("Layers") or [])]
+        for logical_id, declared in functions(self._document).items():
+            properties = declared.properties
+            variables = self.resolve(declared.environment)
             found[logical_id] = Function(
                 logical_id=logical_id,
                 name=self.ref(logical_id),
                 arn=self.attribute(logical_id, "Arn"),
-                code=self.folder / self.resolve(properties.get("CodeUri", ".")),
-                layers=tuple(path for layer in layers if (path := self._layer(layer)) is not None),
+                code=self.folder / self.resolve(declared.code),
+                layers=tuple(self._layers(declared)),
                 handler=self.resolve(properties.get("Handler", "app.handler")),
                 timeout=float(self.resolve(properties.get("Timeout", 3))),
                 memory=int(self.resolve(properties.get("MemorySize", 128))),
                 environment={name: str(value) for name, value in variables.items()},
-                events=(*self._events(own), *self._queues_of(logical_id)),
+                events=(*self._events(properties), *self._queues_of(logical_id)),
             )
         return found
 
-    def _layer(self, layer: Any) -> Path | None:
-        """The folder of a layer of this template; layers from elsewhere are AWS's own and stay away."""
-        if isinstance(layer, dict) and "Ref" in layer:
-            resource = self.resources.get(layer["Ref"])
-            if resource and resource["Type"] == "AWS::Serverless::LayerVersion":
-                return self.folder / str(self.resolve(resource["Properties"]["ContentUri"]))
-        return None
+    def _layers(self, function: DeclaredFunction) -> Iterator[Path]:
+        """The folders of its layers; layers from elsewhere are AWS's own and stay away."""
+        layers = self._of(LAYER)
+        for name in function.layers:
+            if name in layers:
+                yield self.folder / str(self.resolve(layers[name]["ContentUri"]))
 
     def _events(self, properties: Mapping[str, Any]) -> tuple[EventSource, ...]:
         return tuple(
@@ -224,7 +192,7 @@ class Template:
         )
 
     def _queues_of(self, function: str) -> Iterator[EventSource]:
-        for _, properties in self._of("AWS::Lambda::EventSourceMapping"):
+        for _, properties in self._of("AWS::Lambda::EventSourceMapping").items():
             if properties["FunctionName"] == {"Ref": function}:
                 given = self.resolve(properties)
                 yield EventSource("SQS", given | {"Queue": given["EventSourceArn"]})
@@ -238,7 +206,7 @@ class Template:
             "BillingMode",
         }
         found = []
-        for logical_id, properties in self._of("AWS::DynamoDB::Table"):
+        for logical_id, properties in self._of("AWS::DynamoDB::Table").items():
             resolved = self.resolve({name: value for name, value in properties.items() if name in accepted})
             # Capacity is of no interest here, and a table of either billing mode is made the same way.
             definition = resolved | {"TableName": self.ref(logical_id), "BillingMode": "PAY_PER_REQUEST"}
@@ -253,7 +221,7 @@ class Template:
                 self.ref(logical_id),
                 (self.resolve(properties.get("VersioningConfiguration") or {})).get("Status") == "Enabled",
             )
-            for logical_id, properties in self._of("AWS::S3::Bucket")
+            for logical_id, properties in self._of("AWS::S3::Bucket").items()
         ]
 
     def queues(self) -> list[Queue]:
@@ -262,7 +230,7 @@ class Template:
             "RedrivePolicy", "FifoQueue", "ContentBasedDeduplication", "MaximumMessageSize",
         }  # fmt: skip
         found = []
-        for logical_id, properties in self._of("AWS::SQS::Queue"):
+        for logical_id, properties in self._of("AWS::SQS::Queue").items():
             resolved = self.resolve({name: value for name, value in properties.items() if name in accepted})
             attributes = {
                 name: json.dumps(value) if isinstance(value, dict) else _text(value) for name, value in resolved.items()
@@ -275,9 +243,9 @@ class Template:
     def state_machines(self) -> dict[str, StateMachine]:
         """By logical id."""
         found = {}
-        for logical_id, properties in self._of("AWS::Serverless::StateMachine"):
+        for logical_id, properties in self._of(STATE_MACHINE).items():
             if "DefinitionUri" in properties:
-                definition = load_yaml(self.folder / self.resolve(properties["DefinitionUri"]))
+                definition = load(self.folder / self.resolve(properties["DefinitionUri"]))
             else:
                 definition = self.resolve(properties["Definition"])
             text = json.dumps(definition)
@@ -294,10 +262,10 @@ class Template:
         return found
 
     def usage_plan_keys(self) -> list[UsagePlanKey]:
-        keys = dict(self._of("AWS::ApiGateway::ApiKey"))
-        plans = dict(self._of("AWS::ApiGateway::UsagePlan"))
+        keys = self._of("AWS::ApiGateway::ApiKey")
+        plans = self._of("AWS::ApiGateway::UsagePlan")
         found = []
-        for _, membership in self._of("AWS::ApiGateway::UsagePlanKey"):
+        for _, membership in self._of("AWS::ApiGateway::UsagePlanKey").items():
             key_id, plan_id = membership["KeyId"]["Ref"], membership["UsagePlanId"]["Ref"]
             throttle = self.resolve(plans[plan_id].get("Throttle") or {})
             rate = throttle.get("RateLimit")
@@ -314,16 +282,15 @@ class Template:
 
     def api_definition(self) -> Path | None:
         """The file that the API's DefinitionBody includes."""
-        for _, properties in self._of("AWS::Serverless::Api"):
+        for _, properties in self._of("AWS::Serverless::Api").items():
             body = properties.get("DefinitionBody") or {}
             if location := ((body.get("Fn::Transform") or {}).get("Parameters") or {}).get("Location"):
                 return self.folder / str(self.resolve(location))
         return None
 
     def stage(self) -> str:
-        return next(
-            (str(self.resolve(properties["StageName"])) for _, properties in self._of("AWS::Serverless::Api")), "local"
-        )
+        stages = (str(self.resolve(api["StageName"])) for api in self._of("AWS::Serverless::Api").values())
+        return next(stages, "local")
 
     # ---------------------------------------------------------------------------------------------- names
     def ref(self, name: str) -> Any:
@@ -492,5 +459,5 @@ def _text(value: Any) -> str:
 def project_template(environment: Mapping[str, str] = os.environ, endpoint: str = "") -> Template:
     """The template of this project, or of the one that GATEWAY_DEV_TEMPLATE names."""
     chosen = environment.get("GATEWAY_DEV_TEMPLATE")
-    path = Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "template.yaml"
+    path = Path(chosen) if chosen else ROOT / "template.yaml"
     return Template(path, environment, endpoint)

@@ -1,4 +1,4 @@
-"""Reads a SAM template: its resources, and each function with what Globals give to it."""
+"""A SAM template as it is declared: its resources, and each function with what Globals give to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from scripts.project import quick_yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FUNCTION = "AWS::Serverless::Function"
 STATE_MACHINE = "AWS::Serverless::StateMachine"
 LAYER = "AWS::Serverless::LayerVersion"
@@ -36,19 +36,24 @@ def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, 
 
 
 _Loader.add_multi_constructor("!", _intrinsic)
+# An unquoted date is text to CloudFormation.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 
 
 def load(path: Path) -> dict[str, Any]:
     """A template with its intrinsics in long form: `{"Ref": …}`, `{"Fn::GetAtt": […]}`."""
-    template: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # a safe loader, with tags
+    template: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe loader, with tags
     return template
 
 
 def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
     """The properties of every resource of a type, by logical id."""
     return {
-        logical_id: resource.get("Properties", {})
-        for logical_id, resource in template["Resources"].items()
+        logical_id: resource.get("Properties") or {}
+        for logical_id, resource in (template.get("Resources") or {}).items()
         if resource["Type"] == kind
     }
 
@@ -68,8 +73,13 @@ def refusal(declared: Mapping[str, Any], value: str) -> str | None:
     return None
 
 
+def starts_a_server(environment: Mapping[str, Any]) -> bool:
+    """Is a function of this environment a server behind the Lambda Web Adapter, and its handler what starts it?"""
+    return "AWS_LAMBDA_EXEC_WRAPPER" in environment
+
+
 @dataclass(frozen=True)
-class Function:
+class DeclaredFunction:
     """One function of a template, Globals merged in as SAM does. `layers` are those of the template itself."""
 
     logical_id: str
@@ -79,13 +89,12 @@ class Function:
     properties: Mapping[str, Any]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        found = self.properties.get("Events", {}).values()
+        found = (self.properties.get("Events") or {}).values()
         return [event["Properties"] for event in found if event["Type"] == kind]
 
     @property
     def serves_http(self) -> bool:
-        """Is it a server behind the Lambda Web Adapter, and its handler what starts it?"""
-        return "AWS_LAMBDA_EXEC_WRAPPER" in self.environment
+        return starts_a_server(self.environment)
 
     @property
     def statements(self) -> list[dict[str, Any]]:
@@ -94,13 +103,16 @@ class Function:
         return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in said]
 
 
-def functions(template: Mapping[str, Any]) -> dict[str, Function]:
-    common = template.get("Globals", {}).get("Function", {})
+def functions(template: Mapping[str, Any]) -> dict[str, DeclaredFunction]:
+    """By logical id."""
+    common = (template.get("Globals") or {}).get("Function") or {}
     found = {}
     for logical_id, own in of_type(template, FUNCTION).items():
-        declared = (*common.get("Layers", ()), *own.get("Layers", ()))
-        layers = [layer["Ref"] for layer in declared if "Ref" in layer]
-        variables = [said.get("Environment", {}).get("Variables", {}) for said in (common, own)]
+        layers = [layer for part in (common, own) for layer in part.get("Layers") or ()]
+        named = tuple(layer["Ref"] for layer in layers if isinstance(layer, dict) and "Ref" in layer)
+        variables = [(part.get("Environment") or {}).get("Variables") or {} for part in (common, own)]
         merged = {**common, **own}
-        found[logical_id] = Function(logical_id, merged["CodeUri"], tuple(layers), variables[0] | variables[1], merged)
+        found[logical_id] = DeclaredFunction(
+            logical_id, merged.get("CodeUri", "."), named, variables[0] | variables[1], merged
+        )
     return found
