@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -114,24 +115,71 @@ def variables_of(name: str) -> set[str]:
     return read
 
 
+WIRING = PACKAGE / "gateway/wiring.py"
+
+
 def settings_read(function: DeclaredFunction) -> set[str]:
-    """The settings that a function's code names: its own, and those of the modules that it imports."""
+    """The settings that a function's code names: its own, and those of the modules that it imports.
+
+    Of the wiring that is what the function takes of it, and nothing else.
+    """
     names, seen, waiting = set(), set(), list((ROOT / function.code).glob("*.py"))
-    while waiting:
+    wired: set[str] = set()
+    while waiting or wired:
+        if not waiting:
+            read, waiting = _of_the_wiring(wired)
+            names |= read
+            wired = set()
+            continue
         path = waiting.pop()
-        if path in seen:
+        if path in seen or path == WIRING:
             continue
         seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway"):
-                way = (node.module or "").split(".")
-                waiting += [
-                    found
-                    for module in (way, *([*way, alias.name] for alias in node.names))
-                    if (found := PACKAGE.joinpath(*module).with_suffix(".py")).exists()
-                ]
+        tree = ast.parse(path.read_text())
+        waiting += _modules(tree)
+        for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
                 called = node.value.func
                 if isinstance(called, ast.Name) and called.id == "settings":
                     names.add(node.attr)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wired":
+                wired.add(node.attr)
     return names
+
+
+def _modules(tree: ast.AST) -> list[Path]:
+    """The package's modules that are imported."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway"):
+            way = (node.module or "").split(".")
+            places = (
+                PACKAGE.joinpath(*module).with_suffix(".py") for module in (way, *([*way, a.name] for a in node.names))
+            )
+            found += [place for place in places if place.exists()]
+    return found
+
+
+def _of_the_wiring(taken: set[str]) -> tuple[set[str], list[Path]]:
+    """The settings that some adapters are built from, and the modules that these adapters lie in."""
+    tree = ast.parse(WIRING.read_text())
+    [wiring] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    built = {node.name: node for node in wiring.body if isinstance(node, ast.FunctionDef)}
+    read, used, waiting = set[str](), set[str](), [*taken]
+    for name in waiting:
+        for node in ast.walk(built[name]):
+            if isinstance(node, ast.Name):
+                used.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                if ast.unparse(node.value) in ("self._settings", "chosen"):
+                    read.add(node.attr)
+                elif ast.unparse(node.value) == "self" and node.attr in built and node.attr not in waiting:
+                    waiting.append(node.attr)
+    needed = [
+        ast.ImportFrom(node.module, [alias], 0)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name in used
+    ]
+    return read, _modules(ast.Module(needed, []))

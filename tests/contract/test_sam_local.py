@@ -81,7 +81,7 @@ def test_a_function_keeps_its_code_its_layers_and_every_variable(template: dict[
         )
         own = {path: logical_id for logical_id, path in layer_folders().items()}
         assert [Path(layer).name for layer in layers] == [own[path] for path in function.layers]
-        assert edge == "../scripts/sam_local_layer"
+        assert edge == "../scripts/deploy/sam_local/layer"
         assert found[name]["CodeUri"] == f"../.aws-sam/build/{name}"
         assert (found[name]["Timeout"], found[name]["MemorySize"]) == (function.timeout, function.memory)
 

@@ -65,7 +65,7 @@ class IdempotencyStore(Protocol):
 def record_for(
     tenant: Tenant, key: str, request: Any, request_id: RequestId, lease_until: datetime
 ) -> IdempotencyRecord:
-    """What a request with a key would keep. `request` is all that tells it from another, as JSON. Raises BadRequestError."""
+    """What a request with a key would keep. `request` is all that tells it from another. Raises BadRequestError."""
     if not _KEY.fullmatch(key):
         raise BadRequestError(
             "Idempotency-Key must be 1 to 255 printable ASCII characters.", code="invalid_idempotency_key"

@@ -15,7 +15,7 @@ from gateway.tenancy.tenant import Tenant
 
 
 def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
-    """The call as it is made for its tenant: within its limits, with its guardrail and its tags. Raises ForbiddenError."""
+    """The call within its tenant's limits, with the tenant's guardrail and tags. Raises ForbiddenError."""
     tenant = context.caller.tenant
     if call.model.service is Service.BEDROCK:
         must_own_references(call.body, call.headers, tenant)
@@ -40,7 +40,7 @@ _GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
 
 
 def enforce_output_limit(call: ModelCall, tenant: Tenant) -> ModelCall:
-    """The call as the tenant's record lets it be made. Raises ForbiddenError where it names more tokens than allowed."""
+    """The call with the tenant's output limit. Raises ForbiddenError where it names more tokens than allowed."""
     asked, most = call.max_output_tokens, tenant.max_output_tokens
     if call.operation != "text":
         return call

@@ -19,7 +19,7 @@ MAX_EMBEDDING_CALLS = 90  # a job settles all its rows in one transaction of at 
 
 
 def embedding_calls(model: Model, operation: str, items: Sequence[Any], parameters: Json) -> tuple[ModelCall, ...]:
-    """The calls that embed the items, in order; `parameters` are the provider's own. Raises BadRequestError for too many."""
+    """The calls that embed the items; `parameters` are the provider's own. Raises BadRequestError for too many."""
     images = operation == "embeddings-image"
     if model.provider == "cohere":
         body: Json = (

@@ -43,7 +43,7 @@ def header(app: APIGatewayRestResolver, name: str) -> str | None:
 
 
 def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool = False) -> Schema:
-    """The query parameters, as the spec's schema. Raises BadRequestError; `known_only`: for one that it lacks as well."""
+    """The query parameters, as the spec's schema. Raises BadRequestError; `known_only`: for one that it lacks, too."""
     sent = app.current_event.query_string_parameters or {}
     unknown = sorted(sent.keys() - schema.model_fields.keys()) if known_only else []
     if unknown:
