@@ -175,7 +175,7 @@ def _of_the_wiring(taken: set[str]) -> tuple[set[str], list[Path]]:
                     read.add(node.attr)
                 elif ast.unparse(node.value) == "self" and node.attr in built and node.attr not in waiting:
                     waiting.append(node.attr)
-    needed = [
+    needed: list[ast.stmt] = [
         ast.ImportFrom(node.module, [alias], 0)
         for node in tree.body
         if isinstance(node, ast.ImportFrom)

@@ -18,8 +18,8 @@ from gateway.aws.models.sagemaker import SageMakerRuntime
 from gateway.aws.s3.model_directory import ModelDirectory
 from gateway.aws.s3.payloads import Payloads
 from gateway.aws.s3.price_overlay import current_book
-from gateway.calls.call import ModelServices
 from gateway.calls.catalog import Service
+from gateway.calls.invoke import ModelServices
 from gateway.calls.metering import Meter
 from gateway.calls.streaming import StreamServices
 from gateway.core.settings import Settings

@@ -172,13 +172,3 @@ class Context:
             asked_model=asked if asked != counted else "",
             routing=routing,
         )
-
-
-@dataclass(frozen=True)
-class ModelServices:
-    """Sends each call to the service of its model."""
-
-    services: Mapping[str, Models]
-
-    def call(self, call: ModelCall) -> ModelAnswer:
-        return self.services[call.model.service].call(call)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.calls.attempts import Attempts, OpenAttempt
@@ -12,6 +13,17 @@ from gateway.calls.routes import Route
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError
 from gateway.usage.records import Outcome, UsageRecord
+
+
+@dataclass(frozen=True)
+class ModelServices:
+    """Sends each call to the service of its model."""
+
+    services: Mapping[str, Models]
+
+    def call(self, call: ModelCall) -> ModelAnswer:
+        return self.services[call.model.service].call(call)
+
 
 Settle = Callable[[OpenAttempt, ModelAnswer], None]
 
