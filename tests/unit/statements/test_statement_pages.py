@@ -19,7 +19,7 @@ from gateway.costs.cost_lines import MONEY, RESTATEMENT, CostLine
 from gateway.statements.html import to_html
 from gateway.statements.statement import DatedLine, Statement, closes_at
 
-PAGES = Path(__file__).parents[1] / "data" / "statements"
+PAGES = Path(__file__).parents[2] / "data" / "statements"
 MONTH, CLOSES = "2026-02", closes_at("2026-02", 3)
 ODD = """R&D's "<own>" models"""
 
