@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.costs.cost_lines import RESTATEMENT, TOKENS, CostLine
-from gateway.costs.usage_prices import PRICED, UNPRICED
+from gateway.costs.pricer import PRICED, UNPRICED
 from gateway.reconciliation.records import REASONS
 from gateway.usage.records import Outcome
 from scripts.analytics import views as generated

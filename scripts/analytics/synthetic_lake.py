@@ -22,8 +22,8 @@ from gateway.aws.lake.prices import KEY, prices_file
 from gateway.costs.anomalies import CostAnomaly
 from gateway.costs.cost_lines import ORIGINAL, RESTATEMENT, CostLine, DayCosts
 from gateway.costs.forecasts import Forecast
+from gateway.costs.pricer import OPEN, PRICED, UNPRICED, UNSETTLED, PricedUsage
 from gateway.costs.usage_files import UsageFile
-from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED, PricedUsage
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.reconciliation.records import REASONS, Finding
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

@@ -35,8 +35,8 @@ import pyarrow.parquet as pq
 from gateway.aws.dynamodb import usage_rows
 from gateway.aws.lake import parquet
 from gateway.aws.lake.priced_pages import PricedPages
-from gateway.costs.lake import QuarantinedRow
-from gateway.costs.usage_prices import Pricer
+from gateway.costs.pricer import Pricer
+from gateway.costs.stores import QuarantinedRow
 from gateway.costs.verify import price_by_kind
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

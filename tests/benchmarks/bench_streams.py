@@ -360,7 +360,7 @@ def _metered(messages: Any) -> Callable[[], float]:
     from gateway.calls.catalog import Catalog
     from gateway.calls.invoke import answered
     from gateway.calls.metering import Meter
-    from gateway.calls.routes import Route
+    from gateway.calls.model_routes import Route
     from gateway.pricing.price_csv import price_book
     from gateway.tenancy.tenant import Caller, Tenant
     from gateway.usage.records import KeyId, RequestId, TenantId

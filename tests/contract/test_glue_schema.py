@@ -17,8 +17,8 @@ from gateway.aws.lake.parquet import COSTS, QUARANTINE, USAGE
 from gateway.aws.lake.prices import KEY, PRICES
 from gateway.aws.lake.usage_and_costs import ParquetLake
 from gateway.costs.cost_lines import DayCosts
+from gateway.costs.pricer import Pricer
 from gateway.costs.usage_files import UsageFile
-from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_book import PriceBook
 from tests.rows import page
 

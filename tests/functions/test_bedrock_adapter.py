@@ -25,7 +25,7 @@ from gateway.calls.attempts import CircuitOpenError
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import encode, frames
-from gateway.calls.routes import Circuit
+from gateway.calls.model_routes import Circuit
 from gateway.core.errors import GatewayError, RetryableError, UpstreamError
 from gateway.formats.bedrock import EventStream, event_stream_error
 from gateway.pricing.model_names import profile_id

@@ -21,7 +21,7 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import encode
 from gateway.calls.invoke import answered
 from gateway.calls.metering import Meter
-from gateway.calls.routes import Circuit, Route
+from gateway.calls.model_routes import Circuit, Route
 from gateway.calls.streaming import open_stream
 from gateway.core.errors import UpstreamError
 from gateway.formats.bedrock import EventStream

@@ -24,8 +24,8 @@ from gateway.aws.lake.usage_and_costs import ParquetLake
 from gateway.aws.s3.objects import S3Objects
 from gateway.core.settings import settings
 from gateway.costs.cost_lines import CostLine, DayCosts
+from gateway.costs.pricer import Pricer
 from gateway.costs.usage_files import UsageFile
-from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord

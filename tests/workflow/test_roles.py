@@ -15,7 +15,7 @@ from gateway.aws.lake.parquet import quarantine_file
 from gateway.aws.s3 import price_overlay
 from gateway.budgets.accounts import Limits
 from gateway.calls.metering import hold_for
-from gateway.costs.lake import QuarantinedRow
+from gateway.costs.stores import QuarantinedRow
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item

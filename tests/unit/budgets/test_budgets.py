@@ -29,8 +29,8 @@ from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCa
 from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.invoke import answered
 from gateway.calls.metering import Meter, UnpricedUsageNotice, booking_for, quote
+from gateway.calls.model_routes import Route
 from gateway.calls.policy import enforce_output_limit
-from gateway.calls.routes import Route
 from gateway.core.errors import ForbiddenError, GatewayError, UpstreamError
 from gateway.core.times import month_of, next_month
 from gateway.formats.bedrock import read_converse, read_invoke

@@ -24,7 +24,7 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
 from gateway.calls.invoke import answered
 from gateway.calls.metering import Meter
-from gateway.calls.routes import Circuit, Route, Routes
+from gateway.calls.model_routes import Circuit, Route, Routes
 from gateway.calls.streaming import SSE_PING, MeteredUsage, open_stream
 from gateway.core.errors import ForbiddenError, GatewayError, RetryableError, UpstreamError
 from gateway.core.times import month_of

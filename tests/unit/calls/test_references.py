@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
-from gateway.calls.references import must_own_references
+from gateway.calls.resource_ownership import must_own_references
 from gateway.core.errors import ForbiddenError
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import TenantId

@@ -30,9 +30,9 @@ from gateway.costs.close_day import ClosedDay, close_day
 from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
 from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hours_between, plan, start_of
 from gateway.costs.price_usage import price_usage
+from gateway.costs.pricer import PRICED, UNPRICED, UNSETTLED, Pricer
 from gateway.costs.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
 from gateway.costs.usage_files import UsageFile, digest_of, file_digest, usage_files
-from gateway.costs.usage_prices import PRICED, UNPRICED, UNSETTLED, Pricer
 from gateway.costs.verify import verify_day, verify_usage
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.pricing.price_csv import price_book
@@ -1477,7 +1477,7 @@ def test_no_thread_of_arrows_takes_part_in_reading() -> None:
         "import io, os\n"
         "from gateway.aws.lake import parquet\n"
         "from gateway.costs.cost_lines import CostLine, DayCosts\n"
-        "from gateway.costs.lake import Quarantined\n"
+        "from gateway.costs.stores import Quarantined\n"
         "costs = parquet.costs_file(DayCosts((CostLine('t', 'c', 'm'),) * 9, True))\n"
         "quarantined, usage = parquet.quarantine_file([Quarantined('p', 's', 'r', 'i')]), parquet.no_usage()\n"
         "before = os.listdir('/proc/self/task')\n"

@@ -19,9 +19,9 @@ from gateway.aws.lake.parquet import no_usage
 from gateway.core.times import hour_of
 from gateway.costs import periods, proofs
 from gateway.costs.cost_lines import CostsDoNotMatch
-from gateway.costs.lake import CorruptPart
 from gateway.costs.periods import hours_between
 from gateway.costs.proofs import DayProof, find_days, holes
+from gateway.costs.stores import CorruptPart
 from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from tests.unit.costs.test_aggregation import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.costs.usage_prices import OPEN, PRICED, UNPRICED, UNSETTLED
+from gateway.costs.pricer import OPEN, PRICED, UNPRICED, UNSETTLED
 from gateway.pricing.price_book import Price, PriceBook
 from gateway.reconciliation.bill import against_bill, principal_of, role_of
 from gateway.reconciliation.cloudwatch import against_metrics

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from gateway.costs.cost_lines import CostLine
-from gateway.costs.usage_prices import UNPRICED
+from gateway.costs.pricer import UNPRICED
 from scripts.analytics.focus.export import export
 from scripts.analytics.focus.validator import ALLOWED, faults, unfounded
 from scripts.analytics.synthetic_lake import rows, write

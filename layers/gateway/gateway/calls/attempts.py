@@ -25,8 +25,8 @@ from gateway.budgets.accounts import NOTHING, Hold, Limits, slot_of
 from gateway.calls.call import Context, ModelCall
 from gateway.calls.catalog import Service
 from gateway.calls.metering import Meter, Reservation
+from gateway.calls.model_routes import Circuit, Route
 from gateway.calls.policy import apply_tenant_policy
-from gateway.calls.routes import Circuit, Route
 from gateway.calls.spans import Span, tell
 from gateway.core.errors import GatewayError, RetryableError, UpstreamError
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage, UsageRecord

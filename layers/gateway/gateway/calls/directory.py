@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.calls.catalog import Catalog
-from gateway.calls.routes import Routes
+from gateway.calls.model_routes import Routes
 
 _MEMBERS = {"routes", "endpoints"}
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gateway.calls.attempts import Attempts, OpenAttempt
 from gateway.calls.call import ModelAnswer, ModelCall, Models
 from gateway.calls.jobs import Job, JobResult, ResultStore
-from gateway.calls.routes import Route
+from gateway.calls.model_routes import Route
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError
 from gateway.usage.records import Outcome, UsageRecord

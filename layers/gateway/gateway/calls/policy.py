@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelCall
 from gateway.calls.catalog import Model, Service
-from gateway.calls.references import must_own_references
-from gateway.calls.routes import Route
+from gateway.calls.model_routes import Route
+from gateway.calls.resource_ownership import must_own_references
 from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.tenancy.tenant import Tenant
 

@@ -84,7 +84,7 @@ class Settings:
 
     @property
     def model_routes(self) -> str:
-        """JSON, see `gateway.calls.routes`; `{}` where every name is a model."""
+        """JSON, see `gateway.calls.model_routes`; `{}` where every name is a model."""
         return self.environment.get("MODEL_ROUTES") or "{}"
 
     @property

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from gateway.costs.cost_lines import RESTATEMENT, CostLine, CostsDoNotMatch, DayCosts, Group, RowKey, lines_by_group
-from gateway.costs.lake import CorruptPart, Lake, Source
 from gateway.costs.periods import past_retention
 from gateway.costs.price_usage import price_usage
+from gateway.costs.stores import CorruptPart, Lake, Source
 from gateway.costs.usage_files import UsageFile, check_division, older_hour
 from gateway.pricing.price_book import PriceBook
 

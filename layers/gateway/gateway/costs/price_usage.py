@@ -8,9 +8,9 @@ from itertools import chain
 
 from gateway.core.times import hour_of
 from gateway.costs.cost_lines import TOKENS
-from gateway.costs.lake import Lake, Source, WrittenFile
+from gateway.costs.pricer import Pricer
+from gateway.costs.stores import Lake, Source, WrittenFile
 from gateway.costs.usage_files import UsageFile
-from gateway.costs.usage_prices import Pricer
 from gateway.pricing.price_book import PriceBook
 from gateway.usage.records import Outcome, UsageRecord
 

@@ -22,7 +22,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from gateway.costs.cost_lines import CostsDoNotMatch
-from gateway.costs.lake import CorruptPart, Lake
 from gateway.costs.periods import (
     HOUR,
     LakeDamage,
@@ -33,8 +32,9 @@ from gateway.costs.periods import (
     past_retention,
     start_of,
 )
+from gateway.costs.pricer import Pricer
+from gateway.costs.stores import CorruptPart, Lake
 from gateway.costs.usage_files import NOTHING, digest_of, joined
-from gateway.costs.usage_prices import Pricer
 from gateway.costs.verify import verify_day
 from gateway.pricing.price_book import PriceBook
 

@@ -20,9 +20,9 @@ from gateway.costs.cost_lines import (
     Group,
     lines_by_group,
 )
-from gateway.costs.lake import Lake, QuarantinedRow, Source
+from gateway.costs.pricer import prices_of
+from gateway.costs.stores import Lake, QuarantinedRow, Source
 from gateway.costs.usage_files import NOTHING, UsageFile, check_division, file_digest
-from gateway.costs.usage_prices import prices_of
 from gateway.pricing.price_book import INPUT_UNITS, ZERO, PriceBook
 from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 

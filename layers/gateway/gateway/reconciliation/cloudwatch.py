@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
-from gateway.costs.usage_prices import OPEN
+from gateway.costs.pricer import OPEN
 from gateway.pricing.price_book import ZERO
 from gateway.reconciliation.bill_usage_types import billed_model
 from gateway.reconciliation.ledger_side import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal, localcontext
 
-from gateway.costs.usage_prices import OPEN, UNPRICED
+from gateway.costs.pricer import OPEN, UNPRICED
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.reconciliation.bill_usage_types import Kind, billed_model, billed_tier
 from gateway.reconciliation.records import LARGEST_CALL, NUMBER, REASONS, UsageGroup

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from gateway.costs.usage_prices import OPEN, UNSETTLED
+from gateway.costs.pricer import OPEN, UNSETTLED
 from gateway.pricing.price_book import SCALE, ZERO, money
 from gateway.usage.records import UNKNOWN
 

@@ -19,9 +19,9 @@ from gateway.calls.directory import Directory
 from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, record_for
 from gateway.calls.invoke import answered, complete, max_attempts
 from gateway.calls.metering import Meter
+from gateway.calls.model_routes import Route
 from gateway.calls.policy import authorized_models
-from gateway.calls.references import must_own_references
-from gateway.calls.routes import Route
+from gateway.calls.resource_ownership import must_own_references
 from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
 from gateway.web.exchange import PendingReply, Reply, Request, StreamedReply

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.aws.clients import client
 from gateway.calls.attempts import CircuitOpenError
-from gateway.calls.routes import Circuit
+from gateway.calls.model_routes import Circuit
 from gateway.core.errors import RetryableError
 from gateway.core.telemetry import logger
 

@@ -26,7 +26,7 @@ from gateway.aws.dynamodb.usage_rows import (
 )
 from gateway.aws.dynamodb.writes import Writes
 from gateway.core.times import hour_of
-from gateway.costs.lake import QuarantinedRow
+from gateway.costs.stores import QuarantinedRow
 from gateway.usage.ledger import SHARDS, AlreadyReservedError, Partition, UnreadableRowError, shard_of
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.aws.dynamodb.items import attributes, instant
-from gateway.costs.lake import QuarantinedRow
 from gateway.costs.price_usage import implausible_reason
+from gateway.costs.stores import QuarantinedRow
 from gateway.usage.ledger import Partition, UnreadableRowError
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 

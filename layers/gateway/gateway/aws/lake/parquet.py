@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gateway.costs.cost_lines import COUNTS, MONEY, TOKENS, CostLine, DayCosts, RowKey
-from gateway.costs.lake import QuarantinedRow
-from gateway.costs.usage_prices import OPEN, UNPRICED, UNSETTLED, PricedUsage
+from gateway.costs.pricer import OPEN, UNPRICED, UNSETTLED, PricedUsage
+from gateway.costs.stores import QuarantinedRow
 from gateway.pricing.price_book import SCALE
 from gateway.usage.records import Outcome
 

@@ -20,8 +20,8 @@ import pyarrow.json as pj
 from gateway.aws.dynamodb.usage_rows import inspect, items
 from gateway.aws.lake.parquet import USAGE, WHOLE, money_of, usage_table
 from gateway.costs.cost_lines import TOKENS
-from gateway.costs.lake import QuarantinedRow
-from gateway.costs.usage_prices import PRICED, UNPRICED, Pricer, Rates
+from gateway.costs.pricer import PRICED, UNPRICED, Pricer, Rates
+from gateway.costs.stores import QuarantinedRow
 from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
 from gateway.usage.records import KeyId, ModelId, Outcome, PriceStatus, RequestId, TenantId, TokenUsage, UsageRecord
 

@@ -25,16 +25,16 @@ from gateway.aws.lake import parquet
 from gateway.aws.lake.priced_pages import PricedPages, priced_otherwise
 from gateway.aws.s3.objects import ATTEMPTS, Objects, Overtaken, replace_file
 from gateway.costs.cost_lines import CostLine, DayCosts, RowKey
-from gateway.costs.lake import CorruptPart, QuarantinedRow, WrittenFile
+from gateway.costs.pricer import Pricer
+from gateway.costs.stores import CorruptPart, QuarantinedRow, WrittenFile
 from gateway.costs.usage_files import UsageFile, older_hour
-from gateway.costs.usage_prices import Pricer
 
 T = TypeVar("T")
 LOST = "lost-"
 
 
 class ParquetLake:
-    """`gateway.costs.lake.Lake` over a store of files."""
+    """`gateway.costs.stores.Lake` over a store of files."""
 
     def __init__(self, objects: Objects):
         self._objects = objects

@@ -15,8 +15,8 @@ from typing import Any
 
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
+from gateway.calls.model_routes import Route
 from gateway.calls.policy import authorized_models
-from gateway.calls.routes import Route
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError
 from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
 from gateway.formats.embeddings import embedding_calls, vectors_of

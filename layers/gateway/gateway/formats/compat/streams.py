@@ -10,7 +10,7 @@ from typing import Any
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
-from gateway.calls.routes import Route
+from gateway.calls.model_routes import Route
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, translations

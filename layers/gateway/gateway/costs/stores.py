@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from gateway.costs.cost_lines import CostLine, DayCosts, RowKey
+from gateway.costs.pricer import Pricer
 from gateway.costs.usage_files import UsageFile, older_hour
-from gateway.costs.usage_prices import Pricer
 from gateway.usage.ledger import Partition
 from gateway.usage.records import UsageRecord
 
