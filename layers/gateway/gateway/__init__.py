@@ -1,6 +1,7 @@
 """A metered, multi-tenant gateway to foundation models, by its stories. Each package imports only those below it.
 
-    routes, wiring            a request of one format, answered or streamed; the adapters, built in one place
+    routes                    a request of one format, answered or streamed
+    wiring                    the adapters of the functions that call models
     aws                       DynamoDB, the lake, S3, models, events
     formats · web             wire formats, pure; HTTP
     statements · reconciliation   the month; AWS's own record

@@ -180,7 +180,7 @@ def test_a_file_that_is_cut_off_is_named(lake: Path, tmp_path: Path, capsys: pyt
 def on_a_terminal(columns: int, **environment: str) -> str:
     """What a terminal of some width gets of a page with long ids and exact money."""
     code = (
-        "from tests.unit.test_cli import LINE; from scripts.operate.cli.terminal import print_page; "
+        "from tests.unit.scripts.test_cli import LINE; from scripts.operate.cli.terminal import print_page; "
         "from scripts.operate.statements import day_tables; print_page(day_tables({'2026-11-24': [LINE]}))"
     )
     inherited = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}

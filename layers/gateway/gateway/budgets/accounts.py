@@ -176,7 +176,7 @@ class Accounts(Protocol):
         """Every shard of this month and the one before."""
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
-        """May this caller tell a mark of a tenant's month? Nobody else may for TELLING, and after `told` nobody."""
+        """May this caller tell a mark of a tenant's month? Nobody else may for CLAIM_TTL, and after `told` nobody."""
 
     def told(self, account: AccountId, mark: str) -> None: ...
 

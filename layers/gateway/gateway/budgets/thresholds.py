@@ -71,7 +71,7 @@ def notify_once(
 ) -> bool:
     """Tell what a mark of a tenant's month stands for, unless it is told: once, where nobody dies in the middle.
 
-    Who dies before the end, or whose `warn` raises, is followed by another after TELLING.
+    Who dies before the end, or whose `warn` raises, is followed by another after CLAIM_TTL.
     """
     if not accounts.claim_notification(account, mark, now):
         return False

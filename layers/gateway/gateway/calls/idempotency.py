@@ -86,7 +86,7 @@ def _sha256(text: str) -> str:
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """One request that must not run twice. It ends as `gateway.calls.jobs.Ending` asks."""
+    """One request that must not run twice. It ends as `gateway.calls.jobs.ResultStore` asks."""
 
     entries: IdempotencyStore
     entry: IdempotencyRecord

@@ -1,13 +1,13 @@
 """Errors are sentences with their data; `gateway.web.problems` turns them into HTTP problems.
 
 GatewayError                       code, status, message (safe to show to a client), retry_after
-├── BadRequest 400                 the caller's fault, and the message says what to do
-├── Forbidden 403
-├── NotFound 404
+├── BadRequestError 400            the caller's fault, and the message says what to do
+├── ForbiddenError 403
+├── NotFoundError 404
 └── UpstreamError                  the model's service refused or failed; keeps Bedrock's own error type
-    └── Passing                    … in a way that may pass: another try, or another model, may do
+    └── RetryableError             … in a way that may pass: another try, or another model, may do
 
-SchemaError                        a body is not what openapi.yaml says; each format makes a BadRequest of it
+SchemaError                        a body is not what openapi.yaml says; each format makes a BadRequestError of it
 """
 
 from __future__ import annotations

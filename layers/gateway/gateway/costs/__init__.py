@@ -10,5 +10,6 @@
     verify_day    usage == costs
     commit        what is done, and what must be done again
 
-Money is counted in whole units of 10^-12 USD, so that the sum of rows, in any order, is the sum of the ledger.
+`plan` and `commit` are in `periods`, the two proofs in `verify`. Money is counted in whole units
+of 10^-12 USD, so that the sum of rows, in any order, is the sum of the ledger.
 """

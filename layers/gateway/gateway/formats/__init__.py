@@ -1,1 +1,1 @@
-"""Wire formats: one module each, pure translation, no network."""
+"""Wire formats, a package or module each: pure translation, no network."""

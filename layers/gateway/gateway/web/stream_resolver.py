@@ -1,9 +1,9 @@
 """Powertools' resolver for what streams: handlers are its routes, and their answers come out of it as they are.
 
-It differs from the resolver of the other functions in three things. A handler answers a `Reply`, a `Streamed` or a
-`Pending`, which the transport sends. One server answers many requests at once, each in a thread, so what Powertools
-keeps of the current request is kept for each thread (as its own `HttpResolverLocal` does for each task). And a
-parameter of a path may hold slashes.
+It differs from the resolver of the other functions in three things. A handler answers a `Reply`, a `StreamedReply` or
+a `PendingReply`, which the transport sends. One server answers many requests at once, each in a thread, so what
+Powertools keeps of the current request is kept for each thread (as its own `HttpResolverLocal` does for each task). And
+a parameter of a path may hold slashes.
 """
 
 from __future__ import annotations

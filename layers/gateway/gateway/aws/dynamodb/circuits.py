@@ -15,7 +15,7 @@ from gateway.core.telemetry import logger
 
 
 class Circuits:
-    """`gateway.calls.attempts.Breakers`. Powertools is imported when the first route asks for a circuit."""
+    """`gateway.calls.attempts.CircuitBreakers`. Powertools is imported when the first route asks for a circuit."""
 
     def __init__(self, table: str):
         self._table = table

@@ -23,7 +23,7 @@ _TRIES = 5
 
 
 class IdempotencyTable:
-    """`gateway.calls.idempotency.Entries`."""
+    """`gateway.calls.idempotency.IdempotencyStore`."""
 
     def __init__(self, table: str, usage_table: str, payloads: Payloads):
         self.table = table

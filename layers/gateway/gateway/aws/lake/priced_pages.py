@@ -285,7 +285,7 @@ def _content(items: Any, name: str) -> Any:
 
 
 def _check(columns: Columns, hour: str, not_after: datetime) -> None:
-    """Let nothing pass that `nonsense` would find, and add how long each call took."""
+    """Let nothing pass that `implausible_reason` would find, and add how long each call took."""
     started = columns.pop("started")
     attempts = pc.utf8_lpad(columns["attempt"].cast(pa.string()), 4, "0")
     usual = [

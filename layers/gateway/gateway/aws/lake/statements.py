@@ -16,7 +16,7 @@ _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 
 
 class CostFiles:
-    """`gateway.statements.close_month.Costs`: a file for each day."""
+    """`gateway.statements.chain.Costs`: a file for each day."""
 
     def __init__(self, objects: Objects):
         self._objects = objects
@@ -71,7 +71,7 @@ class CostFiles:
 
 
 class StatementFiles:
-    """`gateway.statements.close_month.Files`: nothing that is there is ever written again."""
+    """`gateway.statements.chain.Files`: nothing that is there is ever written again."""
 
     def __init__(self, objects: Objects):
         self._objects = objects
