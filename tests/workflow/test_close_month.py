@@ -189,7 +189,9 @@ def test_a_month_that_is_not_closed_is_shown_as_its_statement_would_be(
     page = made.read_bytes()
     assert b"24 Nov 2026" in page
     assert (b"<b>Draft.</b>" in page, b"closed on" in page) == (True, False)
-    main(["statement", str(lake), "--month", "2026-11", "--tenant", "acme", "--out", str(tmp_path / "out")])
+    main(
+        ["statements", "statement", str(lake), "--month", "2026-11", "--tenant", "acme", "--out", str(tmp_path / "out")]
+    )
     assert b"Draft" not in (tmp_path / "out/month=2026-11/tenant=acme/statement.html").read_bytes()
 
 
