@@ -107,7 +107,7 @@ def hold_package(layer: Path) -> None:
     """The layer is exactly the package and its bytecode: the recipe copies whatever lies in its folder."""
     shipped = {path.relative_to(layer).parts[:2] for path in layer.rglob("*") if path.is_file()}
     hold(shipped == {("python", "gateway")}, f"the gateway layer ships {shipped}")
-    hold((layer / "python/gateway" / PRICE_BOOK.name).is_file(), "the gateway layer has no price book")
+    hold((layer / "python/gateway/pricing" / PRICE_BOOK.name).is_file(), "the gateway layer has no price book")
     compiled = {path.parents[1] / f"{path.name.partition('.')[0]}.py" for path in layer.rglob("*.pyc")}
     hold(compiled == {*layer.rglob("*.py")}, "the gateway layer's bytecode is not that of its sources")
 
