@@ -241,8 +241,7 @@ def look(
 ) -> LakeDamage:
     """What of the lake is not what was proven of it, and which hours behind the watermark were never proven.
 
-    A file from before the ledger begins, of which nothing was proven, is in the way as well: its day would be summed
-    with it.
+    A file from before the ledger begins may be an earlier release's, which proved nothing: it stays as it is.
     """
     newest = newest_complete(scheduled)
     damaged, lost = list[str](), list[str]()
@@ -250,9 +249,6 @@ def look(
         for hour, digest in proof.hours.items():
             if hour <= newest and there.hours.get(hour, NOTHING) != digest:
                 (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
-    for hour in there.hours:
-        if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
-            (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     missing = [
         hour
         for hour in (hours_between(start_of(begin), start_of(watermark)) if begin and watermark else ())
@@ -263,7 +259,6 @@ def look(
         for day, proof in known.items()
         if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
     ]
-    costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
     return LakeDamage(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 
