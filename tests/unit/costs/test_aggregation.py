@@ -1284,6 +1284,7 @@ def rows(draw: st.DrawFn) -> tuple[UsageRecord, Outcome, TokenUsage, int]:
         tenant=draw(st.sampled_from(["acme", "zeta"])),
         centre=draw(st.sampled_from(["ops", "research"])),
     )
+    record = replace(record, model_used=draw(st.sampled_from([record.model_id, record.model_used, *STANDING_FOR])))
     outcome, usage = draw(endings)
     return record, outcome, TokenUsage() if outcome is Outcome.FAILED else usage, draw(st.integers(0, 200))
 
@@ -1292,6 +1293,13 @@ class Crash(Exception):
     """The process died."""
 
 
+# What may be called for any of the models, and is priced by a name of its own: by the overlay, by the id in it, or not.
+STANDING_FOR = [
+    PROVISIONED := "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abcdef123456",
+    "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdef123456",
+    f"arn:aws:bedrock:us-east-1::foundation-model/{PAINTER}",
+    "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdef123456",
+]
 BOOKS = [
     BOOK,
     PriceBook([*BOOK.prices(), price(UNHEARD_OF, "input_tokens", "2"), price(UNHEARD_OF, "output_tokens", "0.7")]),
@@ -1301,6 +1309,8 @@ BOOKS = [
             Markup("tenant:zeta", Decimal("1.2345678901"), date(2024, 1, 1), "test"),
             Markup("*", Decimal("0.9"), date(2026, 11, 24), "test"),
             price(PAINTER, "second", "0.000300000001", per=1)._replace(note="+overlay"),
+            price(PROVISIONED, "input_tokens", "0")._replace(note="+overlay"),
+            price(PROVISIONED, "output_tokens", "0")._replace(note="+overlay"),
         ]
     ),
 ]
@@ -1429,6 +1439,19 @@ def test_a_page_read_as_columns_is_the_same_as_row_by_row_in_whatever_order(
     for found, record in zip(columns.to_pylist(), sorted(records, key=lambda r: r.request_id), strict=True):
         charge, listed = book.charge_record(record), book.listed.charge_record(record)
         assert (found["cost"], found["list_cost"]) == (charge and charge.cost, listed and listed.cost)
+
+
+@pytest.mark.parametrize("book", BOOKS)
+def test_calls_of_one_model_by_several_arns_pay_each_by_its_own_name(book: PriceBook) -> None:
+    records = [
+        settled(replace(row(f"{number}{model}", model=model), model_used=called), input_tokens=9, output_tokens=9)
+        for model in (SONNET, PAINTER)
+        for number, called in enumerate([model, f"us.{model}", *STANDING_FOR])
+    ]
+    table = PricedPages("2026-11-24T00", Pricer(book), at(1)).table(page(map(item, records)))
+    charges = [book.charge_record(record) for record in records]
+    assert table["cost"].to_pylist() == [charge and charge.cost for charge in charges]
+    assert len({charge and charge.prices for charge in charges}) > 1
 
 
 def test_costs_that_64_bits_cannot_hold_are_exact() -> None:

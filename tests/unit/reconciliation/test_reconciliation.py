@@ -122,6 +122,18 @@ def test_tokens_that_the_book_has_no_price_for_are_unpriced() -> None:
     assert (found.unpriced_rows, found.above_tolerance) == (10, False)
 
 
+def test_a_call_of_a_model_by_its_arn_is_billed_as_the_model_in_it() -> None:
+    by_arn = metered(model_id="someone.else", model_used=f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}")
+    assert named(of(bill([by_arn], [billed(1_000_000)]))) == {}
+
+
+def test_tokens_of_bought_capacity_explain_no_line_of_tokens() -> None:
+    capacity = "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123"
+    found = bill([metered(price_status=UNPRICED, model_used=capacity)], [billed(1_000_000)])
+    on_demand = next(finding for finding in found if finding.model_id == NOVA)
+    assert (named(on_demand), on_demand.above_tolerance) == ({"unexplained": Decimal("0.06")}, True)
+
+
 def test_a_call_over_midnight_is_late_on_both_of_its_days() -> None:
     over = metered(200_000, settled_on=AFTER)
     assert named(of(bill([metered(), over], [billed(1_000_000)]))) == {"late": Decimal("-0.012")}

@@ -76,7 +76,8 @@ def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> Led
     """The ledger's side of a day, by kind, each unit at the list price of its day."""
     books, on = LedgerIndex(), date.fromisoformat(day)
     for row in rows:
-        model, tiers = billed_model(row.model_id), _tiers(row)
+        name, tiers = listed.name_of(row.model_id, row.model_used, row.region), _tiers(row)
+        model = billed_model(name)
         mine = row.started_on == day
         unknown = books.unknown[model, row.region]
         if not row.is_known:
@@ -96,7 +97,7 @@ def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> Led
             if not mine:
                 side.began_before += quantity * (row.settled_on == day)
                 continue
-            price = listed.price(row.model_id, row.region, tier, unit, on) if row.price_status != UNPRICED else None
+            price = listed.price(name, row.region, tier, unit, on) if row.price_status != UNPRICED else None
             if price is None:
                 side.unpriced += quantity
                 continue

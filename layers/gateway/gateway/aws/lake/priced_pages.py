@@ -51,6 +51,8 @@ _OUTCOMES = pa.array([outcome.value for outcome in Outcome])
 _THRESHOLDS = tuple(threshold for threshold, _ in LONG_CONTEXTS)
 _CONTEXT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _PARTS = (*TOKENS, "seconds")
+# An ARN that stands for a model may have prices of its own, so one model id can pay by several names.
+_PRICED_BY = ("model_id", "model_used", "region", "service_tier", "image_class", "outcome", "usage_source")
 
 Columns = dict[str, Any]
 
@@ -155,7 +157,7 @@ class PricedPages:
             view_of.append(views[id(book)])
         code = pa.array(view_of, _INTS).take(tenants.indices)
         texts = []
-        for name in ("model_id", "region", "service_tier", "image_class", "outcome", "usage_source"):
+        for name in _PRICED_BY:
             encoded = columns[name].dictionary_encode()
             texts.append(encoded.dictionary.to_pylist())
             if len(texts[-1]) > 1:
