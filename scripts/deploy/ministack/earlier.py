@@ -45,6 +45,16 @@ def load(cloud: Cloud, stack: str, generation: Generation) -> None:
     generation.load(cloud.client("dynamodb"), cloud.client("s3"), places(cloud, stack), until)
 
 
+def forget_proofs(cloud: Cloud, stack: str) -> None:
+    """As after an upgrade: an earlier release proves nothing, and what it wrote lies there before the first run."""
+    dynamodb, table = cloud.client("dynamodb"), places(cloud, stack)["usage"]
+    proofs = dynamodb.query(
+        TableName=table, KeyConditionExpression="pk = :proofs", ExpressionAttributeValues={":proofs": {"S": "proofs"}}
+    )
+    for item in proofs["Items"]:
+        dynamodb.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
+
+
 @contextmanager
 def beside(cloud: Cloud, stack: str, generation: Generation) -> Iterator[None]:
     """For as long as it lasts, what an earlier release wrote lies in the stack, and whatever is made of it."""

@@ -191,9 +191,9 @@ def test_a_file_in_an_hour_that_had_no_call_fails_the_run_by_its_name(house: Hou
     hold_sums(house)
 
 
-@pytest.mark.parametrize("place", [f"{DAY}/hour=24", f"{DAY}/hour=3"])
-def test_a_file_of_an_hour_that_there_is_none_of_fails_the_run_by_its_name(house: House, place: str) -> None:
-    """Its rows would be summed with those of its day."""
+@pytest.mark.parametrize("place", [f"{DAY}/hour=01", f"{DAY}/hour=24", f"{DAY}/hour=3", "2026-11-20/hour=05"])
+def test_a_file_where_the_ledger_has_no_hour_fails_the_run_by_its_name(house: House, place: str) -> None:
+    """Its rows would be summed with those of its day, or of the month."""
     key = f"usage/dt={place}/part-00-of-01.parquet"
     house.files.content[key] = house.files.content[UsageFile(FIRST).key]
     do_damage(house, f"costs/dt={DAY}/part-0.parquet", lost)
@@ -252,6 +252,29 @@ def test_what_the_ledger_has_dropped_and_the_lake_has_lost_is_told_by_every_run(
         planned = house.plan(later)
         assert (planned.lost, planned.mended) == ((FIRST,), ())
     assert sums_of_lake(house) == costs
+
+
+def test_costs_from_before_the_ledger_begins_that_nobody_knows_are_set_aside(house: House) -> None:
+    key = "costs/dt=2026-11-20/part-0.parquet"
+    house.files.content[key] = content = house.files.content[f"costs/dt={DAY}/part-0.parquet"]
+    house.run(NOW)
+    assert house.files.content[f"corrupt/{key}"] == content
+    house.run(AN_HOUR_LATER)
+    assert {day: usd for day, usd in sums_of_lake(house).items() if usd} == sums_of_ledger(house)
+
+
+def test_what_lay_in_the_lake_before_the_first_run_of_this_release_is_known(house: House) -> None:
+    """Also costs whose usage is not kept any more, and files older than the ledger's rows."""
+    upgraded(house)
+    later = at(0) + timedelta(days=500)
+    house.periods.mark = hour_of(later - timedelta(hours=3))
+    for key in house.files.list(f"usage/dt={DAY}/"):
+        del house.files.content[key]
+    before = dict(house.files.content)
+    for _ in range(2):
+        planned = house.plan(later)
+        assert (planned.lost, planned.mended) == ((), ())
+    assert house.files.content == before
 
 
 def test_costs_that_nothing_is_left_of_fail_the_run_by_their_name(house: House) -> None:

@@ -172,10 +172,9 @@ def _begin(
     for hour, digest in there.hours.items():
         if past_retention(hour, scheduled, retention):
             old[hour[:10]][hour] = digest
-    for day, hours in old.items():
-        proofs.note(
-            DayProof(day, hours, there.days.get(day) if past_retention(f"{day}T23", scheduled, retention) else None)
-        )
+    dropped = {day for day in there.days if past_retention(f"{day}T23", scheduled, retention)}
+    for day in sorted(old.keys() | dropped):
+        proofs.note(DayProof(day, old.get(day, {}), there.days.get(day) if day in dropped else None))
     proofs.begin_at(begin)
     return begin
 
@@ -241,7 +240,8 @@ def look(
 ) -> LakeDamage:
     """What of the lake is not what was proven of it, and which hours behind the watermark were never proven.
 
-    A file from before the ledger begins may be an earlier release's, which proved nothing: it stays as it is.
+    All that lay before the ledger began was noted then, so a file that was not is in the way: its day would be summed
+    with it.
     """
     newest = newest_complete(scheduled)
     damaged, lost = list[str](), list[str]()
@@ -249,6 +249,9 @@ def look(
         for hour, digest in proof.hours.items():
             if hour <= newest and there.hours.get(hour, NOTHING) != digest:
                 (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
+    for hour in there.hours:
+        if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
+            (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     missing = [
         hour
         for hour in (hours_between(start_of(begin), start_of(watermark)) if begin and watermark else ())
@@ -259,6 +262,7 @@ def look(
         for day, proof in known.items()
         if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
     ]
+    costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
     return LakeDamage(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 
