@@ -163,6 +163,11 @@ CLAUDE: list[tuple[str, dict[str, Any], str]] = [
     (OPUS_55, {"messages": [*HELLO["messages"], {"role": "system", "content": "x"}, *HELLO["messages"]]}, "must precede an 'assistant'"),
     (OPUS_47, {"messages": [*HELLO["messages"], {"role": "assistant", "content": "{"}]}, "assistant message prefill"),
     (SONNET_45, {"messages": [*HELLO["messages"], {"role": "assistant", "content": "{ "}]}, "trailing whitespace"),
+    (SONNET_45, {"messages": [{"role": "user", "content": [
+        {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}]}]}, "expected tags: 'base64'"),
+    (SONNET_45, {"messages": [{"role": "user", "content": [
+        {"type": "document", "source": {"type": "file", "file_id": "f"}}]}]}, "expected tags: 'base64', 'text'"),
+    (SONNET_45, {"messages": [{"role": "user", "content": [text("s", cache_control=MARK)] * 5}]}, "Found 5."),
     (SONNET_45, {"temperature": 0.5, "top_p": 0.5}, "cannot both be specified"),
     (OPUS_47, {"temperature": 0.5}, "`temperature` is deprecated"),
     (OPUS_47, {"top_k": 5}, "`top_k` is deprecated"),

@@ -41,6 +41,8 @@ _BETAS = {
     "mid-conversation-tool-changes-2026-07-01": _FIVE,
 }
 # What structured output does not take. Source: "Get validated JSON results from models", and refusals of it.
+CACHE_POINTS = 4
+_SOURCES = {"image": ("base64",), "document": ("base64", "text", "content")}
 _UNENFORCED = frozenset(
     ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "maxItems", "minLength", "maxLength"]
 )
@@ -62,8 +64,13 @@ def check_claude(model_id: str, body: Json) -> None:
     _check_sampling(body, refuses)
     _check_tools(body, refuses, betas)
     _check_turns(body, refuses)
+    marked = 0
     for where, part in _parts(body):
         _check_control(part, where, refuses)
+        _check_source(part, where)
+        marked += bool(part.get("cache_control"))
+    if marked > CACHE_POINTS:
+        raise invalid(f"A maximum of {CACHE_POINTS} blocks with cache_control may be provided. Found {marked}.")
     config = body.get("output_config") or {}
     for name in config:
         if name not in ("effort", "format") or (name == "effort" and "no-effort" in refuses):
@@ -232,6 +239,16 @@ def _check_control(part: Json, where: str, refuses: frozenset[str]) -> None:
     for name in control:
         if name not in ("type", "ttl") or (name == "ttl" and control["ttl"] == "1h" and "no-hour" in refuses):
             raise _extra(f"{where}.cache_control.ephemeral.{name}")
+
+
+def _check_source(part: Json, where: str) -> None:
+    """Bedrock's Claude fetches nothing: the user guide has `base64` as the one source of an image."""
+    kind = (part.get("source") or {}).get("type")
+    if (takes := _SOURCES.get(str(part.get("type")))) and kind not in takes:
+        raise invalid(
+            f"{where}.source: Input tag '{kind}' found using 'type' does not match any of the expected tags: "
+            + ", ".join(f"'{tag}'" for tag in takes)
+        )
 
 
 def check_schema(schema: Any) -> None:
