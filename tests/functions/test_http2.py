@@ -390,6 +390,20 @@ def test_what_is_half_sent_or_silent_is_ended(server: HttpServer, begun: bytes) 
         assert time.monotonic() - began < 4
 
 
+def test_a_head_that_comes_drop_by_drop_is_ended(server: HttpServer) -> None:
+    """Each drop is a sign of life, so the idle time alone would never end it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(
+            PREFACE + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"
+        )
+        began = time.monotonic()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - began < 6:
+                connection.sendall(b"\x00\x00\x01\x09\x00\x00\x00\x00\x01\x82")  # CONTINUATION
+                time.sleep(0.1)
+        assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
