@@ -30,11 +30,19 @@ class Ring:
         """Which of some paths, as pytest takes them, are in this ring; without any, all of it."""
         if not paths:
             return self.folders
-        return tuple(path for path in paths if any(_inside(path, folder) for folder in self.folders))
+        within = [path for path in paths if any(_inside(path, folder) for folder in self.folders)]
+        below = [folder for folder in self.folders if any(_inside(folder, path) for path in paths)]
+        return tuple(dict.fromkeys([*within, *below]))
 
 
+# These read generated files, start processes, or try hundreds of histories.
+_LONG = ("tests/unit/costs", "tests/unit/scripts")
+_DOMAIN = sorted(
+    str(folder.relative_to(ROOT)) for folder in (ROOT / "tests/unit").iterdir() if any(folder.glob("test_*.py"))
+)
 RINGS = (
-    Ring("the domain", ("tests/unit",)),
+    Ring("the domain", tuple(folder for folder in _DOMAIN if folder not in _LONG)),
+    Ring("costs and commands", _LONG),
     Ring("functions and contracts", ("tests/functions", "tests/contract")),
     Ring("workflows", ("tests/workflow",)),
     # These start what is tested in tests/sdks and tests/generations, too.
@@ -44,8 +52,8 @@ RINGS = (
 
 
 def _inside(path: str, folder: str) -> bool:
-    file = Path(path.partition("::")[0]).resolve()
-    return file.is_relative_to(ROOT / folder) or (ROOT / folder).is_relative_to(file)
+    file, whole = ((ROOT / each.partition("::")[0]).resolve() for each in (path, folder))
+    return file.is_relative_to(whole)
 
 
 def run(ring: Ring, paths: Sequence[str], arguments: Sequence[str], report: Path) -> tuple[int, Counter[str]]:

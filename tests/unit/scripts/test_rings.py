@@ -68,6 +68,7 @@ def test_a_ring_that_fails_does_not_stop_the_next(project: Path, capfd: pytest.C
         (["-k", "one or five"], 0, "2 passed in Xs"),
         (["-k", "five"], 0, "1 passed in Xs"),
         (["quick"], 0, "2 passed, 1 skipped in Xs"),
+        (["."], 1, "3 passed, 1 failed, 1 skipped in Xs"),
         (["slow/test_b.py::test_five"], 0, "1 passed in Xs"),
         (["-k", "nothing"], rings.NOTHING_COLLECTED, "no tests ran in Xs"),
     ],
