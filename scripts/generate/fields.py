@@ -5,7 +5,7 @@
     refused    the call is not made, because it would cost or do another thing than was asked; the error says what to do
 
 The fields are those of the request types of OpenAI's SDK for Python 3.3.0, of Anthropic's 0.93.0 (with its betas), and
-of Converse in botocore's service model. docs/compatibility.md is made here; a test sends each through the real door.
+of Converse in botocore's service model. docs/call/compatibility.md is made here; a test sends each through the real door.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.formats.bedrock import read_converse
 from gateway.formats.openai.chat import read_chat
 from gateway.formats.openai.responses import read_response
 
-PAGE = Path(__file__).parents[2] / "docs/compatibility.md"
+PAGE = Path(__file__).parents[2] / "docs/call/compatibility.md"
 CLAUDE, NOVA = "anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-lite-v1:0"
 # The bare id of this Claude cannot be called: its profile is.
 MODELS = {f"us.{CLAUDE}": CLAUDE, NOVA: NOVA}
@@ -160,7 +160,7 @@ def main() -> int:
     fresh = "\n".join(page()) + "\n"
     if "--check" in sys.argv[1:]:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != fresh:
-            print("docs/compatibility.md is not what the gateway does: run `make generate`", file=sys.stderr)
+            print("docs/call/compatibility.md is not what the gateway does: run `make generate`", file=sys.stderr)
             return 1
         return 0
     PAGE.write_text(fresh, encoding="utf-8")

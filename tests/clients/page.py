@@ -1,4 +1,4 @@
-"""docs/clients.md: the matrix as its last run found it."""
+"""docs/call/clients.md: the matrix as its last run found it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .commands import COMMANDS
 from .matrix import CLIENTS, MODELS, SCENARIOS, Cell, Client, failing, miscounted
 from .playing import Result
 
-PAGE = ROOT / "docs/clients.md"
+PAGE = ROOT / "docs/call/clients.md"
 HEAD = """\
 # Which clients work with the gateway?
 

@@ -313,7 +313,7 @@ def test_more_endpoints_than_a_parameter_holds_become_an_object_to_put_into_s3()
 def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_templates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
+    page = (ROOT / "docs/call/coming-from-the-2024-sample.md").read_text()
     assert len(page.splitlines()) <= 250
     (command,) = re.findall(r"^\.venv/bin/gateway migrate (.+)$", page, re.MULTILINE)
     (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
