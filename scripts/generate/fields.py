@@ -139,15 +139,17 @@ def _warnings(form: Format, body: Json, base: str) -> tuple[str, ...]:
 
 def page() -> Iterator[str]:
     counts = Counter(outcome(form, field, model)[0] for form in FORMATS for field in form.fields for model in MODELS)
-    yield "# What becomes of each field of a request"
+    yield "# How is each field of a request treated?"
     yield ""
-    yield "What changes neither price nor safety nor answer is taken. What a model's family is known to refuse is left out, or"
-    yield "said in another way, and named in the header `x-gateway-warning`. Only what would cost or do another thing than was"
-    yield "asked is refused, with a reason. What each family takes is one table, `gateway/calls/families.py`, a source on each row."
+    yield "The gateway takes a field, takes it with a warning, or refuses it with a reason; the tables below have each field."
+    yield ""
+    yield "It leaves out, or says in another way, each field that a model's family is known to refuse. The header"
+    yield "`x-gateway-warning` names it. [SDKs](sdks.md#fields-that-a-model-does-not-take) has the rule. The fields that each family"
+    yield "takes are one table, `gateway/calls/families.py`, with a source on each row."
     yield ""
     told = ", ".join(f"{counts[name]} {name}" for name in ("taken", "warned", "refused"))
-    yield f"Each field is sent to a Claude (Haiku 4.5) and to a model that is none (Nova Lite): {told}. This page is made by"
-    yield "`.venv/bin/python -m scripts.generate.fields`; a test sends every field through the real door and holds the two together."
+    yield f"Each field is sent to a Claude (Haiku 4.5) and to another model (Nova Lite): {told}."
+    yield "`.venv/bin/python -m scripts.generate.fields` makes this page; a test sends every field through the real door and holds the two together."
     for form in FORMATS:
         yield from ("", f"## {form.name}", "", "| field | Claude | Nova | what the gateway says |", "|---|---|---|---|")
         for field in sorted(form.fields):
