@@ -12,6 +12,7 @@ import pytest
 
 from gateway.usage.records import TokenUsage, UsageRecord
 from scripts.check.rooms import HOUSES, house
+from scripts.operate.tenants_file import read
 from scripts.project.template import ROOT
 
 README = ROOT / "README.md"
@@ -174,6 +175,14 @@ def test_the_map_has_every_package_and_what_it_imports() -> None:
         room: ", ".join(sorted(below)) or "none" for room, below in house("gateway", HOUSES["gateway"]).arrows.items()
     }
     assert dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", page, re.M)) == drawn
+
+
+@pytest.mark.parametrize("page", ["tenants-and-keys", "budgets-and-limits"])
+def test_a_page_shows_tenants_as_the_command_reads_them(tmp_path: Path, page: str) -> None:
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", (DOCS / f"run/{page}.md").read_text(), re.M | re.S)
+    (tmp_path / "tenants.yaml").write_text(shown)
+    (wanted,) = read(tmp_path / "tenants.yaml")
+    assert wanted.tenant_id == "my-team"
 
 
 @pytest.mark.parametrize("page", BY_HAND, ids=named)
