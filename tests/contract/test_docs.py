@@ -18,12 +18,9 @@ from scripts.project.template import ROOT
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("**/*.md"))
-# `make generate` and `make client-matrix` write these from lists that no page can shorten.
-GENERATED = {
-    *(DOCS / f"reference/{name}.md" for name in ("api", "errors", "parameters", "views", "lake-tables")),
-    DOCS / "reference/events-and-metrics.md",
-    DOCS / "call/clients.md",
-    DOCS / "call/compatibility.md",
+# Scripts write these, from lists that no page can shorten; those of docs/reference say so in their first line.
+GENERATED = {DOCS / "call/clients.md", DOCS / "call/compatibility.md"} | {
+    page for page in PAGES if page.read_text().startswith("<!-- Generated ")
 }
 BY_HAND = [page for page in PAGES if page not in GENERATED]
 LINKING = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "examples/README.md", *PAGES]
