@@ -96,7 +96,7 @@ deploy-local: $(READY) ## the whole template into an embedded AWS and back: call
 client: $(READY) ## clients in Python and TypeScript from openapi.yaml, into build/clients; each is run
 	@$(BIN)/python -m scripts.generate.clients
 
-client-matrix: $(READY) ## popular clients in every scenario, into docs/clients.md; some: make client-matrix ARGS="litellm strands"
+client-matrix: $(READY) ## popular clients in every scenario, into docs/call/clients.md; some: make client-matrix ARGS="litellm strands"
 	@$(BIN)/python -m tests.clients $(ARGS)
 
 bench: $(READY) ## figures as ratios against a baseline in the same run

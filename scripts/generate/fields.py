@@ -5,7 +5,7 @@
     refused    the call is not made, because it would cost or do another thing than was asked; the error says what to do
 
 The fields are those of the request types of OpenAI's SDK for Python 3.3.0, of Anthropic's 0.93.0 (with its betas), and
-of Converse in botocore's service model. docs/compatibility.md is made here; a test sends each through the real door.
+of Converse in botocore's service model. docs/call/compatibility.md is made here; a test sends each through the real door.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gateway.formats.bedrock import read_converse
 from gateway.formats.openai.chat import read_chat
 from gateway.formats.openai.responses import read_response
 
-PAGE = Path(__file__).parents[2] / "docs/compatibility.md"
+PAGE = Path(__file__).parents[2] / "docs/call/compatibility.md"
 CLAUDE, NOVA = "anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-lite-v1:0"
 # The bare id of this Claude cannot be called: its profile is.
 MODELS = {f"us.{CLAUDE}": CLAUDE, NOVA: NOVA}
@@ -139,15 +139,17 @@ def _warnings(form: Format, body: Json, base: str) -> tuple[str, ...]:
 
 def page() -> Iterator[str]:
     counts = Counter(outcome(form, field, model)[0] for form in FORMATS for field in form.fields for model in MODELS)
-    yield "# What becomes of each field of a request"
+    yield "# How is each field of a request treated?"
     yield ""
-    yield "What changes neither price nor safety nor answer is taken. What a model's family is known to refuse is left out, or"
-    yield "said in another way, and named in the header `x-gateway-warning`. Only what would cost or do another thing than was"
-    yield "asked is refused, with a reason. What each family takes is one table, `gateway/calls/families.py`, a source on each row."
+    yield "The gateway takes a field, takes it with a warning, or refuses it with a reason; the tables below have each field."
+    yield ""
+    yield "It leaves out, or says in another way, each field that a model's family is known to refuse. The header"
+    yield "`x-gateway-warning` names it. [SDKs](sdks.md#fields-that-a-model-does-not-take) has the rule. The fields that each family"
+    yield "takes are one table, `gateway/calls/families.py`, with a source on each row."
     yield ""
     told = ", ".join(f"{counts[name]} {name}" for name in ("taken", "warned", "refused"))
-    yield f"Each field is sent to a Claude (Haiku 4.5) and to a model that is none (Nova Lite): {told}. This page is made by"
-    yield "`.venv/bin/python -m scripts.generate.fields`; a test sends every field through the real door and holds the two together."
+    yield f"Each field is sent to a Claude (Haiku 4.5) and to another model (Nova Lite): {told}."
+    yield "`.venv/bin/python -m scripts.generate.fields` makes this page; a test sends every field through the real door and holds the two together."
     for form in FORMATS:
         yield from ("", f"## {form.name}", "", "| field | Claude | Nova | what the gateway says |", "|---|---|---|---|")
         for field in sorted(form.fields):
@@ -160,7 +162,7 @@ def main() -> int:
     fresh = "\n".join(page()) + "\n"
     if "--check" in sys.argv[1:]:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != fresh:
-            print("docs/compatibility.md is not what the gateway does: run `make generate`", file=sys.stderr)
+            print("docs/call/compatibility.md is not what the gateway does: run `make generate`", file=sys.stderr)
             return 1
         return 0
     PAGE.write_text(fresh, encoding="utf-8")

@@ -11,7 +11,7 @@ unit that cannot be read is named, and the others become what they become all th
     SAGEMAKER_ENDPOINTS                     SageMakerEndpoints; JSON, else a literal of Python
     PARENT_STACK_PREFIX, API_GATEWAY_ID     GatewayStack of templates/tenant.yaml
 
-What its tenants' code meets is in docs/coming-from-the-2024-sample.md.
+What its tenants' code meets is in docs/call/coming-from-the-2024-sample.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plays the matrix, prints what does not work, and writes docs/clients.md: `make client-matrix`, or `ARGS="PART_OF_A_NAME …"`.
+"""Plays the matrix, prints what does not work, and writes docs/call/clients.md: `make client-matrix`, or `ARGS="PART_OF_A_NAME …"`.
 
 With parts of clients' names only those are played, and no page is written.
 """

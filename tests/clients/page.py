@@ -1,4 +1,4 @@
-"""docs/clients.md: the matrix as its last run found it."""
+"""docs/call/clients.md: the matrix as its last run found it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from .commands import COMMANDS
 from .matrix import CLIENTS, MODELS, SCENARIOS, Cell, Client, failing, miscounted
 from .playing import Result
 
-PAGE = ROOT / "docs/clients.md"
+PAGE = ROOT / "docs/call/clients.md"
 HEAD = """\
 # Which clients work with the gateway?
 
-Each client below is the one that its makers publish, unchanged but for a base URL and a key. It plays every scenario on
-{models}. Then three counts are held against each
-other: the usage that the client tells its user, what `/usage` reports, and the models' own ledger. `make test` plays the
-matrix and `make client-matrix` writes this page; a test fails where the two differ.
+The table has each client and the result of each scenario; a client changes nothing but its base URL and key.
 
-A warning is one of the gateway's header `x-gateway-warning`: what the request asked for was left out or adapted. It is
-read where the client speaks HTTP/1.1 without TLS.
+Each client is the one that its makers publish. It plays every scenario on
+{models}. Then the test compares three counts: the
+usage that the client reports to its user, the report of `/usage`, and the models' own ledger. `make test` plays the matrix and
+`make client-matrix` writes this page; a test fails where the two differ.
+
+A warning comes from the gateway's header `x-gateway-warning`: the gateway left out or adapted a part of the request. The test reads
+it where the client speaks HTTP/1.1 without TLS.
 
 """
 

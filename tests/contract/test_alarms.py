@@ -85,8 +85,8 @@ def test_an_alarm_that_brings_a_release_back_is_not_raised_by_silence(guard: str
 
 
 # ---------------------------------------------------------------------------------------------------- what they cost
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-IDLE = README.partition("Idle, a month:")[2].partition("### Threats")[0]
+PAGE = (ROOT / "docs/run/cost-to-run.md").read_text(encoding="utf-8")
+IDLE = PAGE.partition("## A month without calls")[2]
 
 
 def endpoints(**parameters: str) -> int:
@@ -94,7 +94,7 @@ def endpoints(**parameters: str) -> int:
     return sum(endpoint["VpcEndpointType"] == "Interface" for endpoint in made)
 
 
-def test_the_readme_counts_what_is_billed_by_the_month() -> None:
+def test_the_page_of_costs_counts_what_is_billed_by_the_month() -> None:
     """CloudWatch's price is by "alarm metric", so that an alarm over a sum costs as much as its parts."""
     alarms = of_kind(stack(), "AWS::CloudWatch::Alarm").values()
     watched = sum(len([one for one in said.get("Metrics", ()) if "MetricStat" in one]) or 1 for said in alarms)
@@ -107,7 +107,7 @@ def test_the_readme_counts_what_is_billed_by_the_month() -> None:
         assert (len(acl["Rules"]), word in IDLE) == ({"four": 4, "five": 5}[word], True)
 
 
-def test_the_readme_adds_up_what_an_idle_gateway_costs() -> None:
+def test_the_page_of_costs_adds_up_what_an_idle_gateway_costs() -> None:
     rows = re.findall(r"^\| [^|*]+ \|[^|]*\| ([\d.]+) \|$", IDLE, re.MULTILINE)
     (said,) = re.findall(r"\*\*sum\*\* \| \| \*\*([\d.]+)\*\*", IDLE)
     assert len(rows) == 5

@@ -185,9 +185,9 @@ def test_a_longer_name_of_a_stack_is_refused_by_what_is_named_after_it() -> None
     assert "-preflight" in fault
 
 
-def test_the_readme_says_how_long_a_stacks_name_may_be() -> None:
+def test_the_page_of_deploying_says_how_long_a_stacks_name_may_be() -> None:
     sentence = f"has at most {LONGEST} characters, {LONGEST_WITH_CORS} with `CorsOrigin`"
-    assert sentence in (ROOT / "README.md").read_text()
+    assert sentence in (ROOT / "docs/run/deploy.md").read_text()
 
 
 NAMING = re.compile(
@@ -236,9 +236,10 @@ def test_a_text_that_reaches_an_environment_ends_somewhere() -> None:
             assert parameter is None or "AllowedValues" in parameter or part["Ref"] in bounded, function.logical_id
 
 
-def test_the_readme_says_how_long_routes_may_be() -> None:
+def test_the_page_of_routes_says_how_long_they_may_be() -> None:
     most = [TEMPLATE["Parameters"][name]["MaxLength"] for name in ("SageMakerEndpoints", "ModelRoutes")]
-    assert f"of at most {most[0]} and {most[1]} characters" in " ".join((ROOT / "README.md").read_text().split())
+    page = (ROOT / "docs/run/routes-and-fallbacks.md").read_text()
+    assert f"of at most {most[0]} and {most[1]} characters" in " ".join(page.split())
 
 
 def test_a_longer_text_of_routes_would_not_fit_a_functions_environment() -> None:

@@ -78,7 +78,7 @@ def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / ".venv/ready").touch()
     (folder / ".dev").symlink_to(stack.data)
     (folder / "lake").symlink_to(stack.lake)
-    overlay = re.search(r"^```csv\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    overlay = re.search(r"^```csv\n(.*?)^```", (ROOT / "docs/books/own-prices.md").read_text(), re.M | re.S)
     assert overlay is not None
     (folder / "overlay.csv").write_text(overlay[1])
     (folder / "setup").mkdir()

@@ -45,6 +45,7 @@ OLDER: dict[str, Any] = {
 BY_PARENT = {"STACK_PREFIX": "shop", "PARENT_STACK_PREFIX": "retail-1", "API_THROTTLING_RATE": 50}
 BY_API = {"STACK_PREFIX": "shop", "API_GATEWAY_ID": "abc123", "API_GATEWAY_RESOURCE_ID": "def456"}
 NAME = "retail-1-model-gateway"
+RESOURCES = load(ROOT / "template.yaml")["Resources"]
 GATEWAY, TENANT = load(ROOT / "template.yaml")["Parameters"], load(ROOT / "templates/tenant.yaml")["Parameters"]
 
 
@@ -313,7 +314,7 @@ def test_more_endpoints_than_a_parameter_holds_become_an_object_to_put_into_s3()
 def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_templates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (ROOT / "docs/coming-from-the-2024-sample.md").read_text()
+    page = (ROOT / "docs/call/coming-from-the-2024-sample.md").read_text()
     assert len(page.splitlines()) <= 250
     (command,) = re.findall(r"^\.venv/bin/gateway migrate (.+)$", page, re.MULTILINE)
     (teams,) = re.findall(r"`(\{\"retail\": .+?\})`", page)
@@ -326,7 +327,7 @@ def test_the_pages_command_works_as_it_stands_and_its_words_are_those_of_the_tem
     shapes = re.findall(r"^\| `([a-z-]+)` \|", page.partition("## The network")[2].partition("##")[0], re.MULTILINE)
     assert shapes == GATEWAY["Network"]["AllowedValues"]
     said = set(re.findall(r"`([A-Z][a-z]+[A-Za-z0-9]*)`", page)) - {"Tenant", "Project", "ApiUrl"}
-    assert said <= GATEWAY.keys() | TENANT.keys()
+    assert said <= GATEWAY.keys() | TENANT.keys() | RESOURCES.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------ what is wrong
