@@ -55,7 +55,7 @@ types: $(READY) ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check.types
 
 contract: $(READY) ## what is generated is what openapi.yaml and scripts/analytics/sql say
-	$(BIN)/python -m scripts.generate.schemas --check && $(BIN)/python -m scripts.generate.parameters --check && $(BIN)/python -m scripts.generate.fields --check && $(BIN)/python -m scripts.analytics.views --check && $(BIN)/python -m scripts.deploy.sam_local.overlay --check && $(BIN)/python -m scripts.generate.locks --check
+	$(BIN)/python -m scripts.generate.schemas --check && $(BIN)/python -m scripts.generate.reference --check && $(BIN)/python -m scripts.generate.fields --check && $(BIN)/python -m scripts.analytics.views --check && $(BIN)/python -m scripts.deploy.sam_local.overlay --check && $(BIN)/python -m scripts.generate.locks --check
 
 validate: $(READY) ## the template by the pinned SAM CLI and its linter, offline
 	$(BIN)/python -m scripts.project.sam validate --lint
@@ -70,7 +70,7 @@ roles: $(READY) ## a table of what each function may do
 	@$(BIN)/python -m scripts.check.roles
 
 generate: $(READY) ## schemas from openapi.yaml, views in template.yaml from scripts/analytics/sql, what `sam local` runs from both
-	$(BIN)/python -m scripts.generate.schemas && $(BIN)/python -m scripts.analytics.views && $(BIN)/python -m scripts.generate.parameters && $(BIN)/python -m scripts.generate.fields && $(BIN)/python -m scripts.deploy.sam_local.overlay
+	$(BIN)/python -m scripts.generate.schemas && $(BIN)/python -m scripts.analytics.views && $(BIN)/python -m scripts.generate.reference && $(BIN)/python -m scripts.generate.fields && $(BIN)/python -m scripts.deploy.sam_local.overlay
 
 lock: $(READY) ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.generate.locks

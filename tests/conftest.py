@@ -13,6 +13,7 @@ from moto import mock_aws
 
 from gateway.aws import clients
 from gateway.core.settings import settings
+from tests.answered import Answers
 from tests.recorded import Recorder
 
 collect_ignore = ["sdks"]  # runs in an environment of its own: tests/e2e/test_sdks.py
@@ -54,6 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     recorder = Recorder()
     recorder.install()
     config.pluginmanager.register(recorder)
+    answers = Answers()
+    answers.install()
+    config.pluginmanager.register(answers)
 
 
 @pytest.fixture(autouse=True)

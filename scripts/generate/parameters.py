@@ -1,46 +1,41 @@
-"""The parameters of template.yaml as a table in README.md: `python -m scripts.generate.parameters [--check]`."""
+"""docs/reference/parameters.md, from template.yaml: `python -m scripts.generate.parameters [--check]`."""
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
 from scripts.project.template import ROOT, load
 
-README = ROOT / "README.md"
-MARKS = re.compile(r"(<!-- parameters: made by `make generate` -->\n).*?(<!-- end of parameters -->)", re.DOTALL)
+PAGE = ROOT / "docs/reference/parameters.md"
 
 
-def table(template: dict[str, Any]) -> Iterator[str]:
+def page(template: Mapping[str, Any]) -> Iterator[str]:
     """A row for each parameter, in the groups and the order in which the console shows them."""
-    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
-    yield "| parameter | default | what |"
-    yield "|---|---|---|"
-    for group in interface["ParameterGroups"]:
-        yield f"| **{group['Label']['default']}** | | |"
-        for name in group["Parameters"]:
-            said = template["Parameters"][name]
-            allowed = f" One of {', '.join(map(str, said['AllowedValues']))}." if "AllowedValues" in said else ""
-            what = " ".join(said["Description"].split()).replace("|", "\\|")
-            yield f"| `{name}` | {_shown(said.get('Default', ''))} | {what}{allowed} |"
+    yield from (BY_MACHINE.format("template.yaml", "parameters"), "# What can I set when I deploy?", "")
+    yield "Each parameter of `template.yaml`, in the groups of CloudFormation's console. A new deployment starts with"
+    yield "the defaults, and a later one keeps what was set. `sam deploy --parameter-overrides Name=value` sets one."
+    for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        yield from ("", f"## {group['Label']['default']}", "")
+        rows = [_row(name, template["Parameters"][name]) for name in group["Parameters"]]
+        yield from table(("parameter", "default", "what it sets"), rows)
 
 
-def _shown(default: Any) -> str:
-    return f"`{default}`" if str(default) else ""
+def _row(name: str, declared: Mapping[str, Any]) -> tuple[str, str, str]:
+    default = str(declared.get("Default", ""))
+    allowed = f" One of {', '.join(map(str, declared['AllowedValues']))}." if "AllowedValues" in declared else ""
+    return f"`{name}`", f"`{default}`" if default else "", cell(declared["Description"]) + allowed
+
+
+def files() -> dict[Path, str]:
+    return {PAGE: "\n".join(page(load(ROOT / "template.yaml"))) + "\n"}
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    rows = "\n".join(table(load(ROOT / "template.yaml")))
-    fresh = MARKS.sub(lambda found: f"{found[1]}\n{rows}\n\n{found[2]}", text)
-    if "--check" in sys.argv[1:]:
-        if fresh != text:
-            print("README.md has other parameters than template.yaml: run `make generate`", file=sys.stderr)
-        return int(fresh != text)
-    README.write_text(fresh, encoding="utf-8")
-    return 0
+    return write_or_check(files(), "template.yaml", sys.argv[1:])
 
 
 if __name__ == "__main__":

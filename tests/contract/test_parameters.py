@@ -17,8 +17,8 @@ from tests.contract.sam_cli import deployed
 
 JSON = ("SageMakerEndpoints", "ModelRoutes")
 DECLARED = TEMPLATE["Parameters"]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGE = (ROOT / "docs/run/routes-and-fallbacks.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 WRONG = {
     "what SAM CLI leaves of an unquoted value": "{",
     "a list": "[]",
@@ -33,7 +33,7 @@ WRONG = {
 
 
 # --------------------------------------------------------------------------------------------------- how they are said
-def test_the_readme_says_json_in_a_table_as_sam_cli_hands_it_on(tmp_path: Path) -> None:
+def test_the_docs_say_json_in_a_table_as_sam_cli_hands_it_on(tmp_path: Path) -> None:
     (table,) = [text for language, text in BLOCKS if language == "toml" and "parameter_overrides]" in text]
     config = tmp_path / "samconfig.toml"
     config.write_text(f"version = 0.1\n{table}")

@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gateway.core.errors import GatewayError, NotFoundError
 from gateway.tenancy.tenant import Caller
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
 
 
 class JobState(StrEnum):
@@ -32,7 +35,7 @@ class JobResult:
 
     body: Any = None
     status: int = 200
-    code: str = ""
+    code: ErrorCode | Literal[""] = ""
     message: str = ""
     retry_after: int | None = None
 

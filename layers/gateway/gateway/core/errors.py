@@ -12,18 +12,23 @@ SchemaError                        a body is not what openapi.yaml says; each fo
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
+
 # The account has still to enable a model. The code of such a refusal; telemetry counts these for the operators.
-MODEL_NOT_ENABLED = "model_not_enabled"
+MODEL_NOT_ENABLED: Final = "model_not_enabled"
 
 
 class GatewayError(Exception):
     """What a client is told: a stable `code`, an HTTP `status`, and a sentence that says what to do."""
 
     status = 500
-    code = "internal_error"
+    code: ErrorCode = "internal_error"
 
     def __init__(
-        self, message: str, *, code: str | None = None, status: int | None = None, retry_after: int | None = None
+        self, message: str, *, code: ErrorCode | None = None, status: int | None = None, retry_after: int | None = None
     ):
         super().__init__(message)
         self.message = message
@@ -36,9 +41,9 @@ class BadRequestError(GatewayError):
     """The request is at fault; `param` is the field of it that is, where one is."""
 
     status = 400
-    code = "invalid_request"
+    code: ErrorCode = "invalid_request"
 
-    def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
+    def __init__(self, message: str, *, code: ErrorCode | None = None, param: str | None = None):
         super().__init__(message, code=code)
         self.param = param
 
@@ -61,7 +66,7 @@ class NotFoundError(GatewayError):
     status = 404
     code = "not_found"
 
-    def __init__(self, message: str, *, code: str | None = None, param: str | None = None):
+    def __init__(self, message: str, *, code: ErrorCode | None = None, param: str | None = None):
         super().__init__(message, code=code)
         self.param = param
 
@@ -80,7 +85,7 @@ class UpstreamError(GatewayError):
         self,
         message: str,
         *,
-        code: str,
+        code: ErrorCode,
         status: int,
         error_type: str,
         retry_after: int | None = None,

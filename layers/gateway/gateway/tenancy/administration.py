@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
 
 MOST_USD = Decimal(10**9)
 # A tenant's record travels with each of its requests, from the authorizer to the function.
@@ -25,7 +28,7 @@ _TRIES = 4
 
 class Conflict(GatewayError):
     status = 409
-    code = "conflict"
+    code: ErrorCode = "conflict"
 
 
 class TenantIdUsed(Conflict):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import Response
 from pydantic import ValidationError
 
 from gateway.core.errors import BadRequestError, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
 
 JSON = "application/json"
 
@@ -34,7 +37,7 @@ def faults(error: ValidationError, where: str) -> list[dict[str, str]]:
 class SchemaViolationError(BadRequestError):
     """A body or query that does not fit the spec."""
 
-    def __init__(self, error: ValidationError, where: str, code: str):
+    def __init__(self, error: ValidationError, where: str, code: ErrorCode):
         details = faults(error, where)
         first = details[0]
         super().__init__(f"{first['location']}: {first['message']}", code=code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,13 +20,16 @@ from urllib3 import exceptions as http
 from gateway.calls.eventstream import Frame
 from gateway.core.errors import MODEL_NOT_ENABLED, RetryableError, UpstreamError
 
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
+
 
 @dataclass(frozen=True)
 class Refusal:
     """What a client is told of one kind of refusal. `ran`: may the model have run and used something?"""
 
     status: int
-    code: str
+    code: ErrorCode
     sentence: str
     retry_after: int | None = None
     ran: bool = False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, SchemaError
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import TokenUsage
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
 
 Json = dict[str, Any]
 
@@ -77,12 +80,12 @@ def model_list(models: Iterable[str], created: int) -> Json:
 # ------------------------------------------------------------------------------------------------- reading requests
 
 
-def invalid_param(param: str, message: str, code: str = "invalid_value") -> BadRequestError:
+def invalid_param(param: str, message: str, code: ErrorCode = "invalid_value") -> BadRequestError:
     """The refusal of one field; `message` goes on after the field's name."""
     return BadRequestError(f"{param} {message}", code=code, param=param)
 
 
-_RULES = {"type": "invalid_type", "required": "missing_required_parameter"}
+_RULES: dict[str, ErrorCode] = {"type": "invalid_type", "required": "missing_required_parameter"}
 
 
 def misfit(error: SchemaError) -> BadRequestError:

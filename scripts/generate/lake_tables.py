@@ -1,0 +1,66 @@
+"""docs/reference/lake-tables.md, from the Parquet schemas: `python -m scripts.generate.lake_tables [--check]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from scripts.generate.lake_columns import TABLES, LakeTable
+from scripts.generate.pages import BY_MACHINE, table, write_or_check
+from scripts.project.template import ROOT
+
+PAGE = ROOT / "docs/reference/lake-tables.md"
+# As Glue and Athena call them.
+TYPES = {
+    pa.string(): "string",
+    pa.int32(): "int",
+    pa.int64(): "bigint",
+    pa.timestamp("ms", tz="UTC"): "timestamp",
+    pa.decimal128(38, 12): "decimal(38,12)",
+    pa.date32(): "date",
+    pa.bool_(): "boolean",
+}
+
+
+def page() -> Iterator[str]:
+    yield from (
+        BY_MACHINE.format("the Parquet schemas of gateway.aws.lake", "lake_tables"),
+        "# What is in the lake?",
+        "",
+    )
+    yield "The tables of `AnalyticsDatabase`, as Parquet in `LakeBucket`. A query names `dt` in its WHERE, since the"
+    yield "workgroup stops one that reads too much. Each kind of token is counted once: the counts are disjoint."
+    yield "A column at the end of a table is null in files that an earlier release wrote."
+    yield "[The views](views.md) read these tables."
+    for each in TABLES:
+        yield from _section(each)
+
+
+def _section(of: LakeTable) -> Iterator[str]:
+    folder = "/".join([of.name, *(f"{key}=…" for key in of.partitions)])
+    yield from ("", f"## {of.name}", "", f"{of.means} Files: `s3://LakeBucket/{folder}/`.")
+    if of.note:
+        yield of.note
+    yield ""
+    keys = {"dt": "The day, as `2026-11-24`, in UTC.", "hour": "The hour of the day, as `07`, in UTC."}
+    rows = [
+        (f"`{field.name}`", TYPES[field.type], column.unit, column.means, column.null)
+        for field, column in ((field, of.columns[field.name]) for field in of.schema)
+    ]
+    rows += [(f"`{key}`", "string", "partition", keys[key], "") for key in of.partitions]
+    yield from table(("column", "type", "unit", "meaning", "null where"), rows)
+
+
+def files() -> dict[Path, str]:
+    return {PAGE: "\n".join(page()) + "\n"}
+
+
+def main() -> int:
+    return write_or_check(files(), "the schemas of the lake", sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
