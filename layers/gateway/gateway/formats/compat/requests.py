@@ -93,27 +93,16 @@ def translate(request: CompatRequest, model: Model) -> Translation:
     """The calls of one model that a request asks for. Raises BadRequestError with what to do."""
     if request.operation not in OPERATIONS:
         raise BadRequestError(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
-    _must_fit(request.body)
     return replace(_translated(model, request), warnings=_left_out(request, model))
 
 
-# What the body may have, beside what an image model reads. Each must be what openapi.yaml says that it is.
-_OBJECTS = ("parameters", "additional_model_fields", "textToImageParams", "tool_config", "toolConfig")
+# What the body may have, beside what an image model reads.
 _READ = ("inputs", "parameters", "additional_model_fields")
 _TOOLS = ("tool_config", "toolConfig")
 # To leave these out in silence would make a call less safe, or dearer, than its sender believes.
 _NOT_LEFT_OUT = frozenset(
     {"guardrailConfig", "guardrail_config", "guardrailIdentifier", "serviceTier", "service_tier", "performanceConfig"}
 )
-
-
-def _must_fit(body: Json) -> None:
-    for name in _OBJECTS:
-        if not isinstance(body.get(name), dict | None):
-            raise BadRequestError(f"{name} must be an object.", code="invalid_body", param=name)
-    prompts = body.get("text_prompts")
-    if prompts is not None and not (isinstance(prompts, list) and all(isinstance(one, dict) for one in prompts)):
-        raise BadRequestError("text_prompts must be a list of objects.", code="invalid_body", param="text_prompts")
 
 
 def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
