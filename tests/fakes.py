@@ -1,4 +1,4 @@
-"""In-memory implementations of the domain's Protocols."""
+"""In-memory implementations of the domain's Protocols, and what a test has in the place of a function's wiring."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Booking, Hold, Limits
+from gateway.calls.catalog import Catalog
 from gateway.calls.jobs import Job, JobResult, JobState, Submission
 from gateway.core.times import minute_of
+from gateway.formats.compat.requests import CompatRequest, Translation, translate
 from gateway.pricing.price_book import ZERO
 from gateway.usage.ledger import AlreadyReservedError, Partition
 from gateway.usage.records import RequestId, TenantId, UsageRecord
@@ -147,3 +149,8 @@ class InMemoryJobs:
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
+
+
+def translated(request: CompatRequest, catalog: Catalog) -> Translation:
+    """The calls of the model that a request names, for a tenant that may call all."""
+    return translate(request, catalog.find(request.model_id, request.model_arn))

@@ -15,6 +15,7 @@ from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
 from gateway.calls.invoke import complete, max_attempts
 from gateway.calls.jobs import JobResult, JobState, Submission
+from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
@@ -59,7 +60,10 @@ def work(message: str, left: float) -> None:
     refusal: GatewayError | None = None
     try:
         who = caller_now(submission)
-        requests = translations(request, route, names.catalog, who.tenant, by_default=settings().allow_unlisted_models)
+        by_default = settings().allow_unlisted_models
+        find = by_id(names.catalog, route, request.model_arn)
+        allowed = authorized_models(route, who.tenant, request.operation, find, by_default=by_default)
+        requests = translations(request, allowed)
     except GatewayError as error:
         refusal = error
     lease = utc_now() + timedelta(seconds=max(left - LEASE_MARGIN, 1))

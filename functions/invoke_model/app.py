@@ -15,6 +15,7 @@ from gateway.calls.call import Context, utc_now
 from gateway.calls.idempotency import IdempotentRequest, record_for
 from gateway.calls.invoke import complete, invoke, max_attempts
 from gateway.calls.jobs import Job, JobResult, Submission, poll
+from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
@@ -54,7 +55,9 @@ def invoke_model() -> Response[str]:
     )
     names, by_default = directory(), settings().allow_unlisted_models
     route = names.routes.find(asked.model_id or "")
-    requests = translations(request, route, names.catalog, who.tenant, by_default=by_default)
+    find = by_id(names.catalog, route, asked.model_arn)
+    allowed = authorized_models(route, who.tenant, request.operation, find, by_default=by_default)
+    requests = translations(request, allowed)
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())

@@ -12,6 +12,7 @@ from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.model_directory import ModelDirectory
 from gateway.aws.s3.price_overlay import current_book
 from gateway.budgets.status import BudgetState, states
+from gateway.calls.policy import authorized_models, by_id
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
 from gateway.core.times import month_of, next_month
@@ -64,7 +65,8 @@ def quote_invocation() -> Response[str]:
     who, names = caller(app), directory()
     route = names.routes.find(asked.model_id or "")
     tenant, by_default = who.tenant, settings().allow_unlisted_models
-    translation, *_ = translations(request, route, names.catalog, tenant, by_default=by_default)
+    find = by_id(names.catalog, route, asked.model_arn)
+    translation, *_ = translations(request, authorized_models(route, tenant, operation, find, by_default=by_default))
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
     quote = quoted(translation.calls, tenant, cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))

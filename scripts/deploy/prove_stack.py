@@ -37,6 +37,7 @@ from botocore.credentials import Credentials
 
 from bundle.recipe import VARIABLE, this_machine
 from scripts.deploy import artifact_sizes
+from scripts.deploy.contract import misfits
 from scripts.deploy.ministack import earlier, migrated
 from scripts.deploy.ministack.books import a_month, a_night
 from scripts.deploy.ministack.cloud import ENVIRONMENT, LOCK, REGION, Cloud, NotStarted, running
@@ -237,13 +238,15 @@ class Api:
         request = urllib.request.Request(self.url + path, content, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
-                return Answer(response.status, json.load(response), response.headers)
+                status, answer, said = response.status, response.read(), response.headers
         except urllib.error.HTTPError as error:
-            text = error.read().decode(errors="replace")
-            try:
-                return Answer(error.code, json.loads(text), error.headers)
-            except ValueError:
-                return Answer(error.code, text, error.headers)
+            status, answer, said = error.code, error.read(), error.headers
+        where = misfits(method, path, status, answer, said.items())
+        hold(not where, f"{method} {path} answers {status}, and not as openapi.yaml says: {where}")
+        try:
+            return Answer(status, json.loads(answer), said)
+        except ValueError:
+            return Answer(status, answer.decode(errors="replace"), said)
 
     def invoke(self, prompt: Json, model_id: str = TEXT_MODEL, **headers: str) -> Answer:
         return self.call("POST", f"/invoke_model?model_id={model_id}", {"inputs": prompt}, **headers)

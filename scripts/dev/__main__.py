@@ -5,6 +5,7 @@ Environment: PORT (8080), PORT_TLS (8443, or any where that is taken), GATEWAY_D
 GATEWAY_PARAM_<Name> (a parameter of it), GATEWAY_DEV_HOST, GATEWAY_DEV_AWS_PORT and GATEWAY_DEV_MODELS_PORT (where the
 embedded AWS and the model stand-in listen: 127.0.0.1, any, any), GATEWAY_DEV_EVENTS (off: no queue and no schedule
 starts a function), GATEWAY_DEV_STREAM_IDLE (300, the seconds for which API Gateway lets a stream be silent),
+GATEWAY_DEV_VERDICTS (a file: every answer is judged by the spec, and its verdict noted there),
 AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK
 and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
 """

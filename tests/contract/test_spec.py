@@ -17,6 +17,7 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 from gateway.web.generated.bodies import BY_OPERATION
 from gateway.web.generated.schemas import Problem
 from scripts.dev.api_gateway.gateway_responses import GatewayResponses
+from scripts.dev.api_gateway.judging import EVENTS
 from tests.contract.contract import API, OPERATIONS, SPEC, Operation, everywhere, resolve, schema_of
 
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
@@ -31,11 +32,6 @@ ERRORS = {
     "/v1/chat/": "OpenAIError", "/v1/embeddings": "OpenAIError", "/v1/models": "OpenAIError",
     "/v1/responses": "OpenAIError", "/v1/messages": "AnthropicError", "/model/": "BedrockError",
     "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError",
-}  # fmt: skip
-# What the data of an event is, where it is JSON; a stream of `/stream_model` has an event of another kind.
-EVENTS = {
-    "streamModel": "StreamedText", "createChatCompletion": "ChatCompletionChunk", "createResponse": "ResponseEvent",
-    "createMessage": "MessageEvent",
 }  # fmt: skip
 STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream")
 GATEWAY_RESPONSES = SPEC["x-amazon-apigateway-gateway-responses"]

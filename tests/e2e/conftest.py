@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.dev.stack import LocalStack
+from tests.judged import pytest_configure  # noqa: F401  # each answer is judged, and one that does not fit fails its test
 
 
 @pytest.fixture(scope="session")

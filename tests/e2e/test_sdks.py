@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 
 from scripts.dev.stack import LocalStack
 from scripts.operate.admin_api import AdminApi
+from tests.judged import judged
 
 from .sdk_environment import SUITES, run_suites, set_up_sdks
 from .test_every_cent import COUNTS
@@ -79,8 +80,9 @@ def test_what_the_sdks_used_is_what_the_models_served(stack: LocalStack) -> None
     assert [totals[name] for name in COUNTS] == [sum(int(row.get(name, 0)) for row in own) for name in COUNTS]
 
 
-def test_what_the_sdks_were_answered_fits_the_spec(stack: LocalStack) -> None:
+def test_what_the_sdks_were_answered_was_judged_and_fits_the_spec(stack: LocalStack) -> None:
     assert (stack.data / "logs/contract.log").read_text() == ""
+    assert judged.verdicts.judged[stack.info["pid"]] >= FEWEST
 
 
 def metered(stack: LocalStack) -> list[dict[str, Any]]:

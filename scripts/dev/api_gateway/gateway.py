@@ -20,9 +20,10 @@ from typing import Any
 
 from scripts.dev.api_gateway.events import Call, adapted_headers, proxy_event
 from scripts.dev.api_gateway.gateway_responses import NAMELESS, GatewayResponses
+from scripts.dev.api_gateway.judging import ContractLog
 from scripts.dev.api_gateway.routes import Route, Spec
 from scripts.dev.api_gateway.security import Authorize, Refused, UsagePlans
-from scripts.dev.api_gateway.validation import ContractLog, RequestValidation
+from scripts.dev.api_gateway.validation import RequestValidation
 from scripts.dev.http_server import Request, Response
 from scripts.dev.lambda_runtime.pool import FunctionHost, Outcome, StillRunning
 from scripts.dev.lambda_runtime.web_adapter import FunctionFailed, Reply, WebFunction
@@ -36,7 +37,6 @@ _MOST_OF_HEADERS = 10_240  # bytes of the request line and all values
 _LONGEST_ARN = 1_600
 _NOT_HANDED_ON = {"content-length", "keep-alive"}
 _OVERRIDDEN = "x-http-method-override"
-_LOOKED_AT = 1 << 20  # bytes of a streamed answer up to which it is looked at whether it fits the spec
 
 
 class ApiGateway:
@@ -67,6 +67,7 @@ class ApiGateway:
         began = time.perf_counter()
         request.method = (request.header(_OVERRIDDEN) or request.method).upper()
         call = Call(request, self._stage, self._region)
+        self._contract.begins(call)
         nameless = False
         try:
             response = self._answer(call)
@@ -76,9 +77,6 @@ class ApiGateway:
         except Exception:
             logger.exception("%s failed", call.request_id)
             response = self._responses.render("API_CONFIGURATION_ERROR", call.template_context())
-        else:
-            if response.stream is None:
-                self._contract.look_at(call, response)
         present = {name.lower() for name, _ in response.headers}
         for name, value in (
             ("x-amzn-RequestId", call.request_id),
@@ -90,6 +88,7 @@ class ApiGateway:
         if response.stream is not None:
             response.stream = self._watched(call, response, response.stream, began)
         else:
+            self._contract.ends(call, response)
             self._note(call, response.status, len(response.body), began)
         return response
 
@@ -175,9 +174,9 @@ class ApiGateway:
         return Response(reply.status, b"", _handed_on(reply), reply.parts())
 
     def _watched(self, call: Call, response: Response, stream: Iterator[bytes], began: float) -> Iterator[bytes]:
-        """A streamed body on its way, noted at its end. JSON that came in one piece is held against the spec."""
-        size, first = 0, None
-        kept: list[bytes] | None = [] if _is_json(response) else None
+        """A streamed body on its way, noted at its end and, where it is collected for that, judged by the spec."""
+        size, first, whole = 0, None, False
+        kept: list[bytes] | None = [] if self._contract.takes(response) else None
         try:
             for part in stream:
                 if first is None:
@@ -186,10 +185,11 @@ class ApiGateway:
                 if kept is not None:
                     kept.append(part)
                 yield part
-            if kept is not None:
-                whole = Response(response.status, b"".join(kept), response.headers)
-                self._contract.look_at(call, whole)
+            whole = True
         finally:
+            if kept is not None:
+                answer = Response(response.status, b"".join(kept), response.headers)
+                self._contract.ends(call, answer, whole=whole)
             self._note(call, response.status, size, began, first)
 
     def _note(self, call: Call, status: int, size: int, began: float, first: float | None = None) -> None:
@@ -246,12 +246,6 @@ def _is_large(event: Mapping[str, Any]) -> bool:
 def _handed_on(reply: Reply) -> list[tuple[str, str]]:
     headers = [(name, value) for name, value in from_function(reply.headers) if name.lower() not in _NOT_HANDED_ON]
     return headers if reply.length is None else [*headers, ("Content-Length", str(reply.length))]
-
-
-def _is_json(response: Response) -> bool:
-    """Did a function say that its answer is JSON, and one of a size to look at?"""
-    named = {name.lower(): value for name, value in response.headers}
-    return "json" in named.get("content-type", "") and int(named.get("content-length", _LOOKED_AT)) < _LOOKED_AT
 
 
 def _named_headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:

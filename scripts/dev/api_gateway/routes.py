@@ -44,6 +44,7 @@ class Spec:
     """The spec: its document and its routes. Raises ImportRefused for one that API Gateway refuses."""
 
     def __init__(self, path: Path, resolve: Resolve | None = None):
+        self.path = path
         self.document: dict[str, Any] = load(path)
         self.api = import_rest_api(self.document, resolve, _QUOTAS)
         self.routes = sorted(map(_route, self.api.methods), key=_specificity)

@@ -1,36 +1,18 @@
-"""Requests and answers against the spec: what API Gateway checks of the one, and a look at the other.
+"""Requests against the spec, as API Gateway checks them.
 
-API Gateway checks that required parameters are there and that a body fits its model; it does not look at a parameter's
-value. An answer it does not check at all; here one that does not fit is noted in contract.log, and sent as it is.
+Required parameters must be there, and a body must fit its model. It does not look at a parameter's value.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import queue
-import re
-import threading
-import time
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 from jsonschema import Draft4Validator, ValidationError
-from openapi_core import Config, OpenAPI
-from openapi_core.datatypes import RequestParameters
 
 from scripts.dev.api_gateway.events import Call, query_pairs
 from scripts.dev.api_gateway.routes import Route, Spec
 from scripts.dev.api_gateway.security import Refused
-from scripts.dev.http_server import Response
-
-_MOST_WAITING = 200
-_SLASH = re.compile("%2f", re.IGNORECASE)
-_PAUSE = 0.1  # seconds between two looks at answers of one kind
 
 
 class RequestValidation:
@@ -72,70 +54,3 @@ class RequestValidation:
             self._validator(name).validate(json.loads(body))
         except (ValueError, ValidationError, RecursionError):
             raise Refused("BAD_REQUEST_BODY") from None
-
-
-class _Asked:
-    """A request as openapi-core wants it."""
-
-    def __init__(self, call: Call, host_url: str):
-        self.parameters = RequestParameters()
-        self.host_url = host_url
-        self.path = unquote(_SLASH.sub("%252F", call.request.path))  # one in a parameter (an ARN's) parts no path
-        self.method = call.request.method.lower()
-        self.body = call.request.body
-        self.content_type = call.request.header("content-type") or ""
-
-
-class _Answered:
-    """A response as openapi-core wants it."""
-
-    def __init__(self, response: Response):
-        self.status_code = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers}
-        self.content_type = self.headers.get("content-type", "").lower()
-        self.data = response.body
-
-
-class ContractLog:
-    """Notes the answers that do not fit the spec, aside from the calls, which do not wait for it."""
-
-    def __init__(self, spec: Spec, path: Path):
-        self._openapi = OpenAPI.from_dict(spec.document, config=Config(spec_validator_cls=None))
-        self._host = str((spec.document.get("servers") or [{"url": ""}])[0]["url"]).rstrip("/")
-        self._logger = logging.getLogger("contract")
-        self._logger.propagate = False
-        handler = logging.FileHandler(path, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._logger.handlers = [handler]
-        self._waiting: queue.Queue[tuple[Call, Response]] = queue.Queue(_MOST_WAITING)
-        self._looked: dict[tuple[Any, ...], float] = {}
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def look_at(self, call: Call, response: Response) -> None:
-        # Under load a sample will do: the look costs more than the call.
-        route = call.route
-        kind, now = (route and route.path, route and route.method, response.status), time.monotonic()
-        if now - self._looked.get(kind, 0.0) < _PAUSE:
-            return
-        self._looked[kind] = now
-        with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait((call, response))
-
-    def _run(self) -> None:
-        while True:
-            call, response = self._waiting.get()
-            try:
-                self._openapi.validate_response(_Asked(call, self._host), _Answered(response))
-            except Exception as error:
-                # Where and what kind only: the message of a schema error quotes the answer.
-                causes = getattr(error.__cause__ or error, "schema_errors", ())
-                where = "; ".join(f"{cause.json_path} {cause.validator}" for cause in causes)
-                self._logger.warning(
-                    "%s %s %s %s: %s %s",
-                    call.request_id,
-                    call.request.method,
-                    call.route.path if call.route else "",
-                    response.status,
-                    type(error.__cause__ or error).__name__,
-                    where,
-                )

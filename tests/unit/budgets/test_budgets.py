@@ -34,7 +34,7 @@ from gateway.calls.policy import enforce_output_limit
 from gateway.core.errors import ForbiddenError, GatewayError, UpstreamError
 from gateway.core.times import month_of, next_month
 from gateway.formats.bedrock import read_converse, read_invoke
-from gateway.formats.compat.requests import CompatRequest, translate
+from gateway.formats.compat.requests import CompatRequest
 from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
@@ -42,7 +42,7 @@ from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
 from gateway.usage.ledger import sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
-from tests.fakes import InMemoryAccounts, InMemoryLedger
+from tests.fakes import InMemoryAccounts, InMemoryLedger, translated
 
 NOW = datetime(2026, 11, 24, 10, 0, 30, tzinfo=UTC)
 ACME = AccountId(TenantId("acme"), "2026-11")
@@ -691,7 +691,7 @@ def test_pictures_to_embed_are_held_for_wherever_they_are_asked_for() -> None:
     pictures = {"texts": [], "images": ["data:image/png;base64," + PNG] * 3, "input_type": "image"}
     for kind in ("embeddings", "embeddings-image"):
         asked = CompatRequest({"inputs": "a", "parameters": pictures}, "cohere.embed-english-v3", None, kind)
-        (call,) = translate(asked, Catalog({})).calls
+        (call,) = translated(asked, Catalog({})).calls
         assert (call.input_images, call.bound.usage.input_images) == (3, 3)
 
 
@@ -704,14 +704,14 @@ def test_an_endpoints_answer_is_held_for() -> None:
     """A container makes as much as its body says; who makes no text makes nothing."""
     endpoints = Catalog({"ours": "endpoint"})
     asked = {"inputs": "hi", "parameters": {"max_new_tokens": 9000}}
-    (call,) = translate(CompatRequest(asked, "ours"), endpoints).calls
+    (call,) = translated(CompatRequest(asked, "ours"), endpoints).calls
     assert call.bound.usage.output_tokens == 9000
-    (call,) = translate(CompatRequest({"inputs": "hi"}, "ours"), endpoints).calls
+    (call,) = translated(CompatRequest({"inputs": "hi"}, "ours"), endpoints).calls
     assert call.bound.usage.output_tokens == DEFAULT_MAX_OUTPUT
-    (call,) = translate(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
+    (call,) = translated(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
     assert call.bound.usage.output_tokens == 0
     for many in ({"inputs": ["hi", "ho"]}, {"inputs": {"inputs": ["hi", "ho"]}}, {"inputs": {"prompt": [[1, 2], [3]]}}):
-        (call,) = translate(CompatRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
+        (call,) = translated(CompatRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
         assert call.bound.usage.output_tokens == 18
     chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
     assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500

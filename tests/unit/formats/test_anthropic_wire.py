@@ -18,6 +18,7 @@ from gateway.core.errors import BadRequestError, ForbiddenError, GatewayError, N
 from gateway.formats.anthropic.messages import (
     MessagesRequest,
     converse_body,
+    misfit,
     problem,
     read_count,
     read_messages,
@@ -26,6 +27,8 @@ from gateway.formats.anthropic.messages import (
 )
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.usage.records import TokenUsage
+from gateway.web.generated.bodies import count_message_tokens, create_message
+from tests.checked import checked
 
 HELLO: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
 METERED = MeteredUsage(TokenUsage(7, 9, 100, 20, 30))
@@ -99,15 +102,32 @@ def test_a_field_that_bedrock_has_not_is_refused_by_name(field: str, code: str) 
 )  # fmt: skip
 def test_a_field_that_is_missing_or_of_a_wrong_type_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(BadRequestError, match=f"^{named}: "):
-        read_messages(HELLO | change)
+        read_messages(checked(HELLO | change, create_message, misfit))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"output_config": "x"}, "output_config"), ({"output_format": []}, "output_format"),
+        ({"context_management": 3}, "context_management"), ({"cache_control": "x"}, "cache_control"),
+        ({"speed": 3}, "speed"), ({"diagnostics": []}, "diagnostics"), ({"fallbacks": {}}, "fallbacks"),
+        ({"max_tokens": "9"}, "max_tokens"), ({"temperature": "hot"}, "temperature"), ({"top_p": []}, "top_p"),
+        ({"top_k": 0.5}, "top_k"), ({"stop_sequences": [3]}, "stop_sequences.0"), ({"metadata": "x"}, "metadata"),
+        ({"system": 3}, "system"),
+    ],
+)  # fmt: skip
+def test_a_count_names_the_same_fields(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadRequestError, match=f"^{named}: "):
+        read_count(checked(HELLO | change, count_message_tokens, misfit))
+    with pytest.raises(BadRequestError, match=f"^{named}: "):
+        read_messages(checked(HELLO | change, create_message, misfit))
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 3])
 def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
-    with pytest.raises(BadRequestError):
-        read_messages(body)
-    with pytest.raises(BadRequestError):
-        read_count(body)
+    for check in (create_message, count_message_tokens):
+        with pytest.raises(BadRequestError):
+            checked(body, check, misfit)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelCall
-from gateway.calls.catalog import Model, Service
+from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.model_routes import Route
 from gateway.calls.resource_ownership import must_own_references
 from gateway.core.errors import ForbiddenError, GatewayError
@@ -52,8 +52,17 @@ def enforce_output_limit(call: ModelCall, tenant: Tenant) -> ModelCall:
 
 
 # ---------------------------------------------------------------------------------------------------------- permission
+Find = Callable[[str], Model]
+
+
+def by_id(catalog: Catalog, route: Route, model_arn: str | None) -> Find:
+    """How the two oldest operations name models: by an id, and an ARN beside it that stands for the first alone."""
+    first = route.models[0]
+    return lambda name: catalog.find(name, model_arn if name == first else None)
+
+
 def authorized_models(
-    route: Route, tenant: Tenant, operation: str | None, find: Callable[[str], Model], *, by_default: bool
+    route: Route, tenant: Tenant, operation: str | None, find: Find, *, by_default: bool
 ) -> tuple[Model, ...]:
     """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.calls.policy import by_id
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, flag, misfit
 from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
@@ -18,15 +19,9 @@ class CompatRoutes:
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
             raise BadRequestError("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
-        asked = self._serving.ask(request, name)
+        asked = self._serving.ask(request, name, find=lambda names, route: by_id(names.catalog, route, arn))
         flagged = flag(request.header("messages_api"))
-        streams, warnings = as_streams(
-            CompatRequest(request.json, name, arn, "text", flagged),
-            asked.route,
-            asked.directory.catalog,
-            request.caller.tenant,
-            by_default=self._serving.allow_unlisted,
-        )
+        streams, warnings = as_streams(CompatRequest(request.json, name, arn, "text", flagged), asked.models)
         request_id = request.request_id
         writer = CompatStream(request_id)
         headers = warned([*warnings, *(warning for call in streams for warning in call.warnings)])

@@ -20,7 +20,7 @@ from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, recor
 from gateway.calls.invoke import answered, complete, max_attempts
 from gateway.calls.metering import Meter
 from gateway.calls.model_routes import Route
-from gateway.calls.policy import authorized_models
+from gateway.calls.policy import Find, authorized_models
 from gateway.calls.resource_ownership import must_own_references
 from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
@@ -95,24 +95,26 @@ class ModelService:
 
     # ------------------------------------------------------------------------------------------------ who asks for what
     def ask(
-        self, request: Request, name: Any, operation: str | None = "text", *, charged: bool = True
+        self,
+        request: Request,
+        name: Any,
+        operation: str | None = "text",
+        *,
+        charged: bool = True,
+        find: Callable[[Directory, Route], Find] | None = None,
     ) -> AuthorizedRequest:
         """Raises GatewayError for a model that there is not, or that the caller may not use.
 
         Where the model makes the operation, whoever knows that (None here) asks the tenant's record for it.
         What is not charged is charged to no cost centre, so it does not matter which one the request names.
+        `find` reads a name in a way of the format's own; without it a name is what Bedrock's own operations take.
         """
         if not isinstance(name, str) or not name:
             raise ModelMissingError
         who, directory = request.caller, self.directory()
         route = directory.routes.find(name)
-        models = authorized_models(
-            route,
-            who.tenant,
-            operation,
-            lambda name: directory.catalog.named(name, self._behind),
-            by_default=self.allow_unlisted,
-        )
+        found = find(directory, route) if find else lambda name: directory.catalog.named(name, self._behind)
+        models = authorized_models(route, who.tenant, operation, found, by_default=self.allow_unlisted)
         cost_centre = who.cost_centre(request.header("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)

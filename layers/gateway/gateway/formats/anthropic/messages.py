@@ -29,16 +29,13 @@ Json = dict[str, Any]
 # parameters away.
 BEDROCK_VERSION = "bedrock-2023-05-31"
 
-# Each field of a request by what it must be. All of these go to Anthropic's models as they are.
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "model": str, "messages": list, "max_tokens": int, "system": (str, list), "metadata": dict, "stop_sequences": list,
-    "stream": bool, "temperature": (int, float), "top_p": (int, float), "top_k": int, "tools": list,
-    "tool_choice": dict, "thinking": dict, "service_tier": str, "output_config": dict, "output_format": dict,
-    "context_management": dict, "cache_control": dict,
-    # Bedrock knows none of these; to leave them out changes neither price nor answer, and is named in a warning.
-    "speed": str, "diagnostics": dict, "fallbacks": list,
-}  # fmt: skip
-_JSON_NAMES = {str: "a string", list: "a list", int: "a whole number", float: "a number", dict: "an object"}
+# The fields that are read. All but the last three go to Anthropic's models as they are: Bedrock knows none of those, to
+# leave them out changes neither price nor answer, and a warning names them.
+_KNOWN = frozenset({
+    "model", "messages", "max_tokens", "system", "metadata", "stop_sequences", "stream", "temperature", "top_p",
+    "top_k", "tools", "tool_choice", "thinking", "service_tier", "output_config", "output_format", "context_management",
+    "cache_control", "speed", "diagnostics", "fallbacks",
+})  # fmt: skip
 
 # Fields that Anthropic's own service has and Bedrock has not, and what to do.
 _NOT_ON_BEDROCK = {
@@ -89,57 +86,34 @@ def misfit(error: SchemaError) -> BadRequestError:
     return invalid(where, error.sentence)
 
 
-def read_messages(body: Any, beta: str | None = None) -> MessagesRequest:
-    """The request in a body and the header `anthropic-beta`. Raises BadRequestError, which names the field."""
-    fields = _read(body, required=("model", "messages", "max_tokens"))
-    if fields["max_tokens"] < 0:
-        raise invalid("max_tokens", "must not be negative.")
-    tier = fields.get("service_tier") or "auto"
-    if tier not in _TIERS:
-        raise invalid("service_tier", f"must be one of {', '.join(_TIERS)}.")
-    return MessagesRequest(fields["model"], fields.get("stream") or False, _TIERS[tier], _native(fields, beta))
+def read_messages(body: Json, beta: str | None = None) -> MessagesRequest:
+    """The request in a body that fits openapi.yaml, and the header `anthropic-beta`.
+
+    Raises BadRequestError with the field at fault, for what a schema cannot say.
+    """
+    fields = _read(body)
+    tier = _TIERS[fields.get("service_tier", "auto")]
+    return MessagesRequest(fields["model"], fields.get("stream", False), tier, _native(fields, beta))
 
 
-def _read(body: Any, required: tuple[str, ...]) -> Json:
+def _read(body: Json) -> Json:
     """The fields of a body, without those that are null and say nothing."""
-    if not isinstance(body, dict):
-        raise BadRequestError("Send a JSON object.", code="invalid_json")
     fields = {name: value for name, value in body.items() if value is not None}
-    for name, value in fields.items():
+    for name in fields:
         if name == "thread":
             # By this code Anthropic's SDKs and Claude Code go on without a thread, and send all of it again.
             message = "thread: no threads are kept here. Send the whole conversation in messages."
             raise BadRequestError(message, code="thread_unsupported_request")
         if name in _NOT_ON_BEDROCK:
             raise unsupported(name, _NOT_ON_BEDROCK[name])
-        if name not in _FIELDS:
+        if name not in _KNOWN:
             raise BadRequestError(f"{name}: this gateway does not know the field. Leave it out.", code="unknown_field")
-        _check(name, value)
-    for name in required:
-        if not fields.get(name) and fields.get(name) != 0:
-            raise BadRequestError(f"{name}: is missing.", code="field_missing")
-    if user := fields.get("metadata", {}).get("user_id"):
-        _is(user, str, "metadata.user_id")
-    for index, sequence in enumerate(fields.get("stop_sequences", ())):
-        _is(sequence, str, f"stop_sequences.{index}")
+    if not isinstance(fields.get("system", ""), str | list):
+        raise invalid("system", "must be a string or a list.")
     for index, tool in enumerate(fields.get("tools", ())):
-        _is(tool, dict, f"tools.{index}")
         if str(tool.get("type")).startswith(_SERVER_TOOLS):
             raise unsupported(f"tools.{index}.type", f"{tool['type']} runs at Anthropic only. Run the tool yourself.")
     return fields
-
-
-def _check(name: str, value: Any) -> None:
-    kinds = _FIELDS[name]
-    _is(value, kinds, name)
-    if isinstance(value, bool) and kinds is not bool:
-        raise invalid(name, "must not be true or false.")
-
-
-def _is(value: Any, kinds: type | tuple[type, ...], where: str) -> None:
-    if not isinstance(value, kinds):
-        names = kinds if isinstance(kinds, tuple) else (kinds,)
-        raise invalid(where, f"must be {' or '.join(_JSON_NAMES.get(kind, 'true or false') for kind in names)}.")
 
 
 def _native(fields: Json, beta: str | None) -> Json:
@@ -184,15 +158,14 @@ class CountRequest:
         return {"converse": {name: translated[name] for name in counted if name in translated}}
 
 
-def read_count(body: Any, beta: str | None = None) -> CountRequest:
-    """The request to count. Raises BadRequestError, which names the field."""
-    fields = _read(body, required=("model", "messages"))
+def read_count(body: Json, beta: str | None = None) -> CountRequest:
+    """The request to count, in a body that fits openapi.yaml. Raises BadRequestError, which names the field."""
+    fields = _read(body)
     for name in ("stream", "service_tier"):
         if name in fields:
             raise unsupported(name, "nothing is made when tokens are counted. Leave it out.")
     # InvokeModel's body must have a maximum, above what is thought with. It does not count.
-    budget = fields.get("thinking", {}).get("budget_tokens")
-    least = budget + 1 if isinstance(budget, int) else 1
+    least = (fields.get("thinking", {}).get("budget_tokens") or 0) + 1
     return CountRequest(fields["model"], {"max_tokens": least} | _native(fields, beta))
 
 

@@ -14,15 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.calls.call import ModelAnswer, ModelCall
-from gateway.calls.catalog import Catalog, Model, Service
-from gateway.calls.model_routes import Route
-from gateway.calls.policy import authorized_models
+from gateway.calls.catalog import Model, Service
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError
 from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
 from gateway.formats.embeddings import embedding_calls, vectors_of
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, Json, number, stability_class, titan_class
-from gateway.tenancy.tenant import Tenant
 
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
 
@@ -92,32 +89,20 @@ def misfit(error: SchemaError) -> BadRequestError:
     return BadRequestError(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
-def translate(request: CompatRequest, catalog: Catalog) -> Translation:
-    """The model calls of a request. Raises BadRequestError with what to do."""
-    model = catalog.find(request.model_id, request.model_arn)
+def translate(request: CompatRequest, model: Model) -> Translation:
+    """The calls of one model that a request asks for. Raises BadRequestError with what to do."""
     if request.operation not in OPERATIONS:
         raise BadRequestError(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
-    _must_fit(request.body)
     return replace(_translated(model, request), warnings=_left_out(request, model))
 
 
-# What the body may have, beside what an image model reads. Each must be what openapi.yaml says that it is.
-_OBJECTS = ("parameters", "additional_model_fields", "textToImageParams", "tool_config", "toolConfig")
+# What the body may have, beside what an image model reads.
 _READ = ("inputs", "parameters", "additional_model_fields")
 _TOOLS = ("tool_config", "toolConfig")
 # To leave these out in silence would make a call less safe, or dearer, than its sender believes.
 _NOT_LEFT_OUT = frozenset(
     {"guardrailConfig", "guardrail_config", "guardrailIdentifier", "serviceTier", "service_tier", "performanceConfig"}
 )
-
-
-def _must_fit(body: Json) -> None:
-    for name in _OBJECTS:
-        if not isinstance(body.get(name), dict | None):
-            raise BadRequestError(f"{name} must be an object.", code="invalid_body", param=name)
-    prompts = body.get("text_prompts")
-    if prompts is not None and not (isinstance(prompts, list) and all(isinstance(one, dict) for one in prompts)):
-        raise BadRequestError("text_prompts must be a list of objects.", code="invalid_body", param="text_prompts")
 
 
 def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
@@ -155,27 +140,15 @@ def _translated(model: Model, request: CompatRequest) -> Translation:
     return _text(model, _inputs(request), parameters, additional)
 
 
-def translations(
-    request: CompatRequest, route: Route, catalog: Catalog, tenant: Tenant, *, by_default: bool
-) -> list[Translation]:
-    """The request for each model of its route that the tenant may call. Raises GatewayError for the first choice.
+def translations(request: CompatRequest, models: Sequence[Model]) -> list[Translation]:
+    """The request for each model that may be called. Raises BadRequestError for the first choice.
 
-    `model_arn` stands for the first alone. A fallback that cannot read the request is left out.
+    A fallback that cannot read the request is left out.
     """
-    named = route.models[0]
-    models = authorized_models(
-        route,
-        tenant,
-        request.operation,
-        lambda name: catalog.find(name, request.model_arn if name == named else None),
-        by_default=by_default,
-    )
-    first = replace(request, model_id=named)
-    others = [replace(request, model_id=model.id, model_arn=None) for model in models[1:]]
-    found = [translate(first, catalog)]
-    for other in others:
+    found = [translate(request, models[0])]
+    for model in models[1:]:
         with suppress(BadRequestError):
-            found.append(translate(other, catalog))
+            found.append(translate(request, model))
     return found
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gateway.calls.call import ModelCall
-from gateway.calls.catalog import Catalog
+from gateway.calls.catalog import Model
 from gateway.calls.eventstream import Frame
-from gateway.calls.model_routes import Route
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.compat.requests import CompatRequest, translations
 from gateway.pricing.price_book import money
-from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import endpoint_delta
 
@@ -28,17 +26,15 @@ _STREAMS = {
 }
 
 
-def as_streams(
-    request: CompatRequest, route: Route, catalog: Catalog, tenant: Tenant, *, by_default: bool
-) -> tuple[list[ModelCall], tuple[str, ...]]:
-    """A text request as a stream of each model that its route leads to, and warnings of what was left out.
+def as_streams(request: CompatRequest, models: Sequence[Model]) -> tuple[list[ModelCall], tuple[str, ...]]:
+    """A text request as a stream of each model that may be called, and warnings of what was left out.
 
-    Raises GatewayError for the first choice.
+    Raises BadRequestError for the first choice.
     """
     if request.body.get("tool_config") or request.body.get("toolConfig"):
         message = "Only text is streamed here, and no tool's call. Send tool_config to /invoke_model."
         raise BadRequestError(message, code="unsupported_field", param="tool_config")
-    found = translations(request, route, catalog, tenant, by_default=by_default)
+    found = translations(request, models)
     return [_as_stream(*translation.calls) for translation in found], found[0].warnings
 
 

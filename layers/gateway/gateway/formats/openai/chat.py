@@ -93,7 +93,7 @@ def read_chat(body: Any, base: str) -> ChatRequest:
     _read_inference(draft, given)
     _read_tools(draft, given)
     _read_format(draft, given)
-    draft.service_tier = enum_field(given, "service_tier", SERVICE_TIERS) or ""
+    draft.service_tier = SERVICE_TIERS[given.get("service_tier", "default")]
     effort = enum_field(given, "reasoning_effort", EFFORTS)
     if effort:
         maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"

@@ -12,11 +12,10 @@ from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.core.errors import GatewayError
 from gateway.formats.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_nova, vectors_of
-from gateway.formats.openai.fields import Json, enum_field, invalid_param, known_fields
+from gateway.formats.openai.fields import Json, invalid_param, known_fields
 from gateway.usage.records import TokenUsage
 
 _COHERE_TEXTS = 96  # the most texts that one call of Cohere's takes
-_INPUT_TYPES = {name: name for name in ("search_document", "search_query", "classification", "clustering")}
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class EmbeddingsRequest:
 
 
 def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
-    """A request's body, for the model that it names. Raises BadRequestError with the parameter at fault."""
+    """A body that fits openapi.yaml, for the model that it names. Raises BadRequestError with the field at fault."""
     given = known_fields(body, "", ("model", "input", "encoding_format", "dimensions", "user", "input_type"))
     if model.service is not Service.BEDROCK or not (model.provider == "cohere" or is_nova(model) or _is_titan(model)):
         raise invalid_param("model", "must be an embedding model of Titan, Nova or Cohere.", "model_not_supported")
@@ -68,7 +67,7 @@ def _texts(value: Any) -> list[str]:
 def _parameters(given: Json, model: Model) -> Json:
     """The fields by the names that the model's family has for them."""
     dimensions = given.get("dimensions")
-    input_type = enum_field(given, "input_type", _INPUT_TYPES)
+    input_type = given.get("input_type")
     if input_type and model.provider != "cohere":
         raise invalid_param("input_type", "is known to Cohere's models only. Leave it out.", "unsupported_parameter")
     parameters: Json = {"input_type": input_type} if input_type else {}

@@ -136,7 +136,7 @@ def read_response(
     offered = {**given, "tool_choice": tools.choice(draft, given["tool_choice"])} if "tool_choice" in given else given
     draft.use_tools(tools.specs, tool_choice(offered), given.get("parallel_tool_calls", True))
     form = _read_format(draft, given)
-    draft.service_tier = enum_field(given, "service_tier", SERVICE_TIERS) or ""
+    draft.service_tier = SERVICE_TIERS[given.get("service_tier", "default")]
     reasoning = known_fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
     if effort := enum_field(reasoning, "effort", EFFORTS, "reasoning."):
         draft.reason(effort, "reasoning.effort", "max_output_tokens")

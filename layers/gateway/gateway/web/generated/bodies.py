@@ -788,6 +788,82 @@ def _count_message_tokens_request(data: Any, name_prefix: str='') -> None:
             data_keys.remove('thinking')
             data__thinking = data['thinking']
             _message_thinking_or_null(data__thinking, name_prefix + '.thinking')
+        if 'output_config' in data_keys:
+            data_keys.remove('output_config')
+            data__outputconfig = data['output_config']
+            if not isinstance(data__outputconfig, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.output_config', 'type', 'must be an object.')
+        if 'output_format' in data_keys:
+            data_keys.remove('output_format')
+            data__outputformat = data['output_format']
+            if not isinstance(data__outputformat, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.output_format', 'type', 'must be an object.')
+        if 'context_management' in data_keys:
+            data_keys.remove('context_management')
+            data__contextmanagement = data['context_management']
+            if not isinstance(data__contextmanagement, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.context_management', 'type', 'must be an object.')
+        if 'cache_control' in data_keys:
+            data_keys.remove('cache_control')
+            data__cachecontrol = data['cache_control']
+            if not isinstance(data__cachecontrol, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.cache_control', 'type', 'must be an object.')
+        if 'max_tokens' in data_keys:
+            data_keys.remove('max_tokens')
+            data__maxtokens = data['max_tokens']
+            if not isinstance(data__maxtokens, (int, NoneType)) or isinstance(data__maxtokens, bool):
+                raise SchemaError(name_prefix + '.max_tokens', 'type', 'must be a whole number.')
+        if 'temperature' in data_keys:
+            data_keys.remove('temperature')
+            data__temperature = data['temperature']
+            if not isinstance(data__temperature, (int, float, NoneType)) or isinstance(data__temperature, bool):
+                raise SchemaError(name_prefix + '.temperature', 'type', 'must be a number.')
+        if 'top_p' in data_keys:
+            data_keys.remove('top_p')
+            data__topp = data['top_p']
+            if not isinstance(data__topp, (int, float, NoneType)) or isinstance(data__topp, bool):
+                raise SchemaError(name_prefix + '.top_p', 'type', 'must be a number.')
+        if 'top_k' in data_keys:
+            data_keys.remove('top_k')
+            data__topk = data['top_k']
+            if not isinstance(data__topk, (int, NoneType)) or isinstance(data__topk, bool):
+                raise SchemaError(name_prefix + '.top_k', 'type', 'must be a whole number.')
+        if 'stop_sequences' in data_keys:
+            data_keys.remove('stop_sequences')
+            data__stopsequences = data['stop_sequences']
+            if not isinstance(data__stopsequences, (list, NoneType)):
+                raise SchemaError(name_prefix + '.stop_sequences', 'type', 'must be a list.')
+            data__stopsequences_is_list = isinstance(data__stopsequences, list)
+            if data__stopsequences_is_list:
+                data__stopsequences_len = len(data__stopsequences)
+                for data__stopsequences_x, data__stopsequences_item in enumerate(data__stopsequences):
+                    if not isinstance(data__stopsequences_item, str):
+                        raise SchemaError(name_prefix + f'.stop_sequences[{data__stopsequences_x}]', 'type', 'must be a string.')
+        if 'metadata' in data_keys:
+            data_keys.remove('metadata')
+            data__metadata = data['metadata']
+            _message_metadata_or_null(data__metadata, name_prefix + '.metadata')
+        if 'speed' in data_keys:
+            data_keys.remove('speed')
+            data__speed = data['speed']
+            if not isinstance(data__speed, (str, NoneType)):
+                raise SchemaError(name_prefix + '.speed', 'type', 'must be a string.')
+        if 'diagnostics' in data_keys:
+            data_keys.remove('diagnostics')
+            data__diagnostics = data['diagnostics']
+            if not isinstance(data__diagnostics, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.diagnostics', 'type', 'must be an object.')
+        if 'fallbacks' in data_keys:
+            data_keys.remove('fallbacks')
+            data__fallbacks = data['fallbacks']
+            if not isinstance(data__fallbacks, (list, NoneType)):
+                raise SchemaError(name_prefix + '.fallbacks', 'type', 'must be a list.')
+            data__fallbacks_is_list = isinstance(data__fallbacks, list)
+            if data__fallbacks_is_list:
+                data__fallbacks_len = len(data__fallbacks)
+                for data__fallbacks_x, data__fallbacks_item in enumerate(data__fallbacks):
+                    if not isinstance(data__fallbacks_item, dict):
+                        raise SchemaError(name_prefix + f'.fallbacks[{data__fallbacks_x}]', 'type', 'must be an object.')
 
 
 def _count_tokens_input(data: Any, name_prefix: str='') -> None:
@@ -861,6 +937,13 @@ def _embeddings_request(data: Any, name_prefix: str='') -> None:
                     raise SchemaError(name_prefix + '.dimensions', 'minimum', 'must be between 1 and 65536.')
                 if data__dimensions > 65536:
                     raise SchemaError(name_prefix + '.dimensions', 'maximum', 'must be between 1 and 65536.')
+        if 'input_type' in data_keys:
+            data_keys.remove('input_type')
+            data__inputtype = data['input_type']
+            if not isinstance(data__inputtype, (str, NoneType)):
+                raise SchemaError(name_prefix + '.input_type', 'type', 'must be a string.')
+            if not (isinstance(data__inputtype, str) and data__inputtype == 'search_document' or (isinstance(data__inputtype, str) and data__inputtype == 'search_query') or (isinstance(data__inputtype, str) and data__inputtype == 'classification') or (isinstance(data__inputtype, str) and data__inputtype == 'clustering') or (data__inputtype is None)):
+                raise SchemaError(name_prefix + '.input_type', 'enum', 'must be one of search_document, search_query, classification, clustering.')
         if 'user' in data_keys:
             data_keys.remove('user')
             data__user = data['user']
@@ -892,6 +975,11 @@ def _invoke_model_request(data: Any, name_prefix: str='') -> None:
             data__toolconfig = data['tool_config']
             if not isinstance(data__toolconfig, (dict, NoneType)):
                 raise SchemaError(name_prefix + '.tool_config', 'type', 'must be an object.')
+        if 'toolConfig' in data_keys:
+            data_keys.remove('toolConfig')
+            data__toolConfig = data['toolConfig']
+            if not isinstance(data__toolConfig, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.toolConfig', 'type', 'must be an object.')
         if 'text_prompts' in data_keys:
             data_keys.remove('text_prompts')
             data__textprompts = data['text_prompts']
@@ -1161,6 +1249,42 @@ def _messages_request(data: Any, name_prefix: str='') -> None:
             data__outputconfig = data['output_config']
             if not isinstance(data__outputconfig, (dict, NoneType)):
                 raise SchemaError(name_prefix + '.output_config', 'type', 'must be an object.')
+        if 'output_format' in data_keys:
+            data_keys.remove('output_format')
+            data__outputformat = data['output_format']
+            if not isinstance(data__outputformat, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.output_format', 'type', 'must be an object.')
+        if 'context_management' in data_keys:
+            data_keys.remove('context_management')
+            data__contextmanagement = data['context_management']
+            if not isinstance(data__contextmanagement, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.context_management', 'type', 'must be an object.')
+        if 'cache_control' in data_keys:
+            data_keys.remove('cache_control')
+            data__cachecontrol = data['cache_control']
+            if not isinstance(data__cachecontrol, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.cache_control', 'type', 'must be an object.')
+        if 'speed' in data_keys:
+            data_keys.remove('speed')
+            data__speed = data['speed']
+            if not isinstance(data__speed, (str, NoneType)):
+                raise SchemaError(name_prefix + '.speed', 'type', 'must be a string.')
+        if 'diagnostics' in data_keys:
+            data_keys.remove('diagnostics')
+            data__diagnostics = data['diagnostics']
+            if not isinstance(data__diagnostics, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.diagnostics', 'type', 'must be an object.')
+        if 'fallbacks' in data_keys:
+            data_keys.remove('fallbacks')
+            data__fallbacks = data['fallbacks']
+            if not isinstance(data__fallbacks, (list, NoneType)):
+                raise SchemaError(name_prefix + '.fallbacks', 'type', 'must be a list.')
+            data__fallbacks_is_list = isinstance(data__fallbacks, list)
+            if data__fallbacks_is_list:
+                data__fallbacks_len = len(data__fallbacks)
+                for data__fallbacks_x, data__fallbacks_item in enumerate(data__fallbacks):
+                    if not isinstance(data__fallbacks_item, dict):
+                        raise SchemaError(name_prefix + f'.fallbacks[{data__fallbacks_x}]', 'type', 'must be an object.')
         if 'service_tier' in data_keys:
             data_keys.remove('service_tier')
             data__servicetier = data['service_tier']

@@ -75,6 +75,7 @@ class InvokeModelRequest(BaseModel):
             description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
         ),
     ] = None
+    toolConfig: Annotated[dict[str, Any] | None, Field(description="Another name of `tool_config`.")] = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
