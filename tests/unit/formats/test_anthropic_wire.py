@@ -130,6 +130,24 @@ def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
             checked(body, check, misfit)
 
 
+@pytest.mark.parametrize("kind", ["url", "file"])
+@pytest.mark.parametrize("block", ["image", "document"])
+def test_a_source_that_somebody_would_have_to_fetch_is_refused_for_every_model(kind: str, block: str) -> None:
+    seen = {"type": block, "source": {"type": kind, "url": "https://x", "file_id": "x"}}
+    for content, where in (
+        ([seen], "0.source"),
+        (
+            [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a"}, seen]}],
+            "0.content.1.source",
+        ),
+    ):
+        with pytest.raises(
+            BadRequestError, match=rf"messages\.0\.content\.{where}\.type: .*Send the content itself as base64"
+        ):
+            read_messages(said(*content))
+    read_messages(said({"type": block, "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}))
+
+
 @pytest.mark.parametrize(
     "kind", ["web_search_20260318", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset"]
 )
@@ -345,10 +363,9 @@ def test_marks_for_the_cache_become_cache_points() -> None:
         (HELLO | {"messages": [{"role": "user", "content": 3}]}, r"messages\.0\.content"),
         (said("x"), r"messages\.0\.content\.0"),
         (said({"type": "text"}), r"messages\.0\.content\.0\.text"),
-        (said({"type": "image", "source": {"type": "url", "url": "https://x"}}), r"messages\.0\.content\.0\.source\.type"),
+        (said({"type": "image", "source": {"type": "text", "data": "x"}}), r"messages\.0\.content\.0\.source\.type"),
         (said({"type": "image", "source": {"type": "base64", "media_type": "image/tiff", "data": "x"}}),
          r"messages\.0\.content\.0\.source\.media_type"),
-        (said({"type": "document", "source": {"type": "file", "file_id": "x"}}), r"messages\.0\.content\.0\.source\.type"),
         (said({"type": "tool_result", "tool_use_id": "t", "content": [{"type": "tool_use", "id": "a", "name": "b", "input": {}}]}),
          r"messages\.0\.content\.0\.content"),
     ],

@@ -220,7 +220,7 @@ def _source(block: Json, where: str, kinds: set[str]) -> Json:
     if not isinstance(source.get("type"), str) or source["type"] not in kinds:
         raise unsupported(
             f"{where}.source.type",
-            f"this model cannot fetch a {source.get('type')}. Send the content itself as base64.",
+            f"this model reads no source of type {source.get('type')}. Send the content itself as base64.",
         )
     return source
 

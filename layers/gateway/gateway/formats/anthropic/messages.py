@@ -113,7 +113,20 @@ def _read(body: Json) -> Json:
     for index, tool in enumerate(fields.get("tools", ())):
         if str(tool.get("type")).startswith(_SERVER_TOOLS):
             raise unsupported(f"tools.{index}.type", f"{tool['type']} runs at Anthropic only. Run the tool yourself.")
+    _refuse_fetches(fields["messages"], "messages")
     return fields
+
+
+def _refuse_fetches(blocks: Any, where: str) -> None:
+    """Bedrock fetches no URL, and holds no file of Anthropic's service."""
+    for index, block in enumerate(blocks if isinstance(blocks, list) else ()):
+        if not isinstance(block, dict):
+            continue
+        source = block.get("source")
+        if isinstance(source, dict) and (kind := source.get("type")) in ("url", "file"):
+            message = f"Bedrock cannot fetch a {kind}. Send the content itself as base64."
+            raise unsupported(f"{where}.{index}.source.type", message)
+        _refuse_fetches(block.get("content"), f"{where}.{index}.content")
 
 
 def _native(fields: Json, beta: str | None) -> Json:
