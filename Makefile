@@ -7,7 +7,7 @@ READY := .venv/ready $(BIN)/gateway
 help: ## list the targets; for operators, .venv/bin/gateway --help lists the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
+.PHONY: help docs dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/project/set_up.py .venv requirements.lock
@@ -74,6 +74,9 @@ generate: $(READY) ## schemas from openapi.yaml, views in template.yaml from scr
 
 lock: $(READY) ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.generate.locks
+
+docs: $(READY) ## docs/ as a site with search in build/docs; fails at a dead link
+	@$(BIN)/python -m scripts.generate.site
 
 build: $(READY) ## sam build, with the pinned SAM CLI and any Python 3.13 that is here; fails above Lambda's size limit
 	$(BIN)/python -m scripts.project.sam build && $(BIN)/python -m scripts.deploy.artifact_sizes
