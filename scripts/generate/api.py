@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.core.error_codes import ErrorCode
 from scripts.generate.error_meanings import MEANINGS, operations_of
-from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
+from scripts.generate.pages import cell, head, table, write_or_check
 from scripts.project import quick_yaml
 from scripts.project.template import ROOT
 
@@ -54,7 +54,7 @@ class Spec:
 
 def page(spec: Spec) -> Iterator[str]:
     """The operations of tenants."""
-    yield from (BY_MACHINE.format("openapi.yaml", "api"), "# Which operations does a tenant call?", "")
+    yield from head("Which operations does a tenant call?", "openapi.yaml", "api")
     yield "`openapi.yaml` at the root of the repository is the contract, with every field, limit and example. This page"
     yield "lists its operations. [Error codes](errors.md) have a page of their own, and so has [the admin API](admin-api.md)."
     yield ""
@@ -67,7 +67,7 @@ def page(spec: Spec) -> Iterator[str]:
 
 
 def admin_page(spec: Spec) -> Iterator[str]:
-    yield from (BY_MACHINE.format("openapi.yaml", "api"), "# Which operations does an operator call?", "")
+    yield from head("Which operations does an operator call?", "openapi.yaml", "api")
     (tag,) = [tag for tag in spec.content["tags"] if tag["name"] == ADMIN]
     yield "`gateway tenants` calls these operations. [The error codes](errors.md) explains each code."
     yield from _tag(spec, tag)

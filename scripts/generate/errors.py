@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from gateway.core.error_codes import ErrorCode
 from scripts.generate.error_meanings import GROUPS, MEANINGS, SECTIONS
-from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
+from scripts.generate.pages import cell, head, table, write_or_check
 from scripts.project import quick_yaml
 from scripts.project.template import ROOT
 
@@ -134,7 +134,7 @@ def section(found: Mapping[str, list[int]]) -> Iterator[str]:
 
 
 def page(found: Mapping[str, list[int]], tags: Mapping[str, set[str]]) -> Iterator[str]:
-    yield from (BY_MACHINE.format("the code", "errors"), "# What does this error code mean?", "")
+    yield from head("What does this error code mean?", "the code", "errors")
     yield "Every error has a stable `code` for programs, a `message` for people, and a `request_id` for the operators."
     yield "OpenAI's, Anthropic's and Bedrock's clients find the code in their own format as well: in `error.code`, in"
     yield "`error.details.error_code`, and beside `message`. [The API](api.md) lists the codes of each operation."

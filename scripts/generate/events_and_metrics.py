@@ -26,7 +26,7 @@ from gateway.costs.forecasts import BudgetForecast, Forecast
 from gateway.tenancy.keys import Key
 from gateway.usage.records import KeyId, ModelId, TenantId
 from scripts.generate.errors import Sources
-from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
+from scripts.generate.pages import cell, head, table, write_or_check
 from scripts.project.template import ROOT, load, of_type
 
 PAGE = ROOT / "docs/reference/events-and-metrics.md"
@@ -106,11 +106,7 @@ def measured(code: Sources) -> set[str]:
 
 
 def page(template: Mapping[str, Any]) -> Iterator[str]:
-    yield from (
-        BY_MACHINE.format("template.yaml and the code", "events_and_metrics"),
-        "# What does the gateway tell its operators?",
-        "",
-    )
+    yield from head("What does the gateway tell its operators?", "template.yaml and the code", "events_and_metrics")
     yield "Alarms and failed runs go to the SNS topic `AlarmTopic`, which `AlarmEmail` subscribes to, and budgets to"
     yield "`BudgetTopic` as well. Everything else is an event for rules of your own, or a metric."
     yield from ("", "## Alarms", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from scripts.generate.lake_columns import TABLES, LakeTable
-from scripts.generate.pages import BY_MACHINE, table, write_or_check
+from scripts.generate.pages import head, table, write_or_check
 from scripts.project.template import ROOT
 
 PAGE = ROOT / "docs/reference/lake-tables.md"
@@ -26,11 +26,7 @@ TYPES = {
 
 
 def page() -> Iterator[str]:
-    yield from (
-        BY_MACHINE.format("the Parquet schemas of gateway.aws.lake", "lake_tables"),
-        "# What is in the lake?",
-        "",
-    )
+    yield from head("What is in the lake?", "the Parquet schemas of gateway.aws.lake", "lake_tables")
     yield "The tables of `AnalyticsDatabase`, as Parquet in `LakeBucket`. A query names `dt` in its WHERE, since the"
     yield "workgroup stops one that reads too much. Each kind of token is counted once: the counts are disjoint."
     yield "A column at the end of a table is null in files that an earlier release wrote."

@@ -27,6 +27,7 @@ OLDEST_PYTHON = "3.11"
 ALONE = {
     Path("scripts/check"): OLDEST_PYTHON,
     Path("scripts/generate/clients"): OLDEST_PYTHON,
+    Path("scripts/generate/site"): OLDEST_PYTHON,
     Path("scripts/deploy/ministack"): "3.13",
     Path("scripts/analytics/focus"): "3.13",
     Path("tests/clients/python/instructor"): OLDEST_PYTHON,

@@ -11,6 +11,11 @@ from scripts.project.template import ROOT
 BY_MACHINE = "<!-- Generated from {} by scripts/generate/{}.py; do not edit. -->"
 
 
+def head(question: str, source: str, module: str) -> Iterator[str]:
+    """A page's first lines: the question that it answers, and what makes it."""
+    yield from (f"# {question}", "", BY_MACHINE.format(source, module), "")
+
+
 def cell(text: str) -> str:
     """A text as it fits into a table."""
     return " ".join(text.split()).replace("|", "\\|")

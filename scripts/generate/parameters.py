@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
+from scripts.generate.pages import cell, head, table, write_or_check
 from scripts.project.template import ROOT, load
 
 PAGE = ROOT / "docs/reference/parameters.md"
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs/reference/parameters.md"
 
 def page(template: Mapping[str, Any]) -> Iterator[str]:
     """A row for each parameter, in the groups and the order in which the console shows them."""
-    yield from (BY_MACHINE.format("template.yaml", "parameters"), "# What can I set when I deploy?", "")
+    yield from head("What can I set when I deploy?", "template.yaml", "parameters")
     yield "Each parameter of `template.yaml`, in the groups of CloudFormation's console. A new deployment starts with"
     yield "the defaults, and a later one keeps what was set. `sam deploy --parameter-overrides Name=value` sets one."
     for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from scripts.analytics.duckdb_athena import Columns, queries, question, reads, tables, views
 from scripts.analytics.views import schema
-from scripts.generate.pages import BY_MACHINE, cell, table, write_or_check
+from scripts.generate.pages import cell, head, table, write_or_check
 from scripts.project.template import ROOT
 
 PAGE = ROOT / "docs/reference/views.md"
 
 
 def page(known: Mapping[str, Columns]) -> Iterator[str]:
-    yield from (BY_MACHINE.format("scripts/analytics/sql", "views"), "# Which views and queries are there?", "")
+    yield from head("Which views and queries are there?", "scripts/analytics/sql", "views")
     yield "A deployment creates these views in `AnalyticsDatabase` and the saved queries in its Athena workgroup."
     yield "Their SQL is in `scripts/analytics/sql`; [the tables of the lake](lake-tables.md) explains units."
     yield from ("", "## Views", "")
