@@ -1,8 +1,8 @@
-"""Closing a month: the statement of every tenant, written once, when all that belongs in it is known and verified.
+"""Closes a month: writes every tenant's statement once, when all its lines are known and verified.
 
-A run that was cut off is gone on with by the next: what is there stays. It takes about 30 microseconds of CPU a line of
-the costs and three writes a tenant, and holds a page of lines (and all that restate earlier months): the 15 minutes of
-a Lambda do for some thousands of tenants and ten million lines a month.
+If a run is interrupted, the next one continues and keeps the files that exist. A run takes about 30 microseconds of CPU
+a line of the costs and three writes a tenant. It keeps one page of lines in memory, plus all restatements of earlier
+months: the 15 minutes of a Lambda suffice for some thousands of tenants and ten million lines a month.
 """
 
 from __future__ import annotations
@@ -48,41 +48,41 @@ from gateway.statements.statement import (
 
 Holes = Callable[[Sequence[str]], Sequence[str]]
 
-# How many lines of the costs are held at a time, if no single tenant has more.
+# Lines of the costs in memory at a time, unless a single tenant has more.
 PAGE_LINES = 100_000
 
 
 class MonthNotComplete(StatementError):
-    """Some of its days are not aggregated and verified yet; a later run closes it."""
+    """The month cannot be closed yet, since some of its costs are not final; a later run closes it."""
 
     def __init__(self, month: str, why: str):
         super().__init__(f"{month} cannot be closed yet: {why}")
 
 
 class MonthBeforeChain(StatementError):
-    """It lies before the first month that is closed; each statement is linked to the month before it."""
+    """The month is before the first closed month; each statement is linked to the month before it."""
 
     def __init__(self, month: str, first: str):
         super().__init__(
             f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would "
-            f"break the chain. What {month} used stands in the statement of the next month that is closed"
+            f"break the chain. The next statement includes the usage of {month}"
         )
 
 
 class MonthHasHoles(MonthNotComplete):
-    """Of some of its hours nobody has proven that their usage is in the costs."""
+    """No run has proven that the usage of some of the month's hours is in the costs."""
 
     def __init__(self, month: str, holes: Sequence[str]):
         days = sorted({hole[:10] for hole in holes})
         super().__init__(
             month,
             f"{len(holes)} of its hours or days are not proven to be in the costs, the first is {holes[0]}. The hourly "
-            f"run does them; at once, they are done by `gateway backfill {days[0]} {days[-1]}`",
+            f"run will do them; to do them at once, run `gateway backfill {days[0]} {days[-1]}`",
         )
 
 
 class StatementDiffers(StatementError):
-    """A closed month is not what the costs say now: one of the two was changed."""
+    """A closed month no longer matches the costs: one of the two was changed."""
 
     def __init__(self, where: str, difference: str):
         super().__init__(f"{where} differs: {difference}")
@@ -90,7 +90,7 @@ class StatementDiffers(StatementError):
 
 # ------------------------------------------------------------------------------------------------------------- closing
 def months_due(at: datetime, costs: Costs, files: Files, delay_days: int) -> list[str]:
-    """The months whose books have closed by now and that have no statements: from the last that has, without a gap."""
+    """The months past their closing time without statements, following the last closed month without a gap."""
     closed = closed_months(files)
     days = [] if closed else costs.days()
     if not closed and not days:
@@ -114,11 +114,11 @@ def close_month(
     retention: timedelta = timedelta(days=400),
     name_of: Callable[[str], str] = lambda tenant_id: "",
 ) -> dict[str, Any]:
-    """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
+    """Write the statements of a month; for a closed month, only prove that they match the costs.
 
-    `holes` tells what of these days is not proven to be in the costs (`gateway.costs.proofs`), and `name_of` what a
-    tenant is called beside its id.
-    Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers where something else is there.
+    `holes` returns the hours of these days that are not proven to be in the costs (`gateway.costs.proofs`); `name_of`
+    returns a tenant's display name.
+    Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers if an existing file differs.
     """
     closed = closed_months(files)
     if closed and month < closed[0]:
@@ -153,18 +153,21 @@ def _must_be_complete(
     delay_days: int,
     retention: timedelta,
 ) -> None:
-    """Every hour is aggregated and verified (the watermark moves after both), and no hour has to be done again."""
+    """Check that every hour is aggregated and verified (the watermark moves after both), and none is to be done again.
+
+    Raises MonthNotComplete.
+    """
     if at < (closes := closes_at(month, delay_days)):
         raise MonthNotComplete(month, f"its books close at {timestamp(closes)}")
     days = days_of(month)
     if (watermark := periods.watermark() or "") < f"{days[-1]}T23":
-        raise MonthNotComplete(month, f"its costs are complete up to {watermark or 'no hour'} only")
+        raise MonthNotComplete(month, f"its costs are complete only up to {watermark or 'no hour'}")
     if again := [hour for hour in sorted({*periods.dirty(), *periods.stale()}) if hour[:10] in set(days)]:
-        raise MonthNotComplete(month, f"{len(again)} hours are to be aggregated again, the first is {again[0]}")
-    # A day that is not closed may be written anew, unless the ledger has dropped its rows by now.
+        raise MonthNotComplete(month, f"{len(again)} hours must be aggregated again, the first is {again[0]}")
+    # A run may still rewrite a day that is not closed, unless the ledger has dropped its rows by now.
     kept = (at - retention).date().isoformat()
     if anew := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
-        raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate its hours again, with all 24 done")
+        raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate all its 24 hours again")
     if found := holes(days):
         raise MonthHasHoles(month, found)
     if chain.last and month_after(chain.last.month) != month:
@@ -174,17 +177,17 @@ def _must_be_complete(
 
 
 def _write(statement: Statement, previous: Link | None, files: Files, name: str) -> bytes:
-    """A tenant's three files; the manifest comes last and stands for all of them."""
+    """Write a tenant's three files; the manifest comes last and marks them as complete."""
     place = folder(statement.month, statement.tenant_id)
     csv = to_csv(statement)
     if not files.add(place + CSV, csv) and (there := files.read(place + CSV)) != csv:
-        # A run that was cut off has stated what there was by then; what came since waits for the next statement.
+        # An interrupted run has stated the lines of its time; later lines wait for the next statement.
         kept = _stated(statement, there, place + CSV)
         statement = Statement.of(statement.tenant_id, statement.month, statement.closes_at, kept)
         csv = there
     page = to_html(statement, digest(csv), name)
     if not files.add(place + PAGE, page):
-        # The page of a run that was cut off stays, though the tenant's name or the page's make was another then.
+        # Keep the page of an interrupted run, even if the tenant's name or the page's layout has changed since.
         if digest(csv).encode() not in (there := files.read(place + PAGE)):
             raise StatementDiffers(place + PAGE, _first_difference(there, page))
         page = there
@@ -201,12 +204,12 @@ def _add(files: Files, name: str, content: bytes) -> None:
 def _first_difference(there: bytes, made: bytes) -> str:
     for number, (left, right) in enumerate(zip(there.splitlines(), made.splitlines(), strict=False), 1):
         if left != right:
-            return f"line {number} is {left.decode()!r} and would be {right.decode()!r}"
-    return f"it has {len(there)} bytes and would have {len(made)}"
+            return f"line {number} is {left.decode()!r} and should be {right.decode()!r}"
+    return f"it has {len(there)} bytes and should have {len(made)}"
 
 
 def _stated(statement: Statement, content: bytes, where: str) -> list[DatedLine]:
-    """The lines of a file that is there, which may lack what was restated since. Raises StatementDiffers."""
+    """The lines of an existing file, which may lack later restatements. Raises StatementDiffers."""
     try:
         kept = from_csv(content)
     except StatementError as error:
@@ -228,7 +231,7 @@ def _named(dated: DatedLine) -> str:
 
 
 def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
-    """A closed month is what the costs say, but for what was restated since."""
+    """Check that a closed month matches the costs, apart from later restatements. Raises StatementDiffers."""
     said = json.loads(files.read(folder(month) + MANIFEST))
     closes = datetime.fromisoformat(said["closes_at"])
     missing = set(said["tenants"])
@@ -252,11 +255,11 @@ def lines_by_tenant(
     page_lines: int,
     closes: datetime | None = None,
 ) -> Iterator[tuple[str, list[DatedLine]]]:
-    """What belongs in each tenant's statement: of the month's days, and what restates days of months before.
+    """The lines of each tenant's statement: those of the month's days, and restatements of earlier months.
 
-    Usage of months before the first closed one, which was found later, stands in the next statement that is made.
+    The next statement also includes usage from before the first closed month, if it is found later.
 
-    Tenants come in pages, so that no more than a page of lines is held, and each file is read once a page.
+    Tenants come in pages, so that memory has at most one page of lines, and each file is read once per page.
     """
     closing = chain.closing(delay_days)
 
@@ -303,7 +306,7 @@ def _pages(sizes: Mapping[str, int], page_lines: int) -> Iterator[list[str]]:
 
 
 def _late(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
-    """The lines of a day before the first closed month that stand in no statement yet."""
+    """The lines of a day before the first closed month that are not in any statement yet."""
     counts = costs.counts(day)
     stated = chain.late_lines(day) + chain.restatement_lines(day)
     if sum(counts.values()) == stated:
@@ -313,7 +316,7 @@ def _late(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]
 
 
 def _known(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
-    """The lines of a day that stand in statements of other months."""
+    """The lines of a day that are in statements of other months."""
     known: Counter[tuple[Any, ...]] = Counter()
     for month, said in chain.months.items():
         if day in said["restatement_lines"] or day in said.get(LATE, {}):
@@ -334,13 +337,13 @@ def _less(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[D
 
 
 def _new_restatements(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
-    """The lines that restate a day of a closed month and stand in no statement yet."""
+    """The lines that restate a day of a closed month and are not in any statement yet."""
     tenants = {tenant: number for (tenant, kind), number in costs.counts(day).items() if kind == RESTATEMENT}
     stated = chain.restatement_lines(day)
     if sum(tenants.values()) == stated:
         return []
     if sum(tenants.values()) < stated:
-        raise StatementDiffers(f"costs of {day}", f"{stated} restatements of it stand in statements, it has fewer")
+        raise StatementDiffers(f"costs of {day}", f"statements have {stated} restatements of it, but it has fewer")
     known = _known(day, chain, files, tenants.keys())
     lines = (DatedLine(day, line) for line in costs.lines(day, min(tenants), max(tenants)))
     return _less(known, (dated for dated in lines if dated.is_restatement))
