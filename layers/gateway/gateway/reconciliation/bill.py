@@ -1,4 +1,4 @@
-"""The ledger against AWS's bill."""
+"""Compares the ledger with AWS's bill."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Billed:
 
 
 def principal_of(arn: str) -> str:
-    """Who it is, without the session: `arn:aws:sts::123456789012:assumed-role/app`."""
+    """The principal without its session: `arn:aws:sts::123456789012:assumed-role/app`."""
     head, slash, rest = arn.partition(":assumed-role/")
     return f"{head}{slash}{rest.partition('/')[0]}"
 
@@ -52,7 +52,7 @@ def _is_gateway(arn: str, roles: frozenset[tuple[str, str]]) -> bool:
 
 
 def role_of(arn: str) -> tuple[str, str]:
-    """(account, name) of a role, from its own ARN or that of one of its sessions; empty for anything else."""
+    """(account, name) of a role, from its own ARN or from the ARN of a session; empty strings for anything else."""
     parts = arn.split(":", 5)
     if len(parts) < 6:
         return ("", "")
@@ -70,10 +70,10 @@ def against_bill(
     roles: Iterable[str],
     percent: Decimal,
 ) -> list[Finding]:
-    """A day's ledger against the bill's lines of that day. `metered` has the rows of the day before as well.
+    """Compare a day's ledger with the bill's lines of that day. `metered` has the rows of the day before as well.
 
-    `roles` are the ARNs of the gateway's own. A bill that names no principal at all is taken for the gateway's whole.
-    The sum of all `ledger` is the day's list_cost, the sum of all `aws` what the lines cost, to the last decimal.
+    `roles` are the ARNs of the gateway's roles. If no line names a principal, all lines count as the gateway's.
+    The `ledger` figures sum to the day's list_cost, the `aws` figures to the cost of the lines, to the last decimal.
     """
     books, ours = index_ledger(day, of_bedrock(metered), listed), frozenset(map(role_of, roles)) - {("", "")}
     bill = list(bill)
@@ -104,7 +104,7 @@ def against_bill(
 
 
 def _netted(findings: Sequence[Finding], percent: Decimal) -> list[Finding]:
-    """Lines of the bill that are not mapped, and usage that no line is of, alarm by what is left of them together."""
+    """Clear the alarms of unmapped bill lines and of unbilled usage, if the two offset each other."""
     unnamed = [finding for finding in findings if not finding.mapped and finding.reasons["unexplained"]]
     unbilled = [f for f in findings if f.mapped and not f.aws_quantity and f.ledger and f.reasons["unexplained"]]
     billed, recorded = (
@@ -136,7 +136,7 @@ def _billed_finding(kind: Kind, side: LedgerTotals, billed: _Billed, percent: De
 
 
 def _beside(reason: str, who: str, usage_type: str, kind: Kind | None, sums: _Billed, percent: Decimal) -> Finding:
-    """What is on the bill and cannot be in the ledger."""
+    """A finding for bill lines that have no counterpart in the ledger."""
     unmapped = reason == "unexplained"
     reasons = all_reasons({reason: sums.list_cost if unmapped else sums.net_cost})
     if unmapped:
@@ -149,7 +149,7 @@ def _beside(reason: str, who: str, usage_type: str, kind: Kind | None, sums: _Bi
 
 
 def _priced_otherwise(books: LedgerIndex, percent: Decimal) -> list[Finding]:
-    """Where the rows were priced by another list than the one in force: the book has changed since."""
+    """Findings for rows that an older list priced: the price book has changed since."""
     valued: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for kind, side in books.sides.items():
         valued[kind.model_id, kind.region] += side.cost

@@ -1,4 +1,4 @@
-"""The ledger against CloudWatch's metrics of Bedrock."""
+"""Compares the ledger with CloudWatch's metrics of Bedrock."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from gateway.usage.records import Outcome
 def against_metrics(
     day: str, metered: Iterable[UsageGroup], measured: Iterable[MetricSum], percent: Decimal
 ) -> list[Finding]:
-    """A day's ledger against CloudWatch's counts. `metered` has the rows of the day before as well.
+    """Compare a day's ledger with CloudWatch's counts. `metered` has the rows of the day before as well.
 
-    A call that failed may be counted by CloudWatch or not, by how far it came. CloudWatch does not say who called: what
-    it counts for a model that the gateway did not call is out of band, what it counts beyond the gateway's calls to a
-    model is unexplained until the bill names who it was.
+    CloudWatch may or may not count a failed call, depending on how far it got. It does not name callers: counts for a
+    model that the gateway did not call are out of band. Counts beyond the gateway's calls to a model are unexplained
+    until the bill names the principal.
     """
     rows = of_bedrock(metered)
     sides: dict[tuple[str, str, str], LedgerTotals] = defaultdict(LedgerTotals)
@@ -104,7 +104,7 @@ def against_metrics(
 
 
 def _counted(row: UsageGroup) -> Iterable[tuple[str, int, int]]:
-    """What CloudWatch should count of a row: (metric, quantity, the most of one call)."""
+    """CloudWatch's expected counts for a group of rows: (metric, quantity, largest quantity of one call)."""
     if row.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
         yield CALLS, row.rows, 1
     if row.is_known:
