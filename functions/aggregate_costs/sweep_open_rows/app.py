@@ -1,7 +1,7 @@
 """SweepOpenRows: settle abandoned rows as `unsettled`, release their holds, and send missed budget notices.
 
 A notice is missed if a process crossed a budget threshold and ended before it sent the notice. The sweep is the first
-step of every costs run, and also runs every five minutes. Leases end by the real clock; the input may set another time,
+step of every costs run, and also runs every five minutes. Leases end by the real clock. The input may set another time,
 `asOf`, if no caller can be alive (a local stack that has just started).
 """
 

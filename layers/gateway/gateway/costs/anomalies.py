@@ -2,8 +2,8 @@
 
 The test is the modified z-score of Iglewicz and Hoaglin ("How to Detect and Handle Outliers", ASQC 1993):
 M = 0.6745 (x - median) / MAD, flagged if |M| > 3.5, on x = ln(cost + one cent), since spending grows by factors.
-The past is the same weekday of the 8 weeks before; with fewer than 5 of these since the tenant's first cost, the 28
-days before; with fewer than 7 days there, no day is flagged. A MAD below 0.05 (about 5 %) counts as 0.05, so that a
+The past is the same weekday of the 8 weeks before. With fewer than 5 of these since the tenant's first cost, it is the
+28 days before; with fewer than 7 of these, no day is flagged. A MAD below 0.05 (about 5 %) counts as 0.05, so that a
 tenant with constant spending is not flagged for a percent. The difference must be at least a dollar.
 
 Only the score is a float, to 4 decimals; money is Decimal.

@@ -19,7 +19,7 @@ LOST_TWICE = "they differ from their proof, and usage of the day is lost: restor
 
 
 class ClosedDay(NamedTuple):
-    """A day's number of lines, the unreadable files that were rebuilt (`mended`), and those that are lost for good."""
+    """A day's number of lines, the unreadable files that were rebuilt (`mended`), and those lost permanently."""
 
     lines: int
     mended: list[str]

@@ -1,9 +1,9 @@
 """Forecasts of a month's spending.
 
-The forecast is the month to date plus, for each remaining day, the median cost of its weekday in the 8 weeks before (of
-all days, if the weekday has fewer than 3). The interval is empirical: for h remaining days, the 10 % and 90 % quantiles
-of this median's errors over all stretches of h days in these 8 weeks. With fewer than 10 such stretches it is h times
-the quantiles of one day's error, which is wider. No forecast is below the month to date.
+The forecast is the month to date plus, for each remaining day, the median cost of its weekday in the 8 weeks before. A
+weekday with fewer than 3 days uses the median of all days. The interval is empirical: for h remaining days, the 10 %
+and 90 % quantiles of this median's errors over all stretches of h days in these 8 weeks. With fewer than 10 such
+stretches it is h times the quantiles of one day's error, which is wider. No forecast is below the month to date.
 
 Costs are the tenant's charges, restatements included, as Decimal.
 """

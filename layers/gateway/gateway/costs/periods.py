@@ -89,7 +89,7 @@ class Plan:
     """The hours and days of one run. `closed_until` is the newest complete hour; the watermark advances from `after`.
 
     `mended` are the hours done because their files differ from their proofs; the costs of the days `rebuilt` are made
-    anew for the same reason. `lost` hours cannot be mended. `left` is the number of hours that wait for the next run;
+    again for the same reason. `lost` hours cannot be mended. `left` is the number of hours that wait for the next run;
     `waiting` are the planned days with such hours. `book_version` identifies the price book in use.
     """
 
@@ -141,8 +141,8 @@ def plan(
     changed prices first, then the newest hours.
 
     With `hours` (a backfill), the plan has only these, plus damaged or stale hours of the same days. Raises
-    PeriodRefused for hours that have not begun, hours whose rows the ledger may have dropped (only their files are
-    left), or too many hours for one run.
+    PeriodRefused for too many hours, for hours that have not begun, and for hours whose rows the ledger may have
+    dropped, since only their files are left.
     """
     found = found or LakeDamage()
     closed = newest_complete(scheduled)

@@ -196,7 +196,7 @@ def check_day(
     again.
 
     An earlier release proved its files against the ledger but stored no proof. If the day's costs still equal the sum
-    of its usage, this function accepts its files as proven; otherwise they are left to be done again.
+    of its usage, this function accepts its files as proven. Otherwise a run does them again.
     """
     there = Listing.of(lake.usage_files(day), lake.costs_files(day))
     known = proofs.days(day, day).get(day, DayProof(day))

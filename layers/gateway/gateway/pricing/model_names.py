@@ -1,7 +1,7 @@
 """Names of models: how to read them, and which name determines a call's price. All rules are here.
 
-A ledger row is priced by one name, in the region of the request, on the day of the call, in the tier that the service
-echoed. The lookup uses exactly that name; there is no fallback to another one.
+One name prices a ledger row, in the region of the request, on the day of the call, in the tier that the service echoed.
+The lookup uses exactly that name, without a fallback to another one.
 
     named                                       priced as
     model id, anthropic.x                       itself

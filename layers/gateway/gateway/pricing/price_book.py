@@ -13,10 +13,11 @@ throughput, and markups.
   list prices included. To end an agreement, add a row with the price that applies from then on.
 - An overlay price may be 0, for capacity that is paid for elsewhere. A public price is 0 only if Amazon's own list
   has it so.
-- A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second; every other
+- A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second. Every other
   price must be exact, in both books.
-- A markup (`tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, a factor as usd, per 1) multiplies
-  each price per unit, listed or negotiated, rounded half-even to 12 decimals. A tenant's own markup overrides `*`.
+- A markup multiplies each price per unit, listed or negotiated, rounded half-even to 12 decimals. Its row has
+  `tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, and the factor as usd, per 1. A tenant's own
+  markup overrides `*`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ AWS has two records. CloudWatch's metrics of Bedrock have calls and tokens by mo
     unexplained   the rest
 
 An operator must check `price` and `unexplained` above the tolerance. A bill line with an unknown name and ledger usage
-missing from the bill are probably the same usage, so only the difference of both can raise the alarm. Both stay listed,
+missing from the bill are probably the same usage. So only the difference of both can raise the alarm; both stay listed,
 the bill line as not `mapped`.
 
 The ledger's side uses the list price (`list_cost`), since AWS does not know a tenant's charge. Calls to SageMaker are

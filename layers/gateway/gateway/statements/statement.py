@@ -1,8 +1,8 @@
 """A statement lists a tenant's usage and costs of a month, line by line; once written, it never changes.
 
-A month closes some days after its end. Until then, restatements of its days are part of its statement; later ones are
-part of the statement of the month in which they were made. So every line of the costs is in exactly one statement, and
-a tenant's statements add up to its costs.
+A month closes some days after its end. Until then, restatements of its days are part of its statement. A later
+restatement is part of the statement of the month in which it was made. So every line of the costs is in exactly one
+statement, and a tenant's statements add up to its costs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Accounts in DynamoDB: an item per tenant, month and shard, changed by one conditional update at a time.
 
-A hold is an entry of the item's map `holds`, so taking room and booking a charge are each one atomic write that cannot
+A hold is an entry of the item's map `holds`. So taking room and booking a charge are each one atomic write that cannot
 happen twice, and `size(holds)` counts the running calls. An entry lives as long as its call, and every write is billed
-for the whole item, so each entry is packed into some 30 bytes plus its name. Money is stored in whole 10^-12 USD, the
+for the whole item. So each entry is packed into some 30 bytes plus its name. Money is stored in whole 10^-12 USD, the
 smallest unit of a price. The month's notices to a tenant are in a separate item.
 """
 
