@@ -53,8 +53,8 @@ def close_day(
     def is_kept(hour: str) -> bool:
         return not past_retention(hour, scheduled, retention)
 
-    for hour in filter(is_kept, _of_both_layouts(lake.usage_files(day))):
-        _take_over(hour, source, lake, book, not_after)
+    for hour in filter(is_kept, _hours_in_both_layouts(lake.usage_files(day))):
+        _migrate_hour(hour, source, lake, book, not_after)
     check_division(day, lake.usage_files(day))
     while True:
         try:
@@ -64,7 +64,7 @@ def close_day(
             if part.key in {*mended, *lost}:
                 raise
             if part.older_hour and is_kept(part.older_hour):
-                _take_over(part.older_hour, source, lake, book, not_after)
+                _migrate_hour(part.older_hour, source, lake, book, not_after)
                 mended.append(part.key)
                 continue
             file = part.usage_file
@@ -80,10 +80,10 @@ def close_day(
             lake.set_aside(CorruptPart(key), lost=False)
         mended.append(f"costs/dt={day}/part-0.parquet")
 
-    def costs(held: DayCosts | None) -> DayCosts:
-        if held is None or (whole and not held.closed):
+    def costs(existing: DayCosts | None) -> DayCosts:
+        if existing is None or (whole and not existing.closed):
             return DayCosts(tuple(line for _, line in sorted(sums.items())), complete)
-        return _restated(held, sums, scheduled) if whole else held
+        return _restated(existing, sums, scheduled) if whole else existing
 
     try:
         return ClosedDay(lake.replace_costs(day, costs), mended, lost)
@@ -94,14 +94,14 @@ def close_day(
         return ClosedDay(lake.replace_costs(day, costs), [*mended, part.key], lost)
 
 
-def _of_both_layouts(keys: Iterable[str]) -> list[str]:
+def _hours_in_both_layouts(keys: Iterable[str]) -> list[str]:
     """The hours that have files in today's layout and still have files of the older one, a file for each shard."""
     known = list(keys)
     older = {hour for key in known if (hour := older_hour(key))}
     return sorted(older & {file.hour for key in known if (file := UsageFile.at(key))})
 
 
-def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
+def _migrate_hour(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
     """Rewrite an hour of the older layout in today's, prove that no row is missing, and drop its older files.
 
     Raises CostsDoNotMatch.
@@ -110,24 +110,24 @@ def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after
     older = {key for key in keys if older_hour(key)}
     parts = min((file.parts for key in keys if (file := UsageFile.at(key))), default=1)
     files = [UsageFile(hour, part, parts) for part in range(parts)]
-    there = set[RowKey]()
+    found = set[RowKey]()
     for file in files:
         price_usage(file, source, lake, book, not_after)
-        there |= lake.rows(file, only_open=False)
-        there |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
-    if missing := lake.older_rows(older) - there:
+        found |= lake.rows(file, only_open=False)
+        found |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
+    if missing := lake.older_rows(older) - found:
         differences = [f"{name}#{attempt} is in the older files, and not in the ledger" for name, attempt in missing]
         raise CostsDoNotMatch(hour, sorted(differences))
     lake.drop_older(hour)
 
 
-def _restated(held: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
+def _restated(existing: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
     """The closed costs of a day, plus a restatement for each difference from the current sums."""
-    so_far, nothing = lines_by_group(held.lines), CostLine("", "", "")
-    lines = list(held.lines)
+    so_far, nothing = lines_by_group(existing.lines), CostLine("", "", "")
+    lines = list(existing.lines)
     for group in sorted(sums.keys() | so_far.keys()):
         empty = replace(nothing, tenant_id=group[0], cost_centre=group[1], model_id=group[2])
         now = sums.get(group, empty)
         if difference := now + -so_far.get(group, empty):
             lines.append(replace(difference, price_version=now.price_version, line_kind=RESTATEMENT, restated_at=at))
-    return DayCosts(tuple(lines), held.closed)
+    return DayCosts(tuple(lines), existing.closed)

@@ -155,7 +155,9 @@ def plan(
         again = [hour for hour in doubtful if hour[:10] in days and not past_retention(hour, scheduled, retention)]
         taken = sorted([*wanted, *again[: MAX_HOURS - len(wanted)]])
         rebuilt = [day for day in found.costs if day in days]
-        return Plan(tuple(taken), closed, watermark or "", book_version, _both(taken, found.damaged), tuple(rebuilt))
+        return Plan(
+            tuple(taken), closed, watermark or "", book_version, _intersection(taken, found.damaged), tuple(rebuilt)
+        )
     after = watermark or (hour_of(start_of(begin) - HOUR) if begin else closed)
     current = hours_between(start_of(closed) + HOUR, scheduled) if include_current_hour else []
     new = hours_between(start_of(after) + HOUR, start_of(closed))
@@ -172,7 +174,7 @@ def plan(
         closed,
         after if watermark or begin else "",
         book_version,
-        _both(planned, found.damaged),
+        _intersection(planned, found.damaged),
         tuple(found.costs[:MAX_HOURS]),
         tuple(found.lost[:MAX_HOURS]),
         len(left),
@@ -185,7 +187,7 @@ def newest_complete(scheduled: datetime) -> str:
     return hour_of(scheduled - GRACE - HOUR)
 
 
-def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+def _intersection(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some) & set(others)))
 
 

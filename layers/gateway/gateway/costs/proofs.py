@@ -126,7 +126,7 @@ def find_days(
     `listing` lists the whole lake; it is called only while the ledger's first hour is unknown. A run for the `asked`
     hours checks only their days, except days that it does as a whole.
     """
-    begin = proofs.begin() or _begin(proofs, periods, ledger, listing(), scheduled, retention, book_version)
+    begin = proofs.begin() or _find_begin(proofs, periods, ledger, listing(), scheduled, retention, book_version)
     known = proofs.days()
     watermark = periods.watermark() or ""
     days = {day for day, proof in known.items() if proof.hours}
@@ -143,11 +143,11 @@ def find_days(
     return DaysInDoubt([{"day": day} for day in in_doubt[:MAX_DAYS]], len(in_doubt[MAX_DAYS:]))
 
 
-def _begin(
+def _find_begin(
     proofs: Proofs,
     periods: Periods,
     ledger: Rows,
-    there: Listing,
+    listed: Listing,
     scheduled: datetime,
     retention: timedelta,
     book_version: str,
@@ -158,24 +158,24 @@ def _begin(
     be proven any more, so their current digests are recorded as proofs.
     """
     newest = newest_complete(scheduled)
-    kept = hours_between(scheduled - retention + timedelta(days=1) + HOUR, start_of(newest))
-    with_rows = ledger.hours_with_rows([hour for hour in kept if hour not in there.hours])
-    begin = min((hour for hour in kept if hour in with_rows or hour in there.hours), default=newest)
+    retained = hours_between(scheduled - retention + timedelta(days=1) + HOUR, start_of(newest))
+    with_rows = ledger.hours_with_rows([hour for hour in retained if hour not in listed.hours])
+    begin = min((hour for hour in retained if hour in with_rows or hour in listed.hours), default=newest)
     watermark = periods.watermark() or ""
     empty: dict[str, dict[str, str]] = defaultdict(dict)
-    for hour in kept:
-        if begin <= hour <= watermark and hour not in with_rows and hour not in there.hours:
+    for hour in retained:
+        if begin <= hour <= watermark and hour not in with_rows and hour not in listed.hours:
             empty[hour[:10]][hour] = NOTHING
     for day, hours in empty.items():
-        all_of_it = len(hours) == 24 and day not in there.days
+        all_of_it = len(hours) == 24 and day not in listed.days
         proofs.note(DayProof(day, hours, NOTHING if all_of_it else None, book_version if all_of_it else ""))
     old: dict[str, dict[str, str]] = defaultdict(dict)
-    for hour, digest in there.hours.items():
+    for hour, digest in listed.hours.items():
         if past_retention(hour, scheduled, retention):
             old[hour[:10]][hour] = digest
-    dropped = {day for day in there.days if past_retention(f"{day}T23", scheduled, retention)}
+    dropped = {day for day in listed.days if past_retention(f"{day}T23", scheduled, retention)}
     for day in sorted(old.keys() | dropped):
-        proofs.note(DayProof(day, old.get(day, {}), there.days.get(day) if day in dropped else None))
+        proofs.note(DayProof(day, old.get(day, {}), listed.days.get(day) if day in dropped else None))
     proofs.begin_at(begin)
     return begin
 
@@ -198,22 +198,22 @@ def check_day(
     An earlier release proved its files against the ledger but stored no proof. If the day's costs still equal the sum
     of its usage, this function accepts its files as proven. Otherwise a run does them again.
     """
-    there = Listing.of(lake.usage_files(day), lake.costs_files(day))
+    listed = Listing.of(lake.usage_files(day), lake.costs_files(day))
     known = proofs.days(day, day).get(day, DayProof(day))
     watermark, dirty = periods.watermark() or "", set(periods.dirty())
     unproven = {
         hour: digest
-        for hour, digest in there.hours.items()
+        for hour, digest in listed.hours.items()
         if hour <= watermark and hour not in known.hours and hour not in dirty
     }
     costs = None
     if unproven or known.costs is None:
         try:
             verify_day(day, lake)
-            costs = there.days.get(day, NOTHING) if known.costs is None else None
+            costs = listed.days.get(day, NOTHING) if known.costs is None else None
         except (CorruptPart, CostsDoNotMatch):
             unproven = {}
-    intact = {hour for hour, digest in known.hours.items() if there.hours.get(hour) == digest}
+    intact = {hour for hour, digest in known.hours.items() if listed.hours.get(hour) == digest}
     pricer, stale = Pricer(book), list[str]()
     for hour in sorted((intact | unproven.keys()) - dirty):
         if past_retention(hour, scheduled, retention) or not _priced_otherwise(hour, lake, pricer):
@@ -236,7 +236,7 @@ def look(
     known: Mapping[str, DayProof],
     begin: str | None,
     watermark: str | None,
-    there: Listing,
+    listed: Listing,
     scheduled: datetime,
     retention: timedelta,
 ) -> LakeDamage:
@@ -249,9 +249,9 @@ def look(
     damaged, lost = list[str](), list[str]()
     for proof in known.values():
         for hour, digest in proof.hours.items():
-            if hour <= newest and there.hours.get(hour, NOTHING) != digest:
+            if hour <= newest and listed.hours.get(hour, NOTHING) != digest:
                 (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
-    for hour in there.hours:
+    for hour in listed.hours:
         if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
             (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     missing = [
@@ -262,9 +262,9 @@ def look(
     costs = [
         day
         for day, proof in known.items()
-        if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
+        if day <= newest and proof.costs is not None and listed.days.get(day, NOTHING) != proof.costs
     ]
-    costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
+    costs += [day for day in listed.days if begin and day < begin[:10] and day not in known]
     return LakeDamage(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 
@@ -272,11 +272,11 @@ def look(
 def hold_rest(day: str, done: Collection[str], proofs: Proofs, lake: Lake) -> None:
     """Check that a day's hours outside the run still match their proofs. Raises CostsDoNotMatch."""
     known = proofs.days(day, day).get(day, DayProof(day))
-    there = Listing.of(lake.usage_files(day), {})
+    listed = Listing.of(lake.usage_files(day), {})
     differing = [
         f"usage of {hour} differs from its proof; the next run does it again"
         for hour, digest in sorted(known.hours.items())
-        if hour not in done and there.hours.get(hour, NOTHING) != digest
+        if hour not in done and listed.hours.get(hour, NOTHING) != digest
     ]
     if differing:
         raise CostsDoNotMatch(day, differing)
@@ -303,7 +303,7 @@ def proven(done: Plan, verified: Iterable[tuple[str, str]], costs: Mapping[str, 
     return found
 
 
-def holes(days: Collection[str], proofs: Proofs, there: Listing) -> list[str]:
+def holes(days: Collection[str], proofs: Proofs, listed: Listing) -> list[str]:
     """The hours of these days without a valid proof, since the ledger's first hour, and days whose costs differ.
 
     Before the first run of this release there are no proofs.
@@ -316,11 +316,11 @@ def holes(days: Collection[str], proofs: Proofs, there: Listing) -> list[str]:
     found = [
         hour
         for hour in hours_between(since, start_of(f"{last}T23"))
-        if known.get(hour[:10], DayProof("")).hours.get(hour) != there.hours.get(hour, NOTHING)
+        if known.get(hour[:10], DayProof("")).hours.get(hour) != listed.hours.get(hour, NOTHING)
     ]
     differing = [
         day
         for day in sorted(days)
-        if (proof := known.get(day)) and proof.costs is not None and proof.costs != there.days.get(day, NOTHING)
+        if (proof := known.get(day)) and proof.costs is not None and proof.costs != listed.days.get(day, NOTHING)
     ]
     return [*found, *differing]

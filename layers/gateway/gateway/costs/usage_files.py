@@ -92,7 +92,7 @@ def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Map
     """
     days: dict[str, dict[str, dict[UsageFile, int]]] = {}
 
-    def there(hour: str) -> dict[UsageFile, int]:
+    def files_of(hour: str) -> dict[UsageFile, int]:
         day = hour[:10]
         if day not in days:
             days[day] = defaultdict(dict)
@@ -103,9 +103,9 @@ def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Map
 
     files = []
     for hour in hours:
-        alike = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
-        largest = max(sum(there(other).values()) for other in alike)
-        parts = layout.files(hour, min((file.parts for file in there(hour)), default=_parts(largest)))
+        similar_hours = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
+        largest = max(sum(files_of(other).values()) for other in similar_hours)
+        parts = layout.files(hour, min((file.parts for file in files_of(hour)), default=_parts(largest)))
         files += [UsageFile(hour, part, parts) for part in range(parts)]
     return files
 
@@ -116,15 +116,15 @@ def check_division(day: str, keys: Iterable[str]) -> None:
     Raises CostsDoNotMatch.
     """
     parts: dict[str, int] = {}  # of each hour, from its first file
-    strange = []
+    mismatches = []
     for key in sorted(keys):
         hour, of = older_hour(key), 0
         if file := UsageFile.at(key):
             hour, of = file.hour, file.parts
         if hour is None or parts.setdefault(hour, of) != of:
-            strange.append(f"{key} does not match the layout of the hour's other usage files")
-    if strange:
-        raise CostsDoNotMatch(day, strange)
+            mismatches.append(f"{key} does not match the layout of the hour's other usage files")
+    if mismatches:
+        raise CostsDoNotMatch(day, mismatches)
 
 
 def _parts(size: int) -> int:

@@ -48,14 +48,14 @@ def verify_usage(
     A row that was open when the file was written may have settled since, so only its presence is compared. An hour that
     is not over may have new rows.
     """
-    its_own = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
+    expected_keys = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
     # List before reading: if a later version replaces the file, its digest differs and the next run notices.
-    there = lake.usage_files(file.hour)
-    if strange := there.keys() - its_own:
-        raise CostsDoNotMatch(file.hour, [f"{key} is not one of its usage files" for key in sorted(strange)])
+    files = lake.usage_files(file.hour)
+    if unexpected := files.keys() - expected_keys:
+        raise CostsDoNotMatch(file.hour, [f"{key} is not one of its usage files" for key in sorted(unexpected)])
     complete = file.hour <= closed_until
     was_open = lake.rows(file, only_open=True)
-    held = None if complete else lake.rows(file, only_open=False)
+    present = None if complete else lake.rows(file, only_open=False)
     found_open = 0
     unread: set[tuple[str, str]] = set()
 
@@ -69,7 +69,7 @@ def verify_usage(
                 key = (str(record.request_id), record.attempt)
                 if key in was_open:
                     found_open += 1
-                elif held is None or key in held:
+                elif present is None or key in present:
                     yield record
 
     of_ledger = price_by_kind(settled(), book)
@@ -80,7 +80,7 @@ def verify_usage(
             file.hour, [f"{sk} of {pk} is wrongly in quarantine or missing from it" for pk, sk in sorted(differing)]
         )
     _compare(file.hour, "ledger", of_ledger, "usage", lines_by_group(lake.settled_usage(file)))
-    digest = file_digest(file.key, there[file.key]) if file.key in there else NOTHING
+    digest = file_digest(file.key, files[file.key]) if file.key in files else NOTHING
     unpriced = any(line.unpriced_invocations for line in of_ledger.values())
     return VerifiedFile(bool(was_open), unpriced, len(unread), f"{digest}@{book.version}")
 

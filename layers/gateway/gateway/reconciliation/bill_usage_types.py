@@ -28,7 +28,7 @@ _OWN = re.compile(r"(?P<region>[A-Z0-9]+)-(?P<model>.+?)[-_](?P<body>(?:mantle[-
 _EDITION = re.compile(r"\s*\(Amazon Bedrock Edition\)\s*$")
 _ID = re.compile(r"[a-z0-9]+\.[a-z]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9]h)(?=[A-Z])")
-_SAID_BY_ALL = {
+_COMMON_WORDS = {
     "mantle", "input", "output", "token", "tokens", "count", "cache", "read", "write", "text", "prompt", "response",
     "5m", "30m", "1h", "standard", "cross", "region", "global", "geo", "regional", "us", "eu", "apac", "jp", "au", "ca",
     "in", "long", "lctx", "ctx",
@@ -102,7 +102,7 @@ def kind_of(usage_type: str, product: str = "", region: str = "") -> Kind | None
     if not (model_id and where and unit):
         return None
     tiers = {tier for word, tier in _TIERS.items() if word in words}
-    if len(tiers) > 1 or (words - _SAID_BY_ALL - _TIERS.keys() and unit not in ("image", "input_image")):
+    if len(tiers) > 1 or (words - _COMMON_WORDS - _TIERS.keys() and unit not in ("image", "input_image")):
         return None
     if "global" in words and not model_id.startswith("global."):
         model_id = f"global.{model_id}"
@@ -114,13 +114,15 @@ def units_per(pricing_unit: str, usage_type: str, unit: str) -> int | None:
 
     The marketplace bills tokens by the million as `Units`. If the export lacks the column, the usage type decides.
     """
-    said = pricing_unit.strip().lower()
+    billed_unit = pricing_unit.strip().lower()
     known = {"1k tokens": 1_000, "1k token": 1_000, "1m tokens": 1_000_000, "1m token": 1_000_000}
     if unit in ("image", "input_image"):
-        return 1 if said in {"", "units", "unit", "image", "images", "images processed", "input images"} else None
-    if said in {"", "units", "unit"}:
-        return 1_000_000 if _MARKETPLACE.fullmatch(usage_type) else 1_000 if not said else None
-    return known.get(said, 1 if said in {"token", "tokens"} else None)
+        return (
+            1 if billed_unit in {"", "units", "unit", "image", "images", "images processed", "input images"} else None
+        )
+    if billed_unit in {"", "units", "unit"}:
+        return 1_000_000 if _MARKETPLACE.fullmatch(usage_type) else 1_000 if not billed_unit else None
+    return known.get(billed_unit, 1 if billed_unit in {"token", "tokens"} else None)
 
 
 def _words(body: str) -> set[str]:

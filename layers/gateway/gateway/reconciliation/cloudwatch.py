@@ -48,21 +48,21 @@ def against_metrics(
     unknown: dict[tuple[str, str], UnknownUsage] = defaultdict(UnknownUsage)
     for row in rows:
         place = (row.model_used.rpartition("/")[2], row.region)
-        mine = row.started_on == day
-        if mine or row.settled_on == day:
+        began_on_day = row.started_on == day
+        if began_on_day or row.settled_on == day:
             names.setdefault(place, row.model_id)
-        if mine and not row.is_known:
+        if began_on_day and not row.is_known:
             unknown[place].open_rows += row.rows * (row.price_status == OPEN)
             unknown[place].unsettled_rows += row.rows * (row.price_status != OPEN)
         for metric, quantity, largest in _counted(row):
             side = sides[(*place, metric)]
             side.largest = max(side.largest, largest)
-            if mine:
+            if began_on_day:
                 side.quantity += quantity
                 side.ends_later += quantity * (row.settled_on > day)
             else:
                 side.began_before += quantity * (row.settled_on == day)
-        if mine and row.outcome in (Outcome.FAILED, Outcome.UNSETTLED):
+        if began_on_day and row.outcome in (Outcome.FAILED, Outcome.UNSETTLED):
             sides[(*place, CALLS)].unsettled_rows += row.rows
     for (model, region, metric), side in sides.items():
         side.open_rows = unknown[model, region].open_rows

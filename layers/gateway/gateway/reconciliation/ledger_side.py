@@ -74,27 +74,27 @@ def _billed_units(used: Mapping[str, int]) -> dict[str, int]:
 
 def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> LedgerIndex:
     """Sum the ledger's rows of a day by kind, each unit at the list price of the day."""
-    books, on = LedgerIndex(), date.fromisoformat(day)
+    index, on = LedgerIndex(), date.fromisoformat(day)
     for row in rows:
         name, tiers = listed.name_of(row.model_id, row.model_used, row.region), _tiers(row)
         model = billed_model(name)
-        mine = row.started_on == day
-        unknown = books.unknown[model, row.region]
+        began_on_day = row.started_on == day
+        unknown = index.unknown[model, row.region]
         if not row.is_known:
-            if mine:
+            if began_on_day:
                 unknown.open_rows += row.rows * (row.price_status == OPEN)
                 unknown.unsettled_rows += row.rows * (row.price_status != OPEN)
             continue
-        if mine:
+        if began_on_day:
             unknown.unpriced_rows += row.rows * (row.price_status == UNPRICED)
-            books.recorded[model, row.region] += row.list_cost or ZERO
+            index.recorded[model, row.region] += row.list_cost or ZERO
         for unit, quantity in _billed_units(row.used).items():
             if not quantity:
                 continue
             tier = tiers.get(unit, row.tier)
-            side = books.sides[Kind(model, row.region, billed_tier(tier), unit)]
+            side = index.sides[Kind(model, row.region, billed_tier(tier), unit)]
             side.largest = max(side.largest, _billed_units(row.largest)[unit])
-            if not mine:
+            if not began_on_day:
                 side.began_before += quantity * (row.settled_on == day)
                 continue
             price = listed.price(name, row.region, tier, unit, on) if row.price_status != UNPRICED else None
@@ -104,7 +104,7 @@ def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> Led
             side.quantity += quantity
             side.cost += price.of(quantity)
             side.ends_later += quantity * (row.settled_on > day)
-    return books
+    return index
 
 
 def _tiers(row: UsageGroup) -> dict[str, str]:

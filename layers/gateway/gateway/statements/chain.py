@@ -106,10 +106,12 @@ def tenant_manifest(statement: Statement, csv: bytes, page: bytes, previous: Lin
 
 def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], previous: Link | None) -> bytes:
     """The manifest of a month, which sums up those of its tenants."""
-    said = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
-    usage, restatements = (_added(manifest[name] for manifest in said.values()) for name in ("usage", "restatements"))
-    restated = sum((Counter(manifest["restatement_lines"]) for manifest in said.values()), Counter[str]())
-    late = sum((Counter(manifest.get(LATE, {})) for manifest in said.values()), Counter[str]())
+    recorded = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
+    usage, restatements = (
+        _added(manifest[name] for manifest in recorded.values()) for name in ("usage", "restatements")
+    )
+    restated = sum((Counter(manifest["restatement_lines"]) for manifest in recorded.values()), Counter[str]())
+    late = sum((Counter(manifest.get(LATE, {})) for manifest in recorded.values()), Counter[str]())
     return as_json(
         {
             "format": FORMAT,
@@ -121,13 +123,13 @@ def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], p
                     "lines": manifest["lines"],
                     "cost": manifest["total"]["cost"],
                 }
-                for tenant, manifest in said.items()
+                for tenant, manifest in recorded.items()
             },
             **_sums(usage, restatements),
-            "lines": sum(manifest["lines"] for manifest in said.values()),
+            "lines": sum(manifest["lines"] for manifest in recorded.values()),
             "restatement_lines": dict(sorted(restated.items())),
             **({LATE: dict(sorted(late.items()))} if late else {}),
-            "price_versions": sorted({version for m in said.values() for version in m["price_versions"]}),
+            "price_versions": sorted({version for m in recorded.values() for version in m["price_versions"]}),
             "previous": previous.json if previous else None,
         }
     )
@@ -152,12 +154,12 @@ def _amounts(line: CostLine) -> dict[str, Any]:
 
 def _added(amounts: Iterable[Mapping[str, Any]]) -> CostLine:
     return total(
-        CostLine("", "", "", **{name: _number(name, said[name]) for name in (*COUNTS, *MONEY)}) for said in amounts
+        CostLine("", "", "", **{name: _number(name, each[name]) for name in (*COUNTS, *MONEY)}) for each in amounts
     )
 
 
-def _number(name: str, said: Any) -> Any:
-    return Decimal(said) if name in MONEY and said is not None else said
+def _number(name: str, value: Any) -> Any:
+    return Decimal(value) if name in MONEY and value is not None else value
 
 
 def _restatement_lines(lines: Iterable[DatedLine]) -> dict[str, int]:
@@ -170,8 +172,8 @@ def _late_lines(statement: Statement) -> dict[str, dict[str, int]]:
     return {LATE: dict(sorted(found.items()))} if found else {}
 
 
-def as_json(said: Mapping[str, Any]) -> bytes:
-    return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+def as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def folder(month: str, tenant_id: str = "") -> str:
@@ -197,9 +199,9 @@ class Chain:
         return chain
 
     def append(self, month: str, content: bytes) -> None:
-        self.months[month] = said = json.loads(content)
+        self.months[month] = recorded = json.loads(content)
         self.last = Link(month, digest(content))
-        self.tenants |= {tenant: Link(month, one["sha256"]) for tenant, one in said["tenants"].items()}
+        self.tenants |= {tenant: Link(month, one["sha256"]) for tenant, one in recorded["tenants"].items()}
 
     def closing(self, delay_days: int) -> Callable[[str], datetime]:
         """When a month closes, or closed: for a closed month its manifest decides, whatever the delay is today."""
@@ -210,15 +212,15 @@ class Chain:
         )
 
     def restatement_lines(self, day: str) -> int:
-        return sum(said["restatement_lines"].get(day, 0) for said in self.months.values())
+        return sum(manifest["restatement_lines"].get(day, 0) for manifest in self.months.values())
 
     def late_lines(self, day: str) -> int:
-        return sum(said.get(LATE, {}).get(day, 0) for said in self.months.values())
+        return sum(manifest.get(LATE, {}).get(day, 0) for manifest in self.months.values())
 
 
 def closed_months(files: Files) -> list[str]:
     names = (name.removeprefix(ROOT).split("/") for name in files.names(ROOT))
-    return sorted(way[0].removeprefix("month=") for way in names if len(way) == 2 and way[1] == MANIFEST)
+    return sorted(parts[0].removeprefix("month=") for parts in names if len(parts) == 2 and parts[1] == MANIFEST)
 
 
 # ------------------------------------------------------------------------------------------------------------ verifying
@@ -258,15 +260,15 @@ class Verified:
 def verify(costs: Costs, files: Files) -> Verified:
     """Prove every file, link and sum of the whole chain, and every line against the costs. Raises ChainBroken."""
     months = closed_months(files)
-    there: dict[str, set[str]] = defaultdict(set)
+    present: dict[str, set[str]] = defaultdict(set)
     for name in files.names(ROOT):
-        there[name.removeprefix(ROOT).split("/")[0].removeprefix("month=")].add(name)
+        present[name.removeprefix(ROOT).split("/")[0].removeprefix("month=")].add(name)
     chain = Chain()
     originals: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
     restated: Counter[tuple[Any, ...]] = Counter()
     statements = lines = 0
     for month in months:
-        for dated in _verified_month(month, chain, files, there[month]):
+        for dated in _verified_month(month, chain, files, present[month]):
             lines += 1
             if dated.is_restatement or month_of_day(dated.day) != month:
                 restated[dated.identity] += 1
@@ -277,22 +279,22 @@ def verify(costs: Costs, files: Files) -> Verified:
     return Verified(tuple(months), statements, lines, waiting)
 
 
-def _verified_month(month: str, chain: Chain, files: Files, there: set[str]) -> Iterator[DatedLine]:
+def _verified_month(month: str, chain: Chain, files: Files, present: set[str]) -> Iterator[DatedLine]:
     """Verify the files, links and sums of the chain's next month, and yield its lines."""
     where = folder(month) + MANIFEST
     content = files.read(where)
-    said = parsed(content, where)
+    recorded = parsed(content, where)
     if chain.last and month_after(chain.last.month) != month:
         raise ChainBroken(folder(month_after(chain.last.month)) + MANIFEST, "it is missing, but later months exist")
-    if said["previous"] != (chain.last.json if chain.last else None):
+    if recorded["previous"] != (chain.last.json if chain.last else None):
         raise ChainBroken(where, f"its link does not match {chain.last.month if chain.last else 'the first month'}")
-    expected = {where} | {folder(month, t) + name for t in said["tenants"] for name in (CSV, PAGE, MANIFEST)}
-    if lost := sorted(expected - there):
+    expected = {where} | {folder(month, t) + name for t in recorded["tenants"] for name in (CSV, PAGE, MANIFEST)}
+    if lost := sorted(expected - present):
         raise ChainBroken(lost[0], "it is missing")
-    if strange := sorted(there - expected):
-        raise ChainBroken(strange[0], "no manifest names it")
+    if unexpected := sorted(present - expected):
+        raise ChainBroken(unexpected[0], "no manifest names it")
     manifests = {}
-    for tenant, one in said["tenants"].items():
+    for tenant, one in recorded["tenants"].items():
         csv, _, manifest = sealed(month, tenant, one["sha256"], files, ChainBroken)
         manifests[tenant] = manifest
         place, own = folder(month, tenant), json.loads(manifest)
@@ -304,18 +306,20 @@ def _verified_month(month: str, chain: Chain, files: Files, there: set[str]) -> 
         except StatementError as error:
             raise ChainBroken(place + CSV, str(error)) from error
         statement = Statement.of(tenant, month, datetime.fromisoformat(own["closes_at"]), lines)
-        made = json.loads(tenant_manifest(statement, csv, b"", link))
-        _must_say_the_same(place + MANIFEST, own, made | {"files": own["files"]})
+        computed = json.loads(tenant_manifest(statement, csv, b"", link))
+        _must_match(place + MANIFEST, own, computed | {"files": own["files"]})
         yield from lines
-    made = json.loads(month_manifest(month, datetime.fromisoformat(said["closes_at"]), manifests, chain.last))
-    _must_say_the_same(where, said, made)
+    computed = json.loads(month_manifest(month, datetime.fromisoformat(recorded["closes_at"]), manifests, chain.last))
+    _must_match(where, recorded, computed)
     chain.append(month, content)
 
 
-def _must_say_the_same(where: str, said: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    for name in made:
-        if said.get(name) != made[name]:
-            raise ChainBroken(where, f"its {name} is {said.get(name)!r}, but its contents add up to {made[name]!r}")
+def _must_match(where: str, recorded: Mapping[str, Any], computed: Mapping[str, Any]) -> None:
+    for name in computed:
+        if recorded.get(name) != computed[name]:
+            raise ChainBroken(
+                where, f"its {name} is {recorded.get(name)!r}, but its contents add up to {computed[name]!r}"
+            )
 
 
 def sealed(
@@ -326,21 +330,21 @@ def sealed(
     manifest = files.read(place + MANIFEST)
     if sha and digest(manifest) != sha:
         raise error(place + MANIFEST, f"its hash differs from the one in {folder(month)}{MANIFEST}")
-    said = parsed(manifest, place + MANIFEST).get("files", {})
+    recorded = parsed(manifest, place + MANIFEST).get("files", {})
     contents = []
     for name in (CSV, PAGE):
         contents.append(files.read(place + name))
-        if _file(contents[-1]) != said.get(name):
+        if _file(contents[-1]) != recorded.get(name):
             raise error(place + name, "its hash differs from the one in its manifest")
     return contents[0], contents[1], manifest
 
 
 def parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(content)
+        recorded: dict[str, Any] = json.loads(content)
     except ValueError as error:
         raise ChainBroken(where, "it is not valid JSON") from error
-    return said
+    return recorded
 
 
 def _match_costs(

@@ -125,15 +125,15 @@ def close_month(
         raise MonthBeforeChain(month, closed[0])
     chain = Chain.read(files, before=month)
     if (name := folder(month) + MANIFEST) in files.names(folder(month)):
-        _prove(month, chain, costs, files, delay_days, page_lines)
+        _prove_closed(month, chain, costs, files, delay_days, page_lines)
         return {"month": month, "tenants": len(json.loads(files.read(name))["tenants"]), "closed": False}
     _must_be_complete(month, at, periods, holes, costs, chain, delay_days, retention)
     closes = closes_at(month, delay_days)
-    there = set(files.names(folder(month)))
+    existing = set(files.names(folder(month)))
     manifests: dict[str, bytes] = {}
     for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, page_lines):
         place = folder(month, tenant)
-        if place + MANIFEST in there:
+        if place + MANIFEST in existing:
             *_, manifests[tenant] = sealed(month, tenant, None, files, StatementDiffers)
         else:
             statement = Statement.of(tenant, month, closes, lines)
@@ -166,8 +166,8 @@ def _must_be_complete(
         raise MonthNotComplete(month, f"{len(again)} hours must be aggregated again, the first is {again[0]}")
     # A run may still rewrite a day that is not closed, unless the ledger has dropped its rows by now.
     kept = (at - retention).date().isoformat()
-    if anew := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
-        raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate all its 24 hours again")
+    if rewritable := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
+        raise MonthNotComplete(month, f"{rewritable[0]} is not closed; aggregate all its 24 hours again")
     if found := holes(days):
         raise MonthHasHoles(month, found)
     if chain.last and month_after(chain.last.month) != month:
@@ -180,68 +180,68 @@ def _write(statement: Statement, previous: Link | None, files: Files, name: str)
     """Write a tenant's three files; the manifest comes last and marks them as complete."""
     place = folder(statement.month, statement.tenant_id)
     csv = to_csv(statement)
-    if not files.add(place + CSV, csv) and (there := files.read(place + CSV)) != csv:
+    if not files.add(place + CSV, csv) and (existing := files.read(place + CSV)) != csv:
         # An interrupted run has stated the lines of its time; later lines wait for the next statement.
-        kept = _stated(statement, there, place + CSV)
+        kept = _existing_lines(statement, existing, place + CSV)
         statement = Statement.of(statement.tenant_id, statement.month, statement.closes_at, kept)
-        csv = there
+        csv = existing
     page = to_html(statement, digest(csv), name)
     if not files.add(place + PAGE, page):
         # Keep the page of an interrupted run, even if the tenant's name or the page's layout has changed since.
-        if digest(csv).encode() not in (there := files.read(place + PAGE)):
-            raise StatementDiffers(place + PAGE, _first_difference(there, page))
-        page = there
+        if digest(csv).encode() not in (existing := files.read(place + PAGE)):
+            raise StatementDiffers(place + PAGE, _first_difference(existing, page))
+        page = existing
     manifest = tenant_manifest(statement, csv, page, previous)
     _add(files, place + MANIFEST, manifest)
     return manifest
 
 
 def _add(files: Files, name: str, content: bytes) -> None:
-    if not files.add(name, content) and (there := files.read(name)) != content:
-        raise StatementDiffers(name, _first_difference(there, content))
+    if not files.add(name, content) and (existing := files.read(name)) != content:
+        raise StatementDiffers(name, _first_difference(existing, content))
 
 
-def _first_difference(there: bytes, made: bytes) -> str:
-    for number, (left, right) in enumerate(zip(there.splitlines(), made.splitlines(), strict=False), 1):
+def _first_difference(existing: bytes, made: bytes) -> str:
+    for number, (left, right) in enumerate(zip(existing.splitlines(), made.splitlines(), strict=False), 1):
         if left != right:
             return f"line {number} is {left.decode()!r} and should be {right.decode()!r}"
-    return f"it has {len(there)} bytes and should have {len(made)}"
+    return f"it has {len(existing)} bytes and should have {len(made)}"
 
 
-def _stated(statement: Statement, content: bytes, where: str) -> list[DatedLine]:
+def _existing_lines(statement: Statement, content: bytes, where: str) -> list[DatedLine]:
     """The lines of an existing file, which may lack later restatements. Raises StatementDiffers."""
     try:
         kept = from_csv(content)
     except StatementError as error:
         raise StatementDiffers(where, str(error)) from error
     now = Counter(dated.identity for dated in statement.lines)
-    there = Counter(dated.identity for dated in kept)
-    if gone := [dated for dated in kept if there[dated.identity] > now[dated.identity]]:
-        raise StatementDiffers(where, f"the costs have no such line: {_named(gone[0])}")
-    new = [d for d in statement.used if now[d.identity] > there[d.identity] and not d.is_restatement]
+    existing = Counter(dated.identity for dated in kept)
+    if surplus := [dated for dated in kept if existing[dated.identity] > now[dated.identity]]:
+        raise StatementDiffers(where, f"the costs have no such line: {_described(surplus[0])}")
+    new = [d for d in statement.used if now[d.identity] > existing[d.identity] and not d.is_restatement]
     if new:
-        raise StatementDiffers(where, f"it lacks a line of the costs: {_named(new[0])}")
+        raise StatementDiffers(where, f"it lacks a line of the costs: {_described(new[0])}")
     return kept
 
 
-def _named(dated: DatedLine) -> str:
+def _described(dated: DatedLine) -> str:
     line = dated.line
     group = f"{line.tenant_id}/{line.cost_centre}/{line.model_id}"
     return f"{dated.day} {group} {line.line_kind} at {exact_money(line.cost)} USD"
 
 
-def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
+def _prove_closed(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
     """Check that a closed month matches the costs, apart from later restatements. Raises StatementDiffers."""
-    said = json.loads(files.read(folder(month) + MANIFEST))
-    closes = datetime.fromisoformat(said["closes_at"])
-    missing = set(said["tenants"])
+    recorded = json.loads(files.read(folder(month) + MANIFEST))
+    closes = datetime.fromisoformat(recorded["closes_at"])
+    missing = set(recorded["tenants"])
     for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, page_lines, closes):
         if tenant in missing:
             missing.remove(tenant)
-            csv, _, _ = sealed(month, tenant, said["tenants"][tenant]["sha256"], files, StatementDiffers)
-            _stated(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
+            csv, _, _ = sealed(month, tenant, recorded["tenants"][tenant]["sha256"], files, StatementDiffers)
+            _existing_lines(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
         elif new := [dated for dated in lines if not dated.is_restatement and month_of_day(dated.day) == month]:
-            raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_named(new[0])}")
+            raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_described(new[0])}")
     if missing:
         raise StatementDiffers(folder(month) + MANIFEST, f"the costs have no line of {min(missing)}")
 
@@ -277,7 +277,7 @@ def lines_by_tenant(
             for dated in filter(due, _new_restatements(day, chain, costs, files)):
                 restated[dated.line.tenant_id].append(dated)
         elif chain.months and month_of_day(day) < min(chain.months):
-            for dated in _late(day, chain, costs, files):
+            for dated in _new_late_lines(day, chain, costs, files):
                 restated[dated.line.tenant_id].append(dated)
     sizes = dict.fromkeys(restated, 0)
     for day in days:
@@ -305,28 +305,28 @@ def _pages(sizes: Mapping[str, int], page_lines: int) -> Iterator[list[str]]:
         yield page
 
 
-def _late(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
+def _new_late_lines(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
     """The lines of a day before the first closed month that are not in any statement yet."""
     counts = costs.counts(day)
     stated = chain.late_lines(day) + chain.restatement_lines(day)
     if sum(counts.values()) == stated:
         return []
-    known = _known(day, chain, files, {tenant for tenant, _ in counts})
-    return _less(known, (DatedLine(day, line) for line in costs.lines(day)))
+    known = _stated_elsewhere(day, chain, files, {tenant for tenant, _ in counts})
+    return _without_known(known, (DatedLine(day, line) for line in costs.lines(day)))
 
 
-def _known(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
+def _stated_elsewhere(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
     """The lines of a day that are in statements of other months."""
     known: Counter[tuple[Any, ...]] = Counter()
-    for month, said in chain.months.items():
-        if day in said["restatement_lines"] or day in said.get(LATE, {}):
-            for tenant in tenants & said["tenants"].keys():
+    for month, recorded in chain.months.items():
+        if day in recorded["restatement_lines"] or day in recorded.get(LATE, {}):
+            for tenant in tenants & recorded["tenants"].keys():
                 lines = from_csv(files.read(folder(month, tenant) + CSV))
                 known.update(dated.identity for dated in lines if dated.day == day)
     return known
 
 
-def _less(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[DatedLine]:
+def _without_known(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[DatedLine]:
     new = []
     for dated in lines:
         if known[dated.identity]:
@@ -344,6 +344,6 @@ def _new_restatements(day: str, chain: Chain, costs: Costs, files: Files) -> lis
         return []
     if sum(tenants.values()) < stated:
         raise StatementDiffers(f"costs of {day}", f"statements have {stated} restatements of it, but it has fewer")
-    known = _known(day, chain, files, tenants.keys())
+    known = _stated_elsewhere(day, chain, files, tenants.keys())
     lines = (DatedLine(day, line) for line in costs.lines(day, min(tenants), max(tenants)))
-    return _less(known, (dated for dated in lines if dated.is_restatement))
+    return _without_known(known, (dated for dated in lines if dated.is_restatement))
