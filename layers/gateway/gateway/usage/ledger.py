@@ -18,7 +18,7 @@ from typing import Protocol
 
 from gateway.usage.records import UNKNOWN, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 
-SHARDS = 8  # per hour. A partition takes 1,000 writes a second; a call makes two. Never lower it: reads miss rows.
+SHARDS = 8  # per hour. A partition takes 1,000 writes a second; a call makes two. Never lower it: reads would miss rows
 
 
 class AlreadyReservedError(Exception):

@@ -156,7 +156,7 @@ class InvokeStreamUsage:
             self._metrics = merged(self._metrics, stated_fields(metrics))
 
     def _see_bare(self, chunk: Mapping[str, Any]) -> None:
-        """Llama updates its count in every chunk, Titan at the end; both send the prompt's count in the first chunk."""
+        """Llama updates its count in every chunk, Titan at the end; both send the prompt's count only in the first."""
         for name, kinds in _BARE.items():
             for kind in kinds:
                 if chunk.get(kind) is not None:
