@@ -1,8 +1,8 @@
-"""CloseMonth: the statements of every month whose books have closed, written once and chained to the month before.
+"""CloseMonth: write the statements of every month past its closing time, once, chained to the month before.
 
-It runs daily and mostly finds nothing due. A month that is not complete is an error, so that somebody hears of it; the
-next run tries again. With `month` it closes just this one, or proves it where it is closed; a month before the first
-closed one is refused, and what it used stands in the next statement.
+It runs daily and mostly finds nothing due. An incomplete month fails the run, so that the operators notice; the next
+run tries again. With `month` it closes only that month, or proves it if it is closed. It refuses a month before the
+first closed one; the next statement includes that month's usage.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ def name_of(tenant_id: str) -> str:
 
 
 def unproven(days: Sequence[str]) -> list[str]:
-    """What of a month's days is not proven to be in the lake."""
+    """The hours of a month's days that are not proven to be in the lake."""
     month = days[0][:7]
     return holes(days, proofs, Listing.of(objects.list(f"usage/dt={month}-"), objects.list(f"costs/dt={month}-")))

@@ -1,4 +1,4 @@
-"""What the caller has used (GET /usage), has left (GET /budget), and would pay (POST /quote)."""
+"""The caller's usage (GET /usage), remaining budget (GET /budget), and quotes for calls (POST /quote)."""
 
 from __future__ import annotations
 

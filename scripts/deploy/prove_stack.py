@@ -499,7 +499,7 @@ def backfill_of_two_days(cloud: Cloud, machine: str) -> str:
         said = "nothing"
     except BackfillFailed as failed:
         said = str(failed)
-    hold(f"{gone}T00 is older than the ledger keeps" in said, f"a backfill of {gone} fails with {said}")
+    hold(f"{gone}T00 is older than the ledger's retention" in said, f"a backfill of {gone} fails with {said}")
     return "2 hours"
 
 

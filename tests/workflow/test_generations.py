@@ -121,7 +121,7 @@ def test_costs_go_on_where_an_earlier_release_stopped_and_months_close_over_them
     workflow.done_until("2026-11-30T23")
     closing = load(FUNCTIONS / "close_month/app.py")
     if not generation.manifest["closed_months"]:
-        with pytest.raises(Exception, match="is not closed; aggregate its hours again, with all 24 done"):
+        with pytest.raises(Exception, match="is not closed; aggregate all its 24 hours again"):
             closing({"scheduledTime": "2026-12-04T06:00:00Z"}, None)
         for day in ("2026-10-30", "2026-10-31", "2026-11-24"):
             workflow.run_with({"scheduledTime": "2026-12-01T08:10:00Z", "first": f"{day}T00", "last": f"{day}T23"})

@@ -1,6 +1,6 @@
-"""CheckDay: look into a day that an earlier release has aggregated, or that was priced by another price book.
+"""CheckDay: check a day that an earlier release has aggregated, or that another price book has priced.
 
-What is as it was proven is noted; hours that would cost something else by now are marked to be done again.
+It records the proofs of unchanged files, and marks hours whose costs would change to be done again.
 """
 
 from __future__ import annotations

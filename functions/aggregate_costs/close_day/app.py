@@ -1,6 +1,6 @@
 """CloseDay: sum the priced usage of a day into its costs by tenant, cost centre and model.
 
-The hours of the day that this run has not priced have to be what was proven of them.
+It fails if an hour of the day that this run has not priced differs from its proof.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    if "hours" in event:  # a run that was begun by an earlier release does not say
+    if "hours" in event:  # absent in a run that an earlier release started
         hold_rest(event["day"], event["hours"], proofs, lake)
     return close_day(
         event["day"],

@@ -1,7 +1,7 @@
-"""CommitPeriods: note which hours are done, which again while rows are open, and what was proven of each.
+"""CommitPeriods: record the hours that are done, the hours to do again since they have open rows, and their proofs.
 
-And tell what the run has found: rows that could not be read, files that were not what was proven, hours that are left
-for the next run, and how far the costs are behind the clock.
+It also reports the run's findings: unreadable rows, files that differed from their proofs, hours left for the next run,
+and the lag of the costs behind the clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     open_hours = sorted({verified["hour"] for verified in event["verified"] if verified["open"]})
     unpriced = sorted({verified["hour"] for verified in event["verified"] if verified["unpriced"]})
     quarantined = sum(verified["quarantined"] for verified in event["verified"])
-    # What a run that was begun by an earlier release does not tell is proven by the next.
+    # A run that an earlier release started lacks `files` and `proof`; the next run proves its hours.
     files = [UsageFile(**file).key for file in event.get("files", ()) if file["hour"] in done.mended]
     mended = [*files, *(key for closed in event["closed"] for key in closed["mended"] if key not in files)]
     lost = [key for closed in event["closed"] for key in closed["lost"]]

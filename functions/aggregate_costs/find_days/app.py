@@ -1,7 +1,7 @@
-"""FindDays: which days have to be looked into before a run is planned.
+"""FindDays: find the days to check before a run is planned.
 
-These are the days that an earlier release has aggregated, and those that were priced by another price book. Mostly
-there are none. It asks for little: what was proven of each day, and the version of the book.
+These are days that an earlier release has aggregated, and days that another price book has priced; usually there are
+none. It reads little: the proof of each day and the version of the price book.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""PlanPeriods: which hours this run covers, from the moment it was scheduled for, and which files they lie in.
+"""PlanPeriods: plan the hours of a run from its scheduled time, and the usage files of these hours.
 
-Every run looks whether the files of the whole lake are those that were proven: what is lost or altered is done again.
+Every run compares the files of the whole lake with their proofs; lost or altered files are done again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PriceUsage: price every row of one hour of the ledger, or of some of its shards, and write them as one file."""
+"""PriceUsage: price every row of one hour of the ledger, or of some of its shards, and write one file."""
 
 from __future__ import annotations
 

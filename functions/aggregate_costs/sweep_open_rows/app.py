@@ -1,8 +1,8 @@
-"""SweepOpenRows: settle the rows that nobody came back for, as `unsettled`, free what was held for them, and tell
-which thresholds of budgets were passed by somebody who could not tell it any more.
+"""SweepOpenRows: settle abandoned rows as `unsettled`, release their holds, and send missed budget notices.
 
-It opens every run of the costs, and runs on its own every five minutes. The leases are those of the real clock: the
-input may name another moment, `asOf`, where it is known that no caller lives (a local stack that was just started).
+A notice is missed if a process crossed a budget threshold and ended before it sent the notice. The sweep is the first
+step of every costs run, and also runs every five minutes. Leases end by the real clock. The input may set another time,
+`asOf`, if no caller can be alive (a local stack that has just started).
 """
 
 from __future__ import annotations

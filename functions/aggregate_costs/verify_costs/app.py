@@ -1,6 +1,6 @@
-"""VerifyCosts: prove that a usage file says what the ledger says, or the costs of a day what its usage files say.
+"""VerifyCosts: prove that a usage file matches the ledger, or that the costs of a day match its usage files.
 
-Else the run fails with CostsDoNotMatch. It tells which version of which file it has proven.
+Otherwise the run fails with CostsDoNotMatch. The result identifies the proven version of each file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         day = event["day"]
         costs = digest_of(lake.costs_files(day))  # before they are read
         tell_cost(day, verify_day(day, lake))
-        if "hours" in event:  # a run that was begun by an earlier release does not say
+        if "hours" in event:  # absent in a run that an earlier release started
             hold_rest(day, event["hours"], proofs, lake)
         return {"day": day, "costs": costs}
     file = UsageFile(event["hour"], event["part"], event["parts"])

@@ -1,4 +1,4 @@
-"""JudgeSpending: flag tenants whose day is far outside their past, forecast each month's end, and tell both."""
+"""JudgeSpending: flag days far outside a tenant's own past, forecast each month's spending, and send notices."""
 
 from __future__ import annotations
 

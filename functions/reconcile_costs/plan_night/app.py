@@ -1,4 +1,4 @@
-"""PlanNight: which days this run looks at, from the moment it was scheduled for; `days` asks for others."""
+"""PlanNight: plan the days of a run from its scheduled time; `days` in the input overrides them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReconcileDay: hold a day's usage against CloudWatch's metrics and, where it is due, against AWS's bill."""
+"""ReconcileDay: compare a day's usage with CloudWatch's metrics and, if it is due, with AWS's bill."""
 
 from __future__ import annotations
 

@@ -583,7 +583,7 @@ def test_a_file_of_another_division_fails_the_proof(house: House) -> None:
     house.run(at(1.2))
     strange = UsageFile("2026-11-24T00", 1, 2)
     price_usage(strange, house.ledger, house.lake, BOOK, at(100))
-    with pytest.raises(CostsDoNotMatch, match=f"{strange.key} is none of its usage files"):
+    with pytest.raises(CostsDoNotMatch, match=f"{strange.key} is not one of its usage files"):
         house.verify("2026-11-24T00")
 
 
@@ -596,7 +596,7 @@ def test_a_day_with_a_file_of_another_division_is_not_summed(house: House, key: 
     costs = house.costs()
     house.files.content[key] = house.files.content[UsageFile("2026-11-24T01").key]
     house.add(settled(row("late", 0.7), input_tokens=1000))
-    with pytest.raises(CostsDoNotMatch, match=f"{DAY} do not match: {key} is not one of the usage files"):
+    with pytest.raises(CostsDoNotMatch, match=f"{DAY} do not match: {key} does not match the layout"):
         house.run(at(3.2), hours=["2026-11-24T00"])
     assert house.costs() == costs
     with pytest.raises(CostsDoNotMatch, match=key):
@@ -1063,16 +1063,16 @@ NEGATIVE: dict[str, Any] = {"N": "-1"}
         ({"cache_write_1h_tokens": {"N": "-7"}}, "cache_write_1h_tokens is -7"),
         ({"output_tokens": {"N": "1.5"}}, "output_tokens is 1.5"),
         ({"output_tokens": {"N": str(2**63)}}, f"output_tokens is {2**63}"),
-        ({"output_tokens": {"S": "5"}}, "output_tokens is no number"),
-        ({"output_tokens": {"NULL": True}}, "output_tokens is no number"),
-        ({"model_id": {"N": "5"}}, "model_id is no text"),
-        ({"raw": {"M": {}}}, "raw is no text"),
+        ({"output_tokens": {"S": "5"}}, "output_tokens is not a number"),
+        ({"output_tokens": {"NULL": True}}, "output_tokens is not a number"),
+        ({"model_id": {"N": "5"}}, "model_id is not a text"),
+        ({"raw": {"M": {}}}, "raw is not a text"),
         ({"started_at": {"S": "2026-11-23T23:30:00.000000Z"}}, "started_at is not in the hour 2026-11-24T00"),
         ({"started_at": {"S": "2027-11-24T00:30:00.000000Z"}}, "started_at is in the future"),
-        ({"started_at": {"S": "2026-11-24T00:30:00"}}, "a moment is none"),
-        ({"lease_until": {"S": "soon"}}, "a moment is none"),
+        ({"started_at": {"S": "2026-11-24T00:30:00"}}, "a time is invalid"),
+        ({"lease_until": {"S": "soon"}}, "a time is invalid"),
         ({"settled_at": {"S": "2026-11-24T00:29:58.000000Z"}}, "settled_at is before started_at"),
-        ({"attempt": {"N": "2"}}, "its key is that of another attempt"),
+        ({"attempt": {"N": "2"}}, "its key belongs to another attempt"),
         ({"attempt": {"N": "0"}, "sk": {"S": "broken#0000"}}, "attempt is 0"),
     ],
 )
@@ -1125,7 +1125,9 @@ def test_a_quarantine_that_is_not_that_of_the_ledger_fails_the_proof(house: Hous
     house.run(at(1.2))
     (key,) = house.files.list("quarantine/")
     for content in (house.files.content.pop(key), parquet.quarantine_file([])):
-        with pytest.raises(CostsDoNotMatch, match="broken#0001 of 2026-11-24T00#.. is in quarantine or should be"):
+        with pytest.raises(
+            CostsDoNotMatch, match="broken#0001 of 2026-11-24T00#.. is wrongly in quarantine or missing"
+        ):
             house.verify("2026-11-24T00")
         house.files.content[key] = content if content == parquet.quarantine_file([]) else parquet.quarantine_file([])
 
@@ -1205,7 +1207,7 @@ def test_a_file_that_is_lost_with_its_rows_leaves_the_costs_as_they_are_and_is_t
     assert house.files.content[f"corrupt/{key}"] == b"PAR1 nothing PAR1"
     assert pq.read_table(io.BytesIO(house.files.content[key])).num_rows == 0
     (found,) = house.files.table("quarantine/").to_pylist()
-    assert (found["pk"], found["reason"]) == (key, "a file that cannot be read, of rows that the ledger does not keep")
+    assert (found["pk"], found["reason"]) == (key, "an unreadable file whose rows the ledger has dropped")
 
 
 def test_costs_that_cannot_be_read_are_made_again_from_the_usage(house: House) -> None:

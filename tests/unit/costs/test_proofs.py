@@ -174,7 +174,7 @@ def test_costs_are_not_summed_over_a_file_that_changed_while_the_run_went_on(hou
         if next(steps) == 1:  # planned and priced; the day is next
             do_damage(house, UsageFile(SECOND).key, another_cost)
 
-    with pytest.raises(CostsDoNotMatch, match="usage of 2026-11-25T01 is not what was proven"):
+    with pytest.raises(CostsDoNotMatch, match="usage of 2026-11-25T01 differs from its proof"):
         house.run(NOW, meanwhile, hours=["2026-11-25T03"])
     assert house.files.content["costs/dt=2026-11-25/part-0.parquet"] == before["costs/dt=2026-11-25/part-0.parquet"]
     house.run(AN_HOUR_LATER)
@@ -281,7 +281,7 @@ def test_costs_that_nothing_is_left_of_fail_the_run_by_their_name(house: House) 
     house.lake.set_aside(CorruptPart(UsageFile(FIRST).key), lost=True)
     house.proofs.note(DayProof(DAY, {FIRST: house.listing().hours[FIRST]}))
     do_damage(house, f"costs/dt={DAY}/part-0.parquet", lost)
-    with pytest.raises(CostsDoNotMatch, match="put back the version that the bucket keeps"):
+    with pytest.raises(CostsDoNotMatch, match="restore the version that the bucket keeps"):
         house.run(NOW)
 
 

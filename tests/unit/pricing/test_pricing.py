@@ -270,15 +270,15 @@ def test_rows_before_an_endpoints_first_price_are_unpriced() -> None:
     [
         ("m,us-east-1,default,input_token,1,1000,2026-01-01,x", "unknown unit"),
         ("m,us-east-1,fast,input_tokens,1,1000,2026-01-01,x", "unknown tier"),
-        ("m,everywhere,default,input_tokens,1,1000,2026-01-01,x", "no region"),
-        ("m,us-east-1,default,input_tokens,-1,1000,2026-01-01,x", "no price"),
-        ("m,us-east-1,default,input_tokens,NaN,1000,2026-01-01,x", "no price"),
-        ("m,us-east-1,default,input_tokens,1,0,2026-01-01,x", "no price"),
+        ("m,everywhere,default,input_tokens,1,1000,2026-01-01,x", "unknown region everywhere"),
+        ("m,us-east-1,default,input_tokens,-1,1000,2026-01-01,x", "not a valid price"),
+        ("m,us-east-1,default,input_tokens,NaN,1000,2026-01-01,x", "not a valid price"),
+        ("m,us-east-1,default,input_tokens,1,0,2026-01-01,x", "not a valid price"),
         ("m,us-east-1,default,input_tokens,1,3,2026-01-01,x", "not exact"),
         ("m,us-east-1,default,input_tokens,cheap,1000,2026-01-01,x", "ConversionSyntax"),
         ("m,us-east-1,default,input_tokens,1,1000,soon,x", "isoformat"),
         ("m,us-east-1,default,input_tokens,0,1000,2026-01-01,", "needs a value"),
-        ("m,us-east-1,default,input_tokens,1,1000,2026-01-01,x,y", "no others"),
+        ("m,us-east-1,default,input_tokens,1,1000,2026-01-01,x,y", "more columns"),
         ("tenant:acme,us-east-1,*,markup,1.1,1,2026-01-01,x", "a markup"),
         ("acme,*,*,markup,1.1,1,2026-01-01,x", "tenant:<id>"),
         ("*,*,*,markup,0,1,2026-01-01,x", "factor above 0"),
@@ -302,7 +302,7 @@ def test_an_overlay_of_other_columns_is_refused() -> None:
 
 def test_a_public_price_of_nothing_is_refused_unless_amazon_states_it() -> None:
     row = "m,us-east-1,default,cache_write_5m_tokens,0,1000,2026-01-01"
-    with pytest.raises(ValueError, match="line 3.*nobody stated"):
+    with pytest.raises(ValueError, match="line 3.*must come from the AWS Price List"):
         list(read_prices([",".join(COLUMNS), f"{row},AWS Price List 2026", f"{row},x"]))
     book = PriceBook(read_prices([",".join(COLUMNS), f"{row},AWS Price List 2026"]))
     free = book.charge("m", "us-east-1", TokenUsage(cache_write_5m_tokens=10), NOW)

@@ -267,10 +267,10 @@ def test_a_month_is_closed_only_when_all_of_it_is_known() -> None:
     lake = Lake(line("2026-10-01"))
     for reason, wrong in {
         "its books close at 2026-11-04": {"at": datetime(2026, 11, 3, 23, 59, tzinfo=UTC)},
-        "complete up to 2026-10-31T22 only": {"until": "2026-10-31T22"},
-        "complete up to no hour only": {"until": ""},
-        "1 hours are to be aggregated again, the first is 2026-10-07T11": {"again": ["2026-10-07T11", "2026-11-01T00"]},
-        "1 hours are to be aggregated again, the first is 2026-10-08T09": {"repriced": ["2026-10-08T09"]},
+        "complete only up to 2026-10-31T22": {"until": "2026-10-31T22"},
+        "complete only up to no hour": {"until": ""},
+        "1 hours must be aggregated again, the first is 2026-10-07T11": {"again": ["2026-10-07T11", "2026-11-01T00"]},
+        "1 hours must be aggregated again, the first is 2026-10-08T09": {"repriced": ["2026-10-08T09"]},
         "2 of its hours or days are not proven": {"holes": ["2026-10-09T01", "2026-10-10"]},
     }.items():
         with pytest.raises(MonthNotComplete, match=reason):
@@ -477,8 +477,11 @@ def _forged_from_the_csv_up(lake: Lake) -> None:
             "2026-10/tenant=beta/manifest.json: its hash",
         ),
         (_edit("month=2026-10/manifest.json", b'"cost": "3.0', b'"cost": "2.0'), "2026-10/manifest.json: its usage is"),
-        (_edit("month=2026-11/manifest.json", b'"2026-10"', b'"2026-09"'), "2026-11/manifest.json: it is not linked"),
-        (_edit("month=2026-10/manifest.json", b"{", b""), "2026-10/manifest.json: it is no JSON"),
+        (
+            _edit("month=2026-11/manifest.json", b'"2026-10"', b'"2026-09"'),
+            "2026-11/manifest.json: its link does not match",
+        ),
+        (_edit("month=2026-10/manifest.json", b"{", b""), "2026-10/manifest.json: it is not valid JSON"),
         (_forged_from_the_csv_up, "2026-10/tenant=acme/manifest.json: its usage is"),
         (
             lambda lake: lake.there.pop("statements/month=2026-10/tenant=beta/statement.csv"),
@@ -488,11 +491,11 @@ def _forged_from_the_csv_up(lake: Lake) -> None:
             lambda lake: lake.there.update({"statements/month=2026-10/tenant=x/statement.csv": b""}),
             "no manifest names it",
         ),
-        (_change_cost, "costs of 2026-10-01: acme has 1 lines, 1.010000000000 USD there, and 1 lines, 1.0000"),
+        (_change_cost, "costs of 2026-10-01: acme has 1 lines, 1.010000000000 USD there, but 1 lines, 1.0000"),
         (_swap_costs_of_tenants, "costs of 2026-10-02: beta has 0 lines"),
         (lambda lake: lake.put(line("2026-10-31")), "costs of 2026-10-31: acme has 1 lines"),
-        (lambda lake: lake.costs.pop("2026-10-02"), "costs of 2026-10-02: they are missing, and beta has 1 lines"),
-        (lambda lake: lake.costs["2026-10-01"].pop(), "a restatement of acme that stands in a statement is not there"),
+        (lambda lake: lake.costs.pop("2026-10-02"), "costs of 2026-10-02: they are missing, but beta has 1 lines"),
+        (lambda lake: lake.costs["2026-10-01"].pop(), "they lack a restatement of acme that is in a statement"),
     ],
 )
 def test_the_first_break_is_named(change: Callable[[Lake], Any], first_break: str) -> None:
@@ -516,7 +519,7 @@ def test_a_month_that_was_rewritten_in_all_its_files_breaks_the_link_of_the_next
     other.close("2026-10")
     lake.there |= other.there
     lake.costs["2026-10-01"][0] = other.costs["2026-10-01"][0]
-    with pytest.raises(ChainBroken, match="month=2026-11/manifest.json: it is not linked to 2026-10 as that is now"):
+    with pytest.raises(ChainBroken, match="month=2026-11/manifest.json: its link does not match 2026-10"):
         verify(lake, lake)
 
 

@@ -88,7 +88,7 @@ def test_months_follow_each_other_over_the_year() -> None:
 
 @pytest.mark.parametrize("wrong", ["2026", "2026-13", "2026-1", "october", ""])
 def test_what_is_no_month_is_refused(wrong: str) -> None:
-    with pytest.raises(StatementError, match="is no month"):
+    with pytest.raises(StatementError, match="is not a month"):
         days_of(wrong)
 
 

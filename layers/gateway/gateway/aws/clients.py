@@ -1,4 +1,4 @@
-"""boto3 clients, and connections for what is sent without one, made once per execution environment."""
+"""boto3 clients, and connections for requests sent without them, made once per execution environment."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from urllib3.connectionpool import HTTPConnectionPool, connection_from_url
 from urllib3.util import create_urllib3_context
 
 SETTLING = 10.0  # seconds
-USER_AGENT = "model-gateway"  # boto3 makes its own anew for each request, in a sixth of the time that a request takes
+USER_AGENT = "model-gateway"  # boto3 would build its own for each request, in a sixth of the request's time
 
-# A model may be silent for longer than the 350 s after which a NAT gateway or an interface endpoint drops a flow (VPC
-# guide, "Internet connection drops after 350 seconds"). Linux begins to probe after two hours, and botocore has no
-# option to say otherwise (boto/botocore#2916). macOS has another name for the first of the three.
+# A model may be silent for longer than 350 s, after which a NAT gateway or an interface endpoint drops a flow (VPC
+# guide, "Internet connection drops after 350 seconds"). Linux sends its first probe after two hours, and botocore has
+# no option for it (boto/botocore#2916). macOS has another name for the first of the three.
 _IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE", 0)
 PROBES: list[tuple[int, int, int]] = [
     (socket.IPPROTO_TCP, _IDLE, 60),
@@ -40,9 +40,9 @@ STORES = Config(
 
 
 def models_config(seconds: float) -> Config:
-    """For models: never retried here, since an attempt is a row of the ledger and only the gateway may make one.
+    """The config of model clients: no retries, since each attempt is a ledger row and only the gateway may add one.
 
-    A call is given up in time for its row to be settled: `seconds` is what the function has, less what settling takes.
+    `seconds` is the function's time limit; the read timeout is shorter by SETTLING, the time to settle the call's row.
     """
     return Config(
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -56,7 +56,7 @@ def models_config(seconds: float) -> Config:
 
 @cache
 def connections(endpoint_url: str) -> HTTPConnectionPool:
-    """Connections to one service, kept open. Nothing is retried, and no other host is followed to."""
+    """Persistent connections to one service, without retries."""
     secure = {"ssl_context": _trust()} if endpoint_url.startswith("https:") else {}
     alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *PROBES]
     return connection_from_url(endpoint_url, maxsize=200, retries=False, socket_options=alive, **secure)
@@ -64,7 +64,7 @@ def connections(endpoint_url: str) -> HTTPConnectionPool:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """One for all connections: reading the authorities takes 20 ms."""
+    """The TLS context of all connections, made once: loading the certificate authorities takes 20 ms."""
     context = create_urllib3_context()
     context.load_verify_locations(os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
     return context

@@ -1,4 +1,4 @@
-"""What CloudWatch has counted of Bedrock: the metrics of AWS/Bedrock, by model."""
+"""Reads CloudWatch's metrics of Bedrock (namespace AWS/Bedrock), by model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOUR = 3600
 
 
 def measured(day: str, regions: Iterable[str]) -> Iterator[MetricSum]:
-    """The day's (UTC) sum of every metric and model, in each of these regions; nothing where nothing was counted."""
+    """The sum of every metric and model on a day (UTC), in each of these regions; sums of 0 are left out."""
     for region in sorted(set(regions)):
         yield from _of_region(day, region)
 
@@ -42,7 +42,7 @@ def _of_region(day: str, region: str) -> Iterator[MetricSum]:
 
 
 def _models(cloudwatch: Any, metric: str) -> list[str]:
-    """The models that a metric knows of: by model alone, since finer dimensions count the same again."""
+    """The models of a metric, from its dimension ModelId alone, since finer dimensions count the same calls again."""
     pages = cloudwatch.get_paginator("list_metrics").paginate(Namespace=NAMESPACE, MetricName=metric)
     dimensions = (listed["Dimensions"] for page in pages for listed in page["Metrics"])
     return sorted({own[0]["Value"] for own in dimensions if [dimension["Name"] for dimension in own] == ["ModelId"]})
@@ -57,5 +57,5 @@ _CONFIGS: dict[str, Config] = {}
 
 
 def _in_region(region: str) -> Config:
-    """The same object each time: clients are kept by it."""
+    """A region's client config; the same object each time, since it is the key of cached clients."""
     return _CONFIGS.setdefault(region, STORES.merge(Config(region_name=region)))

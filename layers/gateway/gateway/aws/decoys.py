@@ -1,4 +1,4 @@
-"""The alarm of a decoy: a log line, a metric that template.yaml has an alarm on, and an event on the default bus."""
+"""Raises the alarm for a decoy key: a log line, a metric with an alarm in template.yaml, and an event on the bus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRIC = "DecoyKeyUsed"
 
 
 def alarm(decoy: Key, source_ip: str) -> None:
-    """Tell the operators. Whoever showed the key is answered like anybody with an unknown one, whatever fails here."""
+    """Alert the operators. No failure here may change the caller's response, which is that of an unknown key."""
     detail = {"key_id": decoy.key_id, "label": decoy.label, "source_ip": source_ip}
     logger().warning("decoy_key_used", extra=detail)
     count(METRIC)

@@ -1,4 +1,4 @@
-"""What operators and tenants are told as it happens: events on the account's default bus. Rules fan them out."""
+"""Sends notices to operators and tenants as events on the account's default bus; rules fan them out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ USAGE_PARKED = "Unpriced usage parked"
 
 
 class NotTold(Exception):
-    """The bus did not take an event."""
+    """The bus did not accept an event."""
 
 
 class Notice(Protocol):
-    """What a part of the domain has to tell that names its own event."""
+    """A notice from the domain that names its own event."""
 
     @property
     def event(self) -> str: ...
@@ -30,7 +30,7 @@ class Notice(Protocol):
 
 
 def warn(notice: ThresholdCrossed | UnpricedUsageNotice) -> None:
-    """One event for what has happened. Raises where the bus does not take it, so that it is told again."""
+    """Send one event. Raises if the bus does not accept it, so that the caller retries later."""
     if isinstance(notice, UnpricedUsageNotice):
         parked = {"tenant_id": notice.tenant_id, "model_id": notice.model_id, "region": notice.region}
         _put(USAGE_PARKED, parked | {"day": notice.day, "kept_usd": f"{notice.kept:f}"})
@@ -47,7 +47,7 @@ def warn(notice: ThresholdCrossed | UnpricedUsageNotice) -> None:
 
 
 def announce(notice: Notice) -> None:
-    """One event for a notice. Raises where the bus does not take it, so that it is told again."""
+    """Send a notice as one event. Raises if the bus does not accept it, so that the caller retries later."""
     _put(notice.event, notice.detail())
 
 

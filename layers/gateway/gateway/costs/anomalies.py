@@ -1,10 +1,10 @@
-"""Days on which a tenant spent far from its usual, judged by its own past.
+"""Anomalies: days on which a tenant's spending is far outside its own past.
 
-A day far outside: the modified z-score of Iglewicz and Hoaglin ("How to Detect and Handle Outliers", ASQC 1993),
-M = 0.6745 (x - median) / MAD, flagged where |M| > 3.5, on x = ln(cost + one cent), since spending grows by factors.
-The past is the same weekday of the 8 weeks before; with fewer than 5 of these since the tenant's first cost, the 28
-days before; with fewer than 7 days there, nobody judges. A MAD below 0.05 (about 5 %) counts as that: a tenant that
-spends the same every day is not to be flagged for a percent. And the difference must be a dollar at least.
+The test is the modified z-score of Iglewicz and Hoaglin ("How to Detect and Handle Outliers", ASQC 1993):
+M = 0.6745 (x - median) / MAD, flagged if |M| > 3.5, on x = ln(cost + one cent), since spending grows by factors.
+The past is the same weekday of the 8 weeks before. With fewer than 5 of these since the tenant's first cost, it is the
+28 days before; with fewer than 7 of these, no day is flagged. A MAD below 0.05 (about 5 %) counts as 0.05, so that a
+tenant with constant spending is not flagged for a percent. The difference must be at least a dollar.
 
 Only the score is a float, to 4 decimals; money is Decimal.
 """
@@ -34,12 +34,12 @@ LEAST_SPREAD = 0.05
 
 @dataclass(frozen=True)
 class CostAnomaly:
-    """A day on which a tenant spent far more or far less than it does."""
+    """A day on which a tenant spent far more or far less than usual."""
 
     tenant_id: TenantId
     day: date
     cost: Decimal
-    usual: Decimal  # the median of the days that it is compared with
+    usual: Decimal  # the median of the days used for comparison
     score: Decimal
     compared_days: int
 
@@ -51,7 +51,7 @@ class CostAnomaly:
 
     @property
     def mark(self) -> str:
-        """Told once for a tenant and day."""
+        """The key that limits notification to once per tenant and day."""
         return f"anomaly {self.day.isoformat()}"
 
     def detail(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class CostAnomaly:
 
 # --------------------------------------------------------------------------------------------------------- anomalies
 def anomaly(tenant_id: TenantId, day: date, spent: Spending) -> CostAnomaly | None:
-    """The day, if it is far outside the tenant's own past."""
+    """The anomaly of a day, or None if the day is within the tenant's own past."""
     past = compared(day, spent)
     if not past:
         return None
@@ -74,7 +74,7 @@ def anomaly(tenant_id: TenantId, day: date, spent: Spending) -> CostAnomaly | No
 
 
 def compared(day: date, spent: Spending) -> list[Decimal]:
-    """The costs that a day is compared with; none where the past is too short to judge by."""
+    """The past costs used to judge a day; empty if the past is too short."""
     past = days_since(day - HISTORY_DAYS * DAY, day, spent)
     weekdays = [on for on in past if on.weekday() == day.weekday()]
     recent = [on for on in past if on >= day - RECENT_DAYS * DAY]
@@ -83,7 +83,7 @@ def compared(day: date, spent: Spending) -> list[Decimal]:
 
 
 def modified_z(cost: Decimal, past: Sequence[Decimal]) -> float:
-    """How far a cost is from the others' median, in units of their usual distance from it."""
+    """The distance of a cost from the median of past costs, in units of their median distance from it."""
     logs = [_log(value) for value in past]
     middle = median(logs)
     spread = max(median(abs(log - middle) for log in logs), LEAST_SPREAD)

@@ -1,4 +1,4 @@
-"""The second step of a run: the usage of a day as its costs; once its hours are over, restatements."""
+"""The second step of a run: sum a day's usage into its costs; once its hours are over, restate them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gateway.costs.stores import CorruptPart, Lake, Source
 from gateway.costs.usage_files import UsageFile, check_division, older_hour
 from gateway.pricing.price_book import PriceBook
 
-# Neither the ledger nor the usage files have what the costs of a day were made of.
-LOST_TWICE = "they are not what was proven, and usage of the day is lost: put back the version that the bucket keeps"
+# Neither the ledger nor the usage files still have the day's usage.
+LOST_TWICE = "they differ from their proof, and usage of the day is lost: restore the version that the bucket keeps"
 
 
 class ClosedDay(NamedTuple):
-    """How many lines a day has; which files were made again, since they could not be read; which are lost for good."""
+    """A day's number of lines, the unreadable files that were rebuilt (`mended`), and those lost permanently."""
 
     lines: int
     mended: list[str]
@@ -40,21 +40,21 @@ def close_day(
 ) -> ClosedDay:
     """Sum the usage of a day into its costs.
 
-    Until all hours of a day are done its lines are written anew. `complete` closes it: from then on every difference,
-    by a late row or another price, is a line of its own, restated at the moment that the run was scheduled for.
+    Until all hours of a day are done, each run replaces its lines. `complete` closes the day: from then on, every
+    difference (a late row, another price) becomes a separate line, restated at the run's scheduled time.
 
-    A file that cannot be read is made again from the ledger. Where that has dropped its rows they are lost, and the
-    costs stay as they are. `rebuild`: the costs are lost or not what was proven of them. They are made anew from the
-    usage, but where a run has written them that did not come to its end: a closed day is only ever added to. Raises
-    CostsDoNotMatch where they cannot be.
+    A file that cannot be read is rebuilt from the ledger. If the ledger has dropped its rows, they are lost and the
+    costs stay unchanged. Set `rebuild` if the costs are lost or differ from their proof: they are rebuilt from the
+    usage, unless an unfinished run wrote them, since a closed day only gains lines. Raises CostsDoNotMatch if they
+    cannot be rebuilt.
     """
     mended, lost = list[str](), list[str]()
 
     def is_kept(hour: str) -> bool:
         return not past_retention(hour, scheduled, retention)
 
-    for hour in filter(is_kept, _of_both_layouts(lake.usage_files(day))):
-        _take_over(hour, source, lake, book, not_after)
+    for hour in filter(is_kept, _hours_in_both_layouts(lake.usage_files(day))):
+        _migrate_hour(hour, source, lake, book, not_after)
     check_division(day, lake.usage_files(day))
     while True:
         try:
@@ -64,7 +64,7 @@ def close_day(
             if part.key in {*mended, *lost}:
                 raise
             if part.older_hour and is_kept(part.older_hour):
-                _take_over(part.older_hour, source, lake, book, not_after)
+                _migrate_hour(part.older_hour, source, lake, book, not_after)
                 mended.append(part.key)
                 continue
             file = part.usage_file
@@ -80,10 +80,10 @@ def close_day(
             lake.set_aside(CorruptPart(key), lost=False)
         mended.append(f"costs/dt={day}/part-0.parquet")
 
-    def costs(held: DayCosts | None) -> DayCosts:
-        if held is None or (whole and not held.closed):
+    def costs(existing: DayCosts | None) -> DayCosts:
+        if existing is None or (whole and not existing.closed):
             return DayCosts(tuple(line for _, line in sorted(sums.items())), complete)
-        return _restated(held, sums, scheduled) if whole else held
+        return _restated(existing, sums, scheduled) if whole else existing
 
     try:
         return ClosedDay(lake.replace_costs(day, costs), mended, lost)
@@ -94,15 +94,15 @@ def close_day(
         return ClosedDay(lake.replace_costs(day, costs), [*mended, part.key], lost)
 
 
-def _of_both_layouts(keys: Iterable[str]) -> list[str]:
-    """The hours that were written again since each shard had a file, and still have these files as well."""
+def _hours_in_both_layouts(keys: Iterable[str]) -> list[str]:
+    """The hours that have files in today's layout and still have files of the older one, a file for each shard."""
     known = list(keys)
     older = {hour for key in known if (hour := older_hour(key))}
     return sorted(older & {file.hour for key in known if (file := UsageFile.at(key))})
 
 
-def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
-    """Write an hour of the older layout in today's, and drop its older files: their rows are proven to be in the new.
+def _migrate_hour(hour: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime) -> None:
+    """Rewrite an hour of the older layout in today's, prove that no row is missing, and drop its older files.
 
     Raises CostsDoNotMatch.
     """
@@ -110,24 +110,24 @@ def _take_over(hour: str, source: Source, lake: Lake, book: PriceBook, not_after
     older = {key for key in keys if older_hour(key)}
     parts = min((file.parts for key in keys if (file := UsageFile.at(key))), default=1)
     files = [UsageFile(hour, part, parts) for part in range(parts)]
-    there = set[RowKey]()
+    found = set[RowKey]()
     for file in files:
         price_usage(file, source, lake, book, not_after)
-        there |= lake.rows(file, only_open=False)
-        there |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
-    if missing := lake.older_rows(older) - there:
+        found |= lake.rows(file, only_open=False)
+        found |= {(name, int(attempt)) for name, _, attempt in (sk.rpartition("#") for _, sk in lake.quarantined(file))}
+    if missing := lake.older_rows(older) - found:
         differences = [f"{name}#{attempt} is in the older files, and not in the ledger" for name, attempt in missing]
         raise CostsDoNotMatch(hour, sorted(differences))
     lake.drop_older(hour)
 
 
-def _restated(held: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
-    """The closed costs of a day, and what they differ by from the sums of now."""
-    so_far, nothing = lines_by_group(held.lines), CostLine("", "", "")
-    lines = list(held.lines)
+def _restated(existing: DayCosts, sums: Mapping[Group, CostLine], at: datetime) -> DayCosts:
+    """The closed costs of a day, plus a restatement for each difference from the current sums."""
+    so_far, nothing = lines_by_group(existing.lines), CostLine("", "", "")
+    lines = list(existing.lines)
     for group in sorted(sums.keys() | so_far.keys()):
         empty = replace(nothing, tenant_id=group[0], cost_centre=group[1], model_id=group[2])
         now = sums.get(group, empty)
         if difference := now + -so_far.get(group, empty):
             lines.append(replace(difference, price_version=now.price_version, line_kind=RESTATEMENT, restated_at=at))
-    return DayCosts(tuple(lines), held.closed)
+    return DayCosts(tuple(lines), existing.closed)

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 ORIGINAL = "original"
-RESTATEMENT = "restatement"  # a difference that was found after its day was closed
+RESTATEMENT = "restatement"  # a difference found after its day was closed
 
 RowKey = tuple[str, int]
 Group = tuple[str, str, str]
 
 
 class CostsDoNotMatch(Exception):
-    """Two of ledger, usage and costs say different things about a period."""
+    """Two of ledger, usage and costs disagree about a period."""
 
     def __init__(self, period: str, differences: Sequence[str]):
         shown = "; ".join(differences[:5])
@@ -29,11 +29,11 @@ class CostsDoNotMatch(Exception):
 # ---------------------------------------------------------------------------------------------------------------- lake
 @dataclass(frozen=True)
 class CostLine:
-    """What a tenant's cost centre used of a model, and what it cost.
+    """The usage of a model by a tenant's cost centre, and its cost.
 
-    `invocations` are calls that succeeded or were interrupted; `failed_invocations` used nothing. What is not in the
-    cost is in one of the other counts: `open` (may still settle), `unsettled` (nobody knows what it used; an
-    interrupted call may be one) and `unpriced` (the book lacks a price). Money is None, not 0, where no row has a cost.
+    `invocations` are calls that succeeded or were interrupted; `failed_invocations` used nothing. Calls without a cost
+    are in one of the other counts: `open` (may still settle), `unsettled` (usage unknown; an interrupted call may be
+    one) and `unpriced` (the book lacks a price). Money is None, not 0, if no row has a cost.
     """
 
     tenant_id: str
@@ -64,20 +64,20 @@ class CostLine:
         return (self.tenant_id, self.cost_centre, self.model_id)
 
     def __add__(self, other: CostLine) -> CostLine:
-        """Both together; they are of one group."""
+        """The sum of two lines of the same group."""
         sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
         sums |= {name: _add(getattr(self, name), getattr(other, name)) for name in MONEY}
         versions = {version for line in (self, other) for version in line.price_version.split("+") if version}
         return replace(self, **sums, price_version="+".join(sorted(versions)))
 
     def __neg__(self) -> CostLine:
-        """What takes it away."""
+        """The line that cancels this one."""
         taken: dict[str, Any] = {name: -getattr(self, name) for name in COUNTS}
         taken |= {name: -amount for name in MONEY if (amount := getattr(self, name)) is not None}
         return replace(self, **taken)
 
     def __bool__(self) -> bool:
-        """Does it say anything?"""
+        """Does it have any count or cost other than 0?"""
         return any(getattr(self, name) for name in (*COUNTS, *MONEY))
 
 
@@ -94,7 +94,7 @@ def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
 
 @dataclass(frozen=True)
 class DayCosts:
-    """The costs of a day. Once they are closed, lines are only ever added: the sum of all of them is what is true."""
+    """The costs of a day. Once closed, it only gains lines; the sum of all lines is the day's cost."""
 
     lines: tuple[CostLine, ...] = ()
     closed: bool = False

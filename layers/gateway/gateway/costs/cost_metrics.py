@@ -1,8 +1,9 @@
-"""What each day has cost, as a metric: in all, and by the models that cost most.
+"""The cost of each day as a metric: in total, and by the most expensive models.
 
-It is what the aggregation has proven so far. A run says it again, of the same day and a larger sum, so the largest
-value of a day is what it cost, but for what was restated downwards; it lies at the day's beginning, whenever it is
-found. A metric is paid for by its names: no tenant is one, nor what a caller made up and nothing was charged for.
+The value is the cost that the aggregation has proven so far. Later runs write the same day again with a larger sum, so
+the largest value of a day is its cost, apart from downward restatements. Its timestamp is always the day's beginning.
+CloudWatch charges per metric name: no dimension is a tenant, or a model name that a caller invented and nobody paid
+for.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ OTHER = "other"
 
 
 def by_model(lines: Iterable[CostLine]) -> dict[str, Decimal]:
-    """USD by model, dearest first; beyond the first 20 they are `other`. What costs nothing is in none."""
+    """USD by model, most expensive first; all after the first 20 are summed as `other`. Zero costs are left out."""
     sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for line in lines:
         sums[line.model_id] += line.cost or ZERO
@@ -31,7 +32,7 @@ def by_model(lines: Iterable[CostLine]) -> dict[str, Decimal]:
 
 
 def tell_cost(day: str, lines: Iterable[CostLine]) -> None:
-    """Write what a day costs; CloudWatch takes no value that is older than two weeks."""
+    """Write the cost of a day; CloudWatch accepts no value older than two weeks."""
     costs, at = by_model(lines), datetime.fromisoformat(day).replace(tzinfo=UTC)
     write_metrics({DAY_COST: float(sum(costs.values(), ZERO))}, ("service", SERVICE), at)
     for model_id, usd in costs.items():

@@ -1,11 +1,11 @@
-"""Where a month will end.
+"""Forecasts of a month's spending.
 
-The month's end: month to date, and for each day to come the median cost of its weekday in the 8 weeks before (of all
-days, where the weekday has fewer than 3). The interval is empirical: for h days to come, the 10 % and 90 % quantiles
-of the errors that this median made over all stretches of h days in these 8 weeks; with fewer than 10 such stretches,
-h times the quantiles of one day's error, which is wider. No month ends below what is spent already.
+The forecast is the month to date plus, for each remaining day, the median cost of its weekday in the 8 weeks before. A
+weekday with fewer than 3 days uses the median of all days. The interval is empirical: for h remaining days, the 10 %
+and 90 % quantiles of this median's errors over all stretches of h days in these 8 weeks. With fewer than 10 such
+stretches it is h times the quantiles of one day's error, which is wider. No forecast is below the month to date.
 
-Costs are what the tenant is charged, restatements included, as Decimal.
+Costs are the tenant's charges, restatements included, as Decimal.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ LOW, HIGH = Decimal("0.1"), Decimal("0.9")
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a tenant, or one of its cost centres, will have spent at the end of a month."""
+    """The expected spending of a tenant, or of one of its cost centres, by the end of a month."""
 
     tenant_id: TenantId
     cost_centre: str  # empty for the tenant as a whole
-    as_of: date  # the last day that is within month_to_date
+    as_of: date  # the last day in month_to_date
     month: str
     month_to_date: Decimal
     expected: Decimal
@@ -48,7 +48,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class BudgetForecast:
-    """A month that will end above its budget, as it looks now."""
+    """A notice that a month is expected to end above its budget."""
 
     forecast: Forecast
     budget: Decimal
@@ -61,7 +61,7 @@ class BudgetForecast:
 
     @property
     def mark(self) -> str:
-        """Told once for a tenant, or its cost centre, and month."""
+        """The key that limits notification to once per month and tenant or cost centre."""
         return f"forecast {self.forecast.cost_centre}"
 
     def detail(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class BudgetForecast:
 
 # --------------------------------------------------------------------------------------------------------- forecasts
 def forecast(tenant_id: TenantId, centre: str, day: date, spent: Spending, budget: Decimal | None) -> Forecast:
-    """Where the month of a day ends, by what is known when the day is over."""
+    """Forecast the month of a day, from the spending up to the end of that day."""
     begun = day.replace(day=1)
     to_date = sum((cost for on, cost in spent.items() if begun <= on <= day), ZERO)
     known = days_since(day - (HISTORY_DAYS - 1) * DAY, day + DAY, spent)
@@ -95,7 +95,7 @@ def forecast(tenant_id: TenantId, centre: str, day: date, spent: Spending, budge
 
 
 def interval(errors: Sequence[Decimal], days: int) -> tuple[Decimal, Decimal]:
-    """The 10 % and 90 % quantiles of the error over so many days, by how past ones came out."""
+    """The 10 % and 90 % quantiles of the forecast error over `days` days, from past errors."""
     if not days or not errors:
         return ZERO, ZERO
     stretches = [sum(errors[n : n + days], ZERO) for n in range(len(errors) - days + 1)]
@@ -105,7 +105,7 @@ def interval(errors: Sequence[Decimal], days: int) -> tuple[Decimal, Decimal]:
 
 
 def quantile(values: Sequence[Decimal], share: Decimal) -> Decimal:
-    """The smallest value that this share of all does not exceed."""
+    """The smallest value with at least this share of the values at or below it."""
     return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 

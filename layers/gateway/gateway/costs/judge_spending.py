@@ -1,4 +1,4 @@
-"""Each tenant's spending: days far outside of its past, and where its month will end."""
+"""Judges each tenant's spending: anomalous days, and the forecast for the end of the month."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.usage.records import TenantId
 
 
 class Judgement(NamedTuple):
-    """What a night finds."""
+    """A night's anomalies and forecasts."""
 
     anomalies: list[CostAnomaly]
     forecasts: list[Forecast]
@@ -32,7 +32,7 @@ class Judgement(NamedTuple):
 def judge(
     day: date, costs: Iterable[tuple[date, CostLine]], tenant_of: Callable[[TenantId], Tenant | None]
 ) -> Judgement:
-    """Every tenant's day and month, from all cost lines of `history_of(day)`."""
+    """Judge every tenant's day and month, from all cost lines of `history_of(day)`."""
     spending: dict[tuple[TenantId, str], dict[date, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for on, line in costs:
         for centre in ("", line.cost_centre) if line.cost_centre else ("",):

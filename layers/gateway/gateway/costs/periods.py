@@ -1,4 +1,4 @@
-"""Which hours a run covers, and what is noted when it is done."""
+"""Plans the hours of a run, and records which hours are done."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from gateway.core.times import hour_of
 from gateway.usage.ledger import SHARDS
 
 HOUR = timedelta(hours=1)
-# A row is written at once after its moment of start was taken, but a write may be retried: no writer tries this long.
+# A row is written right after its start time is taken, but a write may be retried; no writer retries this long.
 GRACE = timedelta(minutes=5)
-# So many files keep one run below the 25,000 events and the 256 KB that an execution may have; an hour has a file for
-# each shard at most.
+# Keeps one run below an execution's limits of 25,000 events and 256 KB; an hour has at most one file per shard.
 MAX_HOURS = 168 * 8 // SHARDS
 
 
 class PeriodRefused(Exception):
-    """An hour that was asked for cannot be aggregated."""
+    """A requested hour cannot be aggregated."""
 
 
 # ------------------------------------------------------------------------------------------------------------- periods
 class Periods(Protocol):
-    """What is aggregated already. Implemented by `gateway.aws.dynamodb.periods`."""
+    """The state of the aggregation. Implemented by `gateway.aws.dynamodb.periods`."""
 
     def watermark(self) -> str | None:
-        """The newest hour up to which every hour is done."""
+        """The newest hour such that it and every earlier hour are done."""
 
     def dirty(self) -> list[str]:
-        """Hours that held open rows when they were done last."""
+        """Hours that had open rows when they were last done."""
 
     def stale(self) -> list[str]:
-        """Hours that hold rows which would have another price by now."""
+        """Hours with rows whose price has changed."""
 
     def mark_dirty(self, hour: str) -> None: ...
 
@@ -46,18 +45,18 @@ class Periods(Protocol):
 
 
 def start_of(hour: str) -> datetime:
-    """When an hour begins. Raises PeriodRefused where it is no hour."""
+    """The start of an hour. Raises PeriodRefused if the text is not an hour."""
     try:
         start = datetime.strptime(hour, "%Y-%m-%dT%H").replace(tzinfo=UTC)
     except ValueError as error:
-        raise PeriodRefused(f"{hour!r} is no hour: write it like 2026-11-24T01") from error
+        raise PeriodRefused(f"{hour!r} is not an hour: write it like 2026-11-24T01") from error
     if hour_of(start) != hour:
-        raise PeriodRefused(f"{hour!r} is no hour: write it like {hour_of(start)}")
+        raise PeriodRefused(f"{hour!r} is not an hour: write it like {hour_of(start)}")
     return start
 
 
 def latest_start(scheduled: str) -> datetime:
-    """The latest moment at which a call can have started that a run may read: the clock's own, or the run's."""
+    """The latest plausible start of a call that a run reads: the current or the scheduled time, plus GRACE."""
     return max(datetime.fromisoformat(scheduled), datetime.now(UTC)) + GRACE
 
 
@@ -67,14 +66,16 @@ def lag(watermark: str, now: datetime) -> float:
 
 
 def hours_between(first: datetime, last: datetime) -> list[str]:
-    """The hours from that of `first` to that of `last`, both included."""
+    """All hours from the hour of `first` to the hour of `last`, both included."""
     start = start_of(hour_of(first))
     return [hour_of(start + n * HOUR) for n in range(int((last - start) / HOUR) + 1)] if last >= start else []
 
 
 class LakeDamage(NamedTuple):
-    """What is not as it was proven (`gateway.costs.proofs.look`): hours whose files are others by now, hours that no
-    run has proven, days whose costs are others, and hours like the first of which the ledger may have dropped the rows.
+    """Differences between the lake and its proofs (`gateway.costs.proofs.look`).
+
+    `damaged` are hours whose files changed, `missing` hours that no run has proven, `costs` days whose costs changed.
+    `lost` are damaged hours whose rows the ledger may have dropped.
     """
 
     damaged: Sequence[str] = ()
@@ -85,12 +86,11 @@ class LakeDamage(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run covers. `closed_until` is the newest complete hour; the watermark moves on from `after`; prices are
-    those of the book of `book_version`.
+    """The hours and days of one run. `closed_until` is the newest complete hour; the watermark advances from `after`.
 
-    Of its hours, `mended` are done since their files were not what was proven. The costs of the days `rebuilt` are made
-    anew for that reason. `lost` are hours that cannot be mended. `left` hours wait for the next run, some of them of
-    the days `waiting`.
+    `mended` are the hours done because their files differ from their proofs; the costs of the days `rebuilt` are made
+    again for the same reason. `lost` hours cannot be mended. `left` is the number of hours that wait for the next run;
+    `waiting` are the planned days with such hours. `book_version` identifies the price book in use.
     """
 
     hours: tuple[str, ...]
@@ -104,21 +104,21 @@ class Plan:
     waiting: tuple[str, ...] = ()
 
     def days(self) -> dict[str, list[str]]:
-        """The hours of each day; none of a day whose costs alone are made anew."""
+        """The hours of each day; empty for a day that only has its costs rebuilt."""
         days: dict[str, list[str]] = {day: [] for day in sorted({*self.rebuilt, *(hour[:10] for hour in self.hours)})}
         for hour in self.hours:
             days[hour[:10]].append(hour)
         return days
 
     def completes(self, day: str) -> bool:
-        """Are all hours of a day over, and done with this run?"""
+        """Are all hours of a day over, and done once this run ends?"""
         hours = [f"{day}T{hour:02}" for hour in range(24)]
         done = all(hour in self.hours or hour <= self.after for hour in hours)
         return hours[-1] <= self.closed_until and done and day not in self.waiting
 
 
 def requested_hours(event: Mapping[str, Any]) -> Sequence[str]:
-    """The hours that a run is asked for: `hours`, or those from `first` to `last`; none where it says nothing."""
+    """The hours that an event requests: `hours`, or from `first` to `last`; empty if it requests none."""
     if "first" in event:
         return hours_between(start_of(event["first"]), start_of(event["last"]))
     return tuple(event.get("hours", ()))
@@ -135,14 +135,14 @@ def plan(
     begin: str | None = None,
     found: LakeDamage | None = None,
 ) -> Plan:
-    """The hours of a run that was scheduled for a moment; the clock plays no part, so a run can be done again.
+    """Plan a run from its scheduled time; the plan does not depend on the clock, so a run can be repeated.
 
-    The first run goes on from `begin`, the first hour that the ledger has. What a run has no room for waits for the
-    next: the newest hours, and before these the ones whose prices are others by now.
+    The first run starts at `begin`, the ledger's first hour. Hours over the limit wait for the next run: hours with
+    changed prices first, then the newest hours.
 
-    `hours` asks for just these (a backfill), and for those of their days that are not what they should be. Raises
-    PeriodRefused for hours that have not begun, whose rows the ledger may have dropped by now (their files are all that
-    is left of them), or that are too many for one run.
+    With `hours` (a backfill), the plan has only these, plus damaged or stale hours of the same days. Raises
+    PeriodRefused for too many hours, for hours that have not begun, and for hours whose rows the ledger may have
+    dropped, since only their files are left.
     """
     found = found or LakeDamage()
     closed = newest_complete(scheduled)
@@ -155,12 +155,14 @@ def plan(
         again = [hour for hour in doubtful if hour[:10] in days and not past_retention(hour, scheduled, retention)]
         taken = sorted([*wanted, *again[: MAX_HOURS - len(wanted)]])
         rebuilt = [day for day in found.costs if day in days]
-        return Plan(tuple(taken), closed, watermark or "", book_version, _both(taken, found.damaged), tuple(rebuilt))
+        return Plan(
+            tuple(taken), closed, watermark or "", book_version, _intersection(taken, found.damaged), tuple(rebuilt)
+        )
     after = watermark or (hour_of(start_of(begin) - HOUR) if begin else closed)
     current = hours_between(start_of(closed) + HOUR, scheduled) if include_current_hour else []
     new = hours_between(start_of(after) + HOUR, start_of(closed))
     room = MAX_HOURS - len(current)
-    # Oldest first: what is over the limit is the newest, and the next run goes on from there.
+    # Oldest first: hours over the limit are the newest, and the next run continues with them.
     due = sorted({*new, *periods.dirty(), *found.damaged, *found.missing} - set(current))
     stale = sorted({h for h in periods.stale() if not past_retention(h, scheduled, retention)} - {*due, *current})
     done = due[:room]
@@ -172,7 +174,7 @@ def plan(
         closed,
         after if watermark or begin else "",
         book_version,
-        _both(planned, found.damaged),
+        _intersection(planned, found.damaged),
         tuple(found.costs[:MAX_HOURS]),
         tuple(found.lost[:MAX_HOURS]),
         len(left),
@@ -181,16 +183,16 @@ def plan(
 
 
 def newest_complete(scheduled: datetime) -> str:
-    """The newest hour that is over, with all its rows, for a run that was scheduled for a moment."""
+    """The newest hour that has ended and has all its rows at a run's scheduled time."""
     return hour_of(scheduled - GRACE - HOUR)
 
 
-def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+def _intersection(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some) & set(others)))
 
 
 def past_retention(hour: str, scheduled: datetime, retention: timedelta) -> bool:
-    """May the ledger have dropped rows of an hour? A day to spare: an hour must not lose rows while it is read."""
+    """May the ledger have dropped rows of an hour? Has a spare day, so that no hour loses rows while it is read."""
     return start_of(hour) + retention < scheduled + timedelta(days=1)
 
 
@@ -201,16 +203,14 @@ def _validate_hours(hours: Sequence[str], scheduled: datetime, retention: timede
         if start_of(hour) > scheduled:
             raise PeriodRefused(f"{hour} has not begun at {scheduled.isoformat()}")
         if past_retention(hour, scheduled, retention):
-            raise PeriodRefused(
-                f"{hour} is older than the ledger keeps its rows; its files in the lake stay as they are"
-            )
+            raise PeriodRefused(f"{hour} is older than the ledger's retention; its files in the lake stay unchanged")
 
 
 def commit(done: Plan, open_hours: Iterable[str], periods: Periods) -> str:
-    """Note what is done, and return the watermark. Only called where every step of the run came to its end.
+    """Record the hours that are done, and return the watermark. Call it only after every step of the run has finished.
 
-    An hour with open rows is dirty: it is done again until they are settled. An hour that is not complete is not noted
-    at all, since the watermark has not passed it.
+    An hour with open rows is dirty: later runs do it again until its rows are settled. An incomplete hour is not
+    recorded, since the watermark has not passed it.
     """
     still_open = set(open_hours)
     complete = {hour for hour in done.hours if hour <= done.closed_until}

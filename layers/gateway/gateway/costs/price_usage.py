@@ -1,4 +1,4 @@
-"""The first step of a run: the rows of an hour, each with its price, as files of the lake."""
+"""The first step of a run: price the rows of an hour and write them as files of the lake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.usage.records import Outcome, UsageRecord
 
 
 def implausible_reason(record: UsageRecord, hour: str, not_after: datetime) -> str:
-    """Why a row that can be read cannot be true; empty where it can."""
+    """The reason why a readable row cannot be true; empty if it can."""
     for name in TOKENS:
         if not 0 <= getattr(record.usage, name) < 2**63:
             return f"{name} is {getattr(record.usage, name)}"

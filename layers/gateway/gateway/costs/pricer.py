@@ -1,4 +1,4 @@
-"""The price of each row of usage."""
+"""Prices rows of usage."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gateway.pricing.price_book import INPUT_UNITS, SCALE, Price, PriceBook
 from gateway.usage.records import PriceStatus, UsageRecord
 
 PRICED = "priced"
-UNPRICED = "unpriced"  # used, but the book has no price for a part of it
+UNPRICED = "unpriced"  # has usage, but the book has no price for a part of it
 UNSETTLED = PriceStatus.UNSETTLED.value
 OPEN = PriceStatus.OPEN.value
 
 
 # ------------------------------------------------------------------------------------------------------------- pricing
 class PricedUsage(NamedTuple):
-    """A ledger row with what it costs, in units of 10^-12 USD; None where nobody can say.
+    """A ledger row with its costs in units of 10^-12 USD; None if a cost is unknown.
 
-    `list_cost` is what it costs at the public prices; the other costs are what its tenant is charged.
+    `list_cost` is its cost at the public prices; the other costs are the tenant's charge.
     """
 
     record: UsageRecord
@@ -36,14 +36,14 @@ class PricedUsage(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What one unit of each part of a usage costs, in units of 10^-12 USD, in the order of the parts."""
+    """The price per unit of each part of a usage, in units of 10^-12 USD, in the order of the parts."""
 
     each: tuple[int, ...]
     names: str
 
 
 class Pricer:
-    """`PriceBook.charge_record` for many rows: a price is looked up once for each kind of usage, not once a row."""
+    """`PriceBook.charge_record` for many rows: it looks up a price once per kind of usage, not once per row."""
 
     def __init__(self, book: PriceBook):
         self.book = book
@@ -51,7 +51,7 @@ class Pricer:
         self._rates: dict[tuple[int, str, str, str, date, tuple[str, ...]], Rates | None] = {}
 
     def view(self, tenant_id: str) -> PriceBook:
-        """The book that a tenant pays by."""
+        """The price book with a tenant's own prices."""
         try:
             return self._views[tenant_id]
         except KeyError:
@@ -79,7 +79,7 @@ class Pricer:
         return PricedUsage(record, input_cost, output_cost, listed, PRICED, rates.names)
 
     def rates(self, book: PriceBook, record: UsageRecord) -> tuple[list[tuple[str, int]], Rates | None]:
-        """The parts of a row's usage, and what each costs by a book; None where one of them has no price."""
+        """The parts of a row's usage, and their prices in a book; None if one of them has no price."""
         parts = list(book.parts(record))
         name = book.pricing_name(record)
         tier = book.tier(name, record.region, record.usage)
@@ -106,7 +106,7 @@ def _look_up(book: PriceBook, model_id: str, region: str, tier: str, on: date, u
 def prices_of(
     book: PriceBook, model_id: str, region: str, tier: str, on: date, units: tuple[str, ...]
 ) -> list[Price] | None:
-    """The price of each unit, or None where one has none: a usage is priced as a whole or not at all."""
+    """The price of each unit, or None if one is missing: a usage is priced as a whole or not at all."""
     prices = [price for unit in units if (price := book.price(model_id, region, tier, unit, on))]
     return prices if len(prices) == len(units) else None
 

@@ -1,15 +1,15 @@
-"""What was proven of the lake, kept beside the ledger, so that the next run finds what was lost or altered since.
+"""Proofs of the lake, stored beside the ledger, so that the next run detects lost or altered files.
 
-    find_days   where the ledger begins, and which days have to be looked into before a run is planned
-    check_day   a day that no run of this release has proven, or whose prices may be others by another book
-    look        the files of the whole lake against what was proven of them: which hours are to be done again
-    hold_rest   the hours of a day that a run does not do are what was proven of them
-    proven      what a run has proven, when all its steps came to their end
-    holes       what of a month is not proven, so that its books cannot close
+    find_days   finds the ledger's first hour, and the days to check before a run is planned
+    check_day   checks a day that no run of this release has proven, or that was priced by another price book
+    look        compares the files of the whole lake with their proofs, and returns the hours to do again
+    hold_rest   checks that a day's hours outside the run still match their proofs
+    proven      lists the proofs of a run after all its steps have finished
+    holes       lists the hours and days of a month without a valid proof, which keep its books open
 
-Of each hour the digest of its usage files is kept, of each day that of its costs. To compare them takes a listing of
-the lake, a thousand files a call, and no file is read. A day keeps the version of the price book by which all its hours
-are priced: under another version its files are read, and the hours that would cost something else are done again.
+A proof is a digest: one per hour for its usage files, one per day for its costs. Comparing them takes a listing of the
+lake, a thousand files a call, without reading any file. A day also stores the version of the price book that priced all
+its hours: under another version its files are read, and hours whose costs would change are done again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gateway.costs.usage_files import NOTHING, digest_of, joined
 from gateway.costs.verify import verify_day
 from gateway.pricing.price_book import PriceBook
 
-# Days that are looked into before one run: seven events of an execution each, beside those of its files.
+# Days that one run checks at most: each takes seven events of the execution, in addition to those of its files.
 MAX_DAYS = 400
 _HOUR_OF = re.compile(r"usage/dt=(\d{4}-\d\d-\d\d)/(?:hour=([01]\d|2[0-3])/)?")
 _DAY_OF = re.compile(r"costs/dt=(\d{4}-\d\d-\d\d)/")
@@ -46,8 +46,10 @@ _DAY_OF = re.compile(r"costs/dt=(\d{4}-\d\d-\d\d)/")
 
 @dataclass(frozen=True)
 class DayProof:
-    """What was proven of a day: the digest of each of its hours, and of its costs (None: nothing), and the version of
-    the price book by which all of these hours are priced (empty: not by one)."""
+    """The proof of a day: a digest for each of its hours and one for its costs (None: unproven).
+
+    `book_version` is the version of the price book that priced all of these hours (empty: not all by the same one).
+    """
 
     day: str
     hours: Mapping[str, str] = field(default_factory=dict)
@@ -56,23 +58,22 @@ class DayProof:
 
 
 class Proofs(Protocol):
-    """Where proofs are kept. Implemented by `gateway.aws.dynamodb.proofs`."""
+    """The store of proofs. Implemented by `gateway.aws.dynamodb.proofs`."""
 
     def begin(self) -> str | None:
-        """The first hour that the ledger has; None where nobody has looked."""
+        """The ledger's first hour; None if no run has determined it."""
 
     def begin_at(self, hour: str) -> None: ...
 
     def days(self, first: str = "0", last: str = "9999") -> dict[str, DayProof]:
-        """What was proven of each day, both ends included."""
+        """The proof of each day, both ends included."""
 
     def note(self, proof: DayProof, *, whole: bool = False) -> None:
-        """Add to what was proven of a day. Its book version stays only if it is the same, but where the `whole` day was
-        looked at."""
+        """Add to a day's proof. Unless the `whole` day was checked, another book version clears the stored one."""
 
 
 class Rows(Protocol):
-    """The ledger, as far as it tells where it has rows. Implemented by `gateway.aws.dynamodb.ledger`."""
+    """The ledger's row counts by hour. Implemented by `gateway.aws.dynamodb.ledger`."""
 
     def hours_with_rows(self, hours: Collection[str]) -> set[str]: ...
 
@@ -80,14 +81,14 @@ class Rows(Protocol):
 
 
 class Listing(NamedTuple):
-    """The files of the lake: the digest of each hour's usage, and of each day's costs; none where there is no file."""
+    """The files of the lake: a digest per hour of usage and per day of costs, without entries if there are no files."""
 
     hours: Mapping[str, str]
     days: Mapping[str, str]
 
     @classmethod
     def of(cls, usage: Mapping[str, str], costs: Mapping[str, str]) -> Listing:
-        """By keys and ETags. A key below a day that is of no hour is one of its first: there it is in the way."""
+        """Build a listing from keys and ETags. A key of a day but no hour counts for hour 00, to be noticed there."""
         hours: dict[str, dict[str, str]] = defaultdict(dict)
         for key, etag in usage.items():
             if found := _HOUR_OF.match(key):
@@ -104,7 +105,7 @@ class Listing(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------------- before a plan
 class DaysInDoubt(NamedTuple):
-    """The days that have to be looked into, and how many more there are than one run can take."""
+    """The days to check, and the number of further days that exceed the limit of one run."""
 
     days: list[dict[str, str]]
     left: int
@@ -120,12 +121,12 @@ def find_days(
     book_version: str,
     asked: Collection[str] = (),
 ) -> DaysInDoubt:
-    """Days that no run of this release has proven, and those that were priced by another book, the newest first.
+    """Days that no run of this release has proven, and days priced by another book, newest first.
 
-    `listing` is asked for the whole lake where nobody has looked yet where the ledger begins. A run that is `asked` for
-    hours looks into their days alone, but for those that it does as a whole.
+    `listing` lists the whole lake; it is called only while the ledger's first hour is unknown. A run for the `asked`
+    hours checks only their days, except days that it does as a whole.
     """
-    begin = proofs.begin() or _begin(proofs, periods, ledger, listing(), scheduled, retention, book_version)
+    begin = proofs.begin() or _find_begin(proofs, periods, ledger, listing(), scheduled, retention, book_version)
     known = proofs.days()
     watermark = periods.watermark() or ""
     days = {day for day, proof in known.items() if proof.hours}
@@ -142,39 +143,39 @@ def find_days(
     return DaysInDoubt([{"day": day} for day in in_doubt[:MAX_DAYS]], len(in_doubt[MAX_DAYS:]))
 
 
-def _begin(
+def _find_begin(
     proofs: Proofs,
     periods: Periods,
     ledger: Rows,
-    there: Listing,
+    listed: Listing,
     scheduled: datetime,
     retention: timedelta,
     book_version: str,
 ) -> str:
-    """The first hour that the ledger has rows of, and has not dropped; found once, and kept.
+    """Find the first hour whose rows the ledger still has; done once, then stored.
 
-    Hours that lie behind the watermark, with neither rows nor files, are proven by that. Files that are older than the
-    ledger's rows can be proven by nobody any more: they are kept as they are found.
+    An hour before the watermark with neither rows nor files counts as proven. Files older than the ledger's rows cannot
+    be proven any more, so their current digests are recorded as proofs.
     """
     newest = newest_complete(scheduled)
-    kept = hours_between(scheduled - retention + timedelta(days=1) + HOUR, start_of(newest))
-    with_rows = ledger.hours_with_rows([hour for hour in kept if hour not in there.hours])
-    begin = min((hour for hour in kept if hour in with_rows or hour in there.hours), default=newest)
+    retained = hours_between(scheduled - retention + timedelta(days=1) + HOUR, start_of(newest))
+    with_rows = ledger.hours_with_rows([hour for hour in retained if hour not in listed.hours])
+    begin = min((hour for hour in retained if hour in with_rows or hour in listed.hours), default=newest)
     watermark = periods.watermark() or ""
     empty: dict[str, dict[str, str]] = defaultdict(dict)
-    for hour in kept:
-        if begin <= hour <= watermark and hour not in with_rows and hour not in there.hours:
+    for hour in retained:
+        if begin <= hour <= watermark and hour not in with_rows and hour not in listed.hours:
             empty[hour[:10]][hour] = NOTHING
     for day, hours in empty.items():
-        all_of_it = len(hours) == 24 and day not in there.days
+        all_of_it = len(hours) == 24 and day not in listed.days
         proofs.note(DayProof(day, hours, NOTHING if all_of_it else None, book_version if all_of_it else ""))
     old: dict[str, dict[str, str]] = defaultdict(dict)
-    for hour, digest in there.hours.items():
+    for hour, digest in listed.hours.items():
         if past_retention(hour, scheduled, retention):
             old[hour[:10]][hour] = digest
-    dropped = {day for day in there.days if past_retention(f"{day}T23", scheduled, retention)}
+    dropped = {day for day in listed.days if past_retention(f"{day}T23", scheduled, retention)}
     for day in sorted(old.keys() | dropped):
-        proofs.note(DayProof(day, old.get(day, {}), there.days.get(day) if day in dropped else None))
+        proofs.note(DayProof(day, old.get(day, {}), listed.days.get(day) if day in dropped else None))
     proofs.begin_at(begin)
     return begin
 
@@ -189,29 +190,30 @@ def check_day(
     lake: Lake,
     book: PriceBook,
 ) -> list[str]:
-    """Look into a day: mark the hours that would cost something else by this book, and return them.
+    """Check a day: mark the hours whose costs would change under this price book, and return them.
 
-    Rows that the ledger has dropped, as it does where its retention was shorter once, cannot be priced again.
+    If the ledger has dropped an hour's rows (its retention may once have been shorter), the hour cannot be priced
+    again.
 
-    An earlier release has proven its files against the ledger, and kept no proof: where its costs still are the sum of
-    its usage, the files that are there are taken for what it has proven. Else they are left to be done again.
+    An earlier release proved its files against the ledger but stored no proof. If the day's costs still equal the sum
+    of its usage, this function accepts its files as proven. Otherwise a run does them again.
     """
-    there = Listing.of(lake.usage_files(day), lake.costs_files(day))
+    listed = Listing.of(lake.usage_files(day), lake.costs_files(day))
     known = proofs.days(day, day).get(day, DayProof(day))
     watermark, dirty = periods.watermark() or "", set(periods.dirty())
     unproven = {
         hour: digest
-        for hour, digest in there.hours.items()
+        for hour, digest in listed.hours.items()
         if hour <= watermark and hour not in known.hours and hour not in dirty
     }
     costs = None
     if unproven or known.costs is None:
         try:
             verify_day(day, lake)
-            costs = there.days.get(day, NOTHING) if known.costs is None else None
+            costs = listed.days.get(day, NOTHING) if known.costs is None else None
         except (CorruptPart, CostsDoNotMatch):
             unproven = {}
-    intact = {hour for hour, digest in known.hours.items() if there.hours.get(hour) == digest}
+    intact = {hour for hour, digest in known.hours.items() if listed.hours.get(hour) == digest}
     pricer, stale = Pricer(book), list[str]()
     for hour in sorted((intact | unproven.keys()) - dirty):
         if past_retention(hour, scheduled, retention) or not _priced_otherwise(hour, lake, pricer):
@@ -234,22 +236,22 @@ def look(
     known: Mapping[str, DayProof],
     begin: str | None,
     watermark: str | None,
-    there: Listing,
+    listed: Listing,
     scheduled: datetime,
     retention: timedelta,
 ) -> LakeDamage:
-    """What of the lake is not what was proven of it, and which hours behind the watermark were never proven.
+    """Find files of the lake that differ from their proofs, and hours before the watermark without a proof.
 
-    All that lay before the ledger began was noted then, so a file that was not is in the way: its day would be summed
-    with it.
+    All files from before the ledger's first hour were recorded when it was found. Any other file there counts as
+    damage, since the day's costs would include it.
     """
     newest = newest_complete(scheduled)
     damaged, lost = list[str](), list[str]()
     for proof in known.values():
         for hour, digest in proof.hours.items():
-            if hour <= newest and there.hours.get(hour, NOTHING) != digest:
+            if hour <= newest and listed.hours.get(hour, NOTHING) != digest:
                 (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
-    for hour in there.hours:
+    for hour in listed.hours:
         if begin and hour < begin and hour not in known.get(hour[:10], DayProof("")).hours:
             (lost if past_retention(hour, scheduled, retention) else damaged).append(hour)
     missing = [
@@ -260,31 +262,31 @@ def look(
     costs = [
         day
         for day, proof in known.items()
-        if day <= newest and proof.costs is not None and there.days.get(day, NOTHING) != proof.costs
+        if day <= newest and proof.costs is not None and listed.days.get(day, NOTHING) != proof.costs
     ]
-    costs += [day for day in there.days if begin and day < begin[:10] and day not in known]
+    costs += [day for day in listed.days if begin and day < begin[:10] and day not in known]
     return LakeDamage(sorted(damaged), missing, sorted(costs), sorted(lost))
 
 
 # ------------------------------------------------------------------------------------------------- in and after a run
 def hold_rest(day: str, done: Collection[str], proofs: Proofs, lake: Lake) -> None:
-    """The hours of a day that a run does not do itself are what was proven of them. Raises CostsDoNotMatch."""
+    """Check that a day's hours outside the run still match their proofs. Raises CostsDoNotMatch."""
     known = proofs.days(day, day).get(day, DayProof(day))
-    there = Listing.of(lake.usage_files(day), {})
+    listed = Listing.of(lake.usage_files(day), {})
     differing = [
-        f"usage of {hour} is not what was proven of it, and the next run does it again"
+        f"usage of {hour} differs from its proof; the next run does it again"
         for hour, digest in sorted(known.hours.items())
-        if hour not in done and there.hours.get(hour, NOTHING) != digest
+        if hour not in done and listed.hours.get(hour, NOTHING) != digest
     ]
     if differing:
         raise CostsDoNotMatch(day, differing)
 
 
 def proven(done: Plan, verified: Iterable[tuple[str, str]], costs: Mapping[str, str]) -> list[tuple[DayProof, bool]]:
-    """What a run has proven of each day, and whether that is the whole day.
+    """The proofs from a run, by day, each with a flag that tells whether it covers the whole day.
 
-    `verified` has the proof of each file, with its hour; `costs` the digest of the costs of each day. A run that was
-    begun by an earlier release has none: its hours are proven by the next.
+    `verified` has the proof of each file, with its hour; `costs` the digest of the costs of each day. A run started by
+    an earlier release has none: the next run proves its hours.
     """
     digests: dict[str, list[str]] = defaultdict(list)
     versions: dict[str, set[str]] = defaultdict(set)
@@ -301,10 +303,10 @@ def proven(done: Plan, verified: Iterable[tuple[str, str]], costs: Mapping[str, 
     return found
 
 
-def holes(days: Collection[str], proofs: Proofs, there: Listing) -> list[str]:
-    """What is not proven of these days, since the ledger began: hours, and days whose costs are not.
+def holes(days: Collection[str], proofs: Proofs, listed: Listing) -> list[str]:
+    """The hours of these days without a valid proof, since the ledger's first hour, and days whose costs differ.
 
-    Nothing is proven before the first run of this release.
+    Before the first run of this release there are no proofs.
     """
     first, last = min(days), max(days)
     begin, known = proofs.begin() or "", proofs.days(first, last)
@@ -314,11 +316,11 @@ def holes(days: Collection[str], proofs: Proofs, there: Listing) -> list[str]:
     found = [
         hour
         for hour in hours_between(since, start_of(f"{last}T23"))
-        if known.get(hour[:10], DayProof("")).hours.get(hour) != there.hours.get(hour, NOTHING)
+        if known.get(hour[:10], DayProof("")).hours.get(hour) != listed.hours.get(hour, NOTHING)
     ]
     differing = [
         day
         for day in sorted(days)
-        if (proof := known.get(day)) and proof.costs is not None and proof.costs != there.days.get(day, NOTHING)
+        if (proof := known.get(day)) and proof.costs is not None and proof.costs != listed.days.get(day, NOTHING)
     ]
     return [*found, *differing]

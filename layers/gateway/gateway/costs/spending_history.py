@@ -1,4 +1,4 @@
-"""What a tenant has spent by day."""
+"""A tenant's spending by day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Spending = Mapping[date, Decimal]
 
 
 def history_of(day: date) -> list[date]:
-    """The days that are read to judge one: the weeks before, the month so far, the day itself."""
+    """The days needed to judge a day: the weeks before, the month so far, the day itself."""
     first = min(day - HISTORY_DAYS * DAY, day.replace(day=1))
     return [first + n * DAY for n in range((day - first).days + 1)]
 
@@ -28,6 +28,6 @@ def median_of(values: Sequence[Decimal]) -> Decimal:
 
 
 def days_since(first: date, end: date, spent: Spending) -> list[date]:
-    """The days of [first, end), from the first on which anything is known: before it there was no tenant."""
+    """The days of [first, end), but none before the tenant's first known spending."""
     first = max(first, min(spent, default=end))
     return [first + n * DAY for n in range((end - first).days)]

@@ -1,4 +1,4 @@
-"""Where usage comes from and where costs go: what the adapters implement."""
+"""The source of usage and the store of costs: protocols that the adapters implement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.usage.records import UsageRecord
 
 
 class QuarantinedRow(NamedTuple):
-    """What could not be read: where it lies, why, and what it is, as text."""
+    """A ledger row that could not be read: its key, the reason, and its content as text."""
 
     pk: str
     sk: str
@@ -23,7 +23,7 @@ class QuarantinedRow(NamedTuple):
 
 
 class WrittenFile(NamedTuple):
-    """How many rows of a usage file are in the lake, and how many could not be read."""
+    """The number of rows in a usage file, and the number of unreadable rows."""
 
     rows: int
     quarantined: int
@@ -40,67 +40,67 @@ class CorruptPart(Exception):
 
 
 class Source(Protocol):
-    """The ledger as the lake is made from it. Implemented by `gateway.aws.dynamodb.ledger`."""
+    """The ledger as the source of the lake. Implemented by `gateway.aws.dynamodb.ledger`."""
 
     def pages(self, partition: Partition) -> Iterator[bytes]:
-        """Its rows, page by page, in DynamoDB's own JSON."""
+        """A partition's rows, page by page, in DynamoDB's own JSON."""
 
     def inspect(self, partition: Partition, not_after: datetime) -> Iterator[UsageRecord | QuarantinedRow]:
-        """Its rows, one by one, each read, or with the reason why it cannot be."""
+        """A partition's rows, each as a record, or with the reason why it is unreadable."""
 
 
 class Lake(Protocol):
     """The Parquet files. Implemented by `gateway.aws.lake.usage_and_costs`.
 
-    `replace_*` take a function that makes the content, since a file is made again when another run has overtaken it: a
-    file never goes back to an older state of the ledger. What reads raises CorruptPart.
+    `replace_*` take a function that makes the content: if another run writes first, the content is made again, so a
+    file never returns to an older state of the ledger. Methods that read files raise CorruptPart.
     """
 
     def replace_usage(
         self, file: UsageFile, pricer: Pricer, pages: Callable[[], Iterable[bytes]], not_after: datetime
     ) -> WrittenFile:
-        """Write a usage file, if there is any row, and what of it could not be read."""
+        """Write a usage file, if there is any row, and put unreadable rows into quarantine."""
 
     def replace_costs(self, day: str, costs: Callable[[DayCosts | None], DayCosts]) -> int:
-        """Write the costs of a day, made from those that are there, and return how many lines there are."""
+        """Write the costs of a day, computed from the existing ones, and return the number of lines."""
 
     def has_costs_as_written(self, day: str) -> bool:
-        """Are the costs of a day what a run has written, be it one that did not come to its end?"""
+        """Are the costs of a day unchanged since a run wrote them, even if that run did not finish?"""
 
     def set_aside(self, part: CorruptPart, *, lost: bool) -> None:
-        """Put a file that cannot be read out of the way. Where its rows are lost with it, that is kept in mind."""
+        """Move an unreadable file out of the way. If its rows are lost (`lost`), record that in quarantine."""
 
     def is_whole(self, day: str) -> bool:
-        """Is no usage of a day lost?"""
+        """Is the usage of a day complete, without a lost file?"""
 
     def usage_of_day(self, day: str) -> Iterator[CostLine]:
         """All usage of a day, summed by group; a group may come in several lines."""
 
     def settled_usage(self, file: UsageFile) -> Iterator[CostLine]:
-        """What a usage file holds but for its open rows, summed by group; a group may come in several lines."""
+        """A usage file's rows except open ones, summed by group; a group may come in several lines."""
 
     def rows(self, file: UsageFile, *, only_open: bool) -> set[RowKey]:
-        """Which rows a usage file holds."""
+        """The keys of the rows in a usage file."""
 
     def quarantined(self, file: UsageFile) -> set[tuple[str, str]]:
-        """The keys of the rows that would be in a usage file if they could be read."""
+        """The keys of a usage file's unreadable rows."""
 
     def usage_files(self, period: str) -> Mapping[str, str]:
-        """Where the usage of an hour or a day lies, and the ETag of each file."""
+        """The usage files of an hour or a day: their keys and ETags."""
 
     def costs_files(self, day: str) -> Mapping[str, str]:
-        """Where the costs of a day lie, and the ETag of each file."""
+        """The costs files of a day: their keys and ETags."""
 
     def count(self, hour: str) -> int:
-        """How many rows the usage files of an hour have."""
+        """The number of rows in the usage files of an hour."""
 
     def priced_otherwise(self, key: str, pricer: Pricer) -> bool:
-        """Would any row of a usage file cost something else by this book?"""
+        """Would any row of a usage file have another cost under this price book?"""
 
     def older_rows(self, keys: Iterable[str]) -> set[RowKey]:
-        """Which rows the files of the older layout at these keys hold, as far as they can be read."""
+        """The keys of the readable rows in files of the older layout."""
 
     def drop_older(self, hour: str) -> None:
-        """Delete an hour's files of the older layout, and what was in quarantine beside them."""
+        """Delete an hour's files of the older layout, and their quarantine files."""
 
     def costs_of_day(self, day: str) -> Iterator[CostLine]: ...

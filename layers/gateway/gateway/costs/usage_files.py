@@ -1,4 +1,4 @@
-"""The usage files of the lake: which of them an hour has, their keys, and their digests."""
+"""The usage files of the lake: how an hour is divided into files, their keys, and their digests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gateway.costs.cost_lines import CostsDoNotMatch
 from gateway.costs.periods import HOUR, start_of
 from gateway.usage.ledger import SHARDS, Partition
 
-# What Athena reads best is files of 64 to 256 MB: an hour is divided where it is larger.
+# Athena reads files of 64 to 256 MB best: a larger hour is divided into several files.
 LARGEST_FILE = 256 * 10**6
 
 
 @dataclass(frozen=True)
 class UsageFile:
-    """A file of the lake that holds the usage of an hour, or that of every `parts`-th shard of it from `part` on."""
+    """A file with the usage of an hour, or of every `parts`-th shard of that hour, starting with shard `part`."""
 
     hour: str
     part: int = 0
@@ -37,7 +37,7 @@ class UsageFile:
 
     @classmethod
     def at(cls, key: str) -> UsageFile | None:
-        """The file that lies at a key; None where that is the key of none."""
+        """The file with this key; None if the key is not that of a usage file."""
         found = _USAGE_KEY.fullmatch(key)
         return cls(f"{found[1]}T{found[2]}", int(found[3]), int(found[4])) if found else None
 
@@ -46,31 +46,31 @@ class UsageFile:
 
 
 _USAGE_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([01][0-9]|2[0-3])/part-([0-9]{2})-of-([0-9]{2})\.parquet")
-# Until 2026-11-25 each shard of an hour had a file of its own, named by its number alone.
+# Until 2026-11-25 each shard of an hour had its own file, named by the shard's number alone.
 _OLDER_KEY = re.compile(r"usage/dt=([0-9-]{10})/hour=([01][0-9]|2[0-3])/part-([0-9]{2})\.parquet")
 
 
 def older_hour(key: str) -> str | None:
-    """The hour of a usage file of the older layout; None where the key is that of none."""
+    """The hour of a usage file of the older layout; None for any other key."""
     found = _OLDER_KEY.fullmatch(key)
     return f"{found[1]}T{found[2]}" if found else None
 
 
-NOTHING = "-"  # the digest of an hour, or a day, that has no file
+NOTHING = "-"  # the digest of an hour, or a day, without files
 
 
 def file_digest(key: str, etag: str) -> str:
-    """Names one version of a file of the lake."""
+    """The digest of one version of a file of the lake."""
     return hashlib.sha256(f"{key} {etag.strip(chr(34))}".encode()).hexdigest()[:16]
 
 
 def digest_of(files: Mapping[str, str]) -> str:
-    """Names what files hold together, by their keys and ETags."""
+    """One digest of several files, from their keys and ETags."""
     return joined(file_digest(key, etag) for key, etag in files.items())
 
 
 def joined(digests: Iterable[str]) -> str:
-    """The digest of several files, of those of each."""
+    """One digest of several files, from the digest of each."""
     some = sorted(digest for digest in digests if digest != NOTHING)
     if len(some) < 2:
         return some[0] if some else NOTHING
@@ -78,21 +78,21 @@ def joined(digests: Iterable[str]) -> str:
 
 
 class Layout(Protocol):
-    """How usage is divided. Implemented by `gateway.aws.dynamodb.periods`."""
+    """The record of how each hour is divided into files. Implemented by `gateway.aws.dynamodb.periods`."""
 
     def files(self, hour: str, wanted: int) -> int:
-        """In how many files the usage of an hour lies: as many as were wanted first, else a row would be in two."""
+        """The number of files of an hour. The first `wanted` is final: under another division a row would be in two."""
 
 
 def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Mapping[str, int]]) -> list[UsageFile]:
-    """The files of these hours, none much larger than LARGEST_FILE: an hour is expected to be as large as the hour
-    before it, or as the same hour of the day before. One that lies in the lake stays as it is divided.
+    """The files of these hours, none much larger than LARGEST_FILE.
 
-    `sizes` tells the bytes of a day's files, by their keys.
+    An hour's size is estimated from the hour before it and the same hour of the day before. An hour that is already in
+    the lake keeps its division. `sizes` returns the bytes of a day's files, by key.
     """
     days: dict[str, dict[str, dict[UsageFile, int]]] = {}
 
-    def there(hour: str) -> dict[UsageFile, int]:
+    def files_of(hour: str) -> dict[UsageFile, int]:
         day = hour[:10]
         if day not in days:
             days[day] = defaultdict(dict)
@@ -103,28 +103,28 @@ def usage_files(hours: Iterable[str], layout: Layout, sizes: Callable[[str], Map
 
     files = []
     for hour in hours:
-        alike = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
-        largest = max(sum(there(other).values()) for other in alike)
-        parts = layout.files(hour, min((file.parts for file in there(hour)), default=_parts(largest)))
+        similar_hours = [hour_of(start_of(hour) - ago) for ago in (HOUR, timedelta(days=1))]
+        largest = max(sum(files_of(other).values()) for other in similar_hours)
+        parts = layout.files(hour, min((file.parts for file in files_of(hour)), default=_parts(largest)))
         files += [UsageFile(hour, part, parts) for part in range(parts)]
     return files
 
 
 def check_division(day: str, keys: Iterable[str]) -> None:
-    """A row that lies in files of two divisions, or in one of another kind, would be summed twice.
+    """Check that all usage files of an hour belong to one division; otherwise rows would be summed twice.
 
     Raises CostsDoNotMatch.
     """
-    parts: dict[str, int] = {}  # of each hour, as its first file says
-    strange = []
+    parts: dict[str, int] = {}  # of each hour, from its first file
+    mismatches = []
     for key in sorted(keys):
         hour, of = older_hour(key), 0
         if file := UsageFile.at(key):
             hour, of = file.hour, file.parts
         if hour is None or parts.setdefault(hour, of) != of:
-            strange.append(f"{key} is not one of the usage files that lie beside it")
-    if strange:
-        raise CostsDoNotMatch(day, strange)
+            mismatches.append(f"{key} does not match the layout of the hour's other usage files")
+    if mismatches:
+        raise CostsDoNotMatch(day, mismatches)
 
 
 def _parts(size: int) -> int:

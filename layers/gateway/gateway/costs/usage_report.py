@@ -1,4 +1,4 @@
-"""What a tenant has used, straight from the ledger, added up by model, cost centre, day or hour."""
+"""A tenant's usage report, straight from the ledger, summed by model, cost centre, day or hour."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _KEYS: dict[str, Callable[[UsageRecord], str]] = {
 
 @dataclass
 class Totals:
-    """Sums over rows. `invocations` counts calls that used something, whatever they cost.
+    """Sums over rows. `invocations` counts calls with usage, whatever their cost.
 
-    `unsettled_invocations` counts calls of which nobody knows what they used, as the costs have it.
+    `unsettled_invocations` counts calls with unknown usage, by the same rule as the costs.
     """
 
     invocations: int = 0
@@ -43,7 +43,7 @@ class Totals:
 
     @property
     def partial(self) -> bool:
-        """Is the money that of some calls only?"""
+        """Do the costs cover only some of the calls?"""
         return bool(self.unpriced_invocations or self.unsettled_invocations)
 
     def add(self, record: UsageRecord, book: PriceBook) -> None:
@@ -69,7 +69,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Report:
-    """All records together, and by the group's key in its order. What cannot be read is counted, and in no sum."""
+    """Totals of all records, and of each group, sorted by key. Unreadable rows are counted, but are in no sum."""
 
     total: Totals
     lines: dict[str, Totals]
@@ -77,7 +77,7 @@ class Report:
 
 
 def add_up(records: Iterable[object], group_by: str, book: PriceBook) -> Report:
-    """What is no UsageRecord among them is one that could not be read."""
+    """Sum records by group; any object other than a UsageRecord counts as an unreadable row."""
     total, unreadable = Totals(), 0
     lines: dict[str, Totals] = {}
     for record in records:
@@ -90,7 +90,7 @@ def add_up(records: Iterable[object], group_by: str, book: PriceBook) -> Report:
 
 
 def span(start: str | None, end: str | None, now: datetime) -> tuple[datetime, datetime]:
-    """The moments that a report covers: today where `start` is not said, until now where `end` is not."""
+    """The start and end of a report; by default, from the beginning of today until now."""
     begins = _moment(start, "start") if start else now.replace(hour=0, minute=0, second=0, microsecond=0)
     ends = _moment(end, "end", end_of_day=True) if end else now
     if begins > now + timedelta(days=1):

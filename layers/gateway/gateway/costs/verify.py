@@ -29,8 +29,10 @@ from gateway.usage.records import Outcome, PriceStatus, UsageRecord
 
 # ---------------------------------------------------------------------------------------------------------------- proof
 class VerifiedFile(NamedTuple):
-    """Whether a usage file that was proven still holds open rows, and whether rows that the book has no price for; how
-    many rows could not be read; which version of it was proven, and by which book: `<digest>@<book version>`."""
+    """A proven usage file: does it have open rows, does it have unpriced rows, how many rows are unreadable.
+
+    `proof` has the proven version of the file and the version of the price book: `<digest>@<book version>`.
+    """
 
     open: bool
     unpriced: bool
@@ -41,19 +43,19 @@ class VerifiedFile(NamedTuple):
 def verify_usage(
     file: UsageFile, closed_until: str, source: Source, lake: Lake, book: PriceBook, not_after: datetime
 ) -> VerifiedFile:
-    """Prove that a usage file says what its shards of the ledger say. Raises CostsDoNotMatch.
+    """Prove that a usage file matches its shards of the ledger. Raises CostsDoNotMatch.
 
-    A row that was open when it was written may have settled since: it is compared by its being there alone. And an hour
-    that is not over may have got new rows since.
+    A row that was open when the file was written may have settled since, so only its presence is compared. An hour that
+    is not over may have new rows.
     """
-    its_own = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
-    # Before it is read: a version that comes later is none that was proven, and the next run sees that.
-    there = lake.usage_files(file.hour)
-    if strange := there.keys() - its_own:
-        raise CostsDoNotMatch(file.hour, [f"{key} is none of its usage files" for key in sorted(strange)])
+    expected_keys = {UsageFile(file.hour, part, file.parts).key for part in range(file.parts)}
+    # List before reading: if a later version replaces the file, its digest differs and the next run notices.
+    files = lake.usage_files(file.hour)
+    if unexpected := files.keys() - expected_keys:
+        raise CostsDoNotMatch(file.hour, [f"{key} is not one of its usage files" for key in sorted(unexpected)])
     complete = file.hour <= closed_until
     was_open = lake.rows(file, only_open=True)
-    held = None if complete else lake.rows(file, only_open=False)
+    present = None if complete else lake.rows(file, only_open=False)
     found_open = 0
     unread: set[tuple[str, str]] = set()
 
@@ -67,26 +69,24 @@ def verify_usage(
                 key = (str(record.request_id), record.attempt)
                 if key in was_open:
                     found_open += 1
-                elif held is None or key in held:
+                elif present is None or key in present:
                     yield record
 
     of_ledger = price_by_kind(settled(), book)
     if found_open != len(was_open):
-        raise CostsDoNotMatch(
-            file.hour, [f"usage holds {len(was_open)} open rows, of which the ledger has {found_open}"]
-        )
+        raise CostsDoNotMatch(file.hour, [f"usage has {len(was_open)} open rows; the ledger has {found_open} of them"])
     if complete and (differing := unread ^ lake.quarantined(file)):
         raise CostsDoNotMatch(
-            file.hour, [f"{sk} of {pk} is in quarantine or should be" for pk, sk in sorted(differing)]
+            file.hour, [f"{sk} of {pk} is wrongly in quarantine or missing from it" for pk, sk in sorted(differing)]
         )
     _compare(file.hour, "ledger", of_ledger, "usage", lines_by_group(lake.settled_usage(file)))
-    digest = file_digest(file.key, there[file.key]) if file.key in there else NOTHING
+    digest = file_digest(file.key, files[file.key]) if file.key in files else NOTHING
     unpriced = any(line.unpriced_invocations for line in of_ledger.values())
     return VerifiedFile(bool(was_open), unpriced, len(unread), f"{digest}@{book.version}")
 
 
 def verify_day(day: str, lake: Lake) -> list[CostLine]:
-    """Prove that the costs of a day say what its usage files say, and return them. Raises CostsDoNotMatch."""
+    """Prove that the costs of a day match its usage files, and return them. Raises CostsDoNotMatch."""
     check_division(day, lake.usage_files(day))
     lines = list(lake.costs_of_day(day))
     if lake.is_whole(day):
@@ -96,10 +96,10 @@ def verify_day(day: str, lake: Lake) -> list[CostLine]:
 
 
 class _Kind(NamedTuple):
-    """What rows have in common that pay the same prices."""
+    """The key of rows that have the same prices."""
 
     group: Group
-    name: str  # by which they are priced
+    name: str  # the name that prices them
     region: str
     tier: str
     on: date
@@ -108,7 +108,7 @@ class _Kind(NamedTuple):
 
 
 def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group, CostLine]:
-    """The second way to the costs: sum the tokens of equal kind first and price the sums, with Decimal, once."""
+    """Compute the costs a second way: sum the tokens of each kind first, then price each sum once, with Decimal."""
     sums: dict[Group, dict[str, Any]] = defaultdict(lambda: dict.fromkeys(COUNTS, 0))
     used: dict[_Kind, list[int]] = {}
     rows: dict[_Kind, int] = defaultdict(int)
@@ -159,7 +159,7 @@ def price_by_kind(records: Iterable[UsageRecord], book: PriceBook) -> dict[Group
 
 
 def _charge(line: dict[str, Any], names: Iterable[str], usd: Decimal = ZERO) -> None:
-    """Add to costs, which are known with it, if only to be 0."""
+    """Add to costs; a cost that was unknown (absent) becomes known, even if it is 0."""
     for name in names:
         line[name] = line.get(name, ZERO) + usd
 
@@ -172,7 +172,7 @@ def _compare(
     others: Mapping[Group, CostLine],
     restated: frozenset[Group] = frozenset(),
 ) -> None:
-    """Lines that take away leave a sum of 0 where there is nothing: the same of a group that was restated."""
+    """Raise CostsDoNotMatch on any difference; for a restated group, a sum of 0 equals no line."""
     differences = [
         f"{name} of {'/'.join(group)} is {left} in {one} and {right} in {other}"
         for group in sorted(ones.keys() | others.keys())

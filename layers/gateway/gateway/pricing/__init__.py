@@ -1,1 +1,1 @@
-"""What usage costs: prices with their dates, and the most that a call can cost."""
+"""Prices with their dates, the cost of usage, and the maximum cost of a call."""

@@ -1,4 +1,4 @@
-"""The most that a call can cost, from the most that it can use: what a hard budget holds."""
+"""The maximum cost of a call, from its maximum usage; a hard budget reserves it before the call."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def maximum_cost(
     at: datetime,
     seconds: int = MOST_SECONDS,
 ) -> Decimal | None:
-    """The most, in USD, that a usage within `bound` can cost; None where the model has no price for a part of it.
+    """The maximum cost in USD of a usage within `bound`; None if the model has no price for a part of it.
 
-    `seconds` bounds the time of the call, which is what some endpoints cost.
+    `seconds` bounds the duration of the call, by which some endpoints are billed.
     """
     amounts = [book.charge(model_id, region, bound, at, seconds)]
     if cached:
@@ -39,5 +39,5 @@ def maximum_cost(
 
 
 def highest_unit_price(book: PriceBook, region: str, usage: TokenUsage, at: datetime) -> Decimal:
-    """What a usage would cost at the dearest price of each unit in the book: it stands for a missing price."""
+    """The cost of a usage at the highest price of each unit in the book; a stand-in for a missing price."""
     return sum((book.dearest(unit, region, at.date()) * quantity for unit, quantity in quantities(usage)), ZERO)

@@ -1,21 +1,21 @@
-"""What the name of a model says, and by which name it is priced: the rules, all of them here.
+"""Names of models: how to read them, and which name determines a call's price. All rules are here.
 
-A row of the ledger is priced by one name, in the region of the request, on the day of the call, in the tier that the
-service echoed. The book is asked for exactly that name; there is no second try by another one.
+One name prices a ledger row, in the region of the request, on the day of the call, in the tier that the service echoed.
+The lookup uses exactly that name, without a fallback to another one.
 
     named                                       priced as
     model id, anthropic.x                       itself
-    inference profile, us.anthropic.x           itself, in the source region, where a geography has prices of its own
-                                                (for Claude from 4.5 on, a tenth above the global profile's); without a
-                                                row of its own it is unpriced, never another geography's price
+    inference profile, us.anthropic.x           itself, in the source region: geographies have their own prices (for
+                                                Claude from 4.5 on, a tenth above the global profile's); without its
+                                                own row it is unpriced, never at another geography's price
     …:foundation-model/anthropic.x              the id in it
     …:inference-profile/us.anthropic.x          the id in it, also beside another id
-    …:application-inference-profile/…           itself where the overlay prices it; else what it was made from: one
-                                                model, or the profile of the geography that its models lie in; where
-                                                nobody has looked (as `model_arn`), it is unpriced
-    …:provisioned-model/…, custom-model/…,      itself, which only the overlay prices; else it is unpriced, whatever id
-    custom-model-deployment/…, imported-model/… is named beside it: AWS bills model units by the hour or copies by the
-                                                minute, not the base model's tokens
+    …:application-inference-profile/…           itself if the overlay prices it; else its source: one model, or the
+                                                profile of its models' geography; if nobody has resolved it (as
+                                                `model_arn`), it is unpriced
+    …:provisioned-model/…, custom-model/…,      itself, which only the overlay prices; else it is unpriced, whatever
+    custom-model-deployment/…, imported-model/… model id the call names: AWS bills model units by the hour or copies
+                                                by the minute, not the base model's tokens
     SageMaker endpoint                          its public name: only the overlay prices it
 """
 
@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 # Geographies of inference profiles. Source: Amazon Bedrock, "Supported Regions and models for inference profiles".
 PROFILE_PREFIXES = frozenset({"us", "us-gov", "eu", "apac", "jp", "au", "in", "ca", "sa", "me", "af", "global"})
 
-# All of them are matched whole, to the last letter: `$` would let a line's end pass, and a tenant's pattern with it.
+# These end with `\Z`: `$` would accept a trailing newline, and so would a tenant's pattern.
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}\Z", re.ASCII)
 OWN_ARN = re.compile(
     r"arn:aws(-[a-z]+)*:bedrock:[a-z0-9-]+:[0-9]{12}:"
@@ -52,16 +52,16 @@ def split_profile(model_id: str) -> tuple[str, str]:
 
 
 def id_in(arn: str) -> str | None:
-    """The model or profile id that an ARN of Bedrock's own carries; None for one that names something of an account."""
+    """The model or profile id in one of Bedrock's own ARNs; None for an ARN of an account's resource."""
     found = _FOUNDATION_ARN.match(arn) or _PROFILE_ARN.match(arn)
     return found[1] if found else None
 
 
 def profile_id(models: Sequence[str], region: str) -> str | None:
-    """The id by which a profile over these model ARNs is priced; None where the ARNs leave that open.
+    """The id that prices a profile over these model ARNs; None if the ARNs do not determine it.
 
-    One model is that model. Several are a profile of the geography that the region lies in, or the global one, whose
-    ARNs name no region. In the Asia Pacific regions there is more than one geography.
+    One ARN gives that model. Several give the profile of the region's geography, or the global one, whose ARNs name
+    no region. The Asia Pacific regions have more than one geography.
     """
     if not models:
         return None
@@ -75,9 +75,9 @@ def profile_id(models: Sequence[str], region: str) -> str | None:
 
 
 def pricing_names(model_id: str, called: str) -> Iterator[tuple[str, bool]]:
-    """The names that may price a call of `called` that was asked for as `model_id`, in order; the first that may, does.
+    """The names that may price a call of `called`, requested as `model_id`; the first that applies is used.
 
-    With each, whether it may only where a private overlay prices it.
+    The flag with each name means: applies only if a private overlay prices it.
     """
     if called.startswith("arn:"):
         yield called, True

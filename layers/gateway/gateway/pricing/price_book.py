@@ -1,21 +1,23 @@
-"""The price book: effective-dated prices, and what a usage costs by them.
+"""The price book: effective-dated prices, and the cost of a usage at them.
 
-Money is exact: a price is a Decimal per so many units, each cost has at most 12 decimals, and no cost is rounded.
-A usage with a part that has no price is `unpriced` as a whole: it is listed, never guessed and never free.
+Money is exact: a price is a Decimal per a number of units, each cost has at most 12 decimals, and no cost is rounded.
+If a part of a usage has no price, the whole usage is `unpriced`: it is listed, never guessed and never free.
 
-A row of the public list without `usd` says that from its day on nobody states this price: what was taken for it before
-holds for the days before, since no row is ever edited.
+A public row without `usd` withdraws a price: from its day on no source publishes it. Earlier rows still price the days
+before, since no row is ever edited.
 
-Over the public list may lie a private overlay, of the same columns: negotiated prices, SageMaker endpoints, provisioned
+A private overlay with the same columns can extend the public list: negotiated prices, SageMaker endpoints, provisioned
 throughput, and markups.
 
-- From its day on, an overlay's price stands before every listed one for the same model, region, tier and unit, newer
-  list prices included. An agreement ends by a row with the price that then holds.
-- It may say 0, for capacity that is paid for elsewhere. The public list may not, but where Amazon's own list does.
-- A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second; every other
+- From its day on, an overlay's price overrides every listed price for the same model, region, tier and unit, newer
+  list prices included. To end an agreement, add a row with the price that applies from then on.
+- An overlay price may be 0, for capacity that is paid for elsewhere. A public price is 0 only if Amazon's own list
+  has it so.
+- A price by the hour or minute (unit `second`, per 3600) is rounded half-even to 12 decimals a second. Every other
   price must be exact, in both books.
-- A markup (`tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, a factor as usd, per 1) multiplies
-  each price per unit, listed or negotiated, rounded half-even to 12 decimals. A tenant's own stands before that of all.
+- A markup multiplies each price per unit, listed or negotiated, rounded half-even to 12 decimals. Its row has
+  `tenant:<id>` or `*` as model id, `*` as region and tier, unit `markup`, and the factor as usd, per 1. A tenant's own
+  markup overrides `*`.
 """
 
 from __future__ import annotations
@@ -37,16 +39,16 @@ INPUT_UNITS = (
     "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_audio_tokens",
     "input_image", "input_audio_second", "input_video_second", "character", "query",
 )  # fmt: skip
-WITHDRAWN = ""  # the `usd` of a row from whose day on nobody states the price
-UNCOUNTED = "uncounted"  # what the gateway does not count yet; it never has a price
+WITHDRAWN = ""  # the `usd` of a row that withdraws a price
+UNCOUNTED = "uncounted"  # a unit that the gateway does not count yet; it never has a price
 MARKUP = "markup"
 EVERYONE = "*"
 LONG_CONTEXTS = ((272_000, "_above_272k"), (200_000, "_above_200k"), (128_000, "_above_128k"), (100_000, "_above_100k"))
-_SECONDS = {"input_video_second", "input_audio_second", "video_second"}  # which nobody counts yet
+_SECONDS = {"input_video_second", "input_audio_second", "video_second"}  # not counted yet
 
 
 class Price(NamedTuple):
-    """What `per` units of one kind cost in USD, from a day until another price replaces it."""
+    """The price of `per` units of one kind in USD, from a day until another price replaces it."""
 
     model_id: str
     region: str
@@ -56,21 +58,21 @@ class Price(NamedTuple):
     per: int
     effective_from: date
     source: str
-    note: str = ""  # where it is not the list's own: `+overlay`, and the markup as in `*1.15`
-    stated: bool = True  # False: from this day on nobody says what it costs, and `usd` says nothing
+    note: str = ""  # marks a price that is not the list's own: `+overlay`, and the markup as in `*1.15`
+    stated: bool = True  # False: the price is withdrawn from this day on; ignore `usd`
 
     def of(self, quantity: int) -> Decimal:
         return self.usd * quantity / self.per
 
     @property
     def name(self) -> str:
-        """Names this row of the book: what a charge was made with."""
+        """The name of this row of the book; each charge records the names it used."""
         return f"{self.model_id}/{self.region}/{self.tier}/{self.unit}@{self.effective_from.isoformat()}{self.note}"
 
 
 @dataclass(frozen=True)
 class Charge:
-    """What a usage costs, split as finance reads it, and the price rows that say so."""
+    """The cost of a usage, split by input and output for finance, with the price rows used."""
 
     input_cost: Decimal
     output_cost: Decimal
@@ -100,7 +102,7 @@ def quantities(usage: TokenUsage) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True)
 class Markup:
-    """The factor on every price of one tenant, or of all (`*`), from a day until another one replaces it."""
+    """The factor on every price of one tenant, or of all (`*`), from a day until another markup replaces it."""
 
     target: str
     factor: Decimal
@@ -120,7 +122,7 @@ def _by_place(prices: Iterable[Price]) -> dict[tuple[str, str], Tiers]:
 
 
 class PriceBook:
-    """Prices by model, region and tier. `version` names the content: equal versions price equally."""
+    """Prices by model, region and tier. `version` is a hash of the content: equal versions price equally."""
 
     def __init__(self, prices: Iterable[Price], overlay: Iterable[Price] = (), markups: Iterable[Markup] = ()):
         self._prices = _by_place(prices)
@@ -132,7 +134,7 @@ class PriceBook:
         self._views: dict[str, PriceBook] = {}
 
     def with_overlay(self, rows: Iterable[Price | Markup]) -> PriceBook:
-        """This book with a private one over it. Without any row it is this book."""
+        """This book with a private overlay; without any row, this book itself."""
         given = list(rows)
         if not given:
             return self
@@ -144,11 +146,11 @@ class PriceBook:
 
     @property
     def listed(self) -> PriceBook:
-        """The public list alone; this book where nothing lies over it."""
+        """The public list alone; this book itself if it has no overlay."""
         return self._listed or self
 
     def for_tenant(self, tenant_id: str) -> PriceBook:
-        """What a tenant pays: its markup applied to every price; this book where there is none."""
+        """A tenant's prices: its markup applied to every price; this book itself if no markup applies."""
         own = f"tenant:{tenant_id}"
         who = own if own in self._targets else EVERYONE
         if who not in self._views:
@@ -170,7 +172,7 @@ class PriceBook:
                         yield from prices
 
     def price(self, model_id: str, region: str, tier: str, unit: str, on: date) -> Price | None:
-        """The price in force on a day, None where nobody states one. `image` stands for a class without its own."""
+        """The price in force on a day, or None. An image class without its own price falls back to `image`."""
         names = (unit, "image") if unit.startswith("image:") else (unit,)
         for places in (self._overlay, self._prices):
             units = places.get((model_id, region), {}).get(tier, {})
@@ -181,7 +183,7 @@ class PriceBook:
         return None
 
     def tier(self, model_id: str, region: str, usage: TokenUsage) -> str:
-        """The long-context tier, where the context passes the model's threshold: it prices all tokens of the call."""
+        """The tier of a usage; above a threshold of the model, the long-context tier for all tokens of the call."""
         tiers = self._prices.get((model_id, region), {}).keys() | self._overlay.get((model_id, region), {}).keys()
         context = usage.context_tokens
         for threshold, suffix in LONG_CONTEXTS:
@@ -195,11 +197,11 @@ class PriceBook:
         return self._parts(name, record.region, record.usage, _seconds(record), on)
 
     def pricing_name(self, record: UsageRecord) -> str:
-        """The name by which a row is priced."""
+        """The name that determines a row's price."""
         return self.name_of(record.model_id, record.model_used, record.region)
 
     def name_of(self, model_id: str, called: str, region: str) -> str:
-        """The name by which a call of `called`, asked for as `model_id`, is priced (`gateway.pricing.model_names`)."""
+        """The name that prices a call of `called`, requested as `model_id` (rules: `gateway.pricing.model_names`)."""
         if called == model_id:
             return model_id
         for name, if_overlaid in pricing_names(model_id, called):
@@ -210,9 +212,9 @@ class PriceBook:
     def _parts(
         self, model_id: str, region: str, usage: TokenUsage, seconds: int, on: date
     ) -> Iterator[tuple[str, int]]:
-        """As the model is billed: by what was counted, by the time of the call, or in something nobody counted.
+        """The parts by which the model is billed: its counts, the duration of the call, or something not counted yet.
 
-        A model priced by the second is paid by the time of its call, and by those tokens only that have a price.
+        A model priced by the second is billed by the duration of its call, plus the tokens that have a price.
         """
         parts = quantities(usage)
         place = (model_id, region)
@@ -224,7 +226,7 @@ class PriceBook:
                 priced = [part for part in parts if self.price(model_id, region, tier, part[0], on)]
                 return iter([*priced, *([("second", seconds)] if seconds else [])])
         elif billing == UNCOUNTED and not usage.input_images:
-            # Its output alone would bill a call whose video or speech came in free.
+            # Without this part, the call would be charged for its output alone, and its video or speech input be free.
             return iter([*parts, (UNCOUNTED, 1)])
         return parts
 
@@ -236,7 +238,7 @@ class PriceBook:
         return "second" if "second" in units else UNCOUNTED if heard or "input_audio_tokens" in units else ""
 
     def charge(self, model_id: str, region: str, usage: TokenUsage, at: datetime, seconds: int = 0) -> Charge | None:
-        """What the usage costs in USD, or None where any part of it has no price on that day."""
+        """The cost of the usage in USD, or None if any part of it has no price on that day."""
         tier = self.tier(model_id, region, usage)
         costs = {True: ZERO, False: ZERO}
         used = []
@@ -249,7 +251,7 @@ class PriceBook:
         return Charge(costs[True], costs[False], tuple(used))
 
     def dearest(self, unit: str, region: str, on: date) -> Decimal:
-        """The dearest price of one of a unit in a region, whatever the model; of all image classes for an image."""
+        """The highest price of one unit in a region, over all models, and for an image over all image classes."""
         kind = unit.partition(":")[0]
         return max(
             (
@@ -261,7 +263,7 @@ class PriceBook:
         )
 
     def charge_record(self, record: UsageRecord) -> Charge | None:
-        """What a ledger row costs: nothing where it used nothing, None where its usage or its price is not known."""
+        """The cost of a ledger row: zero if it used nothing, None if its usage or its price is unknown."""
         if record.price_status is PriceStatus.FREE:
             return FREE_OF_USAGE
         if record.price_status is not PriceStatus.PRICEABLE:
@@ -272,7 +274,7 @@ class PriceBook:
 
 
 class _MarkedUp(PriceBook):
-    """What one tenant pays: another book's prices times the markup of their day."""
+    """One tenant's prices: another book's prices times the markup of the day."""
 
     def __init__(self, book: PriceBook, markups: Iterable[Markup]):
         super().__init__(())
@@ -302,18 +304,18 @@ class _MarkedUp(PriceBook):
         return round(self._book.dearest(unit, region, on) * self._factor(on), SCALE)
 
     def _factor(self, on: date) -> Decimal:
-        """The newest markup in force, a tenant's own before that of all."""
+        """The newest markup in force; a tenant's own overrides `*`."""
         found = [markup for markup in self._markups if markup.effective_from <= on]
         newest = max(found, key=lambda m: (m.target != EVERYONE, m.effective_from), default=None)
         return newest.factor if newest else Decimal(1)
 
 
 def _seconds(record: UsageRecord) -> int:
-    """The time of a settled call, each begun second whole."""
+    """The duration of a settled call, rounded up to whole seconds."""
     return -((record.started_at - record.settled_at) // timedelta(seconds=1)) if record.settled_at else 0
 
 
 def money(amount: Decimal) -> str:
-    """A decimal string without an exponent and without idle zeros."""
+    """A decimal string without an exponent or trailing zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -16,28 +16,28 @@ COLUMNS = ("model_id", "region", "tier", "unit", "usd", "per", "effective_from",
 IMAGE_CLASSES = tuple(
     f"image:{size}:{quality}" for size in ("512x512", "larger") for quality in ("standard", "premium")
 )
-# `second` is a second of a call's own time; `video_second` one of a video made.
+# `second` is a second of a call's duration; `video_second`, a second of a generated video.
 UNITS = frozenset(
     {*INPUT_UNITS, "output_tokens", "output_audio_tokens", "image", *IMAGE_CLASSES, "video_second", "second"}
 )
-AMAZONS_LIST = "AWS Price List"  # a 0 in it is a price; other lists write 0 for what they do not know
+AMAZONS_LIST = "AWS Price List"  # a 0 in it is a price; other lists write 0 for unknown prices
 _TIER = re.compile(r"(default|batch|flex|priority|optimized|ultrafast|reserved)(_above_(100|128|200|272)k)?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 
 
 def read_prices(lines: Iterable[str]) -> Iterator[Price]:
-    """Rows of the public list in CSV. Raises ValueError, with the line, on a price that is not exact, or is none."""
+    """Rows of the public list in CSV. Raises ValueError, with the line, on a price that is inexact or invalid."""
     table = csv.reader(lines)
     if tuple(next(table, ())) != COLUMNS:
         raise ValueError(f"price book line 1: the columns must be {','.join(COLUMNS)}")
-    # A book repeats few prices and fewer days many times, and reading it is part of a cold start.
+    # A book repeats few prices and fewer days many times, and a cold start reads it: parse each only once.
     known: dict[tuple[str, str], tuple[Decimal, int]] = {(WITHDRAWN, "1"): (ZERO, 1)}
     days: dict[str, date] = {}
     for number, (model_id, region, tier, unit, usd, per, since, source) in enumerate(table, start=2):
         amount = known.get((usd, per))
         if amount is None:
             amount = _public(usd, per, source, number)
-            if amount[0]:  # a 0 is looked at each time: it depends on its source
+            if amount[0]:  # a 0 is checked each time: it depends on the source
                 known[usd, per] = amount
         if since not in days:
             days[since] = date.fromisoformat(since)
@@ -46,18 +46,18 @@ def read_prices(lines: Iterable[str]) -> Iterator[Price]:
 
 def _public(usd: str, per: str, source: str, number: int) -> tuple[Decimal, int]:
     if usd == WITHDRAWN:
-        raise ValueError(f"price book line {number}: a price that nobody states is per 1, not per {per}")
+        raise ValueError(f"price book line {number}: a row that withdraws a price must have per 1, not per {per}")
     amount, units = Decimal(usd), int(per)
     each = amount / units
     if each < 0 or each != round(each, SCALE):
         raise ValueError(f"price book line {number}: {usd} per {per} is not exact to {SCALE} decimals")
     if not each and not source.startswith(AMAZONS_LIST):
-        raise ValueError(f"price book line {number}: a public price of 0 is one that nobody stated")
+        raise ValueError(f"price book line {number}: a public price of 0 must come from the AWS Price List")
     return amount, units
 
 
 def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
-    """Rows of a private overlay in CSV. Raises ValueError, with the line, on what would price nothing or wrongly."""
+    """Rows of a private overlay in CSV. Raises ValueError, with the line, on a row that prices nothing or wrongly."""
     table, seen = csv.DictReader(lines), set()
     if tuple(table.fieldnames or ()) != COLUMNS:
         raise ValueError(f"price overlay line 1: the columns must be {','.join(COLUMNS)}")
@@ -75,22 +75,22 @@ def read_overlay(lines: Iterable[str]) -> Iterator[Price | Markup]:
 
 def _overlay_row(row: Mapping[str, str]) -> Price | Markup:
     if not all(isinstance(value, str) and value.strip() for value in row.values()):
-        raise ValueError("every column needs a value, and there are no others")
+        raise ValueError("every column needs a value, and no row may have more columns")
     since, usd, per = date.fromisoformat(row["effective_from"]), Decimal(row["usd"]), int(row["per"])
     if not usd.is_finite() or usd < 0 or per < 1:
-        raise ValueError(f"{row['usd']} per {row['per']} is no price")
+        raise ValueError(f"{row['usd']} per {row['per']} is not a valid price")
     if row["unit"] == MARKUP:
         if (row["region"], row["tier"], per) != (EVERYONE, EVERYONE, 1) or not usd:
-            raise ValueError("a markup is a factor above 0 per 1, with * as region and tier")
+            raise ValueError("a markup must be a factor above 0 per 1, with * as region and tier")
         if row["model_id"] != EVERYONE and not row["model_id"].startswith("tenant:"):
-            raise ValueError("a markup is of tenant:<id> or of *")
+            raise ValueError("a markup's model_id must be tenant:<id> or *")
         return Markup(row["model_id"], usd, since, row["source"])
     if row["unit"] not in UNITS:
         raise ValueError(f"unknown unit {row['unit']}; known are {', '.join(sorted(UNITS))}")
     if not _TIER.fullmatch(row["tier"]):
         raise ValueError(f"unknown tier {row['tier']}")
     if not _REGION.fullmatch(row["region"]):
-        raise ValueError(f"{row['region']} is no region")
+        raise ValueError(f"unknown region {row['region']}")
     each = round(usd / per, SCALE)
     if row["unit"] == "second":
         usd, per = each, 1

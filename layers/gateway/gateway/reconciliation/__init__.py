@@ -1,22 +1,22 @@
-"""Does the ledger agree with AWS's own record? Every difference of a day is named, and the names add up to it exactly.
+"""Reconciles the ledger with AWS's own records, and splits each difference of a day into reasons that add up exactly.
 
-Two records of AWS are asked. CloudWatch's metrics of Bedrock, by model: calls and tokens, there the next morning.
-The bill (CUR 2.0), by model and usage type: tokens and USD, some days later. A difference is AWS's figure less ours:
+AWS has two records. CloudWatch's metrics of Bedrock have calls and tokens by model, on the next morning. The bill (CUR
+2.0) has tokens and USD by model and usage type, some days later. A difference is AWS's figure less the ledger's:
 
     unpriced      the ledger has the tokens, but no price for them
-    late          the call began on one day and ended on the next: AWS counts it where it ended; or it is still open
-    interrupted   the call broke off and nobody knows what it used: for each, up to the largest call that is known
-    out_of_band   spent by a principal that is not one of the gateway's roles; each is a line of its own
-    discount      what AWS charges, less AWS's public price
+    late          the call began on one day and ended on the next: AWS counts it on the next; or it is still open
+    interrupted   the call broke off and its usage is unknown: for each call, up to the largest call that is known
+    out_of_band   spent by a principal other than the gateway's roles; each principal has its own line
+    discount      AWS's charge, less AWS's public price
     adjustment    tax, credits, refunds, fees: no usage
-    price         the same quantity, at another public price than that of the price book
+    price         the same quantity, at another public price than the price book's
     rounding      up to a millionth of a USD for each line of the bill
     unexplained   the rest
 
-`price` and `unexplained` above the tolerance are what somebody must look at. A line of the bill whose name is not known
-and usage of the ledger that the bill does not name are likely one and the same: only what is left of both, held
-against each other, wakes somebody. Each stays listed, the line as not `mapped`.
+An operator must check `price` and `unexplained` above the tolerance. A bill line with an unknown name and ledger usage
+missing from the bill are probably the same usage. So only the difference of both can raise the alarm; both stay listed,
+the bill line as not `mapped`.
 
-The ledger counts at the list price here (`list_cost`): what a tenant is charged is the gateway's own affair. Calls to
-SageMaker are not compared: it is billed by the hour.
+The ledger's side uses the list price (`list_cost`), since AWS does not know a tenant's charge. Calls to SageMaker are
+not compared: AWS bills its endpoints by the hour.
 """

@@ -1,4 +1,4 @@
-"""The ledger against AWS's bill."""
+"""Compares the ledger with AWS's bill."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Billed:
 
 
 def principal_of(arn: str) -> str:
-    """Who it is, without the session: `arn:aws:sts::123456789012:assumed-role/app`."""
+    """The principal without its session: `arn:aws:sts::123456789012:assumed-role/app`."""
     head, slash, rest = arn.partition(":assumed-role/")
     return f"{head}{slash}{rest.partition('/')[0]}"
 
@@ -52,7 +52,7 @@ def _is_gateway(arn: str, roles: frozenset[tuple[str, str]]) -> bool:
 
 
 def role_of(arn: str) -> tuple[str, str]:
-    """(account, name) of a role, from its own ARN or that of one of its sessions; empty for anything else."""
+    """(account, name) of a role, from its own ARN or from the ARN of a session; empty strings for anything else."""
     parts = arn.split(":", 5)
     if len(parts) < 6:
         return ("", "")
@@ -70,51 +70,53 @@ def against_bill(
     roles: Iterable[str],
     percent: Decimal,
 ) -> list[Finding]:
-    """A day's ledger against the bill's lines of that day. `metered` has the rows of the day before as well.
+    """Compare a day's ledger with the bill's lines of that day. `metered` has the rows of the day before as well.
 
-    `roles` are the ARNs of the gateway's own. A bill that names no principal at all is taken for the gateway's whole.
-    The sum of all `ledger` is the day's list_cost, the sum of all `aws` what the lines cost, to the last decimal.
+    `roles` are the ARNs of the gateway's roles. If no line names a principal, all lines count as the gateway's.
+    The `ledger` figures sum to the day's list_cost, the `aws` figures to the cost of the lines, to the last decimal.
     """
-    books, ours = index_ledger(day, of_bedrock(metered), listed), frozenset(map(role_of, roles)) - {("", "")}
+    index, ours = index_ledger(day, of_bedrock(metered), listed), frozenset(map(role_of, roles)) - {("", "")}
     bill = list(bill)
     names_principals = any(line.principal for line in bill)
     billed: dict[Kind, _Billed] = defaultdict(_Billed)
     findings = []
-    beside: dict[tuple[str, str, str, Kind | None], _Billed] = defaultdict(_Billed)
+    unmatched: dict[tuple[str, str, str, Kind | None], _Billed] = defaultdict(_Billed)
     for line in bill:
         kind = kind_of(line.usage_type, line.product, line.region)
         each = units_per(line.pricing_unit, line.usage_type, kind.unit) if kind else None
         if kind is None or each is None:
             kind, each = None, 1
-        who = GATEWAY if not names_principals or _is_gateway(line.principal, ours) else principal_of(line.principal)
+        principal = (
+            GATEWAY if not names_principals or _is_gateway(line.principal, ours) else principal_of(line.principal)
+        )
         if line.line_type != "Usage":
-            what = "discount" if line.line_type in _DISCOUNTS else "adjustment"
-            beside[what, who or NOBODY, f"{line.line_type} {line.usage_type}".strip(), kind].add(line, each)
-        elif who != GATEWAY:
-            beside["out_of_band", who or NOBODY, line.usage_type, kind].add(line, each)
+            reason = "discount" if line.line_type in _DISCOUNTS else "adjustment"
+            unmatched[reason, principal or NOBODY, f"{line.line_type} {line.usage_type}".strip(), kind].add(line, each)
+        elif principal != GATEWAY:
+            unmatched["out_of_band", principal or NOBODY, line.usage_type, kind].add(line, each)
         elif kind is None:
-            beside["unexplained", who, line.usage_type, kind].add(line, each)
+            unmatched["unexplained", principal, line.usage_type, kind].add(line, each)
         else:
             billed[kind].add(line, each)
-    for kind in sorted(books.sides.keys() | billed.keys()):
-        findings.append(_billed_finding(kind, books.side(kind), billed[kind], percent))
-    for (reason, who, usage_type, kind), sums in sorted(beside.items(), key=lambda item: str(item[0])):
-        findings.append(_beside(reason, who, usage_type, kind, sums, percent))
-    return [*_netted(findings, percent), *_priced_otherwise(books, percent)]
+    for kind in sorted(index.sides.keys() | billed.keys()):
+        findings.append(_billed_finding(kind, index.side(kind), billed[kind], percent))
+    for (reason, principal, usage_type, kind), sums in sorted(unmatched.items(), key=lambda item: str(item[0])):
+        findings.append(_unmatched_finding(reason, principal, usage_type, kind, sums, percent))
+    return [*_offset_alarms(findings, percent), *_priced_otherwise(index, percent)]
 
 
-def _netted(findings: Sequence[Finding], percent: Decimal) -> list[Finding]:
-    """Lines of the bill that are not mapped, and usage that no line is of, alarm by what is left of them together."""
+def _offset_alarms(findings: Sequence[Finding], percent: Decimal) -> list[Finding]:
+    """Clear the alarms of unmapped bill lines and of unbilled usage, if the two offset each other."""
     unnamed = [finding for finding in findings if not finding.mapped and finding.reasons["unexplained"]]
     unbilled = [f for f in findings if f.mapped and not f.aws_quantity and f.ledger and f.reasons["unexplained"]]
     billed, recorded = (
         sum((abs(finding.reasons["unexplained"]) for finding in side), ZERO) for side in (unnamed, unbilled)
     )
-    together = all_reasons({"unexplained": billed - recorded})
-    if not (unnamed and unbilled) or is_off(together, recorded, billed, percent, LEAST_USD):
+    net = all_reasons({"unexplained": billed - recorded})
+    if not (unnamed and unbilled) or is_off(net, recorded, billed, percent, LEAST_USD):
         return list(findings)
-    alike = [*unnamed, *unbilled]
-    return [replace(f, above_tolerance=False) if any(f is one for one in alike) else f for f in findings]
+    offsetting = [*unnamed, *unbilled]
+    return [replace(f, above_tolerance=False) if any(f is one for one in offsetting) else f for f in findings]
 
 
 def _billed_finding(kind: Kind, side: LedgerTotals, billed: _Billed, percent: Decimal) -> Finding:
@@ -135,8 +137,10 @@ def _billed_finding(kind: Kind, side: LedgerTotals, billed: _Billed, percent: De
     )  # fmt: skip
 
 
-def _beside(reason: str, who: str, usage_type: str, kind: Kind | None, sums: _Billed, percent: Decimal) -> Finding:
-    """What is on the bill and cannot be in the ledger."""
+def _unmatched_finding(
+    reason: str, principal: str, usage_type: str, kind: Kind | None, sums: _Billed, percent: Decimal
+) -> Finding:
+    """A finding for bill lines that have no counterpart in the ledger."""
     unmapped = reason == "unexplained"
     reasons = all_reasons({reason: sums.list_cost if unmapped else sums.net_cost})
     if unmapped:
@@ -144,17 +148,28 @@ def _beside(reason: str, who: str, usage_type: str, kind: Kind | None, sums: _Bi
     place = kind or Kind("", "", "", "")
     off = is_off(reasons, ZERO, sums.list_cost, percent, LEAST_USD)
     return Finding(
-        CUR, USD, *place, usage_type, who, kind is not None, ZERO, sums.quantity, ZERO, sums.net_cost, reasons, off
+        CUR,
+        USD,
+        *place,
+        usage_type,
+        principal,
+        kind is not None,
+        ZERO,
+        sums.quantity,
+        ZERO,
+        sums.net_cost,
+        reasons,
+        off,
     )
 
 
-def _priced_otherwise(books: LedgerIndex, percent: Decimal) -> list[Finding]:
-    """Where the rows were priced by another list than the one in force: the book has changed since."""
+def _priced_otherwise(index: LedgerIndex, percent: Decimal) -> list[Finding]:
+    """Findings for rows that an older list priced: the price book has changed since."""
     valued: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for kind, side in books.sides.items():
+    for kind, side in index.sides.items():
         valued[kind.model_id, kind.region] += side.cost
     found = []
-    for (model_id, region), recorded in sorted(books.recorded.items()):
+    for (model_id, region), recorded in sorted(index.recorded.items()):
         if rest := recorded - valued[model_id, region]:
             reasons = all_reasons({"price": -rest})
             line = Finding(

@@ -1,17 +1,17 @@
-"""How AWS's bill names what the ledger counts: a usage type, and for marketplace models a product, become a kind.
+"""Maps the bill's names to the ledger's: a usage type, and a product for marketplace models, give a `Kind`.
 
-AWS spells one thing in several ways, all of them met in bills and in the public price list:
+AWS has several spellings for one kind, all found in bills and in the public price list:
 
-    USE1-NovaLite-input-tokens                                     model within, tier as a suffix (-flex, -batch …)
+    USE1-NovaLite-input-tokens                                     has the model; tier as a suffix (-flex, -batch …)
     USE1-Claude4.6Sonnet-cache-read-input-token-count-cross-region-global
     USE1-anthropic.claude-opus-5-mantle-output-tokens-global-standard
     USE1-MP:USE1_InputTokenCount_Global-Units                      the model is the product's name
     USE1-MP:USE1_cache_write_tokens_1h_global_standard-Units
 
-Each name of a model stands once, in `usage_types.json`, for the bill and for the tool that reads the price list. One
-thing is spelt with and without blanks, dots and dashes ("Claude 3.5 Haiku", "Claude3-5Haiku"): those spellings are one.
+`usage_types.json` lists each model name once, for the bill and for the tool that reads the price list. The lookup
+ignores blanks, dots and dashes, since AWS uses them inconsistently ("Claude 3.5 Haiku", "Claude3-5Haiku").
 
-A word that is not known here (`custom-model`, `reserved` …) makes the usage type unmapped: listed, never guessed.
+An unknown word (`custom-model`, `reserved` …) makes the usage type unmapped: listed, never guessed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OWN = re.compile(r"(?P<region>[A-Z0-9]+)-(?P<model>.+?)[-_](?P<body>(?:mantle[-
 _EDITION = re.compile(r"\s*\(Amazon Bedrock Edition\)\s*$")
 _ID = re.compile(r"[a-z0-9]+\.[a-z]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z0-9])|(?<=[0-9]h)(?=[A-Z])")
-_SAID_BY_ALL = {
+_COMMON_WORDS = {
     "mantle", "input", "output", "token", "tokens", "count", "cache", "read", "write", "text", "prompt", "response",
     "5m", "30m", "1h", "standard", "cross", "region", "global", "geo", "regional", "us", "eu", "apac", "jp", "au", "ca",
     "in", "long", "lctx", "ctx",
@@ -37,7 +37,7 @@ _TIERS = {"flex": "flex", "priority": "priority", "batch": "batch", "latency": "
 
 
 class Kind(NamedTuple):
-    """What is counted and billed on its own: a unit of a model, in a region, at a service tier."""
+    """A separately billed quantity: a unit of a model, in a region, at a service tier."""
 
     model_id: str
     region: str
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 @cache
 def names() -> dict[str, Any]:
-    """The table: `models` by name, the ids that are `geographic`, and `regions` by code."""
+    """The name table: `models` by name, the `geographic` model ids, and `regions` by code."""
     with resources.files("gateway.reconciliation").joinpath("usage_types.json").open(encoding="utf-8") as file:
         table: dict[str, Any] = json.load(file)
     return table
@@ -63,28 +63,31 @@ def _plain(name: str) -> str:
 
 
 def model_named(name: str) -> str | None:
-    """The id of the model that AWS calls so: by the table, or the id itself; None for one that is not known."""
+    """The id of a model, from AWS's name for it or from the id itself; None if unknown."""
     name = _EDITION.sub("", name)
     return _models().get(_plain(name)) or (name if _ID.match(name) else None)
 
 
 def is_geographic(model_id: str) -> bool:
-    """Is the plain price of a region that of the profiles of its geographies alone?"""
+    """Does a region's plain price apply only to profiles of its geographies?"""
     return model_id in names()["geographic"]
 
 
 def billed_model(model_id: str) -> str:
-    """The model as the bill tells models apart: a geographic profile is billed as its model, a global one is not."""
+    """The model's name on the bill: a geographic profile is billed as its model, a global one separately."""
     return _GEO.sub("", model_id, count=1) if _GEO.match(model_id) else model_id
 
 
 def billed_tier(tier: str) -> str:
-    """The tier as the bill tells tiers apart: long contexts have no usage type of their own."""
+    """The tier on the bill: long contexts have no separate usage type."""
     return tier.partition("_above_")[0] or "default"
 
 
 def kind_of(usage_type: str, product: str = "", region: str = "") -> Kind | None:
-    """What a usage type counts; `product` is the product's name, `region` its region where the bill has it."""
+    """The kind that a usage type bills, or None if unmapped; `product` is the product's name.
+
+    `region` is the product's region, if the bill has it; otherwise the usage type's prefix gives the region.
+    """
     if found := _MARKETPLACE.fullmatch(usage_type):
         name = product
     elif found := _OWN.fullmatch(usage_type):
@@ -99,7 +102,7 @@ def kind_of(usage_type: str, product: str = "", region: str = "") -> Kind | None
     if not (model_id and where and unit):
         return None
     tiers = {tier for word, tier in _TIERS.items() if word in words}
-    if len(tiers) > 1 or (words - _SAID_BY_ALL - _TIERS.keys() and unit not in ("image", "input_image")):
+    if len(tiers) > 1 or (words - _COMMON_WORDS - _TIERS.keys() and unit not in ("image", "input_image")):
         return None
     if "global" in words and not model_id.startswith("global."):
         model_id = f"global.{model_id}"
@@ -107,17 +110,19 @@ def kind_of(usage_type: str, product: str = "", region: str = "") -> Kind | None
 
 
 def units_per(pricing_unit: str, usage_type: str, unit: str) -> int | None:
-    """How many tokens or images one billed unit is; None where the bill says a unit that is not known.
+    """The number of tokens or images in one billed unit; None if the bill's unit is unknown.
 
-    The marketplace bills tokens by the million as `Units`. An export without the column leaves it to the usage type.
+    The marketplace bills tokens by the million as `Units`. If the export lacks the column, the usage type decides.
     """
-    said = pricing_unit.strip().lower()
+    billed_unit = pricing_unit.strip().lower()
     known = {"1k tokens": 1_000, "1k token": 1_000, "1m tokens": 1_000_000, "1m token": 1_000_000}
     if unit in ("image", "input_image"):
-        return 1 if said in {"", "units", "unit", "image", "images", "images processed", "input images"} else None
-    if said in {"", "units", "unit"}:
-        return 1_000_000 if _MARKETPLACE.fullmatch(usage_type) else 1_000 if not said else None
-    return known.get(said, 1 if said in {"token", "tokens"} else None)
+        return (
+            1 if billed_unit in {"", "units", "unit", "image", "images", "images processed", "input images"} else None
+        )
+    if billed_unit in {"", "units", "unit"}:
+        return 1_000_000 if _MARKETPLACE.fullmatch(usage_type) else 1_000 if not billed_unit else None
+    return known.get(billed_unit, 1 if billed_unit in {"token", "tokens"} else None)
 
 
 def _words(body: str) -> set[str]:

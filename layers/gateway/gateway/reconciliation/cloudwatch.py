@@ -1,4 +1,4 @@
-"""The ledger against CloudWatch's metrics of Bedrock."""
+"""Compares the ledger with CloudWatch's metrics of Bedrock."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from gateway.usage.records import Outcome
 def against_metrics(
     day: str, metered: Iterable[UsageGroup], measured: Iterable[MetricSum], percent: Decimal
 ) -> list[Finding]:
-    """A day's ledger against CloudWatch's counts. `metered` has the rows of the day before as well.
+    """Compare a day's ledger with CloudWatch's counts. `metered` has the rows of the day before as well.
 
-    A call that failed may be counted by CloudWatch or not, by how far it came. CloudWatch does not say who called: what
-    it counts for a model that the gateway did not call is out of band, what it counts beyond the gateway's calls to a
-    model is unexplained until the bill names who it was.
+    CloudWatch may or may not count a failed call, depending on how far it got. It does not name callers: counts for a
+    model that the gateway did not call are out of band. Counts beyond the gateway's calls to a model are unexplained
+    until the bill names the principal.
     """
     rows = of_bedrock(metered)
     sides: dict[tuple[str, str, str], LedgerTotals] = defaultdict(LedgerTotals)
@@ -48,21 +48,21 @@ def against_metrics(
     unknown: dict[tuple[str, str], UnknownUsage] = defaultdict(UnknownUsage)
     for row in rows:
         place = (row.model_used.rpartition("/")[2], row.region)
-        mine = row.started_on == day
-        if mine or row.settled_on == day:
+        began_on_day = row.started_on == day
+        if began_on_day or row.settled_on == day:
             names.setdefault(place, row.model_id)
-        if mine and not row.is_known:
+        if began_on_day and not row.is_known:
             unknown[place].open_rows += row.rows * (row.price_status == OPEN)
             unknown[place].unsettled_rows += row.rows * (row.price_status != OPEN)
         for metric, quantity, largest in _counted(row):
             side = sides[(*place, metric)]
             side.largest = max(side.largest, largest)
-            if mine:
+            if began_on_day:
                 side.quantity += quantity
                 side.ends_later += quantity * (row.settled_on > day)
             else:
                 side.began_before += quantity * (row.settled_on == day)
-        if mine and row.outcome in (Outcome.FAILED, Outcome.UNSETTLED):
+        if began_on_day and row.outcome in (Outcome.FAILED, Outcome.UNSETTLED):
             sides[(*place, CALLS)].unsettled_rows += row.rows
     for (model, region, metric), side in sides.items():
         side.open_rows = unknown[model, region].open_rows
@@ -104,7 +104,7 @@ def against_metrics(
 
 
 def _counted(row: UsageGroup) -> Iterable[tuple[str, int, int]]:
-    """What CloudWatch should count of a row: (metric, quantity, the most of one call)."""
+    """CloudWatch's expected counts for a group of rows: (metric, quantity, largest quantity of one call)."""
     if row.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED):
         yield CALLS, row.rows, 1
     if row.is_known:

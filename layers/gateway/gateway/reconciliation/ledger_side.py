@@ -1,4 +1,4 @@
-"""What the ledger has of a day, by model and kind of unit."""
+"""The ledger's side of a day's reconciliation, by model and kind of unit."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gateway.reconciliation.records import LARGEST_CALL, NUMBER, REASONS, UsageG
 # --------------------------------------------------------------------------------------------------------- the ledger
 @dataclass
 class LedgerTotals:
-    """What the ledger says of one kind. `quantity` has a price, and costs `cost`; all else is beside it."""
+    """The ledger's totals of one kind. `cost` is the cost of `quantity`; `unpriced` usage is in neither."""
 
     quantity: int = 0
     cost: Decimal = ZERO
     unpriced: int = 0
-    ends_later: int = 0  # of `quantity`: AWS counts it on the next day
-    began_before: int = 0  # of the day before: AWS counts it on this one
+    ends_later: int = 0  # part of `quantity`: AWS counts it on the next day
+    began_before: int = 0  # usage of the day before that AWS counts on this day
     largest: int = 0
     open_rows: int = 0
     unsettled_rows: int = 0
@@ -32,7 +32,7 @@ class LedgerTotals:
 
 @dataclass
 class UnknownUsage:
-    """Rows of a model whose usage nobody knows."""
+    """Row counts of a model with unknown usage or without a price."""
 
     open_rows: int = 0
     unsettled_rows: int = 0
@@ -46,7 +46,7 @@ class LedgerIndex:
     recorded: dict[tuple[str, str], Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
     def side(self, kind: Kind) -> LedgerTotals:
-        """With the rows of the model that nobody knows: each may have used any unit, at any tier."""
+        """The totals of a kind, with the model's rows of unknown usage: each may have used any unit, at any tier."""
         unknown = self.unknown[kind.model_id, kind.region]
         return replace(
             self.sides[kind],
@@ -58,7 +58,7 @@ class LedgerIndex:
 
 
 def largest_call(unit: str) -> int:
-    """What a call that nobody knows may have used, where no other call tells how large they are."""
+    """The assumed maximum usage of an unknown call, if no other call shows how large calls are."""
     return LARGEST_CALL if "token" in unit.lower() else 1
 
 
@@ -67,34 +67,34 @@ def of_bedrock(rows: Iterable[UsageGroup]) -> list[UsageGroup]:
 
 
 def _billed_units(used: Mapping[str, int]) -> dict[str, int]:
-    """Quantities by the names of the price book."""
+    """Quantities by the price book's names of units."""
     names = {"images": "image", "input_images": "input_image"}
     return {names.get(unit, unit): quantity for unit, quantity in used.items()}
 
 
 def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> LedgerIndex:
-    """The ledger's side of a day, by kind, each unit at the list price of its day."""
-    books, on = LedgerIndex(), date.fromisoformat(day)
+    """Sum the ledger's rows of a day by kind, each unit at the list price of the day."""
+    index, on = LedgerIndex(), date.fromisoformat(day)
     for row in rows:
         name, tiers = listed.name_of(row.model_id, row.model_used, row.region), _tiers(row)
         model = billed_model(name)
-        mine = row.started_on == day
-        unknown = books.unknown[model, row.region]
+        began_on_day = row.started_on == day
+        unknown = index.unknown[model, row.region]
         if not row.is_known:
-            if mine:
+            if began_on_day:
                 unknown.open_rows += row.rows * (row.price_status == OPEN)
                 unknown.unsettled_rows += row.rows * (row.price_status != OPEN)
             continue
-        if mine:
+        if began_on_day:
             unknown.unpriced_rows += row.rows * (row.price_status == UNPRICED)
-            books.recorded[model, row.region] += row.list_cost or ZERO
+            index.recorded[model, row.region] += row.list_cost or ZERO
         for unit, quantity in _billed_units(row.used).items():
             if not quantity:
                 continue
             tier = tiers.get(unit, row.tier)
-            side = books.sides[Kind(model, row.region, billed_tier(tier), unit)]
+            side = index.sides[Kind(model, row.region, billed_tier(tier), unit)]
             side.largest = max(side.largest, _billed_units(row.largest)[unit])
-            if not mine:
+            if not began_on_day:
                 side.began_before += quantity * (row.settled_on == day)
                 continue
             price = listed.price(name, row.region, tier, unit, on) if row.price_status != UNPRICED else None
@@ -104,11 +104,11 @@ def index_ledger(day: str, rows: Sequence[UsageGroup], listed: PriceBook) -> Led
             side.quantity += quantity
             side.cost += price.of(quantity)
             side.ends_later += quantity * (row.settled_on > day)
-    return books
+    return index
 
 
 def _tiers(row: UsageGroup) -> dict[str, str]:
-    """The tier of each unit, as the names of the prices say that the row was priced with."""
+    """The tier of each unit, from the names of the price rows used."""
     tiers = {}
     for name in row.price_rows.split():
         parts = name.partition("@")[0].rsplit("/", 3)
@@ -123,7 +123,7 @@ def _between(value: Decimal, low: int, high: int) -> Decimal:
 
 
 def named_differences(gap: Decimal, side: LedgerTotals, unpriced: int) -> tuple[dict[str, Decimal], Decimal]:
-    """A difference in quantity by its reasons, each as far as it can reach, and what is left."""
+    """Split a difference in quantity into reasons, each up to its possible maximum, and the remainder."""
     named = {"unpriced": _between(gap, 0, unpriced)}
     gap -= named["unpriced"]
     named["late"] = _between(gap, -side.ends_later, side.began_before)
@@ -136,7 +136,7 @@ def named_differences(gap: Decimal, side: LedgerTotals, unpriced: int) -> tuple[
 
 
 def share_of(total: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    """The part of a cost; to 12 decimals, since what is cut off stays in the rest."""
+    """The share of a cost, to 12 decimals; the remainder absorbs the rounding."""
     with localcontext(prec=60):
         return (total * part / whole).quantize(NUMBER) if whole else ZERO
 

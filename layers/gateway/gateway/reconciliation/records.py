@@ -1,4 +1,4 @@
-"""Both records, AWS's and the gateway's, and what a difference between them is called."""
+"""The records of AWS and of the gateway, and the findings that name their differences."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gateway.usage.records import UNKNOWN
 
 CUR, CLOUDWATCH = "cur", "cloudwatch"
 USD, COUNT = "usd", "count"
-GATEWAY = "gateway"  # stands for all of its roles
+GATEWAY = "gateway"  # represents all of the gateway's roles
 NOBODY = "(none)"  # the bill names principals, but none for this line
-BILL_LAG = timedelta(days=4)  # AWS writes a day's usage into the bill within a day, and corrects it for some more
+BILL_LAG = timedelta(days=4)  # AWS writes a day's usage into the bill within a day, and corrects it for a few more
 ROUNDED = Decimal("0.000001")  # USD, for each line of the bill
 LARGEST_CALL = 200_000  # tokens
-LEAST_USD = Decimal("0.01")  # less than a cent alarms nobody
+LEAST_USD = Decimal("0.01")  # less than a cent raises no alarm
 CALLS = "Invocations"
 REASONS = (
     "unpriced", "late", "interrupted", "out_of_band", "discount", "adjustment", "price", "rounding", "unexplained",
@@ -40,7 +40,7 @@ NUMBER = Decimal(1).scaleb(-SCALE)
 
 # ----------------------------------------------------------------------------------------------------- the two records
 class UsageGroup(NamedTuple):
-    """Rows of the ledger that are alike, summed. `largest` is the most that one of them used of each unit."""
+    """The sum of ledger rows with equal attributes. `largest` is the highest quantity of each unit in one row."""
 
     model_id: str
     model_used: str
@@ -52,7 +52,7 @@ class UsageGroup(NamedTuple):
     usage_source: str
     price_rows: str
     started_on: str
-    settled_on: str  # empty where it is open
+    settled_on: str  # empty if open
     rows: int
     used: Mapping[str, int]
     largest: Mapping[str, int]
@@ -60,29 +60,29 @@ class UsageGroup(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Is it known what was used?"""
+        """Is the usage known?"""
         return self.price_status not in (OPEN, UNSETTLED) and self.usage_source != UNKNOWN
 
 
 class BillLine(NamedTuple):
-    """A line of CUR 2.0, or several that are alike. Amounts in USD; `amount` in the bill's own unit."""
+    """A line of CUR 2.0, or the sum of several with equal attributes. Costs in USD; `amount` in the bill's own unit."""
 
     usage_type: str
     product: str
     region: str
     line_type: str
-    principal: str  # the ARN as the bill has it; empty where it has none
+    principal: str  # the ARN in the bill; empty if it has none
     pricing_unit: str
     amount: Decimal
     list_cost: Decimal  # at AWS's public price
-    net_cost: Decimal  # what AWS charges
+    net_cost: Decimal  # AWS's charge
     lines: int = 1
 
 
 class MetricSum(NamedTuple):
-    """The day's sum of one of CloudWatch's metrics, for one model in one region."""
+    """A day's sum of one CloudWatch metric, for one model in one region."""
 
-    model: str  # as the call named it: a model, a profile, or the last part of an ARN
+    model: str  # as named by the call: a model, a profile, or the last part of an ARN
     region: str
     metric: str
     value: Decimal
@@ -90,7 +90,10 @@ class MetricSum(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the reconciliation: what the ledger says, what AWS says, and why they differ, as `measure`."""
+    """One line of the reconciliation: the ledger's figure, AWS's figure, and the reasons why they differ.
+
+    `ledger`, `aws` and `reasons` are in the unit of `measure`: USD or a count.
+    """
 
     source: str
     measure: str
@@ -119,11 +122,11 @@ class Finding:
 # ----------------------------------------------------------------------------------------------------------- the night
 class DayToReconcile(NamedTuple):
     day: str
-    bill: bool  # is the bill of that day to be there?
+    bill: bool  # should the bill already have that day?
 
 
 def days_to_reconcile(scheduled: datetime, bill: bool) -> list[DayToReconcile]:
-    """The day before against the metrics, and one that is some days back against the bill as well."""
+    """Yesterday, for the metrics alone, and a day BILL_LAG ago, for the bill as well."""
     today = scheduled.astimezone(UTC).date()
     days = [DayToReconcile((today - timedelta(days=1)).isoformat(), False)]
     if bill:
@@ -136,7 +139,7 @@ def day_before(day: str) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> dict[str, Any]:
-    """What a run says of a day: how many lines, how many above the tolerance, and the USD by reason."""
+    """A run's summary of a day: lines, lines above the tolerance, unmapped bill lines, and USD by reason."""
     usd = {reason: sum((f.reasons[reason] for f in findings if f.measure == USD), ZERO) for reason in REASONS}
     return {
         "lines": len(findings),

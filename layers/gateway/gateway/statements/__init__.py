@@ -1,1 +1,1 @@
-"""The month: statements, the chain that proves them, and how a month is closed."""
+"""Monthly statements, the hash chain that proves them, and the closing of a month."""

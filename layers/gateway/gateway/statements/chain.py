@@ -1,11 +1,11 @@
-"""The files of statements, and the chain of hashes that shows whether anything was changed since they were written.
+"""The files of statements, and the hash chain that detects any later change to them.
 
     statements/month=2026-10/tenant=acme/statement.csv      every line
                                          statement.html     the page
-                                         manifest.json      their hashes and sums, and the hash of the one before
+                                         manifest.json      their hashes and sums, and the previous manifest's hash
     statements/month=2026-10/manifest.json                  the hash of each tenant's manifest and of the month before
 
-A month is closed from when its own manifest is there.
+A month is closed once its own manifest exists.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from gateway.statements.statement import (
 FORMAT = 1
 ROOT = "statements/"
 CSV, PAGE, MANIFEST = "statement.csv", "statement.html", "manifest.json"
-LATE = "late_lines"  # of a manifest, by day: usage of a month before the chain's first. Left out where there is none.
+LATE = "late_lines"  # of a manifest, by day: usage from before the chain's first month. Omitted if there is none.
 
 
 class ChainBroken(StatementError):
-    """The first file, link or sum that does not hold."""
+    """A file, link or sum of the chain is wrong; the first one found."""
 
     def __init__(self, where: str, what: str):
         super().__init__(f"{where}: {what}")
@@ -50,33 +50,33 @@ class Costs(Protocol):
     """The costs of each day. Implemented by `gateway.aws.lake.statements`."""
 
     def days(self) -> list[str]:
-        """The days that have any, oldest first."""
+        """The days with costs, oldest first."""
 
     def counts(self, day: str) -> Mapping[tuple[str, str], int]:
-        """How many lines of each kind each tenant has."""
+        """The number of lines by tenant and kind."""
 
     def lines(self, day: str, first: str = "", last: str | None = None) -> Iterator[CostLine]:
         """The lines of all tenants from `first` to `last`."""
 
     def is_closed(self, day: str) -> bool:
-        """Is every later change of it a line of its own?"""
+        """Is the day closed, so that every later change adds a line?"""
 
 
 class Files(Protocol):
-    """Where statements lie. Implemented by `gateway.aws.lake.statements`."""
+    """The store of statements. Implemented by `gateway.aws.lake.statements`."""
 
     def names(self, prefix: str) -> list[str]: ...
 
     def read(self, name: str) -> bytes: ...
 
     def add(self, name: str, content: bytes) -> bool:
-        """Write a file; False, and no change, where there is one."""
+        """Write a file; False, and no change, if it already exists."""
 
 
 # ----------------------------------------------------------------------------------------------------------- manifests
 @dataclass(frozen=True)
 class Link:
-    """What a manifest says of the one before it."""
+    """A manifest's reference to the one before it."""
 
     month: str
     sha256: str
@@ -105,11 +105,13 @@ def tenant_manifest(statement: Statement, csv: bytes, page: bytes, previous: Lin
 
 
 def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], previous: Link | None) -> bytes:
-    """What the manifests of a month's tenants add up to."""
-    said = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
-    usage, restatements = (_added(manifest[name] for manifest in said.values()) for name in ("usage", "restatements"))
-    restated = sum((Counter(manifest["restatement_lines"]) for manifest in said.values()), Counter[str]())
-    late = sum((Counter(manifest.get(LATE, {})) for manifest in said.values()), Counter[str]())
+    """The manifest of a month, which sums up those of its tenants."""
+    recorded = {tenant: json.loads(content) for tenant, content in sorted(tenants.items())}
+    usage, restatements = (
+        _added(manifest[name] for manifest in recorded.values()) for name in ("usage", "restatements")
+    )
+    restated = sum((Counter(manifest["restatement_lines"]) for manifest in recorded.values()), Counter[str]())
+    late = sum((Counter(manifest.get(LATE, {})) for manifest in recorded.values()), Counter[str]())
     return as_json(
         {
             "format": FORMAT,
@@ -121,13 +123,13 @@ def month_manifest(month: str, closes: datetime, tenants: Mapping[str, bytes], p
                     "lines": manifest["lines"],
                     "cost": manifest["total"]["cost"],
                 }
-                for tenant, manifest in said.items()
+                for tenant, manifest in recorded.items()
             },
             **_sums(usage, restatements),
-            "lines": sum(manifest["lines"] for manifest in said.values()),
+            "lines": sum(manifest["lines"] for manifest in recorded.values()),
             "restatement_lines": dict(sorted(restated.items())),
             **({LATE: dict(sorted(late.items()))} if late else {}),
-            "price_versions": sorted({version for m in said.values() for version in m["price_versions"]}),
+            "price_versions": sorted({version for m in recorded.values() for version in m["price_versions"]}),
             "previous": previous.json if previous else None,
         }
     )
@@ -152,16 +154,16 @@ def _amounts(line: CostLine) -> dict[str, Any]:
 
 def _added(amounts: Iterable[Mapping[str, Any]]) -> CostLine:
     return total(
-        CostLine("", "", "", **{name: _number(name, said[name]) for name in (*COUNTS, *MONEY)}) for said in amounts
+        CostLine("", "", "", **{name: _number(name, each[name]) for name in (*COUNTS, *MONEY)}) for each in amounts
     )
 
 
-def _number(name: str, said: Any) -> Any:
-    return Decimal(said) if name in MONEY and said is not None else said
+def _number(name: str, value: Any) -> Any:
+    return Decimal(value) if name in MONEY and value is not None else value
 
 
 def _restatement_lines(lines: Iterable[DatedLine]) -> dict[str, int]:
-    """How many there are, by the day that they restate."""
+    """The number of restatement lines by restated day."""
     return dict(sorted(Counter(dated.day for dated in lines if dated.is_restatement).items()))
 
 
@@ -170,8 +172,8 @@ def _late_lines(statement: Statement) -> dict[str, dict[str, int]]:
     return {LATE: dict(sorted(found.items()))} if found else {}
 
 
-def as_json(said: Mapping[str, Any]) -> bytes:
-    return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+def as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def folder(month: str, tenant_id: str = "") -> str:
@@ -181,7 +183,7 @@ def folder(month: str, tenant_id: str = "") -> str:
 # --------------------------------------------------------------------------------------------------------------- chain
 @dataclass
 class Chain:
-    """The months that are closed, oldest first, and where each tenant's chain has got to."""
+    """The closed months, oldest first, and the last link of each tenant's chain."""
 
     months: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: Link | None = None
@@ -189,7 +191,7 @@ class Chain:
 
     @classmethod
     def read(cls, files: Files, before: str | None = None) -> Chain:
-        """Every closed month, or those before one; taken at their word, see `verify`."""
+        """Read every closed month, or those before one, without verifying them (see `verify`)."""
         chain = cls()
         for month in closed_months(files):
             if before is None or month < before:
@@ -197,12 +199,12 @@ class Chain:
         return chain
 
     def append(self, month: str, content: bytes) -> None:
-        self.months[month] = said = json.loads(content)
+        self.months[month] = recorded = json.loads(content)
         self.last = Link(month, digest(content))
-        self.tenants |= {tenant: Link(month, one["sha256"]) for tenant, one in said["tenants"].items()}
+        self.tenants |= {tenant: Link(month, one["sha256"]) for tenant, one in recorded["tenants"].items()}
 
     def closing(self, delay_days: int) -> Callable[[str], datetime]:
-        """When a month closes, or closed: what its manifest says holds, whatever the delay is today."""
+        """When a month closes, or closed: for a closed month its manifest decides, whatever the delay is today."""
         return lambda month: (
             datetime.fromisoformat(self.months[month]["closes_at"])
             if month in self.months
@@ -210,21 +212,21 @@ class Chain:
         )
 
     def restatement_lines(self, day: str) -> int:
-        return sum(said["restatement_lines"].get(day, 0) for said in self.months.values())
+        return sum(manifest["restatement_lines"].get(day, 0) for manifest in self.months.values())
 
     def late_lines(self, day: str) -> int:
-        return sum(said.get(LATE, {}).get(day, 0) for said in self.months.values())
+        return sum(manifest.get(LATE, {}).get(day, 0) for manifest in self.months.values())
 
 
 def closed_months(files: Files) -> list[str]:
     names = (name.removeprefix(ROOT).split("/") for name in files.names(ROOT))
-    return sorted(way[0].removeprefix("month=") for way in names if len(way) == 2 and way[1] == MANIFEST)
+    return sorted(parts[0].removeprefix("month=") for parts in names if len(parts) == 2 and parts[1] == MANIFEST)
 
 
 # ------------------------------------------------------------------------------------------------------------ verifying
 @dataclass
 class _DayOfTenant:
-    """What statements, or the costs, say of a tenant's day. The sum of hashes does not know the order of lines."""
+    """A tenant's day in the statements or in the costs. The sum of hashes ignores the order of lines."""
 
     lines: int = 0
     cost: Decimal = Decimal(0)
@@ -240,14 +242,14 @@ class _DayOfTenant:
 
 
 def _plain(dated: DatedLine) -> list[str]:
-    """A line as text that is the same wherever it was read from."""
+    """A line as text, identical whether it was read from a statement or from the costs."""
     values = (value.normalize() if isinstance(value, Decimal) else value for value in dated.identity)
     return [timestamp(value) if isinstance(value, datetime) else str(value) for value in values]
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What holds. `waiting` lines, of closed months or of months before them, are for a statement still to come."""
+    """The verified months and totals. `waiting` lines, of closed or earlier months, belong in the next statement."""
 
     months: tuple[str, ...]
     statements: int
@@ -258,15 +260,15 @@ class Verified:
 def verify(costs: Costs, files: Files) -> Verified:
     """Prove every file, link and sum of the whole chain, and every line against the costs. Raises ChainBroken."""
     months = closed_months(files)
-    there: dict[str, set[str]] = defaultdict(set)
+    present: dict[str, set[str]] = defaultdict(set)
     for name in files.names(ROOT):
-        there[name.removeprefix(ROOT).split("/")[0].removeprefix("month=")].add(name)
+        present[name.removeprefix(ROOT).split("/")[0].removeprefix("month=")].add(name)
     chain = Chain()
     originals: dict[tuple[str, str], _DayOfTenant] = defaultdict(_DayOfTenant)
     restated: Counter[tuple[Any, ...]] = Counter()
     statements = lines = 0
     for month in months:
-        for dated in _verified_month(month, chain, files, there[month]):
+        for dated in _verified_month(month, chain, files, present[month]):
             lines += 1
             if dated.is_restatement or month_of_day(dated.day) != month:
                 restated[dated.identity] += 1
@@ -277,74 +279,72 @@ def verify(costs: Costs, files: Files) -> Verified:
     return Verified(tuple(months), statements, lines, waiting)
 
 
-def _verified_month(month: str, chain: Chain, files: Files, there: set[str]) -> Iterator[DatedLine]:
-    """The lines of a month whose files, links and sums hold; it is the chain's next."""
+def _verified_month(month: str, chain: Chain, files: Files, present: set[str]) -> Iterator[DatedLine]:
+    """Verify the files, links and sums of the chain's next month, and yield its lines."""
     where = folder(month) + MANIFEST
     content = files.read(where)
-    said = parsed(content, where)
+    recorded = parsed(content, where)
     if chain.last and month_after(chain.last.month) != month:
-        raise ChainBroken(folder(month_after(chain.last.month)) + MANIFEST, "it is missing, and later months are there")
-    if said["previous"] != (chain.last.json if chain.last else None):
-        raise ChainBroken(where, f"it is not linked to {chain.last.month if chain.last else 'nothing'} as that is now")
-    expected = {where} | {folder(month, t) + name for t in said["tenants"] for name in (CSV, PAGE, MANIFEST)}
-    if lost := sorted(expected - there):
+        raise ChainBroken(folder(month_after(chain.last.month)) + MANIFEST, "it is missing, but later months exist")
+    if recorded["previous"] != (chain.last.json if chain.last else None):
+        raise ChainBroken(where, f"its link does not match {chain.last.month if chain.last else 'the first month'}")
+    expected = {where} | {folder(month, t) + name for t in recorded["tenants"] for name in (CSV, PAGE, MANIFEST)}
+    if lost := sorted(expected - present):
         raise ChainBroken(lost[0], "it is missing")
-    if strange := sorted(there - expected):
-        raise ChainBroken(strange[0], "no manifest names it")
+    if unexpected := sorted(present - expected):
+        raise ChainBroken(unexpected[0], "no manifest names it")
     manifests = {}
-    for tenant, one in said["tenants"].items():
+    for tenant, one in recorded["tenants"].items():
         csv, _, manifest = sealed(month, tenant, one["sha256"], files, ChainBroken)
         manifests[tenant] = manifest
         place, own = folder(month, tenant), json.loads(manifest)
         link = chain.tenants.get(tenant)
         if own["previous"] != (link.json if link else None):
-            raise ChainBroken(
-                place + MANIFEST, f"it is not linked to {link.month if link else 'nothing'} as that is now"
-            )
+            raise ChainBroken(place + MANIFEST, f"its link does not match {link.month if link else 'the first month'}")
         try:
             lines = from_csv(csv)
         except StatementError as error:
             raise ChainBroken(place + CSV, str(error)) from error
         statement = Statement.of(tenant, month, datetime.fromisoformat(own["closes_at"]), lines)
-        made = json.loads(tenant_manifest(statement, csv, b"", link))
-        _must_say_the_same(place + MANIFEST, own, made | {"files": own["files"]})
+        computed = json.loads(tenant_manifest(statement, csv, b"", link))
+        _must_match(place + MANIFEST, own, computed | {"files": own["files"]})
         yield from lines
-    made = json.loads(month_manifest(month, datetime.fromisoformat(said["closes_at"]), manifests, chain.last))
-    _must_say_the_same(where, said, made)
+    computed = json.loads(month_manifest(month, datetime.fromisoformat(recorded["closes_at"]), manifests, chain.last))
+    _must_match(where, recorded, computed)
     chain.append(month, content)
 
 
-def _must_say_the_same(where: str, said: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    for name in made:
-        if said.get(name) != made[name]:
+def _must_match(where: str, recorded: Mapping[str, Any], computed: Mapping[str, Any]) -> None:
+    for name in computed:
+        if recorded.get(name) != computed[name]:
             raise ChainBroken(
-                where, f"its {name} is {said.get(name)!r}, and what it stands for adds up to {made[name]!r}"
+                where, f"its {name} is {recorded.get(name)!r}, but its contents add up to {computed[name]!r}"
             )
 
 
 def sealed(
     month: str, tenant: str, sha: str | None, files: Files, error: Callable[[str, str], StatementError]
 ) -> tuple[bytes, bytes, bytes]:
-    """A tenant's files (CSV, page, manifest), which are those that the manifests have the hashes of."""
+    """A tenant's files (CSV, page, manifest), after checking their hashes against the manifests."""
     place = folder(month, tenant)
     manifest = files.read(place + MANIFEST)
     if sha and digest(manifest) != sha:
-        raise error(place + MANIFEST, f"its hash is not the one that {folder(month)}{MANIFEST} has")
-    said = parsed(manifest, place + MANIFEST).get("files", {})
+        raise error(place + MANIFEST, f"its hash differs from the one in {folder(month)}{MANIFEST}")
+    recorded = parsed(manifest, place + MANIFEST).get("files", {})
     contents = []
     for name in (CSV, PAGE):
         contents.append(files.read(place + name))
-        if _file(contents[-1]) != said.get(name):
-            raise error(place + name, "its hash is not the one that its manifest has")
+        if _file(contents[-1]) != recorded.get(name):
+            raise error(place + name, "its hash differs from the one in its manifest")
     return contents[0], contents[1], manifest
 
 
 def parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
-        said: dict[str, Any] = json.loads(content)
+        recorded: dict[str, Any] = json.loads(content)
     except ValueError as error:
-        raise ChainBroken(where, "it is no JSON") from error
-    return said
+        raise ChainBroken(where, "it is not valid JSON") from error
+    return recorded
 
 
 def _match_costs(
@@ -353,7 +353,10 @@ def _match_costs(
     restated: Counter[tuple[Any, ...]],
     costs: Costs,
 ) -> int:
-    """Every line stated is a line of the costs, once; every original of these months is stated. How many more wait?"""
+    """Check that statements and costs have the same lines; return how many lines wait for a later statement.
+
+    Each statement line must match one line of the costs; each original line of these months must be in a statement.
+    """
     waiting = 0
     left = set(originals)
     for day in costs.days():
@@ -370,15 +373,15 @@ def _match_costs(
         for key in sorted(found.keys() | {key for key in left if key[0] == day}):
             if (stated := originals.get(key, _DayOfTenant())) != found[key]:
                 raise ChainBroken(
-                    f"costs of {day}", f"{key[1]} has {found[key]} there, and {stated} in the statement of {day[:7]}"
+                    f"costs of {day}", f"{key[1]} has {found[key]} there, but {stated} in the statement of {day[:7]}"
                 )
             left.discard(key)
     if left:
         day, tenant = min(left)
         raise ChainBroken(
-            f"costs of {day}", f"they are missing, and {tenant} has {originals[day, tenant]} in a statement"
+            f"costs of {day}", f"they are missing, but {tenant} has {originals[day, tenant]} in a statement"
         )
     if extra := +restated:
         day, tenant = min(identity[:2] for identity in extra)
-        raise ChainBroken(f"costs of {day}", f"a restatement of {tenant} that stands in a statement is not there")
+        raise ChainBroken(f"costs of {day}", f"they lack a restatement of {tenant} that is in a statement")
     return waiting

@@ -1,8 +1,8 @@
-"""Closing a month: the statement of every tenant, written once, when all that belongs in it is known and verified.
+"""Closes a month: writes every tenant's statement once, when all its lines are known and verified.
 
-A run that was cut off is gone on with by the next: what is there stays. It takes about 30 microseconds of CPU a line of
-the costs and three writes a tenant, and holds a page of lines (and all that restate earlier months): the 15 minutes of
-a Lambda do for some thousands of tenants and ten million lines a month.
+If a run is interrupted, the next one continues and keeps the files that exist. A run takes about 30 microseconds of CPU
+a line of the costs and three writes a tenant. It keeps one page of lines in memory, plus all restatements of earlier
+months: the 15 minutes of a Lambda suffice for some thousands of tenants and ten million lines a month.
 """
 
 from __future__ import annotations
@@ -48,41 +48,41 @@ from gateway.statements.statement import (
 
 Holes = Callable[[Sequence[str]], Sequence[str]]
 
-# How many lines of the costs are held at a time, if no single tenant has more.
+# Lines of the costs in memory at a time, unless a single tenant has more.
 PAGE_LINES = 100_000
 
 
 class MonthNotComplete(StatementError):
-    """Some of its days are not aggregated and verified yet; a later run closes it."""
+    """The month cannot be closed yet, since some of its costs are not final; a later run closes it."""
 
     def __init__(self, month: str, why: str):
         super().__init__(f"{month} cannot be closed yet: {why}")
 
 
 class MonthBeforeChain(StatementError):
-    """It lies before the first month that is closed; each statement is linked to the month before it."""
+    """The month is before the first closed month; each statement is linked to the month before it."""
 
     def __init__(self, month: str, first: str):
         super().__init__(
             f"{month} cannot be closed any more: {first} is the first closed month, and a statement before it would "
-            f"break the chain. What {month} used stands in the statement of the next month that is closed"
+            f"break the chain. The next statement includes the usage of {month}"
         )
 
 
 class MonthHasHoles(MonthNotComplete):
-    """Of some of its hours nobody has proven that their usage is in the costs."""
+    """No run has proven that the usage of some of the month's hours is in the costs."""
 
     def __init__(self, month: str, holes: Sequence[str]):
         days = sorted({hole[:10] for hole in holes})
         super().__init__(
             month,
             f"{len(holes)} of its hours or days are not proven to be in the costs, the first is {holes[0]}. The hourly "
-            f"run does them; at once, they are done by `gateway backfill {days[0]} {days[-1]}`",
+            f"run will do them; to do them at once, run `gateway backfill {days[0]} {days[-1]}`",
         )
 
 
 class StatementDiffers(StatementError):
-    """A closed month is not what the costs say now: one of the two was changed."""
+    """A closed month no longer matches the costs: one of the two was changed."""
 
     def __init__(self, where: str, difference: str):
         super().__init__(f"{where} differs: {difference}")
@@ -90,7 +90,7 @@ class StatementDiffers(StatementError):
 
 # ------------------------------------------------------------------------------------------------------------- closing
 def months_due(at: datetime, costs: Costs, files: Files, delay_days: int) -> list[str]:
-    """The months whose books have closed by now and that have no statements: from the last that has, without a gap."""
+    """The months past their closing time without statements, following the last closed month without a gap."""
     closed = closed_months(files)
     days = [] if closed else costs.days()
     if not closed and not days:
@@ -114,26 +114,26 @@ def close_month(
     retention: timedelta = timedelta(days=400),
     name_of: Callable[[str], str] = lambda tenant_id: "",
 ) -> dict[str, Any]:
-    """Write the statements of a month; for a month that is closed, only prove that they are what the costs say.
+    """Write the statements of a month; for a closed month, only prove that they match the costs.
 
-    `holes` tells what of these days is not proven to be in the costs (`gateway.costs.proofs`), and `name_of` what a
-    tenant is called beside its id.
-    Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers where something else is there.
+    `holes` returns the hours of these days that are not proven to be in the costs (`gateway.costs.proofs`); `name_of`
+    returns a tenant's display name.
+    Raises MonthNotComplete, MonthBeforeChain, and StatementDiffers if an existing file differs.
     """
     closed = closed_months(files)
     if closed and month < closed[0]:
         raise MonthBeforeChain(month, closed[0])
     chain = Chain.read(files, before=month)
     if (name := folder(month) + MANIFEST) in files.names(folder(month)):
-        _prove(month, chain, costs, files, delay_days, page_lines)
+        _prove_closed(month, chain, costs, files, delay_days, page_lines)
         return {"month": month, "tenants": len(json.loads(files.read(name))["tenants"]), "closed": False}
     _must_be_complete(month, at, periods, holes, costs, chain, delay_days, retention)
     closes = closes_at(month, delay_days)
-    there = set(files.names(folder(month)))
+    existing = set(files.names(folder(month)))
     manifests: dict[str, bytes] = {}
     for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, page_lines):
         place = folder(month, tenant)
-        if place + MANIFEST in there:
+        if place + MANIFEST in existing:
             *_, manifests[tenant] = sealed(month, tenant, None, files, StatementDiffers)
         else:
             statement = Statement.of(tenant, month, closes, lines)
@@ -153,18 +153,21 @@ def _must_be_complete(
     delay_days: int,
     retention: timedelta,
 ) -> None:
-    """Every hour is aggregated and verified (the watermark moves after both), and no hour has to be done again."""
+    """Check that every hour is aggregated and verified (the watermark moves after both), and none is to be done again.
+
+    Raises MonthNotComplete.
+    """
     if at < (closes := closes_at(month, delay_days)):
         raise MonthNotComplete(month, f"its books close at {timestamp(closes)}")
     days = days_of(month)
     if (watermark := periods.watermark() or "") < f"{days[-1]}T23":
-        raise MonthNotComplete(month, f"its costs are complete up to {watermark or 'no hour'} only")
+        raise MonthNotComplete(month, f"its costs are complete only up to {watermark or 'no hour'}")
     if again := [hour for hour in sorted({*periods.dirty(), *periods.stale()}) if hour[:10] in set(days)]:
-        raise MonthNotComplete(month, f"{len(again)} hours are to be aggregated again, the first is {again[0]}")
-    # A day that is not closed may be written anew, unless the ledger has dropped its rows by now.
+        raise MonthNotComplete(month, f"{len(again)} hours must be aggregated again, the first is {again[0]}")
+    # A run may still rewrite a day that is not closed, unless the ledger has dropped its rows by now.
     kept = (at - retention).date().isoformat()
-    if anew := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
-        raise MonthNotComplete(month, f"{anew[0]} is not closed; aggregate its hours again, with all 24 done")
+    if rewritable := [day for day in costs.days() if day in set(days) and day > kept and not costs.is_closed(day)]:
+        raise MonthNotComplete(month, f"{rewritable[0]} is not closed; aggregate all its 24 hours again")
     if found := holes(days):
         raise MonthHasHoles(month, found)
     if chain.last and month_after(chain.last.month) != month:
@@ -174,71 +177,71 @@ def _must_be_complete(
 
 
 def _write(statement: Statement, previous: Link | None, files: Files, name: str) -> bytes:
-    """A tenant's three files; the manifest comes last and stands for all of them."""
+    """Write a tenant's three files; the manifest comes last and marks them as complete."""
     place = folder(statement.month, statement.tenant_id)
     csv = to_csv(statement)
-    if not files.add(place + CSV, csv) and (there := files.read(place + CSV)) != csv:
-        # A run that was cut off has stated what there was by then; what came since waits for the next statement.
-        kept = _stated(statement, there, place + CSV)
+    if not files.add(place + CSV, csv) and (existing := files.read(place + CSV)) != csv:
+        # An interrupted run has stated the lines of its time; later lines wait for the next statement.
+        kept = _existing_lines(statement, existing, place + CSV)
         statement = Statement.of(statement.tenant_id, statement.month, statement.closes_at, kept)
-        csv = there
+        csv = existing
     page = to_html(statement, digest(csv), name)
     if not files.add(place + PAGE, page):
-        # The page of a run that was cut off stays, though the tenant's name or the page's make was another then.
-        if digest(csv).encode() not in (there := files.read(place + PAGE)):
-            raise StatementDiffers(place + PAGE, _first_difference(there, page))
-        page = there
+        # Keep the page of an interrupted run, even if the tenant's name or the page's layout has changed since.
+        if digest(csv).encode() not in (existing := files.read(place + PAGE)):
+            raise StatementDiffers(place + PAGE, _first_difference(existing, page))
+        page = existing
     manifest = tenant_manifest(statement, csv, page, previous)
     _add(files, place + MANIFEST, manifest)
     return manifest
 
 
 def _add(files: Files, name: str, content: bytes) -> None:
-    if not files.add(name, content) and (there := files.read(name)) != content:
-        raise StatementDiffers(name, _first_difference(there, content))
+    if not files.add(name, content) and (existing := files.read(name)) != content:
+        raise StatementDiffers(name, _first_difference(existing, content))
 
 
-def _first_difference(there: bytes, made: bytes) -> str:
-    for number, (left, right) in enumerate(zip(there.splitlines(), made.splitlines(), strict=False), 1):
+def _first_difference(existing: bytes, made: bytes) -> str:
+    for number, (left, right) in enumerate(zip(existing.splitlines(), made.splitlines(), strict=False), 1):
         if left != right:
-            return f"line {number} is {left.decode()!r} and would be {right.decode()!r}"
-    return f"it has {len(there)} bytes and would have {len(made)}"
+            return f"line {number} is {left.decode()!r} and should be {right.decode()!r}"
+    return f"it has {len(existing)} bytes and should have {len(made)}"
 
 
-def _stated(statement: Statement, content: bytes, where: str) -> list[DatedLine]:
-    """The lines of a file that is there, which may lack what was restated since. Raises StatementDiffers."""
+def _existing_lines(statement: Statement, content: bytes, where: str) -> list[DatedLine]:
+    """The lines of an existing file, which may lack later restatements. Raises StatementDiffers."""
     try:
         kept = from_csv(content)
     except StatementError as error:
         raise StatementDiffers(where, str(error)) from error
     now = Counter(dated.identity for dated in statement.lines)
-    there = Counter(dated.identity for dated in kept)
-    if gone := [dated for dated in kept if there[dated.identity] > now[dated.identity]]:
-        raise StatementDiffers(where, f"the costs have no such line: {_named(gone[0])}")
-    new = [d for d in statement.used if now[d.identity] > there[d.identity] and not d.is_restatement]
+    existing = Counter(dated.identity for dated in kept)
+    if surplus := [dated for dated in kept if existing[dated.identity] > now[dated.identity]]:
+        raise StatementDiffers(where, f"the costs have no such line: {_described(surplus[0])}")
+    new = [d for d in statement.used if now[d.identity] > existing[d.identity] and not d.is_restatement]
     if new:
-        raise StatementDiffers(where, f"it lacks a line of the costs: {_named(new[0])}")
+        raise StatementDiffers(where, f"it lacks a line of the costs: {_described(new[0])}")
     return kept
 
 
-def _named(dated: DatedLine) -> str:
+def _described(dated: DatedLine) -> str:
     line = dated.line
     group = f"{line.tenant_id}/{line.cost_centre}/{line.model_id}"
     return f"{dated.day} {group} {line.line_kind} at {exact_money(line.cost)} USD"
 
 
-def _prove(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
-    """A closed month is what the costs say, but for what was restated since."""
-    said = json.loads(files.read(folder(month) + MANIFEST))
-    closes = datetime.fromisoformat(said["closes_at"])
-    missing = set(said["tenants"])
+def _prove_closed(month: str, chain: Chain, costs: Costs, files: Files, delay_days: int, page_lines: int) -> None:
+    """Check that a closed month matches the costs, apart from later restatements. Raises StatementDiffers."""
+    recorded = json.loads(files.read(folder(month) + MANIFEST))
+    closes = datetime.fromisoformat(recorded["closes_at"])
+    missing = set(recorded["tenants"])
     for tenant, lines in lines_by_tenant(month, chain, costs, files, delay_days, page_lines, closes):
         if tenant in missing:
             missing.remove(tenant)
-            csv, _, _ = sealed(month, tenant, said["tenants"][tenant]["sha256"], files, StatementDiffers)
-            _stated(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
+            csv, _, _ = sealed(month, tenant, recorded["tenants"][tenant]["sha256"], files, StatementDiffers)
+            _existing_lines(Statement.of(tenant, month, closes, lines), csv, folder(month, tenant) + CSV)
         elif new := [dated for dated in lines if not dated.is_restatement and month_of_day(dated.day) == month]:
-            raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_named(new[0])}")
+            raise StatementDiffers(folder(month) + MANIFEST, f"it lacks a line of the costs: {_described(new[0])}")
     if missing:
         raise StatementDiffers(folder(month) + MANIFEST, f"the costs have no line of {min(missing)}")
 
@@ -252,11 +255,11 @@ def lines_by_tenant(
     page_lines: int,
     closes: datetime | None = None,
 ) -> Iterator[tuple[str, list[DatedLine]]]:
-    """What belongs in each tenant's statement: of the month's days, and what restates days of months before.
+    """The lines of each tenant's statement: those of the month's days, and restatements of earlier months.
 
-    Usage of months before the first closed one, which was found later, stands in the next statement that is made.
+    The next statement also includes usage from before the first closed month, if it is found later.
 
-    Tenants come in pages, so that no more than a page of lines is held, and each file is read once a page.
+    Tenants come in pages, so that memory has at most one page of lines, and each file is read once per page.
     """
     closing = chain.closing(delay_days)
 
@@ -274,7 +277,7 @@ def lines_by_tenant(
             for dated in filter(due, _new_restatements(day, chain, costs, files)):
                 restated[dated.line.tenant_id].append(dated)
         elif chain.months and month_of_day(day) < min(chain.months):
-            for dated in _late(day, chain, costs, files):
+            for dated in _new_late_lines(day, chain, costs, files):
                 restated[dated.line.tenant_id].append(dated)
     sizes = dict.fromkeys(restated, 0)
     for day in days:
@@ -302,28 +305,28 @@ def _pages(sizes: Mapping[str, int], page_lines: int) -> Iterator[list[str]]:
         yield page
 
 
-def _late(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
-    """The lines of a day before the first closed month that stand in no statement yet."""
+def _new_late_lines(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
+    """The lines of a day before the first closed month that are not in any statement yet."""
     counts = costs.counts(day)
     stated = chain.late_lines(day) + chain.restatement_lines(day)
     if sum(counts.values()) == stated:
         return []
-    known = _known(day, chain, files, {tenant for tenant, _ in counts})
-    return _less(known, (DatedLine(day, line) for line in costs.lines(day)))
+    known = _stated_elsewhere(day, chain, files, {tenant for tenant, _ in counts})
+    return _without_known(known, (DatedLine(day, line) for line in costs.lines(day)))
 
 
-def _known(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
-    """The lines of a day that stand in statements of other months."""
+def _stated_elsewhere(day: str, chain: Chain, files: Files, tenants: Set[str]) -> Counter[tuple[Any, ...]]:
+    """The lines of a day that are in statements of other months."""
     known: Counter[tuple[Any, ...]] = Counter()
-    for month, said in chain.months.items():
-        if day in said["restatement_lines"] or day in said.get(LATE, {}):
-            for tenant in tenants & said["tenants"].keys():
+    for month, recorded in chain.months.items():
+        if day in recorded["restatement_lines"] or day in recorded.get(LATE, {}):
+            for tenant in tenants & recorded["tenants"].keys():
                 lines = from_csv(files.read(folder(month, tenant) + CSV))
                 known.update(dated.identity for dated in lines if dated.day == day)
     return known
 
 
-def _less(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[DatedLine]:
+def _without_known(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[DatedLine]:
     new = []
     for dated in lines:
         if known[dated.identity]:
@@ -334,13 +337,13 @@ def _less(known: Counter[tuple[Any, ...]], lines: Iterable[DatedLine]) -> list[D
 
 
 def _new_restatements(day: str, chain: Chain, costs: Costs, files: Files) -> list[DatedLine]:
-    """The lines that restate a day of a closed month and stand in no statement yet."""
+    """The lines that restate a day of a closed month and are not in any statement yet."""
     tenants = {tenant: number for (tenant, kind), number in costs.counts(day).items() if kind == RESTATEMENT}
     stated = chain.restatement_lines(day)
     if sum(tenants.values()) == stated:
         return []
     if sum(tenants.values()) < stated:
-        raise StatementDiffers(f"costs of {day}", f"{stated} restatements of it stand in statements, it has fewer")
-    known = _known(day, chain, files, tenants.keys())
+        raise StatementDiffers(f"costs of {day}", f"statements have {stated} restatements of it, but it has fewer")
+    known = _stated_elsewhere(day, chain, files, tenants.keys())
     lines = (DatedLine(day, line) for line in costs.lines(day, min(tenants), max(tenants)))
-    return _less(known, (dated for dated in lines if dated.is_restatement))
+    return _without_known(known, (dated for dated in lines if dated.is_restatement))

@@ -1,7 +1,7 @@
-"""A statement as a page made for printing: one file, nothing from elsewhere, equal statements give equal bytes.
+"""Renders a statement as one printable, self-contained HTML page; equal statements give equal bytes.
 
-Amounts have as many decimals as they need, up to six (fewer where they are large), and all the same number, so that
-columns line up and add up.
+All amounts have the same number of decimals, so that columns line up and add up: as many as needed, up to six (fewer
+if they are large).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gateway.statements.statement import Statement, days_of
 if TYPE_CHECKING:
     from jinja2 import Template
 
-# The most decimals that are shown, by what the largest amount is below.
+# Upper bound of the largest amount -> most decimals shown.
 MOST_DECIMALS = {Decimal(10_000): 6, Decimal(1_000_000): 4, Decimal("Infinity"): 2}
-# What is not in the total, and why.
+# Counts of calls that are not in the total, and the reason.
 NOTES = {
     "unpriced_invocations": "no price in the price book yet; a later statement restates them once there is one.",
     "unsettled_invocations": "nobody knows what was used, so it is not charged.",
@@ -37,9 +37,9 @@ STYLE = Path(__file__).with_name("statement.css")
 
 
 def to_html(statement: Statement, csv_sha256: str, name: str = "", *, draft: bool = False) -> bytes:
-    """The page. It names the hash of the statement's CSV file, which has every line and every decimal.
+    """Render the page. It shows the hash of the statement's CSV file, which has every line and every decimal.
 
-    `name` is what the tenant is called beside its id. A `draft` is of a month that is not closed, and says so.
+    `name` is the tenant's display name. Set `draft` for a month that is not closed; the page then says so.
     """
     shown = _Amounts.of(statement)
     page = _template().render(
@@ -65,7 +65,7 @@ def _template() -> Template:
     from markupsafe import Markup  # noqa: PLC0415
 
     def escaped(value: object) -> Markup:
-        # Jinja escapes quotes by other entities than `html` does, and earlier pages have those of `html`.
+        # Jinja escapes quotes with other entities than `html`, and earlier pages have those of `html`.
         return value if isinstance(value, Markup) else Markup(escape(str(value)))  # noqa: S704
 
     environment = Environment(
@@ -85,13 +85,13 @@ def _template() -> Template:
 
 
 def is_partial(line: CostLine) -> bool:
-    """Is its cost that of some of its calls only, since others have no price or are of unknown usage?"""
+    """Does the cost cover only some of the calls, since others have no price or unknown usage?"""
     return any(getattr(line, name) > 0 for name in NOTES)
 
 
 # -------------------------------------------------------------------------------------------------------------- blocks
 def _plot(statement: Statement, shown: _Amounts) -> str:
-    """A bar for each day. All coordinates are decimals of two places, worked out without floats."""
+    """An SVG bar chart, one bar per day. Coordinates are computed as Decimal, with two places and no floats."""
     costs = {day: line.cost or ZERO for day, line in statement.by_day.items()}
     most, least = max(ZERO, *costs.values()), min(ZERO, *costs.values())
     step = _step(most - least)
@@ -135,13 +135,13 @@ def _dearest_first(groups: Mapping[str, CostLine]) -> list[tuple[str, CostLine]]
 
 
 def _share(line: CostLine, whole: CostLine) -> str:
-    """How many percent of a cost that is not 0."""
+    """The share of a cost in percent; `whole` must have a cost other than 0."""
     return f"{100 * (line.cost or ZERO) / (whole.cost or ZERO):.1f}"
 
 
 @dataclass(frozen=True)
 class _Quantities:
-    """What else was used: the prompt cache, images and failed calls, with the kinds and models that have any."""
+    """Other usage: prompt cache, images and failed calls; only kinds and models with a count are listed."""
 
     kinds: Sequence[str]
     models: Mapping[str, Sequence[int]]
@@ -174,7 +174,7 @@ def _tokens(line: CostLine) -> int:
 
 # ------------------------------------------------------------------------------------------------- numbers and dates
 class _Amounts(NamedTuple):
-    """How the amounts of one statement are written."""
+    """The format of the amounts in one statement."""
 
     decimals: int
     rounded: bool
@@ -214,7 +214,7 @@ def count(number: int, *, signed: bool = False) -> str:
 
 
 def _step(span: Decimal) -> Decimal:
-    """The distance between lines, of 1, 2 or 5, so that there are three to seven of them."""
+    """The distance between grid lines, a multiple of 1, 2 or 5, so that there are three to seven of them."""
     unit = Decimal(1).scaleb(span.adjusted() - 1) if span else Decimal(1)
     return next(unit * times for times in (1, 2, 5, 10, 20, 50) if unit * times * 5 >= span)
 
@@ -240,7 +240,7 @@ def _date(day: str | date) -> str:
     return f"{parsed.day} {_MONTHS[parsed.month - 1][:3]} {parsed.year}"
 
 
-# Not from the locale: a page is the same wherever it is made.
+# Not from the locale: a page has the same bytes wherever it is made.
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -248,5 +248,5 @@ _MONTHS = (
 
 
 def _css_text(text: str) -> str:
-    """Any text as a string of CSS that cannot end the style it stands in."""
+    """Escape text as a CSS string that cannot end the surrounding style."""
     return '"' + "".join(c if c.isalnum() or c in " .,-" else f"\\{ord(c):06x}" for c in text) + '"'

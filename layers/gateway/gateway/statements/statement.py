@@ -1,8 +1,8 @@
-"""What a tenant used in a month and what it costs, line by line: a statement, which never changes once it is there.
+"""A statement lists a tenant's usage and costs of a month, line by line; once written, it never changes.
 
-A month closes some days after its end. Until then, what its days restate is part of it; a line that restates one of its
-days later stands in the statement of the month in which it was restated. So every line of the costs stands in one
-statement, and what a tenant's statements add up to is what its costs add up to.
+A month closes some days after its end. Until then, restatements of its days are part of its statement. A later
+restatement is part of the statement of the month in which it was made. So every line of the costs is in exactly one
+statement, and a tenant's statements add up to its costs.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _TEXTS = ("tenant_id", "cost_centre", "model_id", "line_kind", "price_version")
 _KINDS = {ORIGINAL: 0, RESTATEMENT: 1}
 _IDENTITY = attrgetter(*(f.name for f in fields(CostLine)))
 _SMALLEST = Decimal(1).scaleb(-SCALE)
-# A spreadsheet takes a cell that begins so for a formula; models are named by callers.
+# A spreadsheet treats a cell that begins so as a formula, and callers choose the names of models.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 class StatementError(Exception):
-    """A statement cannot be made, or is not what it should be."""
+    """A statement cannot be made, or is invalid."""
 
 
 # -------------------------------------------------------------------------------------------------------------- months
@@ -55,22 +55,22 @@ def month_after(month: str) -> str:
 
 
 def closes_at(month: str, delay_days: int) -> datetime:
-    """When a month's books close: what is restated from then on is no more part of it."""
+    """When a month's books close: its statement has no restatement made from then on."""
     return datetime.fromisoformat(f"{month_after(month)}-01").replace(tzinfo=UTC) + timedelta(days=delay_days)
 
 
 def _month(month: str) -> tuple[int, int]:
-    """Raises StatementError where it is no month."""
+    """Raises StatementError if the text is not a month."""
     try:
         first = date.fromisoformat(f"{month}-01")
     except ValueError as error:
-        raise StatementError(f"{month!r} is no month: write it like 2026-10") from error
+        raise StatementError(f"{month!r} is not a month: write it like 2026-10") from error
     return first.year, first.month
 
 
 # --------------------------------------------------------------------------------------------------------------- lines
 class DatedLine(NamedTuple):
-    """A line of the costs, and the day it is of."""
+    """A line of the costs with its day."""
 
     day: str
     line: CostLine
@@ -81,11 +81,11 @@ class DatedLine(NamedTuple):
 
     @property
     def identity(self) -> tuple[Any, ...]:
-        """All that the line says: two lines are the same only where all of it is."""
+        """All fields of the line: two lines are the same only if all fields are equal."""
         return (self.day, *_IDENTITY(self.line))
 
     def due_in(self, closing: Callable[[str], datetime]) -> str:
-        """The month whose statement it stands in, by when each month closes."""
+        """The month whose statement has this line; `closing` gives the time when each month closes."""
         month, restated = month_of_day(self.day), self.line.restated_at
         return month if restated is None or restated < closing(month) else month_of(restated)
 
@@ -100,7 +100,7 @@ def _place(dated: DatedLine) -> tuple[Any, ...]:
 
 
 def total(lines: Iterable[CostLine]) -> CostLine:
-    """All of them together, of nobody in particular. Money is None where none of them has any."""
+    """The sum of all lines, without a tenant, cost centre or model. Money is None if no line has any."""
     counts, exact_money, versions = dict.fromkeys(COUNTS, 0), dict[str, Decimal | None].fromkeys(MONEY), set[str]()
     for line in lines:
         for name in COUNTS:
@@ -115,7 +115,7 @@ def total(lines: Iterable[CostLine]) -> CostLine:
 
 @dataclass(frozen=True)
 class Statement:
-    """A tenant's month. `lines` are those of its days, and those that restate days of months closed before it."""
+    """A tenant's month. `lines` has the lines of its days, and restatements of days in months closed before it."""
 
     tenant_id: str
     month: str
@@ -128,12 +128,12 @@ class Statement:
 
     @cached_property
     def used(self) -> tuple[DatedLine, ...]:
-        """What the month's own days say."""
+        """The lines of the month's own days."""
         return tuple(dated for dated in self.lines if month_of_day(dated.day) == self.month)
 
     @cached_property
     def restated(self) -> tuple[DatedLine, ...]:
-        """What changes months that were closed before."""
+        """The lines that change months closed before."""
         return tuple(dated for dated in self.lines if month_of_day(dated.day) != self.month)
 
     @cached_property
@@ -158,7 +158,7 @@ class Statement:
 
     @cached_property
     def by_day(self) -> dict[str, CostLine]:
-        """Every day of the month, those without usage too."""
+        """The sum of every day of the month, including days without usage."""
         found = self._used_by(lambda dated: dated.day)
         return {day: found.get(day) or CostLine("", "", "") for day in days_of(self.month)}
 
@@ -175,7 +175,7 @@ class Statement:
 
 # ----------------------------------------------------------------------------------------------------------------- csv
 def to_csv(statement: Statement) -> bytes:
-    """Every line, in RFC 4180: money with all twelve decimals, so that a sum over the file is exact."""
+    """Every line as RFC 4180 CSV: money has all twelve decimals, so that a sum over the file is exact."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -188,11 +188,11 @@ def to_csv(statement: Statement) -> bytes:
 
 
 def from_csv(content: bytes) -> list[DatedLine]:
-    """The lines of a statement's file. Raises StatementError where it is none."""
+    """The lines of a statement's file. Raises StatementError if it is not one."""
     try:
         rows = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
         if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise StatementError("its columns are not those of a statement")
+            raise StatementError("its columns do not match those of a statement")
         return [_read(row) for row in rows]
     except (ValueError, ArithmeticError, TypeError, AttributeError, csv.Error) as error:
         raise StatementError(f"it cannot be read: {error}") from error
@@ -211,7 +211,7 @@ def _harmless(text: str) -> str:
 
 
 def exact_money(amount: Decimal | None) -> str | None:
-    """An amount with all its decimals, and always with the same number of them."""
+    """An amount with a fixed number of decimals. Raises StatementError if it has more."""
     if amount is None:
         return None
     exact = amount.quantize(_SMALLEST)

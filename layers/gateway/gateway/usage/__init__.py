@@ -1,1 +1,1 @@
-"""What was used: the record of a call, how the provider's counts are read, and the ledger."""
+"""Usage: the record of a call, the readers of the providers' token counts, and the ledger."""

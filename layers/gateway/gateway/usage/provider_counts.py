@@ -1,4 +1,4 @@
-"""Reads the provider's own token counts from an answer that came whole."""
+"""Reads the provider's own token counts from a complete response."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from gateway.usage.records import TokenUsage
 
 
 def token_count(value: Any) -> int:
-    """A count that a service gave, also as `"5"`. Raises ValueError or TypeError for what is none.
+    """Parse a count from a service, also as `"5"`. Raises ValueError or TypeError for anything else.
 
-    A negative count would be credit, and one that no table can hold, no part of a token and no boolean is a count.
+    It rejects booleans, fractions, negative counts (they would be a credit) and counts that no table can store.
     """
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        raise ValueError(f"{value} is no count")
+        raise ValueError(f"{value} is not a count")
     counted = int(value)
     if not 0 <= counted < 2**63:
-        raise ValueError(f"{counted} is no count")
+        raise ValueError(f"{counted} is not a count")
     return counted
 
 
 def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None = None) -> TokenUsage:
-    """Converse's `usage`: inputTokens excludes the cache's; cacheDetails splits writes by TTL (5m where unsaid).
+    """Converse's `usage`: inputTokens excludes the cache's; cacheDetails splits writes by TTL (default: 5m).
 
-    Source: TokenUsage of the bedrock-runtime service model. Nova's own body says the same with `…TokenCount`.
+    Source: TokenUsage of the bedrock-runtime service model. Nova's own body has the same fields, named `…TokenCount`.
     """
     details = [(detail.get("ttl"), token_count(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
     hour = sum(count for ttl, count in details if ttl == "1h")
     written = token_count(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
-    written = max(written, sum(count for _, count in details))  # where only the details were told
+    written = max(written, sum(count for _, count in details))  # some responses have only the details
     return TokenUsage(
         input_tokens=token_count(usage["inputTokens"]),
         output_tokens=token_count(usage["outputTokens"]),
@@ -62,9 +62,9 @@ def from_anthropic(usage: Mapping[str, Any], raw: str, service_tier: str | None 
 def from_openai(
     usage: Mapping[str, Any], raw: str, service_tier: str | None = None, cache: tuple[int, int] = (0, 0)
 ) -> TokenUsage:
-    """An OpenAI-style `usage`: prompt_tokens includes what the cache gave and took, and here it does not.
+    """An OpenAI-style `usage`: its prompt_tokens includes cache reads and writes; input_tokens excludes them.
 
-    The usage itself hardly tells what was written to the cache; `cache` is what Bedrock says beside it: read, written.
+    The usage itself rarely reports cache writes; `cache` has Bedrock's own counts: (read, written).
     """
     details = usage.get("prompt_tokens_details") or {}
     read = token_count(details.get("cached_tokens") or cache[0])
@@ -80,11 +80,11 @@ def from_openai(
 
 
 def estimate_tokens(text: str) -> int:
-    """A count for a service that gives none: a token per four bytes of UTF-8, at least one for any text.
+    """Estimate tokens for a service that reports none: one per four bytes of UTF-8, at least one for any text.
 
-    Only ever used together with `source="estimated:…"`: an estimate is never shown as a count.
+    Callers set `source="estimated:…"`: an estimate is never shown as a count.
     """
-    return -(-len(text.encode(errors="surrogatepass")) // 4)  # a model may cut a character in two
+    return -(-len(text.encode(errors="surrogatepass")) // 4)  # a model may split a character
 
 
 def texts(value: Any) -> str:
@@ -98,24 +98,24 @@ def texts(value: Any) -> str:
     return ""
 
 
-# The tiers that are not the default, whatever a provider calls that: `default`, `standard`, `auto`. Optimised latency
-# has a price of its own, as a tier has.
+# Tiers other than the default, which providers call `default`, `standard` or `auto`. Optimised latency is priced like
+# a tier.
 _TIERS = frozenset({"priority", "flex", "reserved", "optimized", "ultrafast"})
 
 
 def echoed_tier(*places: Any) -> str:
-    """The tier that an answer echoes, in the first place that names one: a word, `{"type": …}` or `{"latency": …}`."""
+    """The tier that a response echoes, from the first place with one: a word, `{"type": …}` or `{"latency": …}`."""
     return next((tier for place in places if (tier := named_tier(place))), "default")
 
 
 def named_tier(place: Any) -> str:
-    """The tier that one place names; empty where it names none that is known."""
+    """The tier that one place names; empty if it names no known tier."""
     named = place.get("type") or place.get("latency") if isinstance(place, Mapping) else place
     return named if isinstance(named, str) and named in _TIERS else ""
 
 
 def header_tier(headers: Mapping[str, str]) -> str:
-    """The tier that a response's headers, lower-case, echo."""
+    """The tier that a response echoes in its headers, whose names are lower-case."""
     return echoed_tier(
         headers.get("x-amzn-bedrock-performanceconfig-latency"), headers.get("x-amzn-bedrock-service-tier")
     )
@@ -125,11 +125,11 @@ _HEADER = "x-amzn-bedrock-{}-token-count"
 
 
 def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
-    """InvokeModel's counts: the body's own `usage` first, then its bare counts, then the response's headers.
+    """InvokeModel's counts: the body's `usage`, else its top-level counts, else the response's headers.
 
-    A count that a body leaves out is taken from the headers. None where the service gave no count at all. Sources: each
-    provider's response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and `-output-token-count` as
-    Bedrock sends them.
+    The headers supply counts that the body omits. None if the service reported no count. Sources: each provider's
+    response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and `-output-token-count` as Bedrock
+    sends them.
     """
     usage = stated_fields(mapping_in(body, "usage"))
     own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
@@ -137,7 +137,7 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     beside = {
         name: token_count(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
     }
-    with suppress(KeyError, TypeError, ValueError, AttributeError):  # counts that cannot be read are none
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # unreadable counts are missing counts
         if counted := service_counts(usage, beside, raw, tier):
             return counted
     if counts := _body_counts(body):
@@ -145,7 +145,7 @@ def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenU
     return bare_counts(beside, raw, tier) if beside else None
 
 
-# Bedrock's counts beside a body: a header's by its name, and how the last chunk of a stream calls the same.
+# Bedrock's own counts: the name within the header, and the field in the last chunk of a stream.
 _METRIC_NAMES = {
     "input": "inputTokenCount",
     "output": "outputTokenCount",
@@ -163,7 +163,7 @@ AS_ANTHROPIC = {
 
 
 def service_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, tier: str) -> TokenUsage | None:
-    """A family's own `usage`, with what it leaves out as Bedrock counts it beside. None where it has another shape."""
+    """A model family's own `usage`; Bedrock's counts (`beside`) fill its gaps. None if the shape is unknown."""
     cache = {name: beside[name] for name in _CACHE if name in beside}
     if "prompt_tokens" in usage:
         read, written = (token_count(cache.get(name) or 0) for name in _CACHE)
@@ -182,7 +182,7 @@ def bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
 
 
 def _body_counts(body: Any) -> tuple[int, int] | None:
-    """Counts that stand in the body by other names: Titan's and Llama's."""
+    """Titan's and Llama's counts, which have their own names in the body."""
     if not isinstance(body, Mapping):
         return None
     if "inputTextTokenCount" in body:
@@ -201,7 +201,7 @@ def mapping_in(place: Any, name: str) -> Mapping[str, Any]:
 
 
 def merged(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Two usages of one stream as one: of each count the larger, of anything else the later."""
+    """Merge two usages of one stream: the larger of each count, the later of anything else."""
     made = dict(before)
     for name, value in usage.items():
         known = made.get(name)
@@ -213,7 +213,7 @@ def merged(before: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any
 
 
 def stated_fields(usage: Any) -> dict[str, Any]:
-    """A usage without what it leaves open."""
+    """A usage without its null fields."""
     return {name: value for name, value in usage.items() if value is not None} if isinstance(usage, Mapping) else {}
 
 

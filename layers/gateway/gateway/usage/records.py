@@ -1,7 +1,7 @@
-"""What a call used, in disjoint counts, and the row of the ledger that keeps it.
+"""The usage of a call, in disjoint counts, and the ledger row that records it.
 
 Every provider counts in its own way. Here each token is in exactly one bucket: `input`, `output`, `cache_read`,
-`cache_write_5m`, `cache_write_1h`. The provider's own JSON stays in the row, so that a count can be checked later.
+`cache_write_5m`, `cache_write_1h`. The row stores the provider's own JSON, so that a count can be checked later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KeyId = NewType("KeyId", str)
 RequestId = NewType("RequestId", str)
 ModelId = NewType("ModelId", str)
 
-# Where a usage's counts come from; else it is `estimated:<how>`.
+# Sources of a usage's counts; `estimated:<how>` is the third.
 PROVIDER = "provider"
 UNKNOWN = "unknown"
 
@@ -28,21 +28,21 @@ class Outcome(StrEnum):
     OPEN = "open"  # reserved; the call may still run
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the service refused or failed: nothing was used
-    INTERRUPTED = "interrupted"  # the answer broke off: what is known was used
-    UNSETTLED = "unsettled"  # nobody came back to settle it: usage unknown
+    INTERRUPTED = "interrupted"  # the response broke off: its usage is the counts so far
+    UNSETTLED = "unsettled"  # no process settled it: usage unknown
 
 
 class PriceStatus(StrEnum):
-    """Can a row have a price?"""
+    """Whether a row can be priced, and why not."""
 
     FREE = "free"  # nothing was used
     OPEN = "open"  # the call may still run
     UNSETTLED = "unsettled"  # usage unknown
-    PRICEABLE = "priceable"  # by the prices of its day, if there are any
+    PRICEABLE = "priceable"  # at the prices of its day, if the book has them
 
 
 def price_status(outcome: Outcome, source: str) -> PriceStatus:
-    """`source` is that of the row's usage."""
+    """`source` is the source of the row's usage."""
     if outcome is Outcome.OPEN:
         return PriceStatus.OPEN
     if outcome is Outcome.FAILED:
@@ -52,7 +52,7 @@ def price_status(outcome: Outcome, source: str) -> PriceStatus:
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """Disjoint counts of one call. `input_images` are pictures embedded, `images` pictures made."""
+    """Disjoint counts of one call. `input_images` counts embedded images, `images` generated ones."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -60,7 +60,7 @@ class TokenUsage:
     cache_write_5m_tokens: int = 0
     cache_write_1h_tokens: int = 0
     images: int = 0
-    image_class: str = ""  # size and quality of the images made, e.g. `512x512:standard`
+    image_class: str = ""  # size and quality of the generated images, e.g. `512x512:standard`
     input_images: int = 0
     service_tier: str = "default"  # as the service echoed it
     source: str = PROVIDER
@@ -68,7 +68,7 @@ class TokenUsage:
 
     @property
     def context_tokens(self) -> int:
-        """All tokens that the model read: what long-context prices go by."""
+        """All tokens that the model read; they select the long-context price."""
         return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
 
 
@@ -82,16 +82,16 @@ class UsageRecord:
     cost_centre: str
     key_id: KeyId
     operation: str
-    model_id: ModelId  # asked for; it picks the price
-    model_used: str  # sent to the service: an ARN or an endpoint may stand for the model
+    model_id: ModelId  # requested; it determines the price
+    model_used: str  # sent to the service: may be an ARN or an endpoint
     region: str
     started_at: datetime
-    lease_until: datetime  # after this nobody can settle the row any more but the sweep
+    lease_until: datetime  # after this only the sweep can settle the row
     outcome: Outcome = Outcome.OPEN
     settled_at: datetime | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
     error_code: str = ""
-    asked_model: str = ""  # what the caller named, where that is another name than `model_id`
+    asked_model: str = ""  # the caller's name for the model, if not `model_id`
     routing: str = ""  # why this attempt was made: `retry:model_throttled`, `fallback:model_unavailable`
 
     @property

@@ -25,9 +25,9 @@ from gateway.usage.records import TokenUsage
 
 
 class EndpointUsage:
-    """The counts of an endpoint: an OpenAI-style `usage`, or the `details` of a text container, in its last line."""
+    """An endpoint's counts, from its last line: an OpenAI-style `usage`, or the `details` of a text container."""
 
-    complete = False  # an endpoint's last line is only known by the end
+    complete = False  # only the end of the stream identifies an endpoint's last line
     is_complete = True
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class EndpointUsage:
         if isinstance(counts := line.get("usage"), Mapping):
             self._usage = from_openai(counts, json.dumps(counts))
         elif isinstance(details := line.get("details"), Mapping):
-            prompt = details.get("prefill") or ()  # the prompt's tokens one by one, where they were asked for
+            prompt = details.get("prefill") or ()  # the prompt's tokens one by one, if requested
             if read := details.get("input_length") or len(prompt):
                 kept = {name: count for name, count in details.items() if name not in ("prefill", "tokens")}
-                # Of `best_of` answers the container shows the best, counts the others here, and made them all.
+                # With `best_of` the container generates several answers, returns the best and counts the others here.
                 others = [token_count(each["generated_tokens"]) for each in kept.pop("best_of_sequences", None) or ()]
                 kept |= {"best_of_sequences": others} if others else {}
                 made = token_count(details["generated_tokens"]) + sum(others)
@@ -62,7 +62,7 @@ def endpoint_delta(line: Mapping[str, Any]) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- streams
 METRICS = "amazon-bedrock-invocationMetrics"
-# Where none of these words stands in a chunk it tells no count, no start and no end.
+# A chunk without any of these words has no count, no start and no end.
 _COUNTS = re.compile(rb"usage|[tT]oken_?[cC]ount|message_?[sS]t(?:art|op)")
 _BARE = {
     "inputTokenCount": ("prompt_token_count", "inputTextTokenCount"),
@@ -71,14 +71,14 @@ _BARE = {
 
 
 class ConverseStreamUsage:
-    """What a ConverseStream used: its event `metadata` says so, mostly the last one."""
+    """The usage of a ConverseStream, from its event `metadata`, usually the last one."""
 
     def __init__(self) -> None:
         self._usage: Mapping[str, Any] = {}
         self._tiers: tuple[Any, ...] = ()
 
     def see(self, metadata: Any) -> None:
-        """The payload of the event `metadata`. It may be of any shape."""
+        """Take the payload of the event `metadata`, which may have any shape."""
         self._usage = merged(self._usage, stated_fields(mapping_in(metadata, "usage")))
         if isinstance(metadata, Mapping):
             self._tiers = (*self._tiers, metadata.get("performanceConfig"), metadata.get("serviceTier"))
@@ -92,7 +92,7 @@ class ConverseStreamUsage:
         return self.complete
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
-        """None where the service gave no count that can be read. `service_tier` is the response's header."""
+        """None if the service sent no readable count. `service_tier` is the response's header."""
         try:
             tier = echoed_tier(*self._tiers, service_tier)
             return from_converse(self._usage, compact_json(self._usage), tier) if self._usage else None
@@ -101,11 +101,11 @@ class ConverseStreamUsage:
 
 
 class InvokeStreamUsage:
-    """What an InvokeModelWithResponseStream used, gathered from its chunks, whatever the model's family.
+    """The usage of an InvokeModelWithResponseStream, collected from the chunks of any model family.
 
-    A family's own words come first. Bedrock's count in the last chunk (`amazon-bedrock-invocationMetrics`) says what
-    they leave out; it does not tell the cache's TTLs apart, Anthropic's own words do. Counts only grow: wherever a
-    chunk tells one, the largest is the last.
+    A family's own counts take precedence. Bedrock's counts in the last chunk (`amazon-bedrock-invocationMetrics`)
+    fill the gaps; unlike Anthropic's, they do not separate the cache's TTLs. Counts only grow, so the largest is the
+    last.
     """
 
     def __init__(self) -> None:
@@ -118,16 +118,16 @@ class InvokeStreamUsage:
 
     @property
     def complete(self) -> bool:
-        """Are the counts final? Bedrock's own come last, and may add to a family's."""
+        """Are the counts final? Bedrock's own counts come last and may add to a family's."""
         return self._stopped or bool(self._metrics)
 
     @property
     def is_complete(self) -> bool:
-        """Did the answer come to its end, as far as its family says that there is one to come?"""
+        """Did the response end, if its family marks the end at all?"""
         return self.complete or self._said_all or not self._begun
 
     def read(self, chunk: bytes) -> None:
-        """A chunk of the stream, as JSON text: it is parsed only where a count may stand in it."""
+        """Take a chunk of the stream, as JSON text; only a chunk that may have a count is parsed."""
         if _COUNTS.search(chunk):
             try:
                 self.see(json.loads(chunk))
@@ -135,7 +135,7 @@ class InvokeStreamUsage:
                 return
 
     def see(self, chunk: Any) -> None:
-        """A chunk of the stream. It may be of any shape."""
+        """Take a chunk of the stream, which may have any shape."""
         if not isinstance(chunk, Mapping):
             return
         kind = chunk.get("type")
@@ -145,7 +145,7 @@ class InvokeStreamUsage:
         if kind in ("message_start", "message_delta", "message_stop"):
             self._begun, self._stopped = True, self._stopped or kind == "message_stop"
             self._messages = merged(self._messages, usage)
-        elif "messageStart" in chunk or "messageStop" in chunk:  # Nova's, whose counts come after its stop
+        elif "messageStart" in chunk or "messageStop" in chunk:  # Nova sends its counts after its stop
             self._begun, self._said_all = True, "messageStop" in chunk
         elif "prompt_tokens" in usage or "inputTokens" in usage:
             self._own = merged(self._own, usage)
@@ -156,14 +156,14 @@ class InvokeStreamUsage:
             self._metrics = merged(self._metrics, stated_fields(metrics))
 
     def _see_bare(self, chunk: Mapping[str, Any]) -> None:
-        """Llama counts on in every chunk, Titan at the end; both tell the prompt's count in the first chunk only."""
+        """Llama updates its count in every chunk, Titan at the end; both send the prompt's count only in the first."""
         for name, kinds in _BARE.items():
             for kind in kinds:
                 if chunk.get(kind) is not None:
                     self._bare[name] = chunk[kind]
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
-        """The counts; those so far before the stream is `complete`; None where there was no count that can be read.
+        """The counts, partial until the stream is `complete`; None if there was no readable count.
 
         `service_tier` is the response's header, since no chunk echoes it.
         """
@@ -176,7 +176,7 @@ class InvokeStreamUsage:
             return None
 
     def _beside_messages(self) -> dict[str, Any]:
-        """Bedrock's counts in Anthropic's names, but for an input that counts the cache once more."""
+        """Bedrock's counts by Anthropic's names, without an input count that includes the cache a second time."""
         beside = {ours: self._metrics[name] for ours, name in AS_ANTHROPIC.items() if name in self._metrics}
         cached = sum(token_count(self._messages.get(name) or 0) for name in ANTHROPIC_CACHE)
         if cached and token_count(beside.get("input_tokens") or 0) == cached + token_count(

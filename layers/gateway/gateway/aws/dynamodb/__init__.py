@@ -1,1 +1,1 @@
-"""What lies in DynamoDB: the ledger, accounts, jobs, keys of idempotency, tenants, periods."""
+"""Adapters to DynamoDB: the ledger, accounts, jobs, idempotency keys, tenants, periods."""

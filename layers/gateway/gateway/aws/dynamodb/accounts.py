@@ -1,9 +1,9 @@
 """Accounts in DynamoDB: an item per tenant, month and shard, changed by one conditional update at a time.
 
-A hold is an entry of the item's map `holds`, so taking room and booking a charge are each one atomic write that cannot
-happen twice, and `size(holds)` counts the calls that run. An entry lives as long as its call, and every write pays for
-the whole item: so it is packed into some 30 bytes beside its name. Money is kept in whole 10^-12 USD, the smallest part
-that a price has. What a tenant was told in a month stands in an item of its own.
+A hold is an entry of the item's map `holds`. So taking room and booking a charge are each one atomic write that cannot
+happen twice, and `size(holds)` counts the running calls. An entry lives as long as its call, and every write is billed
+for the whole item. So each entry is packed into some 30 bytes plus its name. Money is stored in whole 10^-12 USD, the
+smallest unit of a price. The month's notices to a tenant are in a separate item.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from gateway.pricing.price_book import SCALE, ZERO
 from gateway.usage.records import RequestId, TenantId
 
 KEPT = timedelta(days=400)
-# Of a hold: tokens, start and end of the lease in seconds, bytes of the amount; that and its cost centre follow.
+# A hold's tokens, lease start and end in seconds, and length of the amount; the amount and the cost centre follow.
 _HOLD = struct.Struct(">IIIB")
-_MOST_TOKENS = 2**32 - 1  # more are counted all the same, and this many are remembered
+_MOST_TOKENS = 2**32 - 1  # a larger hold is counted in full, but stores this many
 _NEVER = 253_402_300_799  # the last second of 9999
 _plain = TypeDeserializer().deserialize
 
 
 def _whole(usd: Decimal) -> int:
-    """USD in the table's unit; a part of a limit that is finer than it is no room."""
+    """USD in the table's unit, rounded down, so that a limit's finer fraction gives no room."""
     return int(usd.scaleb(SCALE).to_integral_value(ROUND_FLOOR))
 
 
@@ -44,7 +44,7 @@ def _usd(whole: Decimal) -> Decimal:
     return whole.scaleb(-SCALE)
 
 
-_COMMITTED, _SPENT = "committed@", "spent@"  # and a cost centre: its sums beside the tenant's
+_COMMITTED, _SPENT = "committed@", "spent@"  # a cost centre follows: its sums, beside the tenant's
 
 
 class AccountTable:
@@ -65,7 +65,7 @@ class AccountTable:
             if found is None:
                 return
             account = _account(hold.account, found)
-            if hold.name in account.holds:  # a write whose answer was lost, retried
+            if hold.name in account.holds:  # the retry of a write whose response was lost
                 return
             if not found:
                 self._open(hold.account)
@@ -77,7 +77,7 @@ class AccountTable:
         raise GatewayError(message, code="too_many_invocations", status=429, retry_after=1)
 
     def _take(self, hold: Hold, limits: Limits) -> dict[str, Any] | None:
-        """Take the room; where the account as it is forbids that, that account."""
+        """Take the room, or return the current account if it refuses."""
         try:
             self._writes.update_item(**self._taking(hold, limits))
         except ClientError as error:
@@ -122,7 +122,7 @@ class AccountTable:
         }
 
     def _open(self, account: AccountId) -> None:
-        """A tenant's first call of the month."""
+        """Create the account, at a tenant's first call of the month."""
         first = {
             "committed": 0,
             "spent": 0,
@@ -150,7 +150,7 @@ class AccountTable:
         )
 
     def _conditionally(self, write: Any, **request: Any) -> None:
-        """A write that somebody else may have made just now."""
+        """A write that may lose to an identical one from another process."""
         try:
             write(TableName=self.table, **request)
         except ClientError as error:
@@ -195,7 +195,7 @@ class AccountTable:
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         found = self._dynamodb.get_item(TableName=self.table, Key=_told_key(account)).get("Item") or {}
         if mark in found and int(found[mark]["N"]) == _NEVER:
-            return False  # as in all sweeps but one: reading costs less than a write that is refused
+            return False  # the case in all sweeps but one: a read costs less than a refused write
         seconds = int(now.timestamp())
         values = {":now": seconds, ":until": seconds + int(CLAIM_TTL.total_seconds())}
         try:
@@ -210,7 +210,7 @@ class AccountTable:
         self._mark(account, mark, {":until": _NEVER})
 
     def _mark(self, account: AccountId, mark: str, values: dict[str, int], **condition: str) -> None:
-        """Until when nobody else tells."""
+        """Store until when no other process may notify."""
         kept = {":expires_at": int((datetime.now(UTC) + KEPT).timestamp())}
         self._writes.update_item(
             TableName=self.table,
@@ -238,7 +238,7 @@ def _packed(hold: Hold) -> bytes:
 
 
 def _unpacked(of: AccountId, name: str, packed: bytes) -> Hold:
-    """A hold as it was taken, its times to the second: its lease ends no earlier."""
+    """The stored hold; its times are to the second, and its lease is rounded up."""
     request_id, _, attempt = name.rpartition("#")
     tokens, started, ends, length = _HOLD.unpack_from(packed)
     centre = _HOLD.size + length

@@ -1,4 +1,4 @@
-"""Circuit breakers over all execution environments: Powertools' utility, its state in the table of idempotency keys."""
+"""Circuit breakers shared by all execution environments: Powertools' utility, its state in the idempotency table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.core.telemetry import logger
 
 
 class Circuits:
-    """`gateway.calls.attempts.CircuitBreakers`. Powertools is imported when the first route asks for a circuit."""
+    """`gateway.calls.attempts.CircuitBreakers`. The first route with a circuit imports Powertools."""
 
     def __init__(self, table: str):
         self._table = table
@@ -35,7 +35,7 @@ class Circuits:
         )
 
         class Admission(CircuitBreakerHandler):
-            """Powertools calls what it guards; here `handle` gives what takes the outcome when it is known."""
+            """Powertools calls the guarded function; here `handle` returns a function that takes the outcome later."""
 
             def _call_closed(self) -> Any:
                 return super()._call_closed

@@ -1,4 +1,4 @@
-"""Idempotency keys in DynamoDB, their large answers in S3."""
+"""Idempotency keys in DynamoDB, with large answers in S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gateway.calls.idempotency import IdempotencyRecord
 from gateway.calls.jobs import JobResult
 from gateway.usage.records import RequestId, UsageRecord
 
-# The entry is still this request's, and has no answer.
+# The entry still belongs to this request and has no answer.
 _MINE = "request_id = :mine AND attribute_not_exists(ended)"
 _TRIES = 5
 
@@ -32,7 +32,7 @@ class IdempotencyTable:
         self._dynamodb = client("dynamodb")
 
     def begin(self, entry: IdempotencyRecord, expires: datetime, now: datetime) -> IdempotencyRecord | None:
-        # DynamoDB deletes what has expired only in its own time.
+        # DynamoDB deletes expired items late.
         free = "attribute_not_exists(id) OR expires_at <= :now"
         return self._put(entry, expires, free, {":now": int(now.timestamp())})
 
@@ -63,9 +63,9 @@ class IdempotencyTable:
             if not conditional(error) and error.response["Error"]["Code"] != "TransactionConflictException":
                 raise
             found = error.response.get("Item") or self._read(entry.key)
-            # Nothing there: it was given back a moment ago, and whoever comes again will have it.
+            # No item: another request has just released the key, so the next retry will get it.
             there = self._entry(found) if found else entry
-            # A write whose answer was lost is retried by boto3, and finds its own entry.
+            # After a lost response, boto3's retry finds its own entry.
             return None if found and there.request_id == entry.request_id else there
         return None
 
@@ -88,7 +88,7 @@ class IdempotencyTable:
         return self._write([write, *({"Update": settlement(self._usage_table, record)} for record in settled)])
 
     def _write(self, writes: list[dict[str, Any]]) -> bool:
-        """All or nothing. A repeat that reads the entry at this moment may get in the way, so it is tried again."""
+        """Write all or nothing. A repeated request may touch the entry now and cause a conflict, so this retries."""
         for attempt in range(1, _TRIES + 1):
             try:
                 self._dynamodb.transact_write_items(TransactItems=writes)

@@ -1,4 +1,4 @@
-"""How values stand in an item."""
+"""Converts values to and from the attributes of a DynamoDB item."""
 
 from __future__ import annotations
 

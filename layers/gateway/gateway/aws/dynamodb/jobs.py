@@ -21,7 +21,7 @@ UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
 
 
 class JobTable:
-    """`gateway.calls.jobs.Jobs`. `retention` says how long an answer can be polled."""
+    """`gateway.calls.jobs.Jobs`. A result can be polled for the time of `retention`."""
 
     def __init__(self, table: str, usage_table: str, queue_url: str, payloads: Payloads, retention: timedelta):
         self.table = table
@@ -41,7 +41,7 @@ class JobTable:
         try:
             client("sqs").send_message(QueueUrl=self._queue_url, MessageBody=self.message(submission))
         except Exception:
-            # Nobody will work on it: the client is told that it was not accepted, and no poll should say otherwise.
+            # The job will never run and the client gets an error, so no poll may show it as accepted.
             self._dynamodb.delete_item(TableName=self.table, Key=attributes({"request_id": submission.request_id}))
             raise
 
@@ -57,7 +57,7 @@ class JobTable:
         )
 
     def submission(self, message: str) -> Submission:
-        """What a queue message says. Raises KeyError or ValueError on one that `message` did not make."""
+        """The submission in a queue message. Raises KeyError or ValueError if `message` did not make it."""
         values = json.loads(message)
         caller = Caller(tenant_from_json(values["tenant"]), KeyId(values["key_id"]))
         request = self._payloads.unpack(values["request"])

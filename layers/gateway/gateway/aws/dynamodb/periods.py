@@ -1,7 +1,7 @@
-"""Which periods are aggregated, as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`.
+"""The state of the aggregation as items beside the rows of the ledger: pk `periods`, sk an hour or `watermark`.
 
-An hour has an item where it has to be done again; `book_version`, where that is since prices are others by that book.
-Under `files`, each hour has an item that says in how many files its usage lies.
+An hour has an item if it must be done again, with `book_version` if that price book has changed its prices. Under pk
+`files`, each hour has an item with the number of its usage files.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DynamoPeriods:
                 ExpressionAttributeValues=attributes({":hour": watermark}),
             )
         except ClientError as error:
-            if not conditional(error):  # another run is further already
+            if not conditional(error):  # a failed condition means that another run is further
                 raise
 
     def files(self, hour: str, wanted: int) -> int:
@@ -82,7 +82,7 @@ class DynamoPeriods:
         return int(found["Attributes"]["parts"]["N"])
 
     def _gone(self, hour: str) -> int:
-        """When the ledger drops the rows of an hour: they can no more be priced."""
+        """When the ledger drops the rows of an hour, so that they cannot be priced any more."""
         return int((start_of(hour) + self._retention).timestamp())
 
 

@@ -1,8 +1,8 @@
-"""What was proven of the lake, as items beside the rows of the ledger: pk `proofs`, sk a day.
+"""Proofs of the lake as items beside the rows of the ledger: pk `proofs`, sk a day.
 
-An item has the digest of each hour (`00` to `23`), `costs` and `book`, the version of the price book. They are kept
-for good, as the lake is: a year takes a quarter of a megabyte, which is one page of a query. `begin` has the first hour
-that the ledger has.
+An item has the digest of each hour (`00` to `23`), `costs` and `book`, the version of the price book. Like the lake,
+proofs never expire: a year takes a quarter of a megabyte, which is one page of a query. The item `begin` has the
+ledger's first hour.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class DynamoProofs:
             self._update(proof.day, said, "REMOVE #book")
 
     def _same_book(self, day: str, said: dict[str, str], version: str) -> bool:
-        """Add to a day of which nothing is kept, or that is of this book; False where it is of another."""
+        """Add to a day without a proof or with this book version; False if it has another version."""
         try:
             self._update(day, said | {"book": version}, condition="attribute_not_exists(pk) OR #book = :book")
         except ClientError as error:

@@ -1,7 +1,7 @@
-"""The items of answered responses, kept for a while in the table of idempotency keys; large ones in S3.
+"""The output items of responses, stored for a while in the table of idempotency keys; large ones in S3.
 
-One entry holds what one response answered: its output items, and nothing of what was asked. Its key is a digest of the
-tenant and the response, so that no tenant finds another's, and the table names neither.
+One entry has the output items of one response, and nothing of its request. Its key is a digest of the tenant and the
+response, so that no tenant finds another's entry, and the table shows neither id.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gateway.aws.s3.payloads import Payloads
 from gateway.core.telemetry import logger
 from gateway.usage.records import TenantId
 
-MOST = 7 * 86_400  # seconds; a large answer lies in a bucket that forgets after eight days
+MOST = 7 * 86_400  # seconds; the bucket of large answers deletes its objects after eight days
 _AT_ONCE = 8
 
 
 class ItemTable:
-    """`seconds` says how long items are kept; 0 keeps none."""
+    """Stores items for `seconds`; 0 stores none."""
 
     def __init__(self, table: str, payloads: Payloads, seconds: int):
         self.table = table
@@ -32,7 +32,7 @@ class ItemTable:
         self._dynamodb = client("dynamodb")
 
     def keep(self, tenant: TenantId, response: str, items: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what a response answered. An answer that cannot be kept is sent all the same."""
+        """Store the output items of a response. If that fails, the client still gets its response."""
         if not items or self.seconds <= 0:
             return
         key = _key(tenant, response)
@@ -44,7 +44,7 @@ class ItemTable:
             logger().error("items_not_kept", extra={"error_type": type(error).__name__})
 
     def find(self, tenant: TenantId, responses: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The items that these responses answered, by their ids; nothing of one that is not kept (any more)."""
+        """The output items of these responses, by id; none for a response that is not stored (any more)."""
         if len(responses) <= 1:
             pages = [self._read(_key(tenant, response)) for response in responses]
         else:
@@ -55,7 +55,7 @@ class ItemTable:
     def _read(self, key: str) -> dict[str, Any]:
         found = self._dynamodb.get_item(TableName=self.table, Key=attributes({"id": key}), ConsistentRead=True)
         plain = {name: value(attribute) for name, attribute in found.get("Item", {}).items()}
-        # DynamoDB deletes what has expired only in its own time.
+        # DynamoDB deletes expired items late.
         if not plain or plain["expires_at"] <= time.time():
             return {}
         items: dict[str, Any] = self._payloads.unpack(plain["items"])

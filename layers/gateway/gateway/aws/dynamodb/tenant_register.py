@@ -1,15 +1,15 @@
-"""Tenants, keys and audit records as operators change them: each act is one DynamoDB transaction, its record included.
+"""Operators' changes to tenants and keys: each change is one DynamoDB transaction that includes its audit record.
 
 The items of the tenants table:
 
-    pk                sk                      what
+    pk                sk                      content
     tenant#<id>       tenant                  the tenant
-    tenant#<id>       key#<key_id>            which digest a key of the tenant has
-    tenant#<id>       audit#<time>#<id>       what was done to the tenant; outlives it
-    tenants           <id>                    the tenant once more, for listing
+    tenant#<id>       key#<key_id>            the digest of one of the tenant's keys
+    tenant#<id>       audit#<time>#<id>       a change to the tenant; outlives it
+    tenants           <id>                    a copy of the tenant, for listing
     key#<sha256>      key                     a key
-    decoys            key#<key_id>            which digest a decoy has
-    audit#<month>     <time>#<id>             what was done to anybody
+    decoys            key#<key_id>            the digest of a decoy
+    audit#<month>     <time>#<id>             a change to any tenant
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 
-FIRST_MONTH = "2026-01"  # no record is older
+FIRST_MONTH = "2026-01"  # no audit record is older
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 _BATCH = 100  # of BatchGetItem
 _TRANSACTION = 50  # keys, each of two items
@@ -124,7 +124,7 @@ class TenantRegister:
         if after.expires_at:
             values[":expires_at"] = instant(after.expires_at)
             sets += ", expires_at = :expires_at"
-        # An update, not a put: the authorizer may note the day of use meanwhile.
+        # An update, not a put: the authorizer may store the day of use at the same time.
         update = {
             "Key": _key_of(key_item(after)),
             "UpdateExpression": f"SET {sets}",
@@ -144,7 +144,10 @@ class TenantRegister:
 
     @staticmethod
     def _tenant_is_there(key: Key) -> list[dict[str, Any]]:
-        """Without its tenant a key would wait for a namesake of it. A decoy has none."""
+        """Without this check, a key whose tenant is gone would work for a later tenant with the same id.
+
+        A decoy has no tenant.
+        """
         if key.decoy:
             return []
         check = {
@@ -172,7 +175,7 @@ class TenantRegister:
 
     # ------------------------------------------------------------------------------------------------------- audit
     def audit(self, tenant_id: TenantId | None, limit: int, start: str | None, now: datetime) -> Page:
-        """Newest first. Of everybody month by month, back to the first one there can be."""
+        """Audit records, newest first; for all tenants month by month, back to FIRST_MONTH."""
         begin = _read(start)
         if tenant_id is not None:
             items, last = self._page(f"tenant#{tenant_id}", "audit#", limit, begin, forward=False)
@@ -188,7 +191,7 @@ class TenantRegister:
                 return Page(found, _written(last))
             month, begin = _month_before(month), None
             if len(found) >= limit:
-                # The next page begins above everything that the month can hold.
+                # The next page begins above every possible key of the month.
                 return Page(found, _written(attributes({"pk": f"audit#{month}", "sk": "~"})))
 
     # ------------------------------------------------------------------------------------------------------ the table
@@ -217,7 +220,7 @@ class TenantRegister:
         return found["Items"], found.get("LastEvaluatedKey")
 
     def _write(self, *actions: dict[str, Any]) -> None:
-        """Raises Changed where a condition does not hold, or another transaction is at the same items."""
+        """Raises Changed if a condition fails, or another transaction is writing the same items."""
         items = [{kind: action | {"TableName": self.table} for kind, action in each.items()} for each in actions]
         try:
             self._dynamodb.transact_write_items(TransactItems=items)
@@ -261,7 +264,7 @@ def _month_before(month: str) -> str:
 
 
 def _written(last: dict[str, Any] | None) -> str | None:
-    """Where a page ended, as a word for clients to hand back."""
+    """The end of a page as an opaque token, which clients send to get the next page."""
     if last is None:
         return None
     return base64.urlsafe_b64encode(json.dumps([last["pk"]["S"], last["sk"]["S"]]).encode()).decode().rstrip("=")

@@ -37,7 +37,7 @@ class TenantTable:
         return self.key(indexed["digest"]["S"]) if indexed else None
 
     def note_use(self, key: Key, day: date) -> None:
-        """The key was used on this day. A key that is gone meanwhile does not come back by it."""
+        """Store the day of use. The condition keeps it from recreating a key deleted in the meantime."""
         try:
             self._dynamodb.update_item(
                 TableName=self.table,
@@ -70,7 +70,7 @@ def tenant_item(tenant: Tenant) -> dict[str, Any]:
 
 
 def listing_item(tenant: Tenant) -> dict[str, Any]:
-    """The tenant once more, in the partition that lists all of them."""
+    """A copy of the tenant in the partition that lists all tenants."""
     return tenant_item(tenant) | attributes({"pk": "tenants", "sk": tenant.tenant_id})
 
 
@@ -95,7 +95,7 @@ def key_item(key: Key) -> dict[str, Any]:
 
 
 def index_item(key: Key) -> dict[str, Any]:
-    """Which digest a key has: operators know it by its id."""
+    """The digest of a key by its id, the name that operators know."""
     whose = "decoys" if key.decoy else f"tenant#{key.tenant_id}"
     return attributes({"pk": whose, "sk": f"key#{key.key_id}", "digest": key.digest})
 
@@ -116,13 +116,13 @@ def to_key(item: dict[str, Any]) -> Key:
 
 
 def add_tenant(table: str, tenant: Tenant) -> None:
-    """Write a tenant, or change the one of that id. Raises BadRequestError."""
+    """Create or replace a tenant. Raises BadRequestError."""
     must_be_sound(tenant)
     TenantTable(table).put_tenant(tenant)
 
 
 def add_key(table: str, tenant_id: str, label: str) -> str:
-    """Make a key for a tenant and return it: it is shown this once."""
+    """Create a key for a tenant and return it; it cannot be shown again."""
     key = new_key()
     record = Key(KeyId(f"key_{secrets.token_hex(6)}"), TenantId(tenant_id), digest_of(key), label, datetime.now(UTC))
     TenantTable(table).put_key(record)

@@ -1,4 +1,4 @@
-"""A usage record as an item of the ledger, and back."""
+"""Converts usage records to items of the ledger and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, 
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
 _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
 
-_RARE = ("asked_model", "routing")  # left out where they say nothing
+_RARE = ("asked_model", "routing")  # omitted if empty
 ROW = re.compile(r"\d{4}-\d\d-\d\dT\d\d#\d\d")
 
 
@@ -73,7 +73,7 @@ _TEXTS_OR_NONE = ("settled_at", "image_class", "service_tier", "usage_source", "
 
 
 def from_item(row: Mapping[str, Any]) -> UsageRecord:
-    """Raises UnreadableRow where it is none of a usage record."""
+    """The record in an item. Raises UnreadableRowError if it is not a valid usage record."""
     try:
         usage: dict[str, Any] = {name: int(row[name]["N"]) for name in _COUNTS if name in row}
         usage |= {name: row[name]["S"] for name in ("image_class", "service_tier", "raw") if name in row}
@@ -104,25 +104,25 @@ def from_item(row: Mapping[str, Any]) -> UsageRecord:
 def _aware(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
-        raise ValueError("a moment without a zone")
+        raise ValueError("a time without a time zone")
     return at
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """What is wrong with a row that cannot be read."""
+    """The reason why a row is unreadable."""
     kinds = dict.fromkeys(_TEXTS + _TEXTS_OR_NONE, "S") | dict.fromkeys(_COUNTS | {"attempt"}, "N")
     for name, kind in kinds.items():
         if name not in row:
             if name in _TEXTS or name == "attempt":
                 return f"{name} is missing"
         elif not (isinstance(row[name], Mapping) and isinstance(row[name].get(kind), str)):
-            return f"{name} is no {'text' if kind == 'S' else 'number'}"
+            return f"{name} is not a {'text' if kind == 'S' else 'number'}"
     for name in sorted(_COUNTS | {"attempt"}):
         if name in row and not re.fullmatch("-?[0-9]+", row[name]["N"]):
             return f"{name} is {row[name]['N']}"
     if row["outcome"]["S"] not in {outcome.value for outcome in Outcome}:
         return f"outcome is {row['outcome']['S']!r}"
-    return "a moment is none"
+    return "a time is invalid"
 
 
 def items(page: bytes) -> list[dict[str, Any]]:
@@ -132,12 +132,12 @@ def items(page: bytes) -> list[dict[str, Any]]:
 
 
 def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageRecord | QuarantinedRow:
-    """A row as it is to be priced, or why it cannot be."""
+    """A row as a record to be priced, or with the reason why it cannot be priced."""
     try:
         record = from_item(row)
         reason = implausible_reason(record, hour, not_after)
         if not reason and row["sk"]["S"] != _sort_key(record.request_id, record.attempt):
-            reason = "its key is that of another attempt"
+            reason = "its key belongs to another attempt"
     except UnreadableRowError as error:
         reason = str(error)
     if not reason:
@@ -146,9 +146,9 @@ def inspect(row: Mapping[str, Any], hour: str, not_after: datetime) -> UsageReco
 
 
 def settlement(table: str, settled: UsageRecord) -> dict[str, Any]:
-    """The conditional update that settles an open row; fit for a transaction as well."""
+    """The conditional update that settles an open row; also valid in a transaction."""
     usage = {name: getattr(settled.usage, name) for name in _USAGE_FIELDS if name != "source"}
-    # Counts of zero are left out: a row is read far more often than it is written, and is billed by the byte.
+    # Zero counts are omitted: a row is read far more often than written, and reads are billed by the byte.
     kept = {name: count for name, count in usage.items() if count}
     kept |= {"outcome": settled.outcome.value, "usage_source": settled.usage.source, "error_code": settled.error_code}
     kept["settled_at"] = instant(settled.settled_at or settled.started_at)

@@ -1,10 +1,10 @@
-"""The writes to DynamoDB that stand beside every call of a model: signed by botocore, sent by urllib3.
+"""The DynamoDB writes of every model call, signed by botocore and sent by urllib3.
 
-    answer    as boto3 gives it, of text, numbers, bytes, lists and maps (no table here holds sets)
-    error     boto3's ClientError, with what the service sent beside its code, such as the `Item` of a failed condition
-    retry     of throttles, outages and lost answers, as boto3's standard mode: each of these writes is conditional
+    response  as from boto3, with text, numbers, bytes, lists and maps (no table here has sets)
+    error     boto3's ClientError, with the service's further fields, such as the `Item` of a failed condition
+    retry     of throttles, outages and lost responses, like boto3's standard mode: each of these writes is conditional
 
-boto3's layers between would be two thirds of what such a write costs.
+boto3's other layers would take two thirds of the CPU time of such a write.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Writes:
         self._sleep = sleep
 
     def put_item(self, **request: Any) -> dict[str, Any]:
-        """Raises ClientError, or HTTPClientError where no answer came."""
+        """Raises ClientError, or HTTPClientError if there was no response."""
         return self._write("PutItem", request)
 
     def update_item(self, **request: Any) -> dict[str, Any]:
-        """Raises ClientError, or HTTPClientError where no answer came."""
+        """Raises ClientError, or HTTPClientError if there was no response."""
         return self._write("UpdateItem", request)
 
     def _write(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Writes:
         request = AWSRequest("POST", meta.endpoint_url + "/", headers, body)
         SigV4Auth(self._sessions.credentials({}), "dynamodb", meta.region_name).add_auth(request)
         sent = request.prepare()
-        # botocore's own hook: whoever stands in for the service answers here, as for every other call of the client.
+        # botocore's own hook: a stand-in for the service can respond here, as for every other call of the client.
         _, answer = meta.events.emit_until_response(f"before-send.dynamodb.{operation}", request=sent)
         if answer is not None:
             return answer.status_code, answer.content
@@ -108,7 +108,7 @@ def _encoded(value: bytes) -> str:
 
 
 def _decoded(value: dict[str, Any]) -> dict[str, Any]:
-    """Bytes of an attribute, which JSON has as text."""
+    """Decode an attribute's bytes, which JSON has as text."""
     packed = value.get("B")
     return {"B": b64decode(packed)} if isinstance(packed, str) and len(value) == 1 else value
 

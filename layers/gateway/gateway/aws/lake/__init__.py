@@ -1,1 +1,1 @@
-"""What lies in the lake: Parquet files of usage, costs, prices, findings, statements; and the bill beside it."""
+"""Adapters to the lake: Parquet files of usage, costs, prices, findings and statements, and AWS's bill beside them."""

@@ -1,10 +1,10 @@
-"""The bill: a Data Export of CUR 2.0 (COST_AND_USAGE_REPORT) in Parquet, as it lies in S3.
+"""Reads the bill: a Data Export of CUR 2.0 (COST_AND_USAGE_REPORT) as Parquet files in S3.
 
     <uri>/data/BILLING_PERIOD=2026-11/<file>.parquet                     the export overwrites its files, or
     <uri>/data/BILLING_PERIOD=2026-11/<moment>-<id>/<file>.parquet       keeps every version: the newest counts
 
-Only the columns and the row groups that are needed are fetched. Columns are those of AWS's table dictionary of CUR 2.0;
-an export needs those of NEEDED, and tells more with those of HELPFUL (`INCLUDE_IAM_PRINCIPAL_DATA` for the principal).
+It fetches only the needed columns and row groups. Columns have the names of AWS's table dictionary of CUR 2.0. An
+export must have the columns NEEDED; those in HELPFUL add details (`INCLUDE_IAM_PRINCIPAL_DATA` for the principal).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ HELPFUL = (
     "line_item_net_unblended_cost", "line_item_iam_principal", "line_item_currency_code", "product", "pricing_unit",
     "product_region_code", "pricing_public_on_demand_cost",
 )  # fmt: skip
-EDITION = "(Amazon Bedrock Edition)"  # how the marketplace calls models that Bedrock serves
+EDITION = "(Amazon Bedrock Edition)"  # the marketplace's suffix for models that Bedrock serves
 _NAMES = ("product_name", "servicename")
 _LEAST = Decimal(1).scaleb(-SCALE)
 
 
 class BillUnreadable(Exception):
-    """The export is not where it should be, or is not what it should be."""
+    """The export is missing or invalid."""
 
 
 class Bill:
@@ -51,7 +51,7 @@ class Bill:
         self._prefix = f"{path}/data/" if path else "data/"
 
     def lines(self, day: str) -> list[BillLine]:
-        """The lines for Bedrock of a day (UTC), alike ones summed. Raises BillUnreadable where its month has none."""
+        """Bedrock's lines of a day (UTC), with equal ones summed. Raises BillUnreadable if the month has no file."""
         sums: dict[tuple[str, ...], BillLine] = {}
         for key in self._files(day[:7]):
             for line in self._rows(key, day):
@@ -83,7 +83,7 @@ class Bill:
 
 
 def _of_bedrock(batch: pa.RecordBatch, day: str) -> pa.Table:
-    """The rows of a day that may be Bedrock's: by product code, or sold by the marketplace under a code of its own."""
+    """A day's rows that may be Bedrock's: by product code, or as marketplace sales, which have their own codes."""
     start = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
     begun = batch.column("line_item_usage_start_date")
     zone = pa.timestamp("us", tz="UTC")
@@ -102,11 +102,11 @@ def _line(row: dict[str, Any], has: set[str]) -> BillLine | None:
     if not row["line_item_product_code"].startswith("AmazonBedrock") and EDITION not in product:
         return None
     if (row.get("line_item_currency_code") or "USD") != "USD":
-        raise BillUnreadable("the bill is not in USD, and the price book is: it cannot be compared")
+        raise BillUnreadable("the bill is not in USD, so it cannot be compared with the price book")
     unblended = _exact(row["line_item_unblended_cost"])
     net = row.get("line_item_net_unblended_cost")
     is_usage = row["line_item_line_item_type"] == "Usage"
-    # With net costs in the export a discount is within them, and its own line is free.
+    # If the export has net costs, they include the discount, so the discount's own line costs nothing.
     charged = _exact(net) if net is not None else unblended if is_usage or not _has_net(has) else Decimal(0)
     listed = _exact(row.get("pricing_public_on_demand_cost")) or unblended
     return BillLine(
@@ -130,5 +130,5 @@ def _has_net(has: set[str]) -> bool:
 
 
 def _exact(amount: float | None) -> Decimal:
-    """The number that AWS wrote: the shortest that this double stands for."""
+    """The number as written by AWS: the shortest decimal of this double."""
     return Decimal(str(amount)).quantize(_LEAST) if amount else Decimal(0)

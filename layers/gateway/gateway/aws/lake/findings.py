@@ -1,10 +1,10 @@
-"""What the night finds, in the lake: the columns of each table, declared once, and one file for each day.
+"""Nightly findings in the lake: the columns of each table, declared once, and one file per day.
 
     reconciliation/dt=2026-11-20/part-0.parquet      the ledger against AWS's own record
     anomalies/dt=2026-11-23/part-0.parquet           tenant-days far outside their past
-    forecasts/dt=2026-11-23/part-0.parquet           where each tenant's month ends, as of that day
+    forecasts/dt=2026-11-23/part-0.parquet           each tenant's forecast for the month, as of that day
 
-A file is written whole, in place of the one before. A day without findings has a file without rows.
+Each write replaces the whole file. A day without findings has a file without rows.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FORECASTS = pa.schema(
     ]
 )
 
-# Rows that are alike in all of this are summed as they are read.
+# Rows with equal values in these columns are summed as they are read.
 _ALIKE = (
     "model_id", "model_used", "region", "service_tier", "operation", "outcome", "price_status", "usage_source",
     "price_rows",
@@ -62,14 +62,14 @@ _ALIKE = (
 
 
 class FindingsLake:
-    """The lake's usage and costs as the night reads them, and what it writes."""
+    """The nightly run's access to the lake: it reads usage and costs, and writes findings."""
 
     def __init__(self, objects: Objects):
         self._objects = objects
         self._lake = ParquetLake(objects)
 
     def metered(self, days: Iterable[str]) -> Iterator[UsageGroup]:
-        """The usage files of these days, alike rows summed; a kind may come in several."""
+        """The rows of these days' usage files, with equal ones summed; a kind may come in several groups."""
         for day in days:
             for key in self._objects.list(f"usage/dt={day}/"):
                 with self._objects.open(key) as file:
@@ -146,7 +146,7 @@ def _metered(content: BinaryIO) -> Iterator[UsageGroup]:
 
 
 def _day(moments: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The day (UTC) of each moment, without a look into any database of time zones."""
+    """The day (UTC) of each moment, without reading a time zone database."""
     return moments.cast(pa.timestamp("ms")).cast(pa.date32()).cast(pa.string())
 
 

@@ -1,7 +1,7 @@
-"""The columns of the lake, declared once, and how tables of them become Parquet and are summed again.
+"""The schemas of the lake, declared once, and the functions that write, read and sum their Parquet files.
 
-Money is decimal128(38, 12), made from whole numbers of 10^-12 USD: no float on the way. Moments are in milliseconds,
-which every engine that reads Parquet agrees on. Equal rows make equal bytes.
+Money is decimal128(38, 12), made from whole numbers of 10^-12 USD, without floats. Times are in milliseconds, which
+every Parquet reader supports. Equal rows make equal bytes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from gateway.usage.records import Outcome
 MONEY_TYPE = pa.decimal128(38, SCALE)
 WHOLE = pa.decimal128(38, 0)
 MOMENT = pa.timestamp("ms", tz="UTC")
-# Rows held at a time, and rows of a row group: memory does not grow with the hour.
+# Rows in memory at a time, and rows per row group: memory does not grow with the hour.
 BATCH = 100_000
-# Bytes of a file that are written at a time; a part of an upload to S3 has at least 5 MiB.
+# Bytes written at a time; S3 requires at least 5 MiB for a part of an upload.
 PART = 6 * 2**20
 
 USAGE = pa.schema(
@@ -73,7 +73,7 @@ COSTS = pa.schema(
     [
         ("tenant_id", pa.string()),
         ("cost_centre", pa.string()),
-        ("team_id", pa.string()),  # the cost centre, by the name that finance knows
+        ("team_id", pa.string()),  # the cost centre, by finance's name for it
         ("model_id", pa.string()),
         *((name, pa.int64()) for name in COUNTS),
         *((name, MONEY_TYPE) for name in MONEY),
@@ -83,7 +83,7 @@ COSTS = pa.schema(
     ]
 )
 
-# What could not be priced, since it could not be read: the ledger's row as it is, and why.
+# Rows that could not be read and priced: the ledger's row, unchanged, and the reason.
 QUARANTINE = pa.schema([("pk", pa.string()), ("sk", pa.string()), ("reason", pa.string()), ("item", pa.string())])
 
 Readable = bytes | BinaryIO
@@ -94,14 +94,14 @@ _GROUP = ["tenant_id", "cost_centre", "model_id", "price_version"]
 _SUMMED = [*_GROUP, "outcome", "price_status", *TOKENS, *MONEY]
 # Columns that a record has by the same name.
 _RECORD = (*USAGE.names[:9], "error_code", "started_at", "settled_at", "asked_model", "routing")
-# A dictionary of values that hardly repeat is dead weight: without it files are a third smaller.
+# A dictionary of values that rarely repeat only adds bytes: without it, files are a third smaller.
 _UNIQUE = {"request_id", "started_at", "settled_at", "provider_usage", "input_tokens", "output_tokens", *MONEY}
 _REPEATED = [name for name in USAGE.names if name not in _UNIQUE]
 _ORDER = [(name, "ascending") for name in ("tenant_id", "started_at", "request_id", "attempt")]
 
 
 def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
-    """Usage as a file, in parts, sorted by tenant and start within each row group; no part where there are no rows."""
+    """A usage file, in parts, with rows sorted by tenant and start within each row group; no part without rows."""
     sink = _Parts()
     writer = None
     for batch in _batches(tables):
@@ -116,7 +116,7 @@ def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
                 write_page_checksum=True,
             )
         writer.write_table(batch, row_group_size=BATCH)
-        del batch  # and give it back before the next one is gathered: memory stays flat
+        del batch  # release its memory before the next batch is collected, so that memory stays flat
         pa.default_memory_pool().release_unused()
         yield from sink.take(PART)
     if writer is not None:
@@ -125,7 +125,7 @@ def usage_parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
 
 
 def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Sorted tables of BATCH rows, whatever the tables that come: equal rows make equal files."""
+    """Sorted tables of BATCH rows, whatever the size of the input tables, so that equal rows make equal files."""
     held: list[pa.Table] = []
     rows = 0
     for table in tables:
@@ -139,14 +139,14 @@ def _batches(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _first_of(held: list[pa.Table]) -> pa.Table:
-    """A sorted batch, taken away: nothing refers to the rows as they came."""
+    """Remove the first batch and return it sorted; no reference to its unsorted rows remains."""
     together = pa.concat_tables(held)
     held[:] = [together.slice(BATCH)]
     return together.slice(0, BATCH).sort_by(_ORDER)
 
 
 class _Parts:
-    """A file that is taken away while it is written."""
+    """A writable file whose content the caller takes away in parts."""
 
     closed = False
 
@@ -163,7 +163,7 @@ class _Parts:
 
     def take(self, at_least: int = 1) -> Iterator[bytes]:
         if len(self._held) >= at_least:
-            yield self._away()  # nothing here refers to it any more
+            yield self._away()  # keeps no reference to the part
 
     def _away(self) -> bytes:
         part = bytes(self._held)
@@ -172,7 +172,7 @@ class _Parts:
 
 
 def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
-    """Rows as columns, one by one."""
+    """Rows as a table, built row by row."""
     records = [row.record for row in rows]
     usages = [record.usage for record in records]
     columns: dict[str, Any] = {name: [getattr(record, name) for record in records] for name in _RECORD}
@@ -212,7 +212,7 @@ def no_usage() -> bytes:
 
 
 def costs_file(costs: DayCosts, day: str = "") -> bytes:
-    """The costs of a day, with a digest of them: a run that finds them knows them for what a run has written."""
+    """A costs file of a day, with a digest by which a later run recognises it as written by a run."""
     rows = [asdict(line) | {"team_id": line.cost_centre} for line in costs.lines]
     table = pa.Table.from_pylist(rows, COSTS)
     closed = str(costs.closed).encode()
@@ -220,7 +220,7 @@ def costs_file(costs: DayCosts, day: str = "") -> bytes:
 
 
 def is_as_written(content: bytes, day: str) -> bool:
-    """Does a file say of the costs of this day what a run has written there?"""
+    """Is a costs file of this day unchanged since a run wrote it?"""
     table = open_file(content).read(use_threads=False)
     said = table.schema.metadata or {}
     return WRITTEN in said and said[WRITTEN] == _written(table, said.get(CLOSED, b""), day)
@@ -239,7 +239,7 @@ def to_file(table: pa.Table) -> bytes:
 
 
 def day_costs(content: bytes) -> DayCosts:
-    """The costs of a day, as `costs_file` wrote them."""
+    """The costs of a day, from a file that `costs_file` wrote."""
     table = _columns(open_file(content).read(use_threads=False), [name for name in COSTS.names if name != "team_id"])
     closed = (table.schema.metadata or {}).get(CLOSED) == b"True"
     return DayCosts(tuple(CostLine(**row) for row in table.to_pylist()), closed)
@@ -266,7 +266,7 @@ def _lines(table: pa.Table) -> Iterator[CostLine]:
     }
     for name, which in counted.items():
         table = table.append_column(name, which.cast(pa.int64()))
-    # A sum over nothing but nulls is null: a group without any priced row has no cost, not the cost 0.
+    # A sum of nulls alone is null: a group without a priced row has no cost, not the cost 0.
     some = pc.ScalarAggregateOptions(min_count=1)
     sums = table.group_by(_GROUP, use_threads=False).aggregate([(name, "sum", some) for name in (*COUNTS, *MONEY)])
     return (CostLine(**{name.removesuffix("_sum"): value for name, value in row.items()}) for row in sums.to_pylist())
@@ -278,7 +278,7 @@ def usage_keys(content: Readable, *, only_open: bool) -> Iterator[RowKey]:
         yield from zip(found["request_id"].to_pylist(), found["attempt"].to_pylist(), strict=True)
 
 
-# What rows are priced by, and what that has come to.
+# The columns that determine a row's price, and the resulting ones.
 PRICED_BY = (
     "tenant_id", "model_id", "model_used", "region", *TOKENS, "image_class", "service_tier", "outcome", "usage_source",
     "started_at", "settled_at", "input_cost", "output_cost", "cost", "list_cost", "price_status", "price_rows",
@@ -286,7 +286,7 @@ PRICED_BY = (
 
 
 def usage_tables(content: Readable) -> Iterator[pa.Table]:
-    """What the rows of a usage file are priced by, and their costs, row group by row group."""
+    """The columns PRICED_BY of a usage file, row group by row group."""
     return _row_groups(content, PRICED_BY)
 
 
@@ -303,11 +303,11 @@ def _row_groups(content: Readable, columns: Sequence[str]) -> Iterator[pa.Table]
 
 
 def open_file(content: Readable) -> pq.ParquetFile:
-    """A Parquet file to read from, with `use_threads=False`; its content may be what `Objects.open` gave.
+    """Open a Parquet file, from bytes or from `Objects.open`; read it with `use_threads=False`.
 
-    A changed byte is found by its page's checksum, where it would be another number. Arrow's threads take no part:
-    one that still holds an object of Python's when the interpreter goes down aborts the process, after all went well
-    (apache/arrow#34314). Only what comes by ranges is fetched by one, in few requests rather than column by column.
+    The checksum of each page detects a changed byte, which would otherwise read as another number. Arrow's threads are
+    off: a thread that still references a Python object at interpreter exit aborts the process, after all work is done
+    (apache/arrow#34314). Only ranged reads use a thread, to fetch in a few requests instead of column by column.
     """
     by_ranges = isinstance(content, io.RawIOBase)
     source = pa.BufferReader(content) if isinstance(content, bytes) else content
@@ -315,7 +315,7 @@ def open_file(content: Readable) -> pq.ParquetFile:
 
 
 def _columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """These columns of a file, which may have been written before there were list prices and restatements."""
+    """These columns of a file; a file from before list prices or restatements lacks some of them."""
     if "list_cost" not in table.column_names:
         table = table.append_column("list_cost", table["cost"]) if "cost" in table.column_names else table
     return table.select([name for name in columns if name in table.column_names])

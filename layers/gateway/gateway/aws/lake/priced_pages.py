@@ -1,7 +1,7 @@
-"""A page of the ledger, from DynamoDB's JSON to priced columns of the lake, without a Python object for each row.
+"""Converts a page of the ledger, from DynamoDB's JSON to priced columns, without a Python object for each row.
 
-What is usual goes this way. A page that holds anything else is `Unusual`, as a whole: its rows are read one by one,
-which says what is wrong with which of them. Both ways give the same table.
+This fast path takes pages of ordinary rows. If a page has any other row, it is `Unusual`: the slow path reads the whole
+page row by row, to find what is wrong with which row. Both paths give the same table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NEEDED = (
     "pk", "sk", "request_id", "tenant_id", "cost_centre", "key_id", "operation", "model_id", "model_used", "region",
     "started_at", "lease_until", "outcome",
 )  # fmt: skip
-# What a row leaves out where it says nothing, and what it says by that.
+# Attributes that a row may omit, and their defaults.
 _OTHERWISE = {
     "image_class": "", "service_tier": TokenUsage().service_tier, "usage_source": TokenUsage().source, "error_code": "",
     "raw": "", "asked_model": "", "routing": "",
@@ -51,23 +51,23 @@ _OUTCOMES = pa.array([outcome.value for outcome in Outcome])
 _THRESHOLDS = tuple(threshold for threshold, _ in LONG_CONTEXTS)
 _CONTEXT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _PARTS = (*TOKENS, "seconds")
-# An ARN that stands for a model may have prices of its own, so one model id can pay by several names.
+# An ARN may have its own prices, so several names can price the calls of one model id.
 _PRICED_BY = ("model_id", "model_used", "region", "service_tier", "image_class", "outcome", "usage_source")
 
 Columns = dict[str, Any]
 
 
 def priced_otherwise(table: pa.Table, pricer: Pricer) -> bool:
-    """Would any of these rows of the lake (`parquet.usage_tables`) cost something else by this book?
+    """Would any of these rows of the lake (`parquet.usage_tables`) have another cost under this price book?
 
-    A moment is kept to the millisecond here: a call that is billed by the second may seem a second shorter than it is.
+    The lake's times are in milliseconds: a call that is billed by the second may seem a second shorter than it was.
     """
     if not table.num_rows:
         return False
     columns: Columns = {name: table[name].combine_chunks() for name in table.column_names}
     nothing = pa.repeat("", table.num_rows)
     columns |= {name: nothing for name in (*_NEEDED, *_OTHERWISE) if name not in columns}
-    # A file may have been written before a count was.
+    # An older file may lack a count that was added later.
     columns |= {name: pa.repeat(pa.scalar(0, _INTS), table.num_rows) for name in TOKENS if name not in columns}
     for name in ("started_at", "settled_at"):
         columns[name] = columns[name].cast(_MICROSECONDS)
@@ -77,7 +77,7 @@ def priced_otherwise(table: pa.Table, pricer: Pricer) -> bool:
     try:
         PricedPages("", pricer, datetime.max.replace(tzinfo=UTC))._price(columns)
     except (Unusual, pa.ArrowInvalid, OverflowError):
-        return True  # nobody can tell this way: the hour is done again, row by row
+        return True  # undecidable here: the hour is done again, row by row
     return any(
         not columns[name].cast(table.schema.field(name).type).equals(table[name].combine_chunks())
         for name in ("input_cost", "output_cost", "cost", "list_cost", "price_status", "price_rows")
@@ -85,12 +85,12 @@ def priced_otherwise(table: pa.Table, pricer: Pricer) -> bool:
 
 
 class Unusual(Exception):
-    """A page that has to be read row by row."""
+    """A page must be read row by row."""
 
 
 @dataclass
 class PricedPages:
-    """The pages of an hour as tables of the lake; what of them could not be read comes to `quarantined`."""
+    """Converts the pages of an hour to tables of the lake; unreadable rows are added to `quarantined`."""
 
     hour: str
     pricer: Pricer
@@ -126,7 +126,7 @@ class PricedPages:
         return pa.table([columns[name] for name in USAGE.names], schema=USAGE)
 
     def _price(self, columns: Columns) -> None:
-        """Add what each row costs: by kinds of rows, of which a page has few."""
+        """Add each row's costs, computed per kind of row, since a page has few kinds."""
         which, kinds = self._kinds_of(columns)
         columns["price_status"] = pa.array([kind.status for kind in kinds]).take(which)
         columns["price_rows"] = pa.array([kind.names for kind in kinds]).take(which)
@@ -144,7 +144,7 @@ class PricedPages:
             columns["list_cost"] = _money(pc.add_checked(*listed))
 
     def _kinds_of(self, columns: Columns) -> tuple[Any, list[_Kind]]:
-        """The kinds of rows that pay the same prices, and which of them each row is."""
+        """The kinds of rows with the same prices, and the index of each row's kind."""
         views: dict[int, int] = {}
         books: list[PriceBook] = []
         tenants = columns["tenant_id"].dictionary_encode()
@@ -188,7 +188,7 @@ class PricedPages:
         return which.indices, kinds
 
     def _kind(self, book: PriceBook, record: UsageRecord) -> _Kind:
-        """What rows like this one are charged."""
+        """The kind of a row, with its prices."""
         if record.price_status is PriceStatus.FREE:
             return _Kind(PRICED, "", _FREE, _FREE)
         if record.price_status is not PriceStatus.PRICEABLE:
@@ -205,7 +205,7 @@ _FREE: Sides = {True: {}, False: {}}
 
 
 class _Kind(NamedTuple):
-    """What rows of a kind cost: per unit of each column, on the side of the input (True) and of the output."""
+    """The prices of rows of a kind: per unit of each column, for the input side (True) and the output side (False)."""
 
     status: str
     names: str
@@ -231,7 +231,7 @@ _COLUMN_OF = {name: name for name in _CONTEXT} | {
 
 
 def _costs(columns: Columns, which: Any, rates: list[Mapping[str, int] | None]) -> Any:
-    """One side of the costs of all rows, in whole units; null where a kind has no price."""
+    """One side of the costs of all rows, in whole 10^-12 USD; null if a kind has no price."""
     total = pa.array([None if rate is None else 0 for rate in rates], _INTS).take(which)
     for name in _PARTS:
         each = [rate.get(name, 0) if rate else 0 for rate in rates]
@@ -246,14 +246,14 @@ def _money(whole: Any) -> Any:
 
 
 def _read(page: bytes) -> Columns:
-    """A page as columns; none where it has no rows. Raises where an attribute is not of its type."""
+    """A page as columns; empty if it has no rows. Raises if an attribute has the wrong type."""
     options = pj.ReadOptions(use_threads=False, block_size=len(page) + 1)
     found = pj.read_json(pa.BufferReader(page), read_options=options, parse_options=_AS_JSON)["Items"].combine_chunks()
     items = found.flatten()
     if not len(items):
         return {}
     if found.null_count or items.null_count:
-        raise Unusual("no row")
+        raise Unusual("a row is null")
     columns: Columns = {}
     for name in (*_NEEDED, "attempt"):
         columns[name] = _content(items, name)
@@ -278,7 +278,7 @@ def _read(page: bytes) -> Columns:
 
 
 def _content(items: Any, name: str) -> Any:
-    """The values of an attribute; null where a row does not have it."""
+    """The values of an attribute; null if a row lacks it."""
     attribute = items.field(name)
     content = attribute.field(0)
     if content.null_count != attribute.null_count:
@@ -287,7 +287,7 @@ def _content(items: Any, name: str) -> Any:
 
 
 def _check(columns: Columns, hour: str, not_after: datetime) -> None:
-    """Let nothing pass that `implausible_reason` would find, and add how long each call took."""
+    """Raise Unusual for any row that `implausible_reason` would reject; add the duration of each call."""
     started = columns.pop("started")
     attempts = pc.utf8_lpad(columns["attempt"].cast(pa.string()), 4, "0")
     usual = [
@@ -304,17 +304,17 @@ def _check(columns: Columns, hour: str, not_after: datetime) -> None:
         and all(pc.min(columns[name]).as_py() >= 0 for name in TOKENS)
         and pc.min(took).as_py() >= -1_000_000
     ):
-        raise Unusual("a row makes no sense")
+        raise Unusual("a row is implausible")
     columns["seconds"] = _seconds(columns)
 
 
 def _microseconds(columns: Columns) -> Any:
-    """How long each call took."""
+    """The duration of each call."""
     return pc.subtract(columns["settled_at"].cast(_INTS), columns["started_at"].cast(_INTS)).fill_null(0)
 
 
 def _seconds(columns: Columns) -> Any:
-    """Each begun second whole."""
+    """The duration of each call, rounded up to whole seconds."""
     return pc.divide(pc.add(_microseconds(columns), 999_999), 1_000_000)
 
 

@@ -1,4 +1,4 @@
-"""The price book as a table of the lake, so that SQL can price usage as the gateway does."""
+"""Writes the price book as a table of the lake, so that SQL can price usage like the gateway."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PRICES = pa.schema(
         ("region", pa.string()),
         ("tier", pa.string()),
         ("unit", pa.string()),
-        ("usd", MONEY_TYPE),  # null: from this day on nobody states the price
+        ("usd", MONEY_TYPE),  # null: the price is withdrawn from this day on
         ("per", pa.int64()),
         ("effective_from", pa.date32()),
         ("source", pa.string()),
-        ("price_name", pa.string()),  # what `price_rows` of a usage calls it
-        ("usd_each", MONEY_TYPE),  # for one unit: SQL need not divide money
-        ("is_listed", pa.bool_()),  # public, not agreed
+        ("price_name", pa.string()),  # as in the column `price_rows` of usage
+        ("usd_each", MONEY_TYPE),  # for one unit, so that SQL need not divide money
+        ("is_listed", pa.bool_()),  # public, not negotiated
     ]
 )
 
 
 def prices_file(book: PriceBook) -> bytes:
-    """Every price of a book, the agreed ones of its overlay included. Equal books make equal bytes."""
+    """Every price of a book, including the negotiated ones of its overlay. Equal books make equal bytes."""
     rows: list[dict[str, Any]] = [
         {column: getattr(price, column) for column in COLUMNS}
         | {"price_name": price.name, "usd_each": price.of(1), "is_listed": not price.note}
@@ -43,7 +43,7 @@ def prices_file(book: PriceBook) -> bytes:
 
 
 def write_prices(objects: Objects, book: PriceBook) -> bool:
-    """Put the book into the lake where it is not there yet. Of two runs at once, either's is as good."""
+    """Write the book to the lake if it has changed. If two runs write at once, either result is valid."""
     content = prices_file(book)
     there = objects.list(KEY).get(KEY)
     if there and there.strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest():

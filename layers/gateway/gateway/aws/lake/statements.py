@@ -1,4 +1,4 @@
-"""Statements and their costs in the lake: `gateway.statements.close_month` over a store of files."""
+"""The lake's costs and statements, as files for `gateway.statements.close_month`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = [name for name in COSTS.names if name != "team_id"]
 
 
 class CostFiles:
-    """`gateway.statements.chain.Costs`: a file for each day."""
+    """`gateway.statements.chain.Costs`, from one file per day."""
 
     def __init__(self, objects: Objects):
         self._objects = objects
@@ -51,7 +51,7 @@ class CostFiles:
             return bool((file.schema_arrow.metadata or {}).get(CLOSED) == b"True")
 
     def _files(self) -> dict[str, list[str]]:
-        """Listed once: a day that gets its first costs while a month is being closed is of no closed month."""
+        """The files by day, listed once: a day whose first costs come during a closing belongs to an open month."""
         if self._keys is None:
             self._keys = {}
             for key in self._objects.list("costs/"):
@@ -62,7 +62,7 @@ class CostFiles:
         with open_file(self._objects.open(key)) as file:
             there = file.schema_arrow.names
             table = file.read([name for name in columns if name in there], use_threads=False)
-            # Files from before days were restated say nothing of kinds, nor of list prices apart from the charge.
+            # Files from before restatements and list prices lack these columns: all lines are original, at list price.
             if "line_kind" in columns and "line_kind" not in there:
                 table = table.append_column("line_kind", pa.repeat(ORIGINAL, len(table)))
             if "list_cost" in columns and "list_cost" not in there:
@@ -71,7 +71,7 @@ class CostFiles:
 
 
 class StatementFiles:
-    """`gateway.statements.chain.Files`: nothing that is there is ever written again."""
+    """`gateway.statements.chain.Files`: an existing file is never overwritten."""
 
     def __init__(self, objects: Objects):
         self._objects = objects

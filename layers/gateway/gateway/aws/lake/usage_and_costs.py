@@ -1,13 +1,13 @@
-"""The lake: Parquet files in S3, one or some for each hour of usage and one for each day of costs.
+"""The lake: Parquet files in S3, one or more per hour of usage and one per day of costs.
 
     usage/dt=2026-11-24/hour=01/part-00-of-01.parquet      one row per attempt, priced
     costs/dt=2026-11-24/part-0.parquet                     one row per tenant, cost centre and model; restatements
-    quarantine/dt=2026-11-24/hour=01/part-00-of-01.parquet what could not be read
-    corrupt/…                                              files of the lake that could not be read, as they were
-    usage/dt=2026-11-24/hour=01/part-07.parquet            the older layout, a file for each shard: read as it lies
-                                                           until its hour is written again
+    quarantine/dt=2026-11-24/hour=01/part-00-of-01.parquet unreadable rows of the ledger
+    corrupt/…                                              unreadable files of the lake, unchanged
+    usage/dt=2026-11-24/hour=01/part-07.parquet            the older layout, a file per shard: read in place until its
+                                                           hour is written again
 
-A key says what is in it, so that doing a period again overwrites what it wrote before.
+A key depends only on its content's period, so a repeated run overwrites its earlier files.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ParquetLake:
             if first := next(parts, None):
                 written = self._objects.put(key, chain([first], parts), replaces)
             else:
-                # Rows that were fine and are not any more leave a file without them.
+                # If all rows of an existing file have become unreadable, replace it with an empty one.
                 empty = [parquet.no_usage()]
                 written = not (replaces and priced.quarantined) or self._objects.put(key, empty, replaces)
             if written:
@@ -91,7 +91,7 @@ class ParquetLake:
         self._replace(f"corrupt/{part.key}", lambda held: content)
         if lost:
             place = part.key.removeprefix("usage/")
-            row = QuarantinedRow(part.key, "", "a file that cannot be read, of rows that the ledger does not keep", "")
+            row = QuarantinedRow(part.key, "", "an unreadable file whose rows the ledger has dropped", "")
             self._replace(
                 f"quarantine/{place.rpartition('/')[0]}/{LOST}{place.replace('/', '-')}",
                 lambda held: parquet.quarantine_file([row]),
@@ -145,7 +145,7 @@ class ParquetLake:
         return self._each(f"costs/dt={day}/", lambda file: parquet.costs_lines(file.read()))
 
     def _each(self, prefix: str, read: Callable[[BinaryIO], Iterator[T]]) -> Iterator[T]:
-        """What the files below a prefix hold. Raises CorruptPart."""
+        """Read all files below a prefix. Raises CorruptPart."""
         for key in self._objects.list(prefix):
             with self._objects.open(key) as file, _readable(key):
                 yield from read(file)
@@ -156,7 +156,7 @@ class ParquetLake:
 
 @contextmanager
 def _readable(key: str) -> Iterator[None]:
-    """What pyarrow cannot read is a corrupt part."""
+    """Raises CorruptPart for any failure of pyarrow to read."""
     try:
         yield
     except (pa.ArrowException, KeyError, OSError) as error:

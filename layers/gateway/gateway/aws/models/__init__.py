@@ -1,1 +1,1 @@
-"""Where models are called: Bedrock and SageMaker."""
+"""Adapters to model services: Bedrock and SageMaker."""

@@ -1,7 +1,7 @@
-"""Amazon Bedrock: the models that can be named, and calling one of them.
+"""Amazon Bedrock: lists its models and calls them.
 
-Calls are signed by botocore and sent by urllib3, without boto3's parsers between: what a model answers passes through
-as it came, streams frame by frame, and a call costs half the CPU. An SDK's retries are no loss, since a try is a row.
+botocore signs calls and urllib3 sends them, without boto3's parsers: a response passes through unchanged, streams frame
+by frame, and a call takes half the CPU. The SDK's retries are not wanted, since each attempt is a ledger row.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def compact(value: Any) -> str:
 
 @dataclass(frozen=True)
 class OpenedStream:
-    """A stream that the service has begun: its headers, and its frames as they come. Raises UpstreamError."""
+    """An open stream of the service: its headers, and its frames as they arrive. Raises UpstreamError."""
 
     headers: Mapping[str, str]
     _response: urllib3.BaseHTTPResponse = field(repr=False)
@@ -72,7 +72,7 @@ class OpenedStream:
             raise cut_off(error) from error
         finally:
             if not whole:
-                self._response.close()  # what is left of this answer would be read as the next one's
+                self._response.close()  # the next response on the connection would begin with this one's rest
             self._response.release_conn()
 
     def _parts(self) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ class OpenedStream:
             yield part
 
     def abort(self) -> None:
-        """End it now, from whatever thread: whoever waits for its next frame is told that it broke off."""
+        """End the stream now, from any thread; a reader that waits for the next frame gets an error."""
         with suppress(OSError, AttributeError):
             self._response.connection.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
@@ -106,7 +106,7 @@ class BedrockRuntime:
         return ModelAnswer(body, _usage(call, body, response.headers), content, _lowered(response.headers))
 
     def open(self, call: ModelCall) -> OpenedStream | WholeStream:
-        """Open a stream; where the model streams no answer beside tools, the answer is asked for whole."""
+        """Open a stream. If the model cannot stream with tools, call it without streaming."""
         if call.api == "ConverseStream" and call.body.get("toolConfig") and not family(call.model.base).streams_tools:
             return WholeStream(self.call(replace(call, api="Converse")))
         response = self._send(call)
@@ -117,7 +117,7 @@ class BedrockRuntime:
         headers = {"content-type": "application/json", **call.headers}
         body = call.body
         if call.tags and call.api.startswith("Converse"):
-            # A client's own tags stay beside ours, which nobody may overwrite; a call may have 16.
+            # Keep the client's own tags, but let none overwrite ours; a call may have 16.
             own = [item for item in (body.get("requestMetadata") or {}).items() if item[0] not in call.tags]
             body = {**body, "requestMetadata": {**dict(own[: 16 - len(call.tags)]), **call.tags}}
         elif call.tags and call.api.startswith("Invoke"):
@@ -144,7 +144,7 @@ class BedrockRuntime:
         return response
 
     def _patience(self, call: ModelCall) -> float:
-        """Seconds of silence after which a call is given up, so that its row can still be settled."""
+        """Seconds of silence before the gateway aborts a call, so that its row can still be settled."""
         if call.until is None:
             return self._seconds
         left = (call.until - datetime.now(UTC)).total_seconds()
@@ -177,7 +177,7 @@ def _read_json(content: bytes) -> Any:
 
 
 def _usage(call: ModelCall, body: Any, headers: Mapping[str, str]) -> TokenUsage:
-    """The service's own counts; nothing for what it does not charge."""
+    """The service's own counts; zero for calls that it does not charge."""
     if call.api == "CountTokens":
         return TokenUsage()
     counts = {name: text for name, text in _lowered(headers).items() if name.startswith("x-amzn-bedrock-")}
@@ -187,7 +187,7 @@ def _usage(call: ModelCall, body: Any, headers: Mapping[str, str]) -> TokenUsage
 
 
 def measured(call: ModelCall, body: Any, read: Callable[[], TokenUsage | None]) -> TokenUsage:
-    """The service's own counts, or an estimate that says so where it gave none that can be read."""
+    """The service's own counts, or an estimate, marked as such, if it sent no readable ones."""
     try:
         usage = read()
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -202,7 +202,7 @@ def _converse_usage(body: Any, headers: Mapping[str, str]) -> TokenUsage:
 
 
 def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUsage | None:
-    """What an InvokeModel used. Images are counted in the answer; tokens are the service's own count."""
+    """The usage of an InvokeModel call: images are counted in the response, tokens by the service."""
     if call.operation == "image":
         made = body.get("artifacts") or body.get("images") or () if isinstance(body, dict) else ()
         return TokenUsage(images=len(made), image_class=call.image_class, raw=compact(counts))
@@ -212,7 +212,7 @@ def _invoke_usage(call: ModelCall, body: Any, counts: dict[str, str]) -> TokenUs
 
 
 def _estimated(call: ModelCall, body: Any) -> TokenUsage:
-    """For a model that reports nothing. Vectors are no text: only what was read is estimated for embeddings."""
+    """An estimate for a model that reports no counts; for embeddings of the input only, since vectors are not text."""
     return call.estimated(compact(call.body), compact(body) if call.operation == "text" else "")
 
 
@@ -225,7 +225,7 @@ class BedrockCatalog:
 
     def __init__(self) -> None:
         self._bedrock = client("bedrock")
-        self._behind: dict[str, str | None] = {}  # what a profile leads to never changes
+        self._behind: dict[str, str | None] = {}  # cached forever: a profile's models never change
 
     def summaries(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._ask(self._bedrock.list_foundation_models)["modelSummaries"]
@@ -241,12 +241,12 @@ class BedrockCatalog:
         return found
 
     def behind(self, profile_arn: str) -> str | None:
-        """The model id that an application inference profile is priced as; None where that is not known."""
+        """The model id that prices an application inference profile; None if unknown."""
         if profile_arn not in self._behind:
             try:
                 profile = self._ask(self._bedrock.get_inference_profile, inferenceProfileIdentifier=profile_arn)
             except RetryableError:
-                raise  # what cannot be asked now has a price all the same
+                raise  # a temporary failure must not make the profile unpriced
             except UpstreamError:
                 return None
             models = [str(model["modelArn"]) for model in profile.get("models") or ()]
@@ -255,7 +255,7 @@ class BedrockCatalog:
 
     def _ask(self, operation: Callable[..., Any], **request: Any) -> Any:
         try:
-            # As Bedrock wrote it: boto3 makes datetimes of its timestamps, and they go on to clients as JSON.
+            # Restore Bedrock's own JSON for clients: boto3 parses its timestamps to datetimes.
             return json.loads(json.dumps(operation(**request), default=_timestamp))
         except ClientError as error:
             raise refused(error) from error

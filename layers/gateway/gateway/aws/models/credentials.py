@@ -1,7 +1,7 @@
-"""Whose credentials a model is called with: the function's own, or those of a session that carries the tenant's tags.
+"""Credentials for model calls: the function's own, or those of an STS session with the tenant's tags.
 
-With a role for tenants, each tenant and cost centre has an STS session of its own, so that AWS's bill can be split by
-its tags. It is kept until shortly before it ends.
+With a role for tenants, each tenant and cost centre has its own session, so that AWS's bill can be split by its tags.
+Sessions are cached until shortly before they end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from gateway.aws.clients import client
 
 _EARLY = timedelta(minutes=5)
-_MOST = 1000  # sessions kept at once
+_MOST = 1000  # cached sessions
 _TAGGED = ("tenant_id", "cost_centre")
 _NOT_IN_A_NAME = re.compile(r"[^\w+=,.@-]")
 
@@ -38,7 +38,7 @@ class Sessions:
         return session.get_credentials()
 
     def credentials(self, tags: Mapping[str, str]) -> Any:
-        """Frozen credentials. Raises ClientError where the role may not be taken on."""
+        """Frozen credentials. Raises ClientError if the role cannot be assumed."""
         if not self._role_arn or not tags.get("tenant_id"):
             return self._own.get_frozen_credentials()
         key = tuple(tags.get(name, "") for name in _TAGGED)

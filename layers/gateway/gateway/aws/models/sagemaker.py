@@ -1,4 +1,4 @@
-"""Amazon SageMaker: calling an endpoint."""
+"""Calls endpoints of Amazon SageMaker."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SageMakerRuntime:
 
 @dataclass(frozen=True)
 class OpenedEndpoint:
-    """A stream that an endpoint has begun, as frames of kind `line`: its parts end where a buffer did, not a line."""
+    """An open stream of an endpoint, as frames of kind `line`, reassembled since parts may end within a line."""
 
     headers: Mapping[str, str]
     _body: Any = field(repr=False)
@@ -101,13 +101,13 @@ class OpenedEndpoint:
 
 
 def _line(line: bytes) -> Frame | None:
-    """A line of JSON, also as a server-sent event; None for one that says nothing."""
+    """A line of JSON, also from a server-sent event; None for any other line."""
     text = line.strip().removeprefix(b"data:").strip()
     return Frame("line", text) if text.startswith(b"{") else None
 
 
 def _usage(call: ModelCall, body: Any) -> TokenUsage:
-    """An endpoint's own `usage` where its container gives one; else an estimate, and the row says so."""
+    """An endpoint's own counts if its container reports them; otherwise an estimate, marked as such in the row."""
     with suppress(KeyError, TypeError, ValueError, AttributeError, IndexError):
         if usage := _counted(body if isinstance(body, list) else [body]):
             return usage
@@ -115,7 +115,7 @@ def _usage(call: ModelCall, body: Any) -> TokenUsage:
 
 
 def _counted(answers: list[Any]) -> TokenUsage | None:
-    """What the answers to all inputs count together; None where one of them counts nothing."""
+    """The sum of the counts of all answers; None if one of them has no counts."""
     found: list[TokenUsage] = []
     for answer in answers:
         counts = EndpointUsage()

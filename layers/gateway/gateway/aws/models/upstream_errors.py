@@ -1,4 +1,4 @@
-"""What a model service's refusal means for a client: its own status, a stable code, a sentence."""
+"""Maps a model service's errors to client problems: a status, a stable code, a sentence."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a client is told of one kind of refusal. `ran`: may the model have run and used something?"""
+    """The client problem for one kind of error. `ran`: may the model have run and used tokens?"""
 
     status: int
     code: ErrorCode
     sentence: str
     retry_after: int | None = None
     ran: bool = False
-    passes: bool = False  # may another try, or another model, do?
+    passes: bool = False  # may a retry, or another model, succeed?
 
 
 _INVALID = Refusal(400, "model_rejected_request", "The model does not accept the request")
@@ -57,7 +57,7 @@ _UNAVAILABLE = Refusal(
     503, "model_unavailable", "The model's service is unavailable now. Wait, then try again.", 1, passes=True
 )
 
-# By the service's error type; statuses as in the bedrock-runtime service model, but a 500 there is our 503.
+# By the service's error type; statuses follow the bedrock-runtime service model, except that its 500 is our 503.
 _BY_TYPE = {
     "ValidationException": _INVALID,
     "ValidationError": _INVALID,
@@ -82,11 +82,11 @@ _BY_TYPE = {
 }
 _BY_STATUS = {400: _INVALID, 403: _DENIED, 404: _NOT_FOUND, 408: _TIMEOUT, 424: _FAILED, 429: _THROTTLED}
 
-# A model that the account has still to enable, whatever type Bedrock gives to it: no agreement in AWS Marketplace or no
-# means of payment (403), Anthropic's form (404), no choice of data retention (400). AWS documents that such calls fail,
-# and not their words (Bedrock's user guide, "Request access to models"). These are as reported in public:
+# The account has not enabled the model, under several error types: no agreement in AWS Marketplace or no means of
+# payment (403), Anthropic's form (404), no choice of data retention (400). AWS documents that such calls fail, but not
+# their messages (Bedrock's user guide, "Request access to models"). These messages were reported in public:
 # aws-samples/anthropic-on-aws#252, langgenius/dify#2829, obot-platform/obot#6747, truefoundry/models#934,
-# pydantic/pydantic-ai#8170. They are read from the beginning on, since a fault further on may quote a request.
+# pydantic/pydantic-ai#8170. They are matched at the beginning only, since another error may quote a request later on.
 _TO_BE_ENABLED = re.compile(
     r"Model access is denied due to "
     r"|User: \S+ is not authorized to perform: aws-marketplace:"
@@ -102,22 +102,22 @@ _ACCOUNTS = re.compile(r"\b\d{12}\b")
 
 
 def safe(message: str) -> str:
-    """The service's own words, without ARNs and account ids."""
+    """The service's own message, without ARNs and account ids."""
     return _ACCOUNTS.sub("…", _ARNS.sub("…", message))[:500]
 
 
 def refused(error: ClientError) -> UpstreamError:
-    """The problem of a service's answer, as boto3 read it."""
+    """The problem for a service's error, from boto3's exception."""
     said = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 502))
     return refusal_of(str(said.get("Code", "")), str(said.get("Message", "")), status)
 
 
 def refusal_of(error_type: str, message: str, status: int, retry_after: str = "") -> UpstreamError:
-    """The problem of a service's answer: its own name of the fault, its words, its status, how long it wants peace."""
+    """The problem for a service's error: its error type, message, status and Retry-After."""
     refusal = _BY_TYPE.get(error_type) or _BY_STATUS.get(status, _UNAVAILABLE)
     if refusal in (_DENIED, _NOT_FOUND, _INVALID) and _TO_BE_ENABLED.match(message):
-        # One fault has one name for clients of Bedrock's own API as well, whose status goes by it.
+        # Clients of Bedrock's own API get one error type for this fault as well, since their status depends on it.
         return _problem(_NOT_ENABLED, _NOT_ENABLED.sentence, "AccessDeniedException")
     if refusal.passes and retry_after.isdecimal():
         return _problem(replace(refusal, retry_after=int(retry_after)), refusal.sentence, error_type)
@@ -129,16 +129,16 @@ def refusal_of(error_type: str, message: str, status: int, retry_after: str = ""
 
 
 def broke(frame: Frame, *, begun: bool) -> UpstreamError:
-    """The problem of an error event in a stream: `throttlingException` there is ThrottlingException elsewhere.
+    """The problem for an error event in a stream, which spells ThrottlingException as `throttlingException`.
 
-    Once the answer has begun, the model ran.
+    Once the response has begun, the model has run.
     """
     name = frame.kind.rpartition("#")[2]
     error_type = name[:1].upper() + name[1:]
     refusal = _BY_TYPE.get(error_type, _FAILED)
     sentence = refusal.sentence if refusal is not _INVALID else f"{refusal.sentence}."
     said = frame.payload.decode(errors="replace")
-    # The frame goes on to the client as it came, unless it names what is nobody's business there.
+    # The client gets the frame unchanged, unless it has an ARN or an account id.
     raw = b"" if _ARNS.search(said) or _ACCOUNTS.search(said) else frame.raw
     return _problem(refusal, sentence, error_type, ran=begun, raw=raw)
 
@@ -157,14 +157,14 @@ def _problem(refusal: Refusal, sentence: str, error_type: str, *, ran: bool = Fa
 
 
 def cut_off(error: Exception) -> UpstreamError:
-    """The problem of a connection that broke inside an answer."""
+    """The problem for a connection that broke within a response."""
     if isinstance(error, http.ReadTimeoutError):
         return _problem(_TIMEOUT, _TIMEOUT.sentence, type(error).__name__, ran=True)
     return _problem(_FAILED, "The model's answer broke off. Try again.", type(error).__name__, ran=True)
 
 
 def no_answer(error: http.HTTPError) -> UpstreamError:
-    """The problem of a request that got no answer. Once it was sent, the model may have run."""
+    """The problem for a request without a response. Once it was sent, the model may have run."""
     if isinstance(error, http.ReadTimeoutError):
         return cut_off(error)
     unsent = isinstance(error, http.NewConnectionError | http.ConnectTimeoutError)
@@ -172,7 +172,7 @@ def no_answer(error: http.HTTPError) -> UpstreamError:
 
 
 def unreachable(error: BotoCoreError) -> UpstreamError:
-    """The problem of a call that got no answer. Once it was sent, the model may have run."""
+    """The problem for a call without a response. Once it was sent, the model may have run."""
     error_type = type(error).__name__
     if isinstance(error, ParamValidationError):
         report = str(error).partition("\n")[2].partition("\n")[0]

@@ -1,4 +1,4 @@
-"""An answer that came whole, told as the stream that its model does not make."""
+"""Presents a complete response as a stream, for models that do not stream it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Json = dict[str, Any]
 
 
 class WholeStream:
-    """Converse's answer as ConverseStream's frames."""
+    """A Converse response as ConverseStream frames."""
 
     def __init__(self, answer: ModelAnswer) -> None:
         self._answer = answer
-        self._frames = self._told()  # one iterator, since whoever opens a stream has read its first frame
+        self._frames = self._told()  # one iterator, since opening a stream reads its first frame
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -45,7 +45,7 @@ class WholeStream:
         yield _frame("metadata", {name: body[name] for name in told if name in body})
 
     def abort(self) -> None:
-        """Nothing is left to end: the answer is here."""
+        """Does nothing: the response is already complete."""
 
 
 def _start(block: Json) -> Json:

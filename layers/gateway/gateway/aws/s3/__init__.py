@@ -1,1 +1,1 @@
-"""What lies in buckets beside the lake: payloads, price overlays, lists of models."""
+"""Adapters to S3: the store of files below the lake, payloads, price overlays, lists of models."""

@@ -1,4 +1,4 @@
-"""What is left in a bucket when its stack goes: CloudFormation deletes none that holds anything."""
+"""Empties a bucket when its stack is deleted, since CloudFormation deletes only empty buckets."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from gateway.aws.clients import client
 
 
 class Leftovers:
-    """The objects of one bucket that has no versions."""
+    """The objects of one bucket without versioning."""
 
     def __init__(self, bucket: str, page: int = 1000):
         self._bucket = bucket
-        self.page = page  # what S3 lists, and deletes, by one request at most
+        self.page = page  # S3's limit for one list or delete request
         self._s3 = client("s3")
 
     def is_in_service(self) -> bool:
         """Does the bucket still have its policy?
 
-        In a stack that goes, the policy goes before the bucket is emptied, as the template orders it. Where an
-        update or a rollback takes away nothing but the resource that empties, it stays, and so do the objects.
+        When a stack is deleted, the template's order removes the policy before this resource empties the bucket. If an
+        update or a rollback removes only this resource, the policy stays, and so must the objects.
         """
         try:
             self._s3.get_bucket_policy(Bucket=self._bucket)
@@ -30,7 +30,7 @@ class Leftovers:
         return True
 
     def delete_some(self) -> int:
-        """Delete as many as one request takes, and answer how many they were; 0 when nothing is left."""
+        """Delete as many objects as one request allows, and return their number; 0 if none is left."""
         try:
             page = self._s3.list_objects_v2(Bucket=self._bucket, MaxKeys=self.page)
         except self._s3.exceptions.NoSuchBucket:

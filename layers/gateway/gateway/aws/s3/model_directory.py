@@ -1,4 +1,4 @@
-"""The directory of models in force: the function's environment, and over it an object in S3 where there is one."""
+"""The current directory of models: the function's environment, overridden by an object in S3 if one is configured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from gateway.core.settings import SettingsError
 
 
 class RoutesUnavailable(GatewayError):
-    """An object of routes is configured, and was never read: no name leads where it should without it."""
+    """The configured object of routes has never been read, and without it names would lead to wrong models."""
 
     status = 503
     code = "routes_unavailable"
 
 
 class ModelDirectory:
-    """Read the environment at the cold start, and the object with the first call and then every few minutes."""
+    """Reads the environment at the cold start, and the object at the first call and then every few minutes."""
 
     def __init__(self, routes: str, endpoints: str, uri: str):
         try:
@@ -26,7 +26,7 @@ class ModelDirectory:
         self._object = Watched(uri, self._inline.with_object, "model_routes_unreadable") if uri else None
 
     def __call__(self) -> Directory:
-        """Raises RoutesUnavailable where the object is configured and was never read."""
+        """Raises RoutesUnavailable if the object is configured and has never been read."""
         if self._object is None:
             return self._inline
         try:

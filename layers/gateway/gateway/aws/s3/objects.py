@@ -1,4 +1,4 @@
-"""A store of files: listed, read in ranges, and replaced only where they are what they were when they were read."""
+"""A store of files: lists them, reads ranges, and replaces a file only if it is unchanged since it was read."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 
 ATTEMPTS = 5
-AT_ONCE = 32 * 2**20  # bytes of an object that are read by one request
+AT_ONCE = 32 * 2**20  # bytes of an object that one request reads
 
 
 class Overtaken(Exception):
-    """Other runs keep writing the same file; trying again later helps."""
+    """Other runs keep writing the same file; retry later."""
 
     def __init__(self, key: str):
         super().__init__(f"{key} is being written by another run")
 
 
 class Unreachable(Exception):
-    """A file could not be fetched: that says nothing about what is in it."""
+    """A file could not be fetched; its content may be fine."""
 
 
 class Objects(Protocol):
-    """What the lake needs of a store of files."""
+    """The store of files that the lake needs."""
 
     def list(self, prefix: str) -> dict[str, str]:
-        """Keys and their ETags, in order of the keys."""
+        """Keys and their ETags, sorted by key."""
 
     def open(self, key: str) -> BinaryIO:
-        """A file to read from; of a large one, only what is read is fetched."""
+        """Open a file for reading; a large one is fetched in ranges, as it is read."""
 
     def put(self, key: str, parts: Iterable[bytes], replaces: str | None) -> bool:
-        """Write a file in place of the one with this ETag (None: of none); False where another is there by now."""
+        """Write a file, replacing the version with this ETag (None: a new file); False if there is another by now."""
 
     def delete(self, key: str) -> None: ...
 
@@ -53,7 +53,7 @@ class S3Objects:
         return {entry["Key"]: entry["ETag"] for entry in self._entries(prefix)}
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Keys and how many bytes their files have."""
+        """Keys and their files' sizes in bytes."""
         return {entry["Key"]: entry["Size"] for entry in self._entries(prefix)}
 
     def _entries(self, prefix: str) -> Iterator[dict[str, Any]]:
@@ -88,7 +88,7 @@ class S3Objects:
         self._s3.delete_object(Bucket=self._bucket, Key=key)
 
     def _upload(self, place: dict[str, str], parts: Iterable[bytes], condition: dict[str, str]) -> None:
-        """What is too large to be held in memory; until the last call nothing of it is there."""
+        """Upload a file too large for memory in parts; S3 shows nothing of it before the last request."""
         upload = place | {"UploadId": self._s3.create_multipart_upload(**place)["UploadId"]}
         try:
             done = [
@@ -102,7 +102,7 @@ class S3Objects:
 
 
 class _Ranges(io.RawIOBase):
-    """A large object of which parts are read: one version of it, or none."""
+    """A large object, read in ranges; a range of another version raises an error."""
 
     def __init__(self, s3: Any, bucket: str, key: str, etag: str, size: int):
         self._get = partial(s3.get_object, Bucket=bucket, Key=key, IfMatch=etag)
@@ -134,7 +134,7 @@ class _Ranges(io.RawIOBase):
 
 
 def replace_file(objects: Objects, key: str, make: Callable[[bytes], bytes]) -> None:
-    """Make a small file from the one that is there (empty: from none); where nothing changes it is left alone."""
+    """Replace a small file by `make` of its content (empty if there is no file); an unchanged file is not written."""
     for _ in range(ATTEMPTS):
         replaces = objects.list(key).get(key)
         held = b""

@@ -1,4 +1,4 @@
-"""JSON too large for a queue message or a table item, kept in S3 by reference."""
+"""JSON values too large for a queue message or a table item, stored in S3 by reference."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from botocore.config import Config
 
 from gateway.aws.clients import STORES, client
 
-# Of an address that is shared, botocore's default would be a signature that S3 takes for no object under a KMS key.
+# For presigned URLs: S3 does not accept botocore's default signature for objects under a KMS key.
 _SIGNED_ANEW = STORES.merge(Config(signature_version="s3v4"))
-INLINE_BYTES = 200_000  # an item holds 400 KB, a message 1 MB; below this a value travels inside them
+INLINE_BYTES = 200_000  # an item may have 400 KB, a message 1 MB; smaller values are stored inline
 
 
 class Payloads:
-    """Values by name in one bucket. `pack` answers what to put inline: the value itself, or where it lies."""
+    """Values by name in one bucket. `pack` returns the text to store inline: the value itself, or a reference to it."""
 
     def __init__(self, bucket: str):
         self.bucket = bucket
@@ -28,7 +28,7 @@ class Payloads:
         return json.dumps({"key": key})
 
     def share(self, key: str, text: str, seconds: int) -> str:
-        """Keep a text where whoever has the address that is answered can read it, for so many seconds."""
+        """Store a text and return a presigned URL, with which anyone can read it for `seconds`."""
         s3 = client("s3", _SIGNED_ANEW)
         s3.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType="application/json")
         url: str = s3.generate_presigned_url("get_object", {"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds)

@@ -1,4 +1,4 @@
-"""The price book in force: the shipped list, and over it the private overlay, an object in S3."""
+"""The current price book: the shipped list, overridden by the private overlay, an object in S3."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gateway.pricing.price_csv import price_book, read_overlay
 
 
 class PricesUnavailable(GatewayError):
-    """The overlay is configured, and cannot be read: no price is right without it.
+    """The configured overlay cannot be read, and without it prices would be wrong.
 
-    As text it names the object and the reason, for the operators of a run that fails by it; a client is told neither.
+    `str()` gives the object and the reason, for the operators of a failed run; the client's message has neither.
     """
 
     status = 503
@@ -25,14 +25,14 @@ class PricesUnavailable(GatewayError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"{self.why}. No price is right without it: correct it, and the next run goes on."
+        return f"{self.why}. Prices would be wrong without it: correct it, and the next run continues."
 
 
 def current_book(max_age: float = FRESH) -> PriceBook:
-    """The book to price with. Nothing is read from S3 where no overlay is configured.
+    """The book to price with. Without a configured overlay, nothing is read from S3.
 
-    `max_age` is in seconds. 0 asks for the overlay as it is now, and raises PricesUnavailable where that cannot be had:
-    for what finance reads. Otherwise what was read before goes on to count until the overlay can be read again.
+    `max_age` is in seconds. With 0, for finance's figures, the overlay is read now, and PricesUnavailable is raised if
+    that fails. Otherwise the last readable version stays in use until the overlay can be read again.
     """
     where = settings().price_overlay
     if not where:

@@ -1,4 +1,4 @@
-"""An object of S3 that operators replace: read again from time to time, and what was good stays while it is not."""
+"""An S3 object that operators may replace: read again from time to time; the last good version stays in use."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gateway.aws.clients import client
 from gateway.core.telemetry import logger
 
-FRESH = 300.0  # seconds for which a call need not ask again
+FRESH = 300.0  # seconds before a call checks again
 T = TypeVar("T")
 
 
 class Unreadable(Exception):
-    """The object cannot be read, and nothing that was read before may stand in for it; which, and why."""
+    """The object cannot be read, and no earlier version may replace it; the message has its URI and the reason."""
 
     def __init__(self, uri: str, reason: str):
         super().__init__(f"{uri} cannot be read: {reason}")
 
 
 class Watched(Generic[T]):
-    """One object of S3, parsed again only when its ETag is another.
+    """One object of S3, parsed again only if its ETag has changed.
 
-    `read` makes of its text what it says, or raises ValueError. `complaint` names the fault in the log.
+    `read` parses its text, or raises ValueError. `complaint` is the name of the log event if that fails.
     """
 
     def __init__(self, uri: str, read: Callable[[str], T], complaint: str):
@@ -39,17 +39,17 @@ class Watched(Generic[T]):
         self._held: list[T] = []  # at most one
 
     def get(self, max_age: float = FRESH) -> T:
-        """What the object says, or said at most `max_age` seconds ago; 0 asks for it as it is now.
+        """The object's parsed content, at most `max_age` seconds old; 0 reads it now.
 
-        Raises Unreadable where it was never read, or where `max_age` is 0. Otherwise what was read before goes on to
-        count until the object can be read again.
+        If reading fails: raises Unreadable if it was never read, or if `max_age` is 0. Otherwise the last good version
+        stays in use until the object can be read again.
         """
         now = time.monotonic()
         if not self._held or now - self._asked >= max_age:
             try:
                 self._refresh()
             except (ClientError, BotoCoreError, ValueError) as error:
-                # What the object says is for its owners alone: it goes to the log, never to a caller.
+                # The reason may quote the object, which only its owners may see: log it, never return it to a caller.
                 logger().error(self._complaint, extra={"reason": str(error)})
                 if not self._held or max_age <= 0:
                     raise Unreadable(self.uri, str(error)) from error
