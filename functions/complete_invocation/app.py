@@ -14,7 +14,7 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
 from gateway.calls.invoke import complete, max_attempts
-from gateway.calls.jobs import JobResult, JobState, Submission
+from gateway.calls.jobs import ClaimedJob, JobResult, JobState, Submission
 from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
@@ -74,19 +74,20 @@ def work(message: str, left: float) -> None:
         if known is not None and known.state is not JobState.DONE:
             raise JobBusy
         return
+    claimed = ClaimedJob(jobs, job)
     if refusal is not None:
-        jobs.finish(job, JobResult.failed(refusal), [], utc_now())
+        claimed.finish(JobResult.failed(refusal), [], utc_now())
         return
     if job.attempts > settings().max_job_attempts * tries:
         ended = JobResult(
             status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
         )
-        jobs.finish(job, ended, [], utc_now())
+        claimed.finish(ended, [], utc_now())
         return
     region = settings().region
     where = Context(submission.request_id, who, submission.cost_centre, region, lease, trace=trace_of_invocation())
     attempts = Attempts(route, where, meter, circuits, first=job.attempts - tries + 1)
-    complete(job, requests, attempts, models, jobs)
+    complete(requests, attempts, models, claimed)
 
 
 def caller_now(submission: Submission) -> Caller:

@@ -13,8 +13,8 @@ from aws_lambda_powertools.event_handler import Response
 from gateway.calls.attempts import Attempts
 from gateway.calls.call import Context, utc_now
 from gateway.calls.idempotency import IdempotentRequest, record_for
-from gateway.calls.invoke import complete, invoke, max_attempts
-from gateway.calls.jobs import Job, JobResult, Submission, poll
+from gateway.calls.invoke import complete, invoke
+from gateway.calls.jobs import JobResult, Submission, poll
 from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
@@ -111,18 +111,18 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
     def recover(first: RequestId) -> JobResult | None:
         return JobResult(body=submitted(first)) if streaming and jobs.find(first) else None
 
-    def run(job: Job) -> JobResult:
+    def run() -> JobResult:
         if streaming:
             return JobResult(body=submit(request, context))
-        return complete(job, requests, attempts, models, once)
+        return complete(requests, attempts, models, once)
 
-    ended, replayed = once.run(max_attempts(requests, attempts.route), utc_now, run, recover)
+    ended, replayed = once.run(utc_now, run, recover)
     if replayed:
         earlier = fitting(ended.body)
         earlier.headers["idempotent-replayed"] = "true"
         return earlier
     if streaming:
-        once.keep(ended, utc_now())  # where this fails, the lease holds the key and the job is found
+        once.finish(ended, (), utc_now())  # where this fails, the lease holds the key and the job is found
     else:
         keep_if_late(ended)
     if ended.error:

@@ -24,6 +24,7 @@ serving = ModelService(
     wired.circuits,
     wired.entries,
     wired.response_items,
+    lambda: wired.listing,  # few requests ask for it
     settings().region,
     settings().allow_unlisted_models,
 )

@@ -12,7 +12,7 @@ from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.response_items import ItemTable
 from gateway.aws.events import warn
-from gateway.aws.models.bedrock import BedrockRuntime
+from gateway.aws.models.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.models.credentials import Sessions
 from gateway.aws.models.sagemaker import SageMakerRuntime
 from gateway.aws.s3.model_directory import ModelDirectory
@@ -82,3 +82,7 @@ class Wiring:
     @cached_property
     def response_items(self) -> ItemTable:
         return ItemTable(self._settings.idempotency_table, self.payloads, self._settings.response_items)
+
+    @cached_property
+    def listing(self) -> BedrockCatalog:
+        return BedrockCatalog()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gateway.calls.attempts import Attempts, OpenAttempt
 from gateway.calls.call import ModelAnswer, ModelCall, Models
-from gateway.calls.jobs import Job, JobResult, ResultStore
+from gateway.calls.jobs import JobResult, ResultStore
 from gateway.calls.model_routes import Route
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError
@@ -86,9 +86,9 @@ def _body(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Mod
 
 
 def complete(
-    job: Job, requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, jobs: ResultStore
+    requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, results: ResultStore
 ) -> JobResult:
-    """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
+    """Answer a claimed call, and keep its end together with the settlement of the rows that the answer was made of."""
     made: list[tuple[OpenAttempt, UsageRecord]] = []
 
     def settle_later(attempt: OpenAttempt, answer: ModelAnswer) -> None:
@@ -98,7 +98,7 @@ def complete(
         ended = JobResult(body=_body(requests, attempts, models, settle_later))
     except GatewayError as error:
         ended = JobResult.failed(error)
-    if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
+    if results.finish(ended, [record for _, record in made], attempts.context.clock()):
         for attempt, record in made:
             attempt.mark_settled(record)
     return ended

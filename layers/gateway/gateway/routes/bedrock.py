@@ -40,13 +40,13 @@ class BedrockRoutes:
     def foundation_models(self, request: Request) -> Reply:
         may_use = self._serving.may_use
         chosen = bedrock.model_filter(request.query)
-        found = self._serving.listing.summaries()
+        found = self._serving.listing().summaries()
         models = [model for model in found if chosen(model) and may_use(request, model["modelId"])]
         return Reply({"modelSummaries": models})
 
     def inference_profiles(self, request: Request) -> Reply:
         page, tenant, found = bedrock.ProfilePage.read(request.query), request.caller.tenant, []
-        for profile in self._serving.listing.profiles():
+        for profile in self._serving.listing().profiles():
             application = profile.get("type") == "APPLICATION"
             if (
                 tenant.allows_arn(profile["inferenceProfileArn"])

@@ -123,8 +123,8 @@ class OpenAIRoutes:
         """Aliases, endpoints, profiles and models that the caller may name."""
         serving, directory = self._serving, self._serving.directory()
         names = [route.name for route in directory.routes.aliases()] + list(directory.catalog.sagemaker_endpoints)
-        names += [p["inferenceProfileId"] for p in serving.listing.profiles() if p.get("type") != "APPLICATION"]
-        names += [model["modelId"] for model in serving.listing.summaries()]
+        names += [p["inferenceProfileId"] for p in serving.listing().profiles() if p.get("type") != "APPLICATION"]
+        names += [model["modelId"] for model in serving.listing().summaries()]
         return [name for name in dict.fromkeys(names) if serving.may_use(request, name)]
 
     def _ask(self, request: Request, operation: str = "text") -> AuthorizedRequest:

@@ -7,23 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.aws.dynamodb.response_items import ItemTable
-from gateway.aws.models.bedrock import BedrockCatalog
 from gateway.calls.attempts import Attempts, CircuitBreakers, OpenAttempt
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model
 from gateway.calls.directory import Directory
 from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, record_for
-from gateway.calls.invoke import answered, complete, max_attempts
+from gateway.calls.invoke import answered, complete
 from gateway.calls.metering import Meter
 from gateway.calls.model_routes import Route
 from gateway.calls.policy import Find, authorized_models
 from gateway.calls.resource_ownership import must_own_references
 from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
+from gateway.usage.records import TenantId
 from gateway.web.exchange import PendingReply, Reply, Request, StreamedReply
 
 SSE = "text/event-stream; charset=utf-8"
@@ -75,6 +73,31 @@ def _kept(body: Any) -> Reply:
     return Reply(body["text"].encode(), 200, body["headers"], body["content_type"])
 
 
+class ResponseItems(Protocol):
+    """Where the items of answered responses are kept. Implemented by `gateway.aws.dynamodb.response_items`."""
+
+    @property
+    def seconds(self) -> int:
+        """How long; 0 keeps none."""
+
+    def keep(self, tenant: TenantId, response: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a response answered. An answer that cannot be kept is sent all the same."""
+
+    def find(self, tenant: TenantId, responses: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The items that these responses answered, by their ids; nothing of one that is not kept (any more)."""
+
+
+class ModelListing(Protocol):
+    """The models and inference profiles of this region. Implemented by `gateway.aws.models.bedrock`."""
+
+    def summaries(self) -> list[dict[str, Any]]: ...
+
+    def profiles(self) -> list[dict[str, Any]]: ...
+
+    def behind(self, profile_arn: str) -> str | None:
+        """The model id that an application inference profile is priced as; None where that is not known."""
+
+
 @dataclass(frozen=True)
 class ModelService:
     """The gateway behind the routes."""
@@ -85,13 +108,10 @@ class ModelService:
     meter: Meter
     breakers: CircuitBreakers
     entries: IdempotencyStore
-    items: ItemTable
+    items: ResponseItems
+    listing: Callable[[], ModelListing]
     region: str
     allow_unlisted: bool
-
-    @cached_property
-    def listing(self) -> BedrockCatalog:
-        return BedrockCatalog()
 
     # ------------------------------------------------------------------------------------------------ who asks for what
     def ask(
@@ -121,7 +141,7 @@ class ModelService:
         return AuthorizedRequest(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
-        return self.listing.behind(profile_arn)
+        return self.listing().behind(profile_arn)
 
     def may_use(self, request: Request, model_id: str) -> bool:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
@@ -169,11 +189,7 @@ class ModelService:
         said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
         entry = record_for(context.caller.tenant, key, said, context.request_id, context.lease_until)
         once = IdempotentRequest(self.entries, entry, context.caller.tenant)
-        ended, replayed = once.run(
-            max_attempts(requests, asked.route),
-            context.clock,
-            lambda job: complete(job, requests, asked.attempts, self.models, once),
-        )
+        ended, replayed = once.run(context.clock, lambda: complete(requests, asked.attempts, self.models, once))
         if ended.error:
             raise ended.error
         reply = _kept(ended.body)
