@@ -10,7 +10,7 @@ from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Book
 from gateway.calls.catalog import Catalog
 from gateway.calls.jobs import Job, JobResult, JobState, Submission
 from gateway.core.times import minute_of
-from gateway.formats.compat.requests import CompatRequest, Translation, translate
+from gateway.formats.legacy.requests import LegacyRequest, Translation, translate
 from gateway.pricing.price_book import ZERO
 from gateway.usage.ledger import AlreadyReservedError, Partition
 from gateway.usage.records import RequestId, TenantId, UsageRecord
@@ -110,7 +110,7 @@ class InMemoryAccounts:
         self.marks[key] = now + CLAIM_TTL
         return True
 
-    def told(self, account: AccountId, mark: str) -> None:
+    def mark_notified(self, account: AccountId, mark: str) -> None:
         self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
 
 
@@ -151,6 +151,6 @@ class InMemoryJobs:
         self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
 
 
-def translated(request: CompatRequest, catalog: Catalog) -> Translation:
+def translated(request: LegacyRequest, catalog: Catalog) -> Translation:
     """The calls of the model that a request names, for a tenant that may call all."""
     return translate(request, catalog.find(request.model_id, request.model_arn))

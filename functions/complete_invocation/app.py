@@ -11,20 +11,20 @@ from datetime import timedelta
 from typing import Any
 
 from gateway.aws.dynamodb.tenants import TenantTable
-from gateway.calls.attempts import Attempts
+from gateway.calls.attempts import AttemptPlan
 from gateway.calls.call import Context, utc_now
 from gateway.calls.invoke import complete, max_attempts
-from gateway.calls.jobs import JobResult, JobState, Submission
+from gateway.calls.jobs import ClaimedJob, JobResult, JobState, Submission
 from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
-from gateway.formats.compat.requests import CompatRequest, Translation, translations
+from gateway.formats.legacy.requests import LegacyRequest, Translation, translations
 from gateway.tenancy.tenant import Caller
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
-directory, models, ledger, meter = wired.directory, wired.models, wired.ledger, wired.meter
+registry, models, ledger, meter = wired.registry, wired.models, wired.ledger, wired.meter
 circuits, jobs = wired.circuits, wired.jobs
 tenants = TenantTable(settings().tenants_table)
 
@@ -53,8 +53,8 @@ LEASE_MARGIN = 15.0
 
 def work(message: str, left: float) -> None:
     submission = jobs.submission(message)
-    request = CompatRequest.from_json(submission.request)
-    names = directory()
+    request = LegacyRequest.from_json(submission.request)
+    names = registry()
     route = names.routes.find(request.model_id or "")
     requests: Sequence[Translation] = ()
     refusal: GatewayError | None = None
@@ -74,19 +74,20 @@ def work(message: str, left: float) -> None:
         if known is not None and known.state is not JobState.DONE:
             raise JobBusy
         return
+    claimed = ClaimedJob(jobs, job)
     if refusal is not None:
-        jobs.finish(job, JobResult.failed(refusal), [], utc_now())
+        claimed.finish(JobResult.failed(refusal), [], utc_now())
         return
     if job.attempts > settings().max_job_attempts * tries:
         ended = JobResult(
             status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
         )
-        jobs.finish(job, ended, [], utc_now())
+        claimed.finish(ended, [], utc_now())
         return
     region = settings().region
     where = Context(submission.request_id, who, submission.cost_centre, region, lease, trace=trace_of_invocation())
-    attempts = Attempts(route, where, meter, circuits, first=job.attempts - tries + 1)
-    complete(job, requests, attempts, models, jobs)
+    attempts = AttemptPlan(route, where, meter, circuits, first=job.attempts - tries + 1)
+    complete(requests, attempts, models, claimed)
 
 
 def caller_now(submission: Submission) -> Caller:

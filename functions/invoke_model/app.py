@@ -10,16 +10,16 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from gateway.calls.attempts import Attempts
+from gateway.calls.attempts import AttemptPlan
 from gateway.calls.call import Context, utc_now
 from gateway.calls.idempotency import IdempotentRequest, record_for
-from gateway.calls.invoke import complete, invoke, max_attempts
-from gateway.calls.jobs import Job, JobResult, Submission, poll
+from gateway.calls.invoke import complete, invoke
+from gateway.calls.jobs import JobResult, Submission, poll
 from gateway.calls.policy import authorized_models, by_id
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
-from gateway.formats.compat.requests import CompatRequest, Translation, flag, operation_of, translations
+from gateway.formats.legacy.requests import LegacyRequest, Translation, flag, operation_of, translations
 from gateway.usage.records import RequestId
 from gateway.web.generated.schemas import InvokeModelParametersQuery, InvokeModelRequest
 from gateway.web.resolver import answer, api, body, caller, header, query, received_at, request_id
@@ -34,7 +34,7 @@ KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answe
 app = api()
 wired = Wiring(settings())
 seconds = settings().invocation_timeout
-directory, models, ledger, meter, circuits = wired.directory, wired.models, wired.ledger, wired.meter, wired.circuits
+registry, models, ledger, meter, circuits = wired.registry, wired.models, wired.ledger, wired.meter, wired.circuits
 payloads, jobs, entries = wired.payloads, wired.jobs, wired.entries
 
 
@@ -46,14 +46,14 @@ def invoke_model() -> Response[str]:
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
         ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
         return fitting([{"request_id": asked.requestId}] if ready is None else ready)
-    request = CompatRequest(
+    request = LegacyRequest(
         body(app, InvokeModelRequest),
         asked.model_id,
         asked.model_arn,
         operation_of(header(app, "type")),
         flag(header(app, "messages_api")),
     )
-    names, by_default = directory(), settings().allow_unlisted_models
+    names, by_default = registry(), settings().allow_unlisted_models
     route = names.routes.find(asked.model_id or "")
     find = by_id(names.catalog, route, asked.model_arn)
     allowed = authorized_models(route, who.tenant, request.operation, find, by_default=by_default)
@@ -61,7 +61,7 @@ def invoke_model() -> Response[str]:
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
     context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())
-    attempts = Attempts(route, context, meter, circuits)
+    attempts = AttemptPlan(route, context, meter, circuits)
     if (key := header(app, "idempotency-key")) is not None:
         return noted(run_once(key, request, requests, attempts), requests)
     if flag(header(app, "streaming")):
@@ -88,11 +88,11 @@ def fitting(made: Any) -> Response[str]:
 
 def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
     """With the header that names what of the request was ignored or adapted."""
-    made.headers.update(warned(warning for request in requests for warning in request.told))
+    made.headers.update(warned(warning for request in requests for warning in request.all_warnings))
     return made
 
 
-def submit(request: CompatRequest, context: Context) -> Any:
+def submit(request: LegacyRequest, context: Context) -> Any:
     jobs.submit(Submission(context.request_id, context.caller, context.cost_centre, request.to_json()), utc_now())
     return submitted(context.request_id)
 
@@ -101,7 +101,7 @@ def submitted(request_id: RequestId) -> Any:
     return [{"request_id": request_id}]
 
 
-def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], attempts: Attempts) -> Response[str]:
+def run_once(key: str, request: LegacyRequest, requests: Sequence[Translation], attempts: AttemptPlan) -> Response[str]:
     """The answer to the first request with this key, be it this one or an earlier one."""
     context = attempts.context
     streaming, tenant = flag(header(app, "streaming")), context.caller.tenant
@@ -111,18 +111,18 @@ def run_once(key: str, request: CompatRequest, requests: Sequence[Translation], 
     def recover(first: RequestId) -> JobResult | None:
         return JobResult(body=submitted(first)) if streaming and jobs.find(first) else None
 
-    def run(job: Job) -> JobResult:
+    def run() -> JobResult:
         if streaming:
             return JobResult(body=submit(request, context))
-        return complete(job, requests, attempts, models, once)
+        return complete(requests, attempts, models, once)
 
-    ended, replayed = once.run(max_attempts(requests, attempts.route), utc_now, run, recover)
+    ended, replayed = once.run(utc_now, run, recover)
     if replayed:
         earlier = fitting(ended.body)
         earlier.headers["idempotent-replayed"] = "true"
         return earlier
     if streaming:
-        once.keep(ended, utc_now())  # where this fails, the lease holds the key and the job is found
+        once.finish(ended, (), utc_now())  # where this fails, the lease holds the key and the job is found
     else:
         keep_if_late(ended)
     if ended.error:

@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
-from gateway.aws.s3.model_directory import ModelDirectory
+from gateway.aws.s3.model_registry import StoredRegistry
 from gateway.aws.s3.price_overlay import current_book
 from gateway.budgets.status import BudgetState, states
 from gateway.calls.policy import authorized_models, by_id
@@ -17,13 +17,13 @@ from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
 from gateway.core.times import month_of, next_month
 from gateway.costs.usage_report import Totals, add_up, span
-from gateway.formats.compat.requests import CompatRequest, flag, operation_of, translations
+from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, translations
 from gateway.pricing.price_book import money
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.web.resolver import answer, api, body, caller, header, query
 
 app = api()
-directory = ModelDirectory(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
+registry = StoredRegistry(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
 ledger = DynamoLedger(settings().usage_table)
 accounts = AccountTable(settings().budgets_table)
 
@@ -61,8 +61,8 @@ def report_budget() -> Response[str]:
 def quote_invocation() -> Response[str]:
     asked, sent = query(app, QuoteInvocationParametersQuery), body(app, InvokeModelRequest)
     operation = operation_of(header(app, "type"))
-    request = CompatRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
-    who, names = caller(app), directory()
+    request = LegacyRequest(sent, asked.model_id, asked.model_arn, operation, flag(header(app, "messages_api")))
+    who, names = caller(app), registry()
     route = names.routes.find(asked.model_id or "")
     tenant, by_default = who.tenant, settings().allow_unlisted_models
     find = by_id(names.catalog, route, asked.model_arn)

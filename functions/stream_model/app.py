@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway.core.settings import settings
 from gateway.routes.anthropic import AnthropicRoutes
 from gateway.routes.bedrock import BedrockRoutes
-from gateway.routes.compat import CompatRoutes
 from gateway.routes.dialects import dialect_of
+from gateway.routes.legacy import LegacyRoutes
 from gateway.routes.openai import OpenAIRoutes
 from gateway.routes.service import ModelService
 from gateway.web.asgi import Asgi
@@ -16,25 +16,26 @@ from gateway.web.stream_resolver import StreamResolver
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
-serving = ModelService(
-    wired.directory,
+service = ModelService(
+    wired.registry,
     wired.models,
     wired.streams,
     wired.meter,
     wired.circuits,
     wired.entries,
     wired.response_items,
+    lambda: wired.listing,  # few requests ask for it
     settings().region,
     settings().allow_unlisted_models,
 )
-compat, openai = CompatRoutes(serving), OpenAIRoutes(serving)
-anthropic, bedrock = AnthropicRoutes(serving), BedrockRoutes(serving)
+legacy, openai = LegacyRoutes(service), OpenAIRoutes(service)
+anthropic, bedrock = AnthropicRoutes(service), BedrockRoutes(service)
 api = StreamResolver(dialect_of)
 
 
 @api.post("/stream_model")
 def stream_model() -> StreamedReply:
-    return compat.stream_model(api.received(bodies.stream_model))
+    return legacy.stream_model(api.received(bodies.stream_model))
 
 
 @api.post("/v1/chat/completions")

@@ -22,8 +22,9 @@ import threading
 from pathlib import Path
 
 from scripts.dev.bell import Bell
+from scripts.dev.listening import CannotStart
 from scripts.dev.moto_aws.unread import repeat_warnings
-from scripts.dev.supervisor import ROOT, CannotStart, Stopped, Supervisor
+from scripts.dev.supervisor import ROOT, Stopped, Supervisor
 from scripts.project.template import TemplateError
 
 EXAMPLE = "anthropic.claude-3-haiku-20240307-v1:0"

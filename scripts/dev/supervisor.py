@@ -15,51 +15,36 @@ ledger.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
 import logging
 import os
 import select
-import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote
 
 from scripts.dev.api_gateway.security import Credentials, authorizers
 from scripts.dev.bell import Bell
-from scripts.dev.http_server import Connections, HttpServer, Request, Response, descriptors
+from scripts.dev.http_server import Connections, HttpServer, descriptors
 from scripts.dev.http_server.connections import room
+from scripts.dev.lambda_runtime.environment import MODEL_ENDPOINTS, own_environment, shared_environment
+from scripts.dev.lambda_runtime.invoke_api import invoke_by_name
 from scripts.dev.lambda_runtime.pool import FunctionHost, PreforkServer
 from scripts.dev.lambda_runtime.web_adapter import IDLE, WebFunction
+from scripts.dev.listening import HOST, CannotStart, chosen_port, free_port, listen, listen_for_tls, lock, read_json
 from scripts.dev.moto_aws.ownership import dismiss
 from scripts.project.template import Function, Template, project_template
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
-_HOST = "127.0.0.1"
 _START = 60.0
 _GRACE = 5.0
-_PATIENCE = 1.0
 _LAST_RESORT = 15.0  # seconds after which a stop that does not end is ended
-_TLS_PORT = 8443
-_LARGEST_BODY = 10 * 1024 * 1024  # API Gateway's payload
-_MODEL_ENDPOINTS = (
-    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
-    "AWS_ENDPOINT_URL_BEDROCK",
-    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
-)
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-
-
-class CannotStart(Exception):
-    """One sentence for whoever typed the command."""
 
 
 class Stopped(Exception):
@@ -104,34 +89,34 @@ class Supervisor:
     def start(self) -> None:
         """Start everything; return when calls can come. Raises CannotStart, and Stopped where the bell rings first."""
         self.logs.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.data)
+        self._lock = lock(self.data)
         files = descriptors()
         self._connections = Connections()
         if self._port is not None:
-            self._api = _listen(self._port, self._connections)
+            self._api = listen(self._port, self._connections)
         control = Connections(max(files // 32, 8))
-        self._control = HttpServer(_HOST, 0, connections=control)
+        self._control = HttpServer(HOST, 0, connections=control)
 
-        before = _read_json(self.data / "stack.json")
+        before = read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
         dismiss(self.data)  # of a stack that was killed while calls were under way
-        address = self._user.get("GATEWAY_DEV_HOST") or _HOST
-        aws_port = _chosen(self._user, "GATEWAY_DEV_AWS_PORT") or _free_port(before.get("aws_port"))
-        models_port = _chosen(self._user, "GATEWAY_DEV_MODELS_PORT")
+        address = self._user.get("GATEWAY_DEVHOST") or HOST
+        aws_port = chosen_port(self._user, "GATEWAY_DEV_AWS_PORT") or free_port(before.get("aws_port"))
+        models_port = chosen_port(self._user, "GATEWAY_DEV_MODELS_PORT")
         aws_url = f"http://{address}:{aws_port}"
         embedded = self._spawn(
             "embedded-aws", life, "scripts.dev.moto_aws", "--host", address, "--port", str(aws_port),
             "--data", str(self.data), "--control", self._control.url, "--exit-with-parent",
         )  # fmt: skip
         stand_in, ledger = None, self.data / "model-stand-in.jsonl"
-        if not all(self._user.get(name) for name in _MODEL_ENDPOINTS):
+        if not all(self._user.get(name) for name in MODEL_ENDPOINTS):
             stand_in = self._spawn(
                 "model-stand-in", life, "scripts.dev.fake_models", "--host", address, "--port", str(models_port),
                 "--ledger", str(ledger), "--exit-with-parent",
             )  # fmt: skip
         os.close(life)
         template = project_template(self._user, aws_url)
-        shared = self._shared_environment(template, aws_url)
+        shared = shared_environment(self._user, template, aws_url)
         self._nursery = PreforkServer(shared, self._lifeline)
 
         # While the others start: the spec, which takes this process a second to read.
@@ -148,13 +133,13 @@ class Supervisor:
             from scripts.dev.certificate import certificate
 
             own = certificate(self.data / "tls")
-            self._tls = _listen_for_tls(self._tls_port, self._connections, own.context(), before.get("tls_port"))
+            self._tls = listen_for_tls(self._tls_port, self._connections, own.context(), before.get("tls_port"))
             self.tls_url, self.ca = self._tls.url, own.ca
         functions = template.functions()
 
         model_url = self._await(stand_in, "model-stand-in") if stand_in is not None else None
-        shared |= {name: self._user.get(name) or str(model_url) for name in _MODEL_ENDPOINTS}
-        environments = {name: shared | _own_environment(function) for name, function in functions.items()}
+        shared |= {name: self._user.get(name) or str(model_url) for name in MODEL_ENDPOINTS}
+        environments = {name: shared | own_environment(function) for name, function in functions.items()}
         host = FunctionHost(
             {name: function for name, function in functions.items() if not function.serves_http},
             environments,
@@ -173,13 +158,13 @@ class Supervisor:
         }
         self._await(embedded, "embedded-aws")
         self._go_on()
-        self._control.start(self._invoke_by_name)
+        self._control.start(partial(invoke_by_name, host))
         os.environ.update(shared)  # for the clients of this process
 
         warm = self._warm(spec, functions)
         table = next((table.name for table in template.tables() if table.logical_id == "TenantsTable"), None)
         tenants_file = self.data / "tenants.json"
-        kept = _read_json(tenants_file).get("admin")
+        kept = read_json(tenants_file).get("admin")
         operator = Credentials(**kept) if kept else Credentials.make()
         if table is not None:
             from scripts.dev.demo_tenants import seed
@@ -270,33 +255,6 @@ class Supervisor:
             raise CannotStart(f"the {name} process did not start: see {self.logs / f'{name}.log'}")
         return line.split()[-1]
 
-    def _shared_environment(self, template: Template, aws_url: str) -> dict[str, str]:
-        """What every function has in its environment besides what the template says."""
-        inherited = {
-            name: self._user[name]
-            for name in ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
-            if name in self._user
-        }
-        shared = inherited | {
-            "TZ": ":UTC",
-            "PYTHONDONTWRITEBYTECODE": self._user.get("PYTHONDONTWRITEBYTECODE", ""),
-            "AWS_REGION": template.region,
-            "AWS_DEFAULT_REGION": template.region,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_ENDPOINT_URL": aws_url,
-            # Nothing of the user's own profiles may take part.
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
-            "POWERTOOLS_TRACE_DISABLED": "1",
-        }
-        if any(self._user.get(name) for name in _MODEL_ENDPOINTS) and self._user.get("AWS_ACCESS_KEY_ID"):
-            # The user's own models want the user's own credentials; the embedded AWS takes any.
-            shared |= {name: self._user[name] for name in _CREDENTIALS if name in self._user}
-        return {name: value for name, value in shared.items() if value}
-
     def _warm(self, spec: Any, functions: Mapping[str, Function]) -> list[threading.Thread]:
         """Have one worker for whatever a request or a message will need first."""
         assert self._functions is not None
@@ -356,34 +314,6 @@ class Supervisor:
             file.write("\n")
         unfinished.replace(path)
 
-    # ---------------------------------------------------------------------------------------------------- serve
-    def _invoke_by_name(self, request: Request) -> Response:
-        """Lambda's Invoke, for the embedded AWS and for tools."""
-        prefix, _, rest = request.path.partition("/functions/")
-        name, _, action = rest.partition("/")
-        functions = self._functions
-        if request.method != "POST" or prefix != "/2015-03-31" or action != "invocations" or functions is None:
-            return Response(
-                404, b'{"Type":"User","Message":"No such operation"}', [("Content-Type", "application/json")]
-            )
-        name = unquote(name).removesuffix(":$LATEST")
-        if name not in functions.pools:
-            problem = json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
-            return Response(404, problem, [("x-amzn-ErrorType", "ResourceNotFoundException")])
-        try:
-            event = json.loads(request.body or b"{}")
-        except ValueError:
-            problem = b'{"Type":"User","Message":"Could not parse request body into json"}'
-            return Response(400, problem, [("x-amzn-ErrorType", "InvalidRequestContentException")])
-        if (request.header("x-amz-invocation-type") or "") == "Event":
-            threading.Thread(target=functions.invoke, args=(name, event), daemon=True).start()
-            return Response(202)
-        outcome = functions.invoke(name, event)
-        headers = [("Content-Type", "application/json"), ("X-Amz-Executed-Version", "$LATEST")]
-        if outcome.failed:
-            headers.append(("X-Amz-Function-Error", "Unhandled"))
-        return Response(200, outcome.payload, headers)
-
     # ----------------------------------------------------------------------------------------------------- stop
     def stop(self) -> None:
         """End everything: what runs may finish for some seconds, then nothing is left."""
@@ -434,85 +364,3 @@ def _concurrency(environment: Mapping[str, str], files: int) -> int:
     if not chosen.isdigit() or int(chosen) < 1:
         raise CannotStart(f"GATEWAY_DEV_CONCURRENCY must be a number of workers, not {chosen!r}")
     return int(chosen)
-
-
-def _own_environment(function: Function) -> dict[str, str]:
-    handler_module = function.handler
-    return dict(function.environment) | {
-        "AWS_LAMBDA_FUNCTION_NAME": function.name,
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
-        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "LAMBDA_TASK_ROOT": str(function.code),
-        "_HANDLER": handler_module,
-    }
-
-
-def _lock(data: Path) -> IO[str]:
-    """Hold the data folder for as long as this process lives."""
-    file = (data / "lock").open("a+")
-    end = time.monotonic() + _PATIENCE  # for a stack that is just ending
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() < end:
-                time.sleep(0.05)
-                continue
-            owner = _read_json(data / "stack.json").get("pid", "unknown")
-            raise CannotStart(f"a local stack is running in {data} already (process {owner})") from None
-        return file
-
-
-def _listen(
-    port: int, connections: Connections, variable: str = "PORT", tls: ssl.SSLContext | None = None
-) -> HttpServer:
-    end = time.monotonic() + _PATIENCE  # for the process before this one to let go
-    while True:
-        try:
-            return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls, connections=connections)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and time.monotonic() < end:
-                time.sleep(0.1)
-                continue
-            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-            raise CannotStart(f"port {port} {reason}; choose another with {variable}={port + 1}") from None
-
-
-def _listen_for_tls(chosen: int | None, connections: Connections, tls: ssl.SSLContext, before: Any) -> HttpServer:
-    """At the port that was chosen; without a choice at that from before, at the usual one, or at any."""
-    if chosen is not None:
-        return _listen(chosen, connections, "PORT_TLS", tls)
-    for port in (before, _TLS_PORT):
-        if isinstance(port, int):
-            with contextlib.suppress(OSError):
-                return HttpServer(_HOST, port, largest_body=_LARGEST_BODY, tls=tls, connections=connections)
-    return _listen(0, connections, "PORT_TLS", tls)
-
-
-def _chosen(environment: Mapping[str, str], variable: str) -> int:
-    """A port that the environment names; 0 is any."""
-    port = environment.get(variable) or "0"
-    if not port.isdigit() or int(port) > 65535:
-        raise CannotStart(f"{port} is no port: set {variable} to a number up to 65535")
-    return int(port)
-
-
-def _free_port(preferred: Any) -> int:
-    """The port from before, where it can be had: calls that outlived a killed stack find the new one there."""
-    for port in (preferred, 0):
-        if isinstance(port, int):
-            with contextlib.suppress(OSError), socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((_HOST, port))
-                return int(probe.getsockname()[1])
-    raise CannotStart("there is no free port")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content

@@ -36,6 +36,7 @@ TYPES = {
     "InvokeModelRequest.inputs": "string|[string]|[object]|object",
     "InvokeModelResult.generated_text": "string|[object]",
     "Message.stop_sequence": "string?",
+    "MessageEvent.message": "object|string",
     "MessageParam.content": "string|[object]",
     "MessagesRequest.system": "string|[object]",
     "ModelList.first_id": "string?",

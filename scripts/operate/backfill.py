@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.costs.periods import GRACE, HOUR, hours_between
 from scripts.project.command import WrongUse
+from scripts.project.words import counted
 
 TRIES = 20  # of one range, over all commands with the same --as-of
 DAYS = 7  # of one run
@@ -103,17 +104,18 @@ def _failed(states: Any, machine: str, name: str, left: Sequence[Window]) -> dic
 
 
 NOTES = {
-    "openHours": "hours with open rows",
-    "unpricedHours": "hours with rows that have no price",
-    "quarantinedRows": "rows in quarantine",
-    "mendedFiles": "files made again",
-    "lostFiles": "files lost",
+    "openHours": ("hour with open rows", "hours with open rows"),
+    "unpricedHours": ("hour with rows that have no price", "hours with rows that have no price"),
+    "quarantinedRows": ("row in quarantine", "rows in quarantine"),
+    "mendedFiles": ("file made again", "files made again"),
+    "lostFiles": ("file lost", "files lost"),
 }
 
 
 def line_of(window: dict[str, Any]) -> str:
     """What was found in a window, in words."""
-    notes = [f"; {number} {text}" for name, text in NOTES.items() if (number := window["found"][name])]
+    found = window["found"]
+    notes = [f"; {counted(found[name], *texts)}" for name, texts in NOTES.items() if found[name]]
     return f"{window['first']} to {window['last']}: done{''.join(notes)}"
 
 

@@ -16,15 +16,25 @@ from typing import Any, Protocol
 from gateway.costs.periods import MAX_HOURS
 from scripts.operate.statements import Days, day_tables, days_as_json
 from scripts.operate.tables import Page
+from scripts.project.words import counted
 
 AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
 
 
 NOTES = {
-    "quarantinedRows": "rows cannot be read, or make no sense: they are in no sum; quarantine/ has each, and why",
-    "mendedFiles": "files were lost, altered or unreadable: they were made again from the ledger",
-    "lostFiles": "files were lost or altered, and the ledger has dropped their rows: put back an earlier version",
-    "leftHours": "hours have still to be done: run it again",
+    "quarantinedRows": (
+        "row cannot be read, or makes no sense: it is in no sum; quarantine/ has it, and why",
+        "rows cannot be read, or make no sense: they are in no sum; quarantine/ has each, and why",
+    ),
+    "mendedFiles": (
+        "file was lost, altered or unreadable: it was made again from the ledger",
+        "files were lost, altered or unreadable: they were made again from the ledger",
+    ),
+    "lostFiles": (
+        "file was lost or altered, and the ledger has dropped its rows: put back an earlier version",
+        "files were lost or altered, and the ledger has dropped their rows: put back an earlier version",
+    ),
+    "leftHours": ("hour has still to be done: run it again", "hours have still to be done: run it again"),
 }
 
 
@@ -60,10 +70,10 @@ def aggregate(
 
 def told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What runs have found that is not as it should be."""
-    for name, text in NOTES.items():
+    for name, texts in NOTES.items():
         found = [output[name] for output in outputs]
         if number := sum(some if isinstance(some, int) else len(some) for some in found):
-            yield f"{number} {text}"
+            yield counted(number, *texts)
 
 
 def metered_hours(stack: LocalStack) -> list[str]:

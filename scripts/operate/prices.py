@@ -39,6 +39,7 @@ from scripts.generate.price_book import (
 from scripts.operate.price_offers import Left, Offered, load, offered, rows_of
 from scripts.operate.profile_prices import Place, read_places
 from scripts.operate.profile_prices import rows_of as profile_rows
+from scripts.project.words import counted
 
 APPENDED = FACTS / "appended.csv"
 LEGACY = FACTS / "legacy-2024.json"
@@ -228,6 +229,7 @@ def overlay_text(overlay: Sequence[Price | Markup], priced: PriceBook) -> str:
     markups = [row for row in overlay if isinstance(row, Markup)]
     for_all = sum(row.target == EVERYONE for row in markups)
     return (
-        f"overlay: {len(overlay)} rows: {len(prices)} prices of {len({row.model_id for row in prices})} models "
-        f"({len(own)} of them not of the public list), {len(markups)} markups ({for_all} for every tenant)"
+        f"overlay: {counted(len(overlay), 'row')}: {counted(len(prices), 'price')} of "
+        f"{counted(len({row.model_id for row in prices}), 'model')} ({len(own)} of them not of the public list), "
+        f"{counted(len(markups), 'markup')} ({for_all} for every tenant)"
     )

@@ -24,6 +24,7 @@ from gateway.statements.close_month import PAGE_LINES, lines_by_tenant
 from gateway.statements.html import to_html
 from gateway.statements.statement import Statement, closes_at, from_csv, to_csv
 from scripts.operate.tables import Page, Table, page_text
+from scripts.project.words import counted
 
 DELAY_DAYS = 3
 COLUMNS = ("team_id", "model_id", "input_tokens", "output_tokens", "invocations", "input_cost", "output_cost")
@@ -63,7 +64,7 @@ def day_tables(days: Days) -> Page:
     # Aggregated without a row, as most days of a long backfill.
     empty = sorted(day for day, lines in days.items() if not lines)
     if empty:
-        shown.append(f"Nothing was metered on {len(empty)} more days from {empty[0]} to {empty[-1]}.")
+        shown.append(f"Nothing was metered on {counted(len(empty), 'more day')} from {empty[0]} to {empty[-1]}.")
     return shown
 
 
@@ -257,6 +258,7 @@ def in_words(found: Verified) -> str:
         return "No month is closed yet.\n"
     waiting = f"\n{found.waiting} restatements or late lines wait for the next statement." if found.waiting else ""
     return (
-        f"{found.months[0]} to {found.months[-1]}: {found.statements} statements with {found.lines} lines. "
+        f"{found.months[0]} to {found.months[-1]}: {counted(found.statements, 'statement')} with "
+        f"{counted(found.lines, 'line')}. "
         f"Every hash, link and sum holds, and every line is a line of the costs.{waiting}\n"
     )

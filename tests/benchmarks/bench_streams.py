@@ -355,7 +355,7 @@ def _metered(messages: Any) -> Callable[[], float]:
     from gateway.aws.dynamodb.circuits import Circuits
     from gateway.aws.dynamodb.ledger import DynamoLedger
     from gateway.aws.models.bedrock import BedrockRuntime
-    from gateway.calls.attempts import Attempts
+    from gateway.calls.attempts import AttemptPlan
     from gateway.calls.call import Context, ModelCall
     from gateway.calls.catalog import Catalog
     from gateway.calls.invoke import answered
@@ -378,7 +378,7 @@ def _metered(messages: Any) -> Callable[[], float]:
                 context = Context(
                     RequestId(os.urandom(8).hex()), caller, "research", "us-east-1", now + timedelta(minutes=1)
                 )
-                attempts = Attempts(route, context, meter, circuits)
+                attempts = AttemptPlan(route, context, meter, circuits)
                 answered([ModelCall(model, "text", "Converse", {"messages": messages})], attempts, models)
         return time.process_time() - before
 

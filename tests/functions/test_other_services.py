@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.aws.models.bedrock import BedrockRuntime
-from gateway.calls.attempts import Attempts
+from gateway.calls.attempts import AttemptPlan
 from gateway.calls.call import Context, ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import encode
@@ -102,7 +102,7 @@ class Books:
         until = datetime.now(UTC) + timedelta(seconds=60)
         context = Context(RequestId("r1"), who, "research", "us-east-1", until)
         meter = Meter(ledger, InMemoryAccounts(), price_book, lambda _: None)
-        attempts = Attempts(Route(HAIKU, (HAIKU,)), context, meter, self)
+        attempts = AttemptPlan(Route(HAIKU, (HAIKU,)), context, meter, self)
         call = ModelCall(Catalog({}).find(HAIKU), "text", api, {"messages": []})
         read = b""
         with suppress(UpstreamError):

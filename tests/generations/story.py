@@ -185,7 +185,7 @@ class Story:
             if name == "wed-a":
                 self.accounts.book(hold, Booking(Decimal("0.11")))
         self.accounts.claim_notification(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ", at("2026-11-25T00:11:00"))
-        self.accounts.told(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ")
+        self.accounts.mark_notified(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ")
 
     def answers(self) -> None:
         """A job that is done, one whose answer lies in the bucket, one that failed, one that waits; two kept keys."""

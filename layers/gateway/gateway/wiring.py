@@ -12,10 +12,10 @@ from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.response_items import ItemTable
 from gateway.aws.events import warn
-from gateway.aws.models.bedrock import BedrockRuntime
+from gateway.aws.models.bedrock import BedrockCatalog, BedrockRuntime
 from gateway.aws.models.credentials import Sessions
 from gateway.aws.models.sagemaker import SageMakerRuntime
-from gateway.aws.s3.model_directory import ModelDirectory
+from gateway.aws.s3.model_registry import StoredRegistry
 from gateway.aws.s3.payloads import Payloads
 from gateway.aws.s3.price_overlay import current_book
 from gateway.calls.catalog import Service
@@ -32,9 +32,9 @@ class Wiring:
         self._settings = settings
 
     @cached_property
-    def directory(self) -> ModelDirectory:
+    def registry(self) -> StoredRegistry:
         chosen = self._settings
-        return ModelDirectory(chosen.model_routes, chosen.sagemaker_endpoints, chosen.model_routes_uri)
+        return StoredRegistry(chosen.model_routes, chosen.sagemaker_endpoints, chosen.model_routes_uri)
 
     @cached_property
     def models(self) -> ModelServices:
@@ -82,3 +82,7 @@ class Wiring:
     @cached_property
     def response_items(self) -> ItemTable:
         return ItemTable(self._settings.idempotency_table, self.payloads, self._settings.response_items)
+
+    @cached_property
+    def listing(self) -> BedrockCatalog:
+        return BedrockCatalog()

@@ -20,6 +20,7 @@ from scripts.analytics.synthetic_lake import rows, write
 from scripts.project.command import CommandFailedError
 from scripts.project.sam import NONE_FOUND, find_python
 from scripts.project.template import ROOT
+from scripts.project.words import counted
 
 ENVIRONMENT = ROOT / ".venv-focus"
 LOCK = ROOT / "scripts/analytics/focus/requirements.lock"
@@ -65,7 +66,7 @@ def check(export: Callable[[Path, Path], int], tell: Callable[[str], None]) -> l
             said = validate(out)
             found += [f"{kind}: {fault}" for fault in faults(said)]
             result = _TOTAL.search(said)
-            tell(f"{kind}: {lines} lines. {result[0] if result else 'no result'}")
+            tell(f"{kind}: {counted(lines, 'line')}. {result[0] if result else 'no result'}")
         for rule, allowed in ALLOWED.items():
             other = Path(folder) / "otherwise.parquet"
             with duckdb.connect() as engine:

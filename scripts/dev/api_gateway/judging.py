@@ -39,6 +39,8 @@ EVENTS = {
 }  # fmt: skip
 NAMED_EVENTS = {("streamModel", "usage"): "StreamedUsage", ("streamModel", "error"): "Problem"}
 _ERROR_ALONE = "ErrorBody"  # the schema of `error` in a chunk that has nothing else
+# A problem that came after the status was sent, as `gateway.web.exchange.late` writes it.
+_LATE = re.compile(rb"\s*HTTP ([1-5]\d\d) (.*)\xff", re.DOTALL)
 _MOST_WAITING = 200
 _SLASH = re.compile("%2f", re.IGNORECASE)
 _PAUSE = 0.1  # seconds between two looks at answers of one kind
@@ -84,6 +86,8 @@ class Judge:
 
         An answer to no operation has no schema, and no faults.
         """
+        if late := _LATE.fullmatch(response.body):
+            response = Response(int(late[1]), late[2], response.headers)
         asked, answered = _Asked(self._host, method, path), _Answered(response)
         kind = answered.content_type.split(";")[0].strip()
         streamed = response.status == 200 and kind in _STREAMS

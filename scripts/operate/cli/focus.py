@@ -8,6 +8,7 @@ import click
 
 from scripts.operate.cli.commands import FILE, Group, Month, with_json
 from scripts.operate.cli.terminal import Bar, print_json, print_line
+from scripts.project.words import counted
 
 
 @click.group(cls=Group, example="gateway focus export --lake .dev/lake --out costs.csv")
@@ -34,7 +35,7 @@ def export(lake: Path, out: Path, month: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"lines": lines, "out": out})
     else:
-        print(f"{lines} lines in {out}")
+        print(f"{counted(lines, 'line')} in {out}")
 
 
 @focus.command(example="gateway focus check")

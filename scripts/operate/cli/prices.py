@@ -14,6 +14,7 @@ import click
 from scripts.operate.cli.commands import FILE, Day, Decorated, Group, with_json
 from scripts.operate.cli.terminal import Bar, print_json, print_line
 from scripts.project.command import CommandFailedError
+from scripts.project.words import counted
 
 if TYPE_CHECKING:
     from scripts.operate.prices import Comparison
@@ -153,7 +154,7 @@ def check(since: Path | None, overlay: Path | None, book: Path | None, appended:
         print_line(found.overlay)
     for line in found.wrong:
         print_line(line, "red", err=True)
-    print_line(f"{found.rows} rows of {found.models} models, version {found.version}")
+    print_line(f"{counted(found.rows, 'row')} of {counted(found.models, 'model')}, version {found.version}")
     return 1 if found.wrong else 0
 
 
@@ -200,11 +201,11 @@ def _print_comparison(found: Comparison, factor: Decimal, added: int) -> None:
             print_line(str(change))
     for why, count, names in left_by_reason(found.left):
         print_line(f"left out, {why} ({count}): {', '.join(names)}", "dim")
-    told = f"{found.read} prices read, {len(found.found)} the book does not have, {len(found.left)} left out"
+    told = f"{counted(found.read, 'price')} read, {len(found.found)} the book does not have, {len(found.left)} left out"
     if found.refused:
         print_line(f"{told}; {len(found.refused)} change by more than {factor}: see --allow-factor", "red", err=True)
     else:
-        print_line(told + (f"; {added} rows appended" if added else ""))
+        print_line(told + (f"; {counted(added, 'row')} appended" if added else ""))
 
 
 @contextmanager

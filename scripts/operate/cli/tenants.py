@@ -21,7 +21,7 @@ from scripts.operate.cli.commands import (
     with_region,
     with_stack,
 )
-from scripts.operate.cli.terminal import Bar, print_json, print_line
+from scripts.operate.cli.terminal import Bar, print_json, print_line, print_yaml
 from scripts.project.command import CommandFailedError, WrongUse
 
 if TYPE_CHECKING:
@@ -143,8 +143,6 @@ def show(
 ) -> int:
     """Print the gateway's tenants in the form of the file (YAML)."""
     with answered():
-        import yaml
-
         from scripts.operate.tenants import current
         from scripts.operate.tenants_file import read
 
@@ -154,7 +152,7 @@ def show(
         if as_json:
             print_json(found)
         else:
-            print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), end="", flush=True)
+            print_yaml(found)
     return 0
 
 

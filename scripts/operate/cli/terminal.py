@@ -44,6 +44,21 @@ def as_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
+def print_yaml(document: Any) -> None:
+    import yaml
+
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    if on_terminal(sys.stdout):
+        from rich.syntax import Syntax
+
+        # Highlighted only: a line is neither wrapped nor filled up, so that what is copied is the file.
+        styled = Syntax(text, "yaml", background_color="default").highlight(text)
+        styled.right_crop(1)
+        _console(sys.stdout).print(styled, soft_wrap=True)
+    else:
+        print(text, end="", flush=True)
+
+
 def print_page(page: Page) -> None:
     if not on_terminal(sys.stdout):
         print(page_text(page), end="", flush=True)

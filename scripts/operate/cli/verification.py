@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from scripts.operate.cli.commands import Command, with_json, with_region, with_stack
 from scripts.operate.cli.terminal import Bar, notice, print_json, print_spans
@@ -21,6 +22,14 @@ class Steps(click.ParamType):
     """Names of steps, with commas between."""
 
     name = "STEP,…"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The steps that are not named yet, each behind those that are."""
+        from scripts.operate.verify.verification import NAMES
+
+        named, comma, begun = incomplete.rpartition(",")
+        left = (name for name in NAMES if name not in named.split(",") and name.startswith(begun))
+        return [CompletionItem(f"{named}{comma}{name}") for name in left]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         from scripts.operate.verify.verification import NAMES, unknown

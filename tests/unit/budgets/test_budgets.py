@@ -24,7 +24,7 @@ from gateway.aws.events import warn
 from gateway.budgets.accounts import CLAIM_TTL, AccountId, Accounts, Booked, Booking, Hold, Limits
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
-from gateway.calls.attempts import Attempts
+from gateway.calls.attempts import AttemptPlan
 from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
 from gateway.calls.invoke import answered
@@ -34,7 +34,7 @@ from gateway.calls.policy import enforce_output_limit
 from gateway.core.errors import ForbiddenError, GatewayError, UpstreamError
 from gateway.core.times import month_of, next_month
 from gateway.formats.bedrock import read_converse, read_invoke
-from gateway.formats.compat.requests import CompatRequest
+from gateway.formats.legacy.requests import LegacyRequest
 from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
@@ -308,8 +308,8 @@ class Scripted:
         )
 
 
-def attempts(context: Context, meter: Meter) -> Attempts:
-    return Attempts(Route(MODEL.id, (MODEL.id,)), context, meter, Circuits("none"))
+def attempts(context: Context, meter: Meter) -> AttemptPlan:
+    return AttemptPlan(Route(MODEL.id, (MODEL.id,)), context, meter, Circuits("none"))
 
 
 def made_by(tenant: Tenant, meter: Meter, model: Scripted, number: int, tokens: int, ledger_crash: str = "") -> str:
@@ -690,7 +690,7 @@ def test_pictures_to_embed_are_held_for_wherever_they_are_asked_for() -> None:
     """The oldest operations put parameters into the body as they are."""
     pictures = {"texts": [], "images": ["data:image/png;base64," + PNG] * 3, "input_type": "image"}
     for kind in ("embeddings", "embeddings-image"):
-        asked = CompatRequest({"inputs": "a", "parameters": pictures}, "cohere.embed-english-v3", None, kind)
+        asked = LegacyRequest({"inputs": "a", "parameters": pictures}, "cohere.embed-english-v3", None, kind)
         (call,) = translated(asked, Catalog({})).calls
         assert (call.input_images, call.bound.usage.input_images) == (3, 3)
 
@@ -704,14 +704,14 @@ def test_an_endpoints_answer_is_held_for() -> None:
     """A container makes as much as its body says; who makes no text makes nothing."""
     endpoints = Catalog({"ours": "endpoint"})
     asked = {"inputs": "hi", "parameters": {"max_new_tokens": 9000}}
-    (call,) = translated(CompatRequest(asked, "ours"), endpoints).calls
+    (call,) = translated(LegacyRequest(asked, "ours"), endpoints).calls
     assert call.bound.usage.output_tokens == 9000
-    (call,) = translated(CompatRequest({"inputs": "hi"}, "ours"), endpoints).calls
+    (call,) = translated(LegacyRequest({"inputs": "hi"}, "ours"), endpoints).calls
     assert call.bound.usage.output_tokens == DEFAULT_MAX_OUTPUT
-    (call,) = translated(CompatRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
+    (call,) = translated(LegacyRequest({"inputs": "hi"}, "ours", None, "embeddings"), endpoints).calls
     assert call.bound.usage.output_tokens == 0
     for many in ({"inputs": ["hi", "ho"]}, {"inputs": {"inputs": ["hi", "ho"]}}, {"inputs": {"prompt": [[1, 2], [3]]}}):
-        (call,) = translated(CompatRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
+        (call,) = translated(LegacyRequest(many | {"parameters": {"max_new_tokens": 9}}, "ours"), endpoints).calls
         assert call.bound.usage.output_tokens == 18
     chat = {"model": "ours", "messages": SAID, "max_tokens": 100, "n": 5}
     assert read_endpoint_chat(chat, endpoints.find("ours")).bound.usage.output_tokens == 500

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gateway.budgets.accounts import AccountId, Booking
 from gateway.budgets.sweep import sweep_holds
-from gateway.calls.attempts import Attempts, CircuitOpenError
+from gateway.calls.attempts import AttemptPlan, CircuitOpenError
 from gateway.calls.call import Context, ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog
 from gateway.calls.eventstream import Frame
@@ -66,13 +66,13 @@ class World:
     guarded: list[str] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def attempts(self, route: Route, tenant: Tenant | None = None) -> Attempts:
+    def attempts(self, route: Route, tenant: Tenant | None = None) -> AttemptPlan:
         who = Caller(tenant or Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("key_1"))
         context = Context(
             RequestId("r1"), who, "research", "us-east-1", NOW + timedelta(seconds=600), clock=lambda: self.now
         )
         meter = Meter(self.ledger, self.accounts, price_book, lambda _: None)
-        return Attempts(route, context, meter, self, sleep=self.slept.append, random=lambda: 1.0)
+        return AttemptPlan(route, context, meter, self, sleep=self.slept.append, random=lambda: 1.0)
 
     def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
         self.guarded.append(model_id)
@@ -204,7 +204,7 @@ def test_a_model_runs_no_more_calls_at_once_than_its_route_lets_it() -> None:
     world = World([[delta(), metadata()], [delta(), metadata()]])
     route = Route(HAIKU, (HAIKU,), concurrency=1)
     first = open_stream(calls(HAIKU, api="ConverseStream"), world.attempts(route), world)
-    second = Attempts(route, first.attempt.attempts.context, first.attempt.attempts.meter, world)
+    second = AttemptPlan(route, first.attempt.attempts.context, first.attempt.attempts.meter, world)
     object.__setattr__(second.context, "request_id", RequestId("r2"))
     with pytest.raises(RetryableError) as refused:
         open_stream(calls(HAIKU, api="ConverseStream"), second, world)

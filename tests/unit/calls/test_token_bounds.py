@@ -19,7 +19,7 @@ from gateway.calls.catalog import Catalog
 from gateway.calls.token_bounds import Reader, input_bound, reader_of
 from gateway.formats.anthropic.messages import converse_body, read_messages
 from gateway.formats.bedrock import read_converse, read_invoke
-from gateway.formats.compat.requests import CompatRequest
+from gateway.formats.legacy.requests import LegacyRequest
 from gateway.formats.openai.chat import read_chat
 from gateway.formats.openai.responses import read_response
 from tests.fakes import translated
@@ -247,7 +247,7 @@ def as_messages(text: str, value: dict[str, Any]) -> ModelCall:
 
 def as_compat(text: str, value: dict[str, Any]) -> ModelCall:
     asked = {"inputs": [{"role": "user", "content": [{"text": text}, {"text": json.dumps(value)}]}]}
-    (call,) = translated(CompatRequest(asked, NOVA, None, "text", True), Catalog({})).calls
+    (call,) = translated(LegacyRequest(asked, NOVA, None, "text", True), Catalog({})).calls
     return call
 
 

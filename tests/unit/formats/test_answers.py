@@ -10,7 +10,7 @@ import pytest
 
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import MeteredUsage
-from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
+from gateway.formats.answers import AnswerMessageStream, unwrap, unwrap_message, unwrap_stream
 from gateway.formats.anthropic.messages import native_body, read_messages, write_message
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.openai.chat import ChatStream, read_chat, write_chat
@@ -99,7 +99,7 @@ def test_a_call_of_another_tool_stays_one() -> None:
 @pytest.mark.parametrize("before", [[], SPOKEN])
 def test_a_stream_of_chunks_has_the_answer_as_its_content_and_nothing_before_it(before: list[Frame]) -> None:
     request = chat()
-    writer = told_stream(ChatStream(request, "id", 0), request.answer_tool)
+    writer = unwrap_stream(ChatStream(request, "id", 0), request.answer_tool)
     seen = chunks(b"".join(writer.write(each) for each in streamed(request.answer_tool, *before)))
     deltas = [chunk["choices"][0] for chunk in seen]
     assert "".join(delta["delta"].get("content", "") for delta in deltas) == '{"n": 7}'
@@ -109,7 +109,7 @@ def test_a_stream_of_chunks_has_the_answer_as_its_content_and_nothing_before_it(
 
 def test_words_without_an_answer_are_told_at_the_end() -> None:
     request = chat(tools=[TOOL])
-    writer = told_stream(ChatStream(request, "id", 0), request.answer_tool)
+    writer = unwrap_stream(ChatStream(request, "id", 0), request.answer_tool)
     seen = chunks(b"".join(writer.write(each) for each in streamed("get", *SPOKEN)))
     deltas = [chunk["choices"][0] for chunk in seen]
     assert "".join(delta["delta"].get("content", "") for delta in deltas) == "Here it is:"
@@ -121,7 +121,7 @@ def test_a_response_has_the_answer_as_its_text_also_as_a_stream() -> None:
     request = read_response({"model": "m", "input": "x", "text": form}, NOVA)
     whole = write_response(request, answer(call(request.answer_tool)), METERED, "resp_1", 0)
     assert whole["output"][0]["content"][0]["text"] == '{"n": 7}'
-    writer = told_stream(ResponsesStream(request, "resp_1", 0), request.answer_tool)
+    writer = unwrap_stream(ResponsesStream(request, "resp_1", 0), request.answer_tool)
     sent = b"".join(writer.write(each) for each in streamed(request.answer_tool)) + writer.end(METERED)
     last = chunks(sent)[-1]
     assert last["type"] == "response.completed"
@@ -130,9 +130,9 @@ def test_a_response_has_the_answer_as_its_text_also_as_a_stream() -> None:
 
 def test_a_message_has_the_answer_as_its_text_also_as_a_stream() -> None:
     request = read_messages({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
-    message = write_message(request, told(answer(call("json_answer")), "json_answer"), METERED, "m_1")
+    message = write_message(request, unwrap(answer(call("json_answer")), "json_answer"), METERED, "m_1")
     assert (message["content"], message["stop_reason"]) == ([{"type": "text", "text": '{"n": 7}'}], "end_turn")
-    writer = told_stream(TranslatedStream(request, "m_1"), "json_answer")
+    writer = unwrap_stream(TranslatedStream(request, "m_1"), "json_answer")
     events = chunks(b"".join(writer.write(each) for each in streamed("json_answer")) + writer.end(METERED))
     assert "".join(e["delta"]["text"] for e in events if e["type"] == "content_block_delta") == '{"n": 7}'
     assert events[-2]["delta"]["stop_reason"] == "end_turn"
@@ -149,7 +149,7 @@ def test_a_claude_without_structured_output_answers_by_a_tool_as_well() -> None:
     assert made.body["tool_choice"] == {"type": "tool", "name": made.answer_tool}
     use = {"type": "tool_use", "id": "t", "name": made.answer_tool, "input": {"n": 7}}
     whole = json.loads(
-        told_message(json.dumps({"content": [use], "stop_reason": "tool_use"}).encode(), made.answer_tool)
+        unwrap_message(json.dumps({"content": [use], "stop_reason": "tool_use"}).encode(), made.answer_tool)
     )
     assert whole == {"content": [{"type": "text", "text": '{"n": 7}'}], "stop_reason": "end_turn"}
     writer = AnswerMessageStream(NativeStream(), made.answer_tool)
@@ -167,9 +167,9 @@ def test_a_claude_without_structured_output_answers_by_a_tool_as_well() -> None:
 
 def test_an_answer_without_such_a_tool_is_left_alone() -> None:
     spoken = answer({"text": "x"})
-    assert told(spoken, "") is spoken
-    assert told(spoken, "json_answer") is spoken
-    assert told_message(b'{"content": []}', "json_answer") == b'{"content": []}'
+    assert unwrap(spoken, "") is spoken
+    assert unwrap(spoken, "json_answer") is spoken
+    assert unwrap_message(b'{"content": []}', "json_answer") == b'{"content": []}'
 
 
 # ------------------------------------------------------------------------------------------ names of tools, ids of calls
@@ -187,7 +187,7 @@ def test_a_name_that_converse_lets_no_tool_have_comes_back_as_the_clients() -> N
     assert len(short) <= 64
     message = write_chat(request, answer(call(short)), METERED, "id", 0)["choices"][0]["message"]
     assert message["tool_calls"][0]["function"]["name"] == LONG
-    writer = told_stream(ChatStream(request, "id", 0), request.answer_tool, request.names)
+    writer = unwrap_stream(ChatStream(request, "id", 0), request.answer_tool, request.names)
     seen = chunks(b"".join(writer.write(each) for each in streamed(short)))
     assert seen[1]["choices"][0]["delta"]["tool_calls"][0]["function"]["name"] == LONG
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import _read
 from gateway.core.errors import GatewayError
-from gateway.formats.compat.streams import CompatStream
+from gateway.formats.legacy.streams import LegacyStream
 from gateway.formats.openai.chat import ChatStream, read_chat
 from gateway.formats.openai.response_answers import ResponsesStream
 from gateway.formats.openai.responses import read_response
@@ -22,7 +22,7 @@ RESPONSE = read_response({"model": HAIKU, "input": "hi"}, HAIKU)
 WRITERS: dict[str, Any] = {
     "chat": ChatStream(CHAT, "i", 0),
     "responses": ResponsesStream(RESPONSE, "resp_1", 0),
-    "compat": CompatStream("r"),
+    "compat": LegacyStream("r"),
 }
 
 

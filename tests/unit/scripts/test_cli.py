@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from gateway.costs.cost_lines import CostLine
 from gateway.costs.periods import MAX_HOURS
@@ -23,10 +24,13 @@ from scripts.generate.price_book import BOOK, read_rows
 from scripts.operate.cli import terminal
 from scripts.operate.cli.commands import WithExample
 from scripts.operate.cli.gateway import main
+from scripts.operate.cli.terminal import print_yaml
+from scripts.operate.cli.verification import Steps, verify_deployment
 from scripts.operate.statements import costs_in, days_as_json, report
 from scripts.operate.tables import Table
 from scripts.project import set_up
 from scripts.project.template import ROOT
+from scripts.project.words import counted
 from tests.command_line import commands, parsed
 
 COMMANDS = dict(commands())
@@ -260,6 +264,36 @@ def test_completion_offers_commands_and_options(
     monkeypatch.setenv("COMP_CWORD", "2")
     assert main([]) == 0
     assert capsys.readouterr().out == "plain,plan\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "offered"),
+    [("ath", ["athena"]), ("athena,ala", ["athena,alarms"]), ("athena,ath", [])],
+)
+def test_completion_offers_the_steps_that_are_not_named_yet(begun: str, offered: list[str]) -> None:
+    found = Steps().shell_complete(click.Context(verify_deployment), verify_deployment.params[0], begun)
+    assert [item.value for item in found] == offered
+
+
+def test_a_number_has_the_noun_of_its_number() -> None:
+    assert [counted(number, "row") for number in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert counted(1, "hour is left", "hours are left") == "1 hour is left"
+
+
+def test_yaml_is_coloured_on_a_terminal_and_the_same_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = {"tenants": [{"tenant_id": "acme", "name": "Ä" * 200}]}
+    print_yaml(document)
+    plain = capsys.readouterr().out
+    monkeypatch.setattr(terminal, "on_terminal", lambda _stream: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    print_yaml(document)
+    coloured = capsys.readouterr().out
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert yaml.safe_load(plain) == document
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.calls.catalog import Catalog
-from gateway.calls.directory import Directory
+from gateway.calls.model_registry import ModelRegistry
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, is_label
 from scripts.operate.cli.gateway import main
@@ -307,7 +307,9 @@ def test_more_endpoints_than_a_parameter_holds_become_an_object_to_put_into_s3()
     text, notes = migrate([FULL | {"SAGEMAKER_ENDPOINTS": many}])
     assert "SageMakerEndpoints" not in text
     (note,) = [note for note in notes if "ModelRoutesUri" in note]
-    assert Directory.inline("{}", "{}").with_object(note.partition(": ")[2].partition(": ")[2]).catalog == Catalog(many)
+    assert ModelRegistry.inline("{}", "{}").with_object(note.partition(": ")[2].partition(": ")[2]).catalog == Catalog(
+        many
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- the page

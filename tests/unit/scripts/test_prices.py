@@ -352,7 +352,7 @@ def test_a_model_of_an_overlay_that_nobody_knows_is_named(
     rows = ["our-llama,us-east-1,default,second,1,3600,2026-01-01,x", "*,*,*,markup,1.1,1,2026-01-01,x"]
     overlay.write_text("\n".join([",".join(COLUMNS), *rows]), encoding="utf-8")
     assert run("check", more=("--overlay", str(overlay))) == 0
-    found = "overlay: 2 rows: 1 prices of 1 models (1 of them not of the public list), 1 markups (1 for every tenant)"
+    found = "overlay: 2 rows: 1 price of 1 model (1 of them not of the public list), 1 markup (1 for every tenant)"
     assert found in capsys.readouterr().out
     rows.append(f"{SONNET}x,us-east-1,default,input_tokens,1,1000000,2026-01-01,x")
     overlay.write_text("\n".join([",".join(COLUMNS), *rows]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Budgets: a call is held for before it is made, and what it cost is booked after it.
+"""Budgets reserve a call's maximum cost before it runs, and charge the actual cost afterwards.
 
     hold      room for the most that the call can cost, taken atomically; refused where it does not fit
     book      the hold becomes the true charge; once, however often it is tried. What nobody knows stays held
@@ -178,7 +178,7 @@ class Accounts(Protocol):
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         """May this caller tell a mark of a tenant's month? Nobody else may for CLAIM_TTL, and after `told` nobody."""
 
-    def told(self, account: AccountId, mark: str) -> None: ...
+    def mark_notified(self, account: AccountId, mark: str) -> None: ...
 
 
 def merge_shards(shards: Iterable[Account]) -> Account:

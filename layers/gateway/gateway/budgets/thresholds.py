@@ -76,5 +76,5 @@ def notify_once(
     if not accounts.claim_notification(account, mark, now):
         return False
     warn(notice)
-    accounts.told(account, mark)
+    accounts.mark_notified(account, mark)
     return True

@@ -69,7 +69,7 @@ class OpenAttempt:
     attempt; any other goes on.
     """
 
-    tries: Tries
+    tries: AttemptSequence
     call: ModelCall
     reserved: Reservation
     slot: Hold | None
@@ -96,7 +96,7 @@ class OpenAttempt:
         return True
 
     @property
-    def attempts(self) -> Attempts:
+    def attempts(self) -> AttemptPlan:
         return self.tries.attempts
 
     @property
@@ -154,8 +154,8 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True)
-class Attempts:
-    """The tries of one request by one route."""
+class AttemptPlan:
+    """How the attempts at one request are made: by which route, for whom, and with which pauses."""
 
     route: Route
     context: Context
@@ -169,9 +169,9 @@ class Attempts:
     def numbers(self) -> Iterator[int]:
         return itertools.count(self.first)
 
-    def of(self, calls: Sequence[ModelCall]) -> Tries:
+    def of(self, calls: Sequence[ModelCall]) -> AttemptSequence:
         """The attempts at a request. `calls` are the same one for each model of the route."""
-        return Tries(self, calls)
+        return AttemptSequence(self, calls)
 
     def pause(self, tried: int, error: GatewayError) -> float:
         """As long as the service asks for; else twice as long each time, and at random, so that calls do not march."""
@@ -184,7 +184,7 @@ class Attempts:
         return at < self.context.lease_until and (deadline is None or (at - began).total_seconds() < deadline)
 
 
-class Tries:
+class AttemptSequence:
     """The attempts at one request, each open when it comes, until one is made without an error that passes by itself.
 
     tries = attempts.of(calls)
@@ -196,7 +196,7 @@ class Tries:
     raise tries.failure
     """
 
-    def __init__(self, attempts: Attempts, calls: Sequence[ModelCall]):
+    def __init__(self, attempts: AttemptPlan, calls: Sequence[ModelCall]):
         self.attempts = attempts
         self.calls = calls
         self.failure: GatewayError = GatewayError("No model is left to call.")  # of the last attempt

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.calls.jobs import Job, JobResult, JobState
+from gateway.calls.jobs import JobResult
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, UsageRecord
@@ -121,40 +121,29 @@ class IdempotentRequest:
 
     def run(
         self,
-        tries: int,
         clock: Callable[[], datetime],
-        run: Callable[[Job], JobResult],
+        run: Callable[[], JobResult],
         recover: Callable[[RequestId], JobResult | None] = lambda _: None,
     ) -> tuple[JobResult, bool]:
         """How the first request with this key ended, and whether that was an earlier one. Raises a 409 problem.
 
-        `run` makes the request, in at most so many `tries`, and ends its job here (`finish`).
+        `run` makes the request, and keeps its end here (`finish`).
         """
         if earlier := self.begin(clock(), recover):
             return earlier, True
-        job = self.job(tries, clock())
         try:
-            return run(job), False
+            return run(), False
         except Exception:
             self.abandon()
             raise
 
-    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
+    def finish(self, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         return self.entries.finish(self.entry, ended, settled, self._kept_until(now))
-
-    def keep(self, ended: JobResult, now: datetime) -> None:
-        """The answer of a request that settles no row of its own."""
-        self.entries.finish(self.entry, ended, (), self._kept_until(now))
 
     def abandon(self) -> None:
         """For what ended by an exception. Rows that it left open are swept, and not charged."""
         with suppress(Exception):  # whatever went wrong first is what the client is told; the lease heals this
             self.entries.abandon(self.entry)
-
-    def job(self, attempts: int, now: datetime) -> Job:
-        """The call as a job that is claimed already: so it ends together with its rows."""
-        entry = self.entry
-        return Job(entry.request_id, self.tenant.tenant_id, JobState.RUNNING, now, attempts, entry.lease_until)
 
     def _kept_until(self, now: datetime) -> datetime:
         return now + min(timedelta(seconds=self.tenant.idempotency_seconds), MOST)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.calls.attempts import Attempts, OpenAttempt
+from gateway.calls.attempts import AttemptPlan, OpenAttempt
 from gateway.calls.call import ModelAnswer, ModelCall, Models
-from gateway.calls.jobs import Job, JobResult, ResultStore
+from gateway.calls.jobs import JobResult, ResultStore
 from gateway.calls.model_routes import Route
 from gateway.calls.spans import finish_reason
 from gateway.core.errors import GatewayError
@@ -28,13 +28,13 @@ class ModelServices:
 Settle = Callable[[OpenAttempt, ModelAnswer], None]
 
 
-def answered(calls: Sequence[ModelCall], attempts: Attempts, models: Models) -> tuple[ModelCall, ModelAnswer]:
+def answered(calls: Sequence[ModelCall], attempts: AttemptPlan, models: Models) -> tuple[ModelCall, ModelAnswer]:
     """A buffered answer, settled, with the call that got it. Raises GatewayError."""
     return _answered(calls, attempts, models, _settle)
 
 
 def _answered(
-    calls: Sequence[ModelCall], attempts: Attempts, models: Models, settle: Settle
+    calls: Sequence[ModelCall], attempts: AttemptPlan, models: Models, settle: Settle
 ) -> tuple[ModelCall, ModelAnswer]:
     tries = attempts.of(calls)
     for attempt in tries:
@@ -72,12 +72,12 @@ def _may_fall_back(request: TranslatedRequest) -> bool:
     return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
 
 
-def invoke(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models) -> Any:
+def invoke(requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: Models) -> Any:
     """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
     return _body(requests, attempts, models, _settle)
 
 
-def _body(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, settle: Settle) -> Any:
+def _body(requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: Models, settle: Settle) -> Any:
     if not _may_fall_back(requests[0]):
         return requests[0].answer([_answered([call], attempts, models, settle)[1] for call in requests[0].calls])
     by_model = {request.calls[0].model: request for request in reversed(requests)}
@@ -86,9 +86,9 @@ def _body(requests: Sequence[TranslatedRequest], attempts: Attempts, models: Mod
 
 
 def complete(
-    job: Job, requests: Sequence[TranslatedRequest], attempts: Attempts, models: Models, jobs: ResultStore
+    requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: Models, results: ResultStore
 ) -> JobResult:
-    """Answer a claimed job, and end it together with the settlement of the rows that its answer was made of."""
+    """Answer a claimed call, and keep its end together with the settlement of the rows that the answer was made of."""
     made: list[tuple[OpenAttempt, UsageRecord]] = []
 
     def settle_later(attempt: OpenAttempt, answer: ModelAnswer) -> None:
@@ -98,7 +98,7 @@ def complete(
         ended = JobResult(body=_body(requests, attempts, models, settle_later))
     except GatewayError as error:
         ended = JobResult.failed(error)
-    if jobs.finish(job, ended, [record for _, record in made], attempts.context.clock()):
+    if results.finish(ended, [record for _, record in made], attempts.context.clock()):
         for attempt, record in made:
             attempt.mark_settled(record)
     return ended

@@ -82,13 +82,13 @@ class Job:
 
 
 class ResultStore(Protocol):
-    """Where the end of a claimed call is kept."""
+    """Where the end of one claimed call is kept."""
 
-    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
+    def finish(self, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        """Keep how it ended and settle its rows, both or neither; False where the claim was lost meanwhile."""
 
 
-class Jobs(ResultStore, Protocol):
+class Jobs(Protocol):
     """Where jobs are kept. Implemented by `gateway.aws.dynamodb.jobs`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
@@ -97,10 +97,24 @@ class Jobs(ResultStore, Protocol):
     def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
         """Take the job for `attempts` more attempts; None where it is done, or somebody else's lease lives."""
 
+    def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
+
     def find(self, request_id: RequestId) -> Job | None: ...
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """A job that this worker has claimed, and whose result it keeps."""
+
+    jobs: Jobs
+    job: Job
+
+    def finish(self, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
+        return self.jobs.finish(self.job, ended, settled, now)
 
 
 # A call settles before its answer is kept, so for this long a settled row does not mean that there is none.

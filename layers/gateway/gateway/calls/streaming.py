@@ -16,7 +16,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Protocol
 
-from gateway.calls.attempts import Attempts, OpenAttempt
+from gateway.calls.attempts import AttemptPlan, OpenAttempt
 from gateway.calls.call import ModelCall
 from gateway.calls.eventstream import Frame
 from gateway.calls.spans import finish_reason
@@ -229,7 +229,7 @@ def broken_off() -> UpstreamError:
     )  # fmt: skip
 
 
-def open_stream(calls: Sequence[ModelCall], attempts: Attempts, streams: Streams) -> MeteredStream:
+def open_stream(calls: Sequence[ModelCall], attempts: AttemptPlan, streams: Streams) -> MeteredStream:
     """The stream of the first attempt that begins one. Raises GatewayError."""
     tries = attempts.of(calls)
     for attempt in tries:

@@ -1,4 +1,4 @@
-"""An answer that was forced into a tool, told as the text that it stands for."""
+"""An answer that was forced into a tool, unwrapped: its input is the text that the client asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.errors import GatewayError
 Json = dict[str, Any]
 
 
-def told(answer: Json, tool: str, names: Mapping[str, str] | None = None) -> Json:
+def unwrap(answer: Json, tool: str, names: Mapping[str, str] | None = None) -> Json:
     """Converse's answer with the tool's input as its text; what was said before it is left out.
 
     `names` are the client's own of tools that are called otherwise here.
@@ -53,8 +53,8 @@ def _is(block: Json, tool: str) -> bool:
     return "toolUse" in block and block["toolUse"].get("name") == tool
 
 
-def told_stream(writer: StreamWriter, tool: str, names: Mapping[str, str] | None = None) -> StreamWriter:
-    """The writer, that is told the tool's input as text, and tools by the client's names."""
+def unwrap_stream(writer: StreamWriter, tool: str, names: Mapping[str, str] | None = None) -> StreamWriter:
+    """The writer, which gets the tool's input as text, and tools by the client's names."""
     named: StreamWriter = NamedStream(writer, names) if names else writer
     return AnswerStream(named, tool) if tool else named
 
@@ -114,8 +114,8 @@ class AnswerStream:
         elif frame.kind == "contentBlockDelta":
             index, delta = frame.json["contentBlockIndex"], frame.json["delta"]
             if index in self._answers and "toolUse" in delta:
-                told = {"contentBlockIndex": index, "delta": {"text": delta["toolUse"]["input"]}}
-                yield Frame(frame.kind, json.dumps(told).encode())
+                text = {"contentBlockIndex": index, "delta": {"text": delta["toolUse"]["input"]}}
+                yield Frame(frame.kind, json.dumps(text).encode())
                 return
             if "text" in delta:
                 self._texts.add(index)
@@ -135,7 +135,7 @@ class AnswerStream:
 # ------------------------------------------------------------------------------------------- in Claude's own words
 
 
-def told_message(content: bytes, tool: str) -> bytes:
+def unwrap_message(content: bytes, tool: str) -> bytes:
     """A message of Claude's with the tool's input as its text."""
     message = json.loads(content)
     blocks = message.get("content", [])
@@ -164,10 +164,10 @@ class AnswerMessageStream:
         if frame.kind != "chunk":
             return self._writer.write(frame)
         event = json.loads(frame.chunk)
-        told = self._told(event)
-        if told is event:
+        unwrapped = self._unwrapped(event)
+        if unwrapped is event:
             return self._writer.write(frame)
-        packed = base64.b64encode(json.dumps(told, separators=(",", ":")).encode()).decode()
+        packed = base64.b64encode(json.dumps(unwrapped, separators=(",", ":")).encode()).decode()
         return self._writer.write(Frame(frame.kind, json.dumps({"bytes": packed}).encode()))
 
     def end(self, metered: MeteredUsage) -> bytes:
@@ -176,7 +176,7 @@ class AnswerMessageStream:
     def error(self, error: GatewayError) -> bytes:
         return self._writer.error(error)
 
-    def _told(self, event: Json) -> Json:
+    def _unwrapped(self, event: Json) -> Json:
         match event.get("type"):
             case "content_block_start" if event["content_block"].get("type") == "tool_use":
                 if event["content_block"].get("name") == self._tool:

@@ -8,7 +8,7 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model
 from gateway.calls.streaming import MeteredUsage, StreamWriter
 from gateway.core.errors import BadRequestError, GatewayError
-from gateway.formats.answers import AnswerMessageStream, told, told_message, told_stream
+from gateway.formats.answers import AnswerMessageStream, unwrap, unwrap_message, unwrap_stream
 from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.fitting.work import Fitted
@@ -20,13 +20,13 @@ NATIVE = "anthropic"  # the provider whose models read these messages themselves
 
 
 class AnthropicRoutes:
-    def __init__(self, serving: ModelService):
-        self._serving = serving
+    def __init__(self, service: ModelService):
+        self._service = service
 
     def messages(self, request: Request) -> PendingReply | StreamedReply:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
-        asked = self._serving.ask(request, read.model)
-        fitted = {model: _fitted(read, model) for model in asked.models}
+        authorized = self._service.authorize(request, read.model)
+        fitted = {model: _fitted(read, model) for model in authorized.models}
         calls = [self._call(read, model, made.body) for model, made in fitted.items()]
         request_id = request.request_id
         name = f"msg_{request_id}"
@@ -37,32 +37,32 @@ class AnthropicRoutes:
             if call.model.provider == NATIVE:
                 native = NativeStream(request_id)
                 return AnswerMessageStream(native, tool) if tool else native
-            return told_stream(TranslatedStream(read, name, request_id), tool, made.names)
+            return unwrap_stream(TranslatedStream(read, name, request_id), tool, made.names)
 
         headers: dict[str, str] = {"request-id": request_id}
         headers |= warned(warning for made in fitted.values() for warning in made.warnings)
         if read.stream:
             known = NativeStream(request_id)
-            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
+            return self._service.stream(authorized, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             made = fitted[call.model]
             own = {"request-id": request_id, **warned(made.warnings)}
             if call.model.provider == NATIVE:
-                content = told_message(answer.content, made.answer_tool) if made.answer_tool else answer.content
+                content = unwrap_message(answer.content, made.answer_tool) if made.answer_tool else answer.content
                 return Reply(content, headers=own)
             metered = MeteredUsage(answer.usage)
-            body = told(answer.body, made.answer_tool, made.names)
+            body = unwrap(answer.body, made.answer_tool, made.names)
             return Reply(anthropic.write_message(read, body, metered, name), headers=own)
 
-        return self._serving.reply(asked, calls, write, headers)
+        return self._service.reply(authorized, calls, write, headers)
 
     def count_tokens(self, request: Request) -> Reply:
         read = anthropic.read_count(request.json, request.headers.get("anthropic-beta"))
-        asked = self._serving.ask(request, read.model, charged=False)
-        model = _readable(asked.models[0])
+        authorized = self._service.authorize(request, read.model, charged=False)
+        model = _readable(authorized.models[0])
         body = {"input": read.input(model.provider == NATIVE, model.base)}
-        answer = self._serving.count(asked, ModelCall(model, "text", "CountTokens", body))
+        answer = self._service.count(authorized, ModelCall(model, "text", "CountTokens", body))
         return Reply(anthropic.write_count(answer.body))
 
     def _call(self, read: anthropic.MessagesRequest, model: Model, body: Any) -> ModelCall:

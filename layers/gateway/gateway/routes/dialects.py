@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.routes import anthropic, bedrock, compat, openai
+from gateway.routes import anthropic, bedrock, legacy, openai
 from gateway.web.exchange import Dialect
 
 _OWNERS = (
@@ -16,4 +16,4 @@ _OWNERS = (
 
 
 def dialect_of(path: str) -> Dialect:
-    return next((dialect for start, dialect in _OWNERS if path.startswith(start)), compat.DIALECT)
+    return next((dialect for start, dialect in _OWNERS if path.startswith(start)), legacy.DIALECT)

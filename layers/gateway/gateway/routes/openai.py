@@ -10,7 +10,7 @@ from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.calls.streaming import MeteredUsage, StreamWriter
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
-from gateway.formats.answers import told_stream
+from gateway.formats.answers import unwrap_stream
 from gateway.formats.anthropic import messages as anthropic
 from gateway.formats.openai import chat as openai_chat
 from gateway.formats.openai import embeddings as openai_embeddings
@@ -24,30 +24,32 @@ from gateway.web.warnings import warned
 
 
 class OpenAIRoutes:
-    def __init__(self, serving: ModelService):
-        self._serving = serving
+    def __init__(self, service: ModelService):
+        self._service = service
 
     def chat_completions(self, request: Request) -> PendingReply | StreamedReply:
-        asked = self._ask(request)
+        authorized = self._authorize(request)
         # An endpoint's container reads the body itself; for models of Bedrock it becomes Converse.
-        chats = {model: openai_chat.read_chat(request.json, model.base) for model in asked.models if _converses(model)}
+        chats = {
+            model: openai_chat.read_chat(request.json, model.base) for model in authorized.models if _converses(model)
+        }
         calls = [
             _call(model, chats[model].converse, streaming=chats[model].stream)
             if model in chats
             else openai_endpoint.read_endpoint_chat(request.json, model)
-            for model in asked.models
+            for model in authorized.models
         ]
         name, created = f"chatcmpl-{request.request_id}", int(time.time())
         headers = warned(warning for chat in chats.values() for warning in chat.warnings)
 
         def writer_of(call: ModelCall) -> StreamWriter:
             if (chat := chats.get(call.model)) is not None:
-                return told_stream(openai_chat.ChatStream(chat, name, created), chat.answer_tool, chat.names)
+                return unwrap_stream(openai_chat.ChatStream(chat, name, created), chat.answer_tool, chat.names)
             return openai_endpoint.EndpointChatStream(request.json)
 
         if request.json.get("stream"):
             known = writer_of(calls[0])
-            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
+            return self._service.stream(authorized, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             if (chat := chats.get(call.model)) is None:
@@ -55,15 +57,15 @@ class OpenAIRoutes:
             written = openai_chat.write_chat(chat, answer.body, MeteredUsage(answer.usage), name, created)
             return Reply(written, headers=warned(chat.warnings))
 
-        return self._serving.reply(asked, calls, write, headers)
+        return self._service.reply(authorized, calls, write, headers)
 
     def responses(self, request: Request) -> PendingReply | StreamedReply:
-        asked = self._ask(request)
-        items, tenant = self._serving.items, request.caller.tenant_id
+        authorized = self._authorize(request)
+        items, tenant = self._service.items, request.caller.tenant_id
         kept = items.find(tenant, responses) if (responses := _responses_named(request.json)) else {}
         reads = {
             model: openai_responses.read_response(request.json, model.base, kept, keeps=items.seconds > 0)
-            for model in asked.models
+            for model in authorized.models
         }
         name, created = f"resp_{request.request_id}", int(time.time())
         calls = [_call(model, read.converse, streaming=read.stream) for model, read in reads.items()]
@@ -79,9 +81,9 @@ class OpenAIRoutes:
 
             def writer_of(call: ModelCall) -> StreamWriter:
                 read = reads[call.model]
-                return told_stream(ResponsesStream(read, name, created, keep), read.answer_tool, read.names)
+                return unwrap_stream(ResponsesStream(read, name, created, keep), read.answer_tool, read.names)
 
-            return self._serving.stream(asked, calls, writer_of, known.ping, known.error, headers)
+            return self._service.stream(authorized, calls, writer_of, known.ping, known.error, headers)
 
         def write(call: ModelCall, answer: ModelAnswer) -> Reply:
             read = reads[call.model]
@@ -89,19 +91,19 @@ class OpenAIRoutes:
             keep(written["output"])
             return Reply(written, headers=warned(read.warnings))
 
-        return self._serving.reply(asked, calls, write, headers)
+        return self._service.reply(authorized, calls, write, headers)
 
     def embeddings(self, request: Request) -> PendingReply:
-        asked = self._ask(request, "embeddings")
-        read = openai_embeddings.read_embeddings(request.json, asked.models[0])
+        authorized = self._authorize(request, "embeddings")
+        read = openai_embeddings.read_embeddings(request.json, authorized.models[0])
 
         def write(answers: Sequence[ModelAnswer]) -> Reply:
             bodies, usages = [answer.body for answer in answers], [answer.usage for answer in answers]
             return Reply(openai_embeddings.write_embeddings(read, bodies, usages))
 
         if len(read.calls) == 1:
-            return self._serving.reply(asked, read.calls, lambda _, answer: write([answer]))
-        return self._serving.reply_all(asked, read.calls, write)
+            return self._service.reply(authorized, read.calls, lambda _, answer: write([answer]))
+        return self._service.reply_all(authorized, read.calls, write)
 
     def list_models(self, request: Request) -> Reply:
         if "anthropic-version" in request.headers:
@@ -121,14 +123,14 @@ class OpenAIRoutes:
 
     def _names(self, request: Request) -> list[str]:
         """Aliases, endpoints, profiles and models that the caller may name."""
-        serving, directory = self._serving, self._serving.directory()
-        names = [route.name for route in directory.routes.aliases()] + list(directory.catalog.sagemaker_endpoints)
-        names += [p["inferenceProfileId"] for p in serving.listing.profiles() if p.get("type") != "APPLICATION"]
-        names += [model["modelId"] for model in serving.listing.summaries()]
-        return [name for name in dict.fromkeys(names) if serving.may_use(request, name)]
+        service, registry = self._service, self._service.registry()
+        names = [route.name for route in registry.routes.aliases()] + list(registry.catalog.sagemaker_endpoints)
+        names += [p["inferenceProfileId"] for p in service.listing().profiles() if p.get("type") != "APPLICATION"]
+        names += [model["modelId"] for model in service.listing().summaries()]
+        return [name for name in dict.fromkeys(names) if service.may_use(request, name)]
 
-    def _ask(self, request: Request, operation: str = "text") -> AuthorizedRequest:
-        return self._serving.ask(request, request.json["model"], operation)
+    def _authorize(self, request: Request, operation: str = "text") -> AuthorizedRequest:
+        return self._service.authorize(request, request.json["model"], operation)
 
 
 def _responses_named(body: Any) -> list[str]:

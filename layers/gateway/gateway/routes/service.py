@@ -7,23 +7,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.aws.dynamodb.response_items import ItemTable
-from gateway.aws.models.bedrock import BedrockCatalog
-from gateway.calls.attempts import Attempts, CircuitBreakers, OpenAttempt
+from gateway.calls.attempts import AttemptPlan, CircuitBreakers, OpenAttempt
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model
-from gateway.calls.directory import Directory
 from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, record_for
-from gateway.calls.invoke import answered, complete, max_attempts
+from gateway.calls.invoke import answered, complete
 from gateway.calls.metering import Meter
+from gateway.calls.model_registry import ModelRegistry
 from gateway.calls.model_routes import Route
 from gateway.calls.policy import Find, authorized_models
 from gateway.calls.resource_ownership import must_own_references
 from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
+from gateway.usage.records import TenantId
 from gateway.web.exchange import PendingReply, Reply, Request, StreamedReply
 
 SSE = "text/event-stream; charset=utf-8"
@@ -35,10 +33,8 @@ class AuthorizedRequest:
     """One request that may be made: its models, the first choice first, and how it tries them."""
 
     request: Request
-    directory: Directory
-    route: Route
     models: tuple[Model, ...]
-    attempts: Attempts
+    attempts: AttemptPlan
 
 
 Write = Callable[[ModelCall, ModelAnswer], Reply]
@@ -75,33 +71,55 @@ def _kept(body: Any) -> Reply:
     return Reply(body["text"].encode(), 200, body["headers"], body["content_type"])
 
 
+class ResponseItems(Protocol):
+    """Where the items of answered responses are kept. Implemented by `gateway.aws.dynamodb.response_items`."""
+
+    @property
+    def seconds(self) -> int:
+        """How long; 0 keeps none."""
+
+    def keep(self, tenant: TenantId, response: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what a response answered. An answer that cannot be kept is sent all the same."""
+
+    def find(self, tenant: TenantId, responses: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The items that these responses answered, by their ids; nothing of one that is not kept (any more)."""
+
+
+class ModelListing(Protocol):
+    """The models and inference profiles of this region. Implemented by `gateway.aws.models.bedrock`."""
+
+    def summaries(self) -> list[dict[str, Any]]: ...
+
+    def profiles(self) -> list[dict[str, Any]]: ...
+
+    def behind(self, profile_arn: str) -> str | None:
+        """The model id that an application inference profile is priced as; None where that is not known."""
+
+
 @dataclass(frozen=True)
 class ModelService:
     """The gateway behind the routes."""
 
-    directory: Callable[[], Directory]
+    registry: Callable[[], ModelRegistry]
     models: Models
     streams: Streams
     meter: Meter
     breakers: CircuitBreakers
     entries: IdempotencyStore
-    items: ItemTable
+    items: ResponseItems
+    listing: Callable[[], ModelListing]
     region: str
     allow_unlisted: bool
 
-    @cached_property
-    def listing(self) -> BedrockCatalog:
-        return BedrockCatalog()
-
     # ------------------------------------------------------------------------------------------------ who asks for what
-    def ask(
+    def authorize(
         self,
         request: Request,
         name: Any,
         operation: str | None = "text",
         *,
         charged: bool = True,
-        find: Callable[[Directory, Route], Find] | None = None,
+        find: Callable[[ModelRegistry, Route], Find] | None = None,
     ) -> AuthorizedRequest:
         """Raises GatewayError for a model that there is not, or that the caller may not use.
 
@@ -111,30 +129,30 @@ class ModelService:
         """
         if not isinstance(name, str) or not name:
             raise ModelMissingError
-        who, directory = request.caller, self.directory()
-        route = directory.routes.find(name)
-        found = find(directory, route) if find else lambda name: directory.catalog.named(name, self._behind)
+        who, registry = request.caller, self.registry()
+        route = registry.routes.find(name)
+        found = find(registry, route) if find else lambda name: registry.catalog.named(name, self._behind)
         models = authorized_models(route, who.tenant, operation, found, by_default=self.allow_unlisted)
         cost_centre = who.cost_centre(request.header("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
         context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
-        return AuthorizedRequest(request, directory, route, models, Attempts(route, context, self.meter, self.breakers))
+        return AuthorizedRequest(request, models, AttemptPlan(route, context, self.meter, self.breakers))
 
     def _behind(self, profile_arn: str) -> str | None:
-        return self.listing.behind(profile_arn)
+        return self.listing().behind(profile_arn)
 
     def may_use(self, request: Request, model_id: str) -> bool:
         return request.caller.tenant.allows_model(model_id, by_default=self.allow_unlisted)
 
-    def count(self, asked: AuthorizedRequest, call: ModelCall) -> ModelAnswer:
+    def count(self, authorized: AuthorizedRequest, call: ModelCall) -> ModelAnswer:
         """Count a call's tokens: free at Bedrock, and no call of a model, so nothing is reserved."""
-        must_own_references(call.body, call.headers, asked.request.caller.tenant)
+        must_own_references(call.body, call.headers, authorized.request.caller.tenant)
         return self.models.call(call)
 
     # ----------------------------------------------------------------------------------------------- how it is answered
     def reply(
         self,
-        asked: AuthorizedRequest,
+        authorized: AuthorizedRequest,
         calls: Sequence[ModelCall],
         write: Write,
         headers: Mapping[str, str] | None = None,
@@ -145,35 +163,31 @@ class ModelService:
         """
 
         def make() -> Reply:
-            if (key := asked.request.headers.get("idempotency-key")) is not None:
-                return self._once(key, asked, [_Written((call,), _first(call, write)) for call in calls])
-            call, answer = answered(calls, asked.attempts, self.models)
+            if (key := authorized.request.headers.get("idempotency-key")) is not None:
+                return self._once(key, authorized, [_Written((call,), _first(call, write)) for call in calls])
+            call, answer = answered(calls, authorized.attempts, self.models)
             return _Written((call,), _first(call, write)).reply([answer])
 
         return PendingReply(make, headers or {})
 
-    def reply_all(self, asked: AuthorizedRequest, calls: Sequence[ModelCall], write: WriteAll) -> PendingReply:
+    def reply_all(self, authorized: AuthorizedRequest, calls: Sequence[ModelCall], write: WriteAll) -> PendingReply:
         """The same for an answer that is made of several calls of one model, each settled before the next."""
 
         def make() -> Reply:
-            if (key := asked.request.headers.get("idempotency-key")) is not None:
-                return self._once(key, asked, [_Written(tuple(calls), write)])
-            made = [answered([call], asked.attempts, self.models)[1] for call in calls]
+            if (key := authorized.request.headers.get("idempotency-key")) is not None:
+                return self._once(key, authorized, [_Written(tuple(calls), write)])
+            made = [answered([call], authorized.attempts, self.models)[1] for call in calls]
             return _Written(tuple(calls), write).reply(made)
 
         return PendingReply(make)
 
-    def _once(self, key: str, asked: AuthorizedRequest, requests: Sequence[_Written]) -> Reply:
-        request, context = asked.request, asked.attempts.context
+    def _once(self, key: str, authorized: AuthorizedRequest, requests: Sequence[_Written]) -> Reply:
+        request, context = authorized.request, authorized.attempts.context
         said = {"path": request.path, "body": request.json, "team_id": request.header("team_id") or ""}
         said["headers"] = {name: text for name, text in request.headers.items() if name.startswith(_TOLD)}
         entry = record_for(context.caller.tenant, key, said, context.request_id, context.lease_until)
         once = IdempotentRequest(self.entries, entry, context.caller.tenant)
-        ended, replayed = once.run(
-            max_attempts(requests, asked.route),
-            context.clock,
-            lambda job: complete(job, requests, asked.attempts, self.models, once),
-        )
+        ended, replayed = once.run(context.clock, lambda: complete(requests, authorized.attempts, self.models, once))
         if ended.error:
             raise ended.error
         reply = _kept(ended.body)
@@ -181,7 +195,7 @@ class ModelService:
 
     def stream(
         self,
-        asked: AuthorizedRequest,
+        authorized: AuthorizedRequest,
         calls: Sequence[ModelCall],
         writer_of: Callable[[ModelCall], StreamWriter],
         ping: bytes,
@@ -191,11 +205,11 @@ class ModelService:
         shows_cost: bool = False,
     ) -> StreamedReply:
         """A stream of server-sent events. It opens when its bytes are asked for."""
-        must_not_repeat(asked.request)
+        must_not_repeat(authorized.request)
         live: list[MeteredStream] = []
 
         def parts() -> Iterator[bytes]:
-            live.append(open_stream(calls, asked.attempts, self.streams))
+            live.append(open_stream(calls, authorized.attempts, self.streams))
             yield from live[0].deliver(writer_of(live[0].call), self.cost_of if shows_cost else None)
 
         return StreamedReply(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})

@@ -206,7 +206,7 @@ class AccountTable:
             raise
         return True
 
-    def told(self, account: AccountId, mark: str) -> None:
+    def mark_notified(self, account: AccountId, mark: str) -> None:
         self._mark(account, mark, {":until": _NEVER})
 
     def _mark(self, account: AccountId, mark: str, values: dict[str, int], **condition: str) -> None:

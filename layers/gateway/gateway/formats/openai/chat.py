@@ -11,7 +11,7 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import GatewayError
-from gateway.formats.answers import told
+from gateway.formats.answers import unwrap
 from gateway.formats.openai.converse import (
     EFFORTS,
     FILTERED,
@@ -272,7 +272,7 @@ def _read_format(draft: Draft, given: Json) -> None:
 
 def write_chat(request: ChatRequest, answer: Json, metered: MeteredUsage, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a chat completion."""
-    answer = told(answer, request.answer_tool, request.names)
+    answer = unwrap(answer, request.answer_tool, request.names)
     blocks = answer["output"]["message"]["content"]
     message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
     calls = [

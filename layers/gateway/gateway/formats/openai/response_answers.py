@@ -10,7 +10,7 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import GatewayError
-from gateway.formats.answers import told
+from gateway.formats.answers import unwrap
 from gateway.formats.openai.converse import FILTERED, FULL, text_of
 from gateway.formats.openai.fields import Json, cache_json, error_json, quoted, tier_json
 from gateway.formats.openai.responses import REDACTED, SIGNED, ResponsesRequest
@@ -134,7 +134,7 @@ def _prefix(kind: str, tool: Tool) -> str:
 
 def write_response(request: ResponsesRequest, answer: Json, metered: MeteredUsage, id: str, created: int) -> Json:  # noqa: A002
     """Converse's answer as a response."""
-    answer = told(answer, request.answer_tool, request.names)
+    answer = unwrap(answer, request.answer_tool, request.names)
     output = [item.json() for item in _items(answer["output"]["message"]["content"], id, request.tools)]
     return _finished(request, id, created, answer.get("stopReason", ""), output, metered)
 

@@ -12,7 +12,7 @@ from gateway.calls.catalog import Model
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError
-from gateway.formats.compat.requests import CompatRequest, translations
+from gateway.formats.legacy.requests import LegacyRequest, translations
 from gateway.pricing.price_book import money
 from gateway.usage.records import TokenUsage
 from gateway.usage.stream_counts import endpoint_delta
@@ -26,7 +26,7 @@ _STREAMS = {
 }
 
 
-def as_streams(request: CompatRequest, models: Sequence[Model]) -> tuple[list[ModelCall], tuple[str, ...]]:
+def as_streams(request: LegacyRequest, models: Sequence[Model]) -> tuple[list[ModelCall], tuple[str, ...]]:
     """A text request as a stream of each model that may be called, and warnings of what was left out.
 
     Raises BadRequestError for the first choice.
@@ -73,7 +73,7 @@ def _family_text(said: Mapping[str, Any]) -> str:
     return str(next((said[name] for name in ("outputText", "completion", "generation", "text") if said.get(name)), ""))
 
 
-class CompatStream:
+class LegacyStream:
     """Server-sent events: `{"delta": …}` again and again, then `usage`, then `[DONE]`."""
 
     content_type = "text/event-stream; charset=utf-8"

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from gateway.aws.s3.model_directory import ModelDirectory, RoutesUnavailable
+from gateway.aws.s3.model_registry import RoutesUnavailable, StoredRegistry
 from gateway.aws.s3.watched import FRESH
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
@@ -48,16 +48,16 @@ def put(said: Any) -> None:
     boto3.client("s3").put_object(Bucket="models", Key="routes.json", Body=body)
 
 
-def directory() -> ModelDirectory:
-    return ModelDirectory(INLINE, ENDPOINTS, URI)
+def directory() -> StoredRegistry:
+    return StoredRegistry(INLINE, ENDPOINTS, URI)
 
 
-def target(reader: ModelDirectory, name: str) -> str:
+def target(reader: StoredRegistry, name: str) -> str:
     return reader().routes.find(name).models[0]
 
 
 def test_without_an_object_the_environment_counts_and_nothing_is_asked_of_s3() -> None:
-    assert target(ModelDirectory(INLINE, ENDPOINTS, ""), "inline") == HAIKU
+    assert target(StoredRegistry(INLINE, ENDPOINTS, ""), "inline") == HAIKU
 
 
 def test_a_member_of_the_object_stands_in_place_of_its_parameter(bucket: None) -> None:

@@ -16,16 +16,16 @@ from typing import Any
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Model, Service
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError
-from gateway.formats.compat.text_bodies import INFERENCE, TEXT, as_converse
 from gateway.formats.embeddings import embedding_calls, vectors_of
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, Json, number, stability_class, titan_class
+from gateway.formats.legacy.text_bodies import INFERENCE, TEXT, as_converse
 
 OPERATIONS = ("text", "embeddings", "embeddings-image", "image")
 
 
 @dataclass(frozen=True)
-class CompatRequest:
+class LegacyRequest:
     """What a tenant sent, as plain JSON values, fit to be queued."""
 
     body: Json
@@ -44,7 +44,7 @@ class CompatRequest:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> CompatRequest:
+    def from_json(cls, values: Mapping[str, Any]) -> LegacyRequest:
         return cls(**values)
 
 
@@ -57,7 +57,7 @@ class Translation:
     warnings: tuple[str, ...] = ()
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def all_warnings(self) -> tuple[str, ...]:
         """What was left out of the request, and adapted in its calls."""
         return (*self.warnings, *(warning for call in self.calls for warning in call.warnings))
 
@@ -89,7 +89,7 @@ def misfit(error: SchemaError) -> BadRequestError:
     return BadRequestError(f"{error.where}: {error.sentence}", code="invalid_body", param=error.where)
 
 
-def translate(request: CompatRequest, model: Model) -> Translation:
+def translate(request: LegacyRequest, model: Model) -> Translation:
     """The calls of one model that a request asks for. Raises BadRequestError with what to do."""
     if request.operation not in OPERATIONS:
         raise BadRequestError(f"The header type must be one of {', '.join(OPERATIONS)}.", code="invalid_type")
@@ -105,7 +105,7 @@ _NOT_LEFT_OUT = frozenset(
 )
 
 
-def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
+def _left_out(request: LegacyRequest, model: Model) -> tuple[str, ...]:
     """Warnings of what no part of the call reads. Raises BadRequestError for what must not be left out in silence."""
     if request.operation == "image":
         return ()  # an image model gets all of it
@@ -118,7 +118,7 @@ def _left_out(request: CompatRequest, model: Model) -> tuple[str, ...]:
     return tuple(f"{name} is ignored: this call does not read it" for name in others)
 
 
-def _translated(model: Model, request: CompatRequest) -> Translation:
+def _translated(model: Model, request: LegacyRequest) -> Translation:
     parameters = request.body.get("parameters") or {}
     if model.service is Service.SAGEMAKER:
         return _sagemaker(model, request, parameters)
@@ -140,7 +140,7 @@ def _translated(model: Model, request: CompatRequest) -> Translation:
     return _text(model, _inputs(request), parameters, additional)
 
 
-def translations(request: CompatRequest, models: Sequence[Model]) -> list[Translation]:
+def translations(request: LegacyRequest, models: Sequence[Model]) -> list[Translation]:
     """The request for each model that may be called. Raises BadRequestError for the first choice.
 
     A fallback that cannot read the request is left out.
@@ -152,7 +152,7 @@ def translations(request: CompatRequest, models: Sequence[Model]) -> list[Transl
     return found
 
 
-def _inputs(request: CompatRequest) -> Any:
+def _inputs(request: LegacyRequest) -> Any:
     inputs = request.body.get("inputs")
     if inputs in (None, "", [], {}):
         raise BadRequestError("Send what the model is to read in inputs.", code="inputs_missing")
@@ -224,7 +224,7 @@ def _embedding_result(vectors: list[Any], many: bool) -> Json:
     return {"embedding": vectors[0]} | ({"embeddings": vectors} if many else {})
 
 
-def _embeddings(model: Model, request: CompatRequest, parameters: Json) -> Translation:
+def _embeddings(model: Model, request: LegacyRequest, parameters: Json) -> Translation:
     inputs = _inputs(request)
     items = inputs if isinstance(inputs, list) else [inputs]
     many = len(items) > 1
@@ -233,7 +233,7 @@ def _embeddings(model: Model, request: CompatRequest, parameters: Json) -> Trans
 
 
 # ----------------------------------------------------------------------------------------------------------- images
-def _images(model: Model, request: CompatRequest, parameters: Json) -> Translation:
+def _images(model: Model, request: LegacyRequest, parameters: Json) -> Translation:
     own = {
         name: value
         for name, value in request.body.items()
@@ -265,7 +265,7 @@ def _stability(model: Model, own: Json, prompt: Any) -> Json:
     return own
 
 
-def _image_call(model: Model, request: CompatRequest, body: Json, price_class: str, name: str) -> Translation:
+def _image_call(model: Model, request: LegacyRequest, body: Json, price_class: str, name: str) -> Translation:
     config = body.get("imageGenerationConfig") or {}
     asked = body.get("samples") if name == "artifacts" else isinstance(config, dict) and config.get("numberOfImages")
     images = max(number(asked, 1), 1)
@@ -283,7 +283,7 @@ def _artifacts(body: Json) -> list[Json]:
 
 
 # -------------------------------------------------------------------------------------------------------- SageMaker
-def _sagemaker(model: Model, request: CompatRequest, parameters: Json) -> Translation:
+def _sagemaker(model: Model, request: LegacyRequest, parameters: Json) -> Translation:
     if request.operation == "image":
         raise BadRequestError("A SageMaker endpoint makes text or embeddings here, no images.", code="invalid_type")
     inputs = _inputs(request)

@@ -19,25 +19,25 @@ _MEMBERS = {"routes", "endpoints"}
 
 
 @dataclass(frozen=True)
-class Directory:
+class ModelRegistry:
     """Where each name of a model leads."""
 
     routes: Routes
     catalog: Catalog
 
     @classmethod
-    def inline(cls, routes: str, endpoints: str) -> Directory:
+    def inline(cls, routes: str, endpoints: str) -> ModelRegistry:
         """What the parameters say. Raises ValueError with a sentence that names the one that is wrong."""
         return cls(Routes.from_json(routes), Catalog.from_json(endpoints))
 
-    def with_object(self, text: str) -> Directory:
+    def with_object(self, text: str) -> ModelRegistry:
         """What the object says, over this. Raises ValueError with a sentence about what is wrong in it."""
         said = json.loads(text)
         if not isinstance(said, Mapping) or said.keys() - _MEMBERS:
             raise ValueError("the object must be a JSON object with the members routes and endpoints only")
-        directory = self
+        registry = self
         if "routes" in said:
-            directory = replace(directory, routes=Routes.read(said["routes"]))
+            registry = replace(registry, routes=Routes.read(said["routes"]))
         if "endpoints" in said:
-            directory = replace(directory, catalog=Catalog.read(said["endpoints"]))
-        return directory
+            registry = replace(registry, catalog=Catalog.read(said["endpoints"]))
+        return registry

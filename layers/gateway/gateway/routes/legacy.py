@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from gateway.calls.policy import by_id
 from gateway.core.errors import BadRequestError, GatewayError
-from gateway.formats.compat.requests import CompatRequest, flag, misfit
-from gateway.formats.compat.streams import CompatStream, as_streams, problem_json
+from gateway.formats.legacy.requests import LegacyRequest, flag, misfit
+from gateway.formats.legacy.streams import LegacyStream, as_streams, problem_json
 from gateway.routes.service import ModelService, problem_reply
 from gateway.web.exchange import Dialect, Reply, Request, StreamedReply
 from gateway.web.warnings import warned
 
 
-class CompatRoutes:
-    def __init__(self, serving: ModelService):
-        self._serving = serving
+class LegacyRoutes:
+    def __init__(self, service: ModelService):
+        self._service = service
 
     def stream_model(self, request: Request) -> StreamedReply:
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
             raise BadRequestError("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
-        asked = self._serving.ask(request, name, find=lambda names, route: by_id(names.catalog, route, arn))
+        authorized = self._service.authorize(request, name, find=lambda names, route: by_id(names.catalog, route, arn))
         flagged = flag(request.header("messages_api"))
-        streams, warnings = as_streams(CompatRequest(request.json, name, arn, "text", flagged), asked.models)
+        streams, warnings = as_streams(LegacyRequest(request.json, name, arn, "text", flagged), authorized.models)
         request_id = request.request_id
-        writer = CompatStream(request_id)
+        writer = LegacyStream(request_id)
         headers = warned([*warnings, *(warning for call in streams for warning in call.warnings)])
-        return self._serving.stream(
-            asked, streams, lambda _: writer, writer.ping, writer.error, headers, shows_cost=True
+        return self._service.stream(
+            authorized, streams, lambda _: writer, writer.ping, writer.error, headers, shows_cost=True
         )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gateway.calls.call import ModelAnswer, ModelCall
 from gateway.calls.catalog import Catalog, Service
 from gateway.core.errors import BadRequestError, GatewayError
-from gateway.formats.compat.requests import CompatRequest, flag, misfit
+from gateway.formats.legacy.requests import LegacyRequest, flag, misfit
 from gateway.usage.records import TokenUsage
 from gateway.web.generated.bodies import stream_model
 from gateway.web.generated.schemas import InvokeModelRequest
@@ -21,7 +21,7 @@ CATALOG = Catalog({"our-llama": "llama-endpoint"})
 
 
 def made(model_id: str, body: dict[str, Any], **more: Any) -> tuple[ModelCall, ...]:
-    return translated(CompatRequest(body, model_id, **more), CATALOG).calls
+    return translated(LegacyRequest(body, model_id, **more), CATALOG).calls
 
 
 def body_of(model_id: str, inputs: Any, parameters: dict[str, Any] | None = None, **more: Any) -> Any:
@@ -130,7 +130,7 @@ def test_an_endpoint_gets_its_component_apart() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"generation": None, "x": 1}, [], "text", None, {"content": "no"}])
 def test_an_answer_of_another_shape_is_a_problem_not_a_crash(answer: Any) -> None:
-    translation = translated(CompatRequest({"inputs": "hi"}, "anthropic.claude-3-haiku-20240307-v1:0"), CATALOG)
+    translation = translated(LegacyRequest({"inputs": "hi"}, "anthropic.claude-3-haiku-20240307-v1:0"), CATALOG)
     with pytest.raises(GatewayError) as raised:
         translation.answer([ModelAnswer(answer, TokenUsage())])
     assert (raised.value.status, raised.value.code) == (502, "upstream_unreadable")
@@ -149,7 +149,7 @@ def test_tools_are_told_and_their_calls_come_back(model_id: str, messages_api: b
         {"role": "user", "content": [{"toolResult": {"toolUseId": "1", "content": [{"text": "9"}]}}]},
     ]  # fmt: skip
     sent = {"inputs": turns, name: TOOLS, "parameters": {"maxTokens": 9}}
-    translation = translated(CompatRequest(sent, model_id, messages_api=messages_api), CATALOG)
+    translation = translated(LegacyRequest(sent, model_id, messages_api=messages_api), CATALOG)
     (call,) = translation.calls
     assert call.api == "Converse"
     assert call.body == {"messages": turns, "inferenceConfig": {"maxTokens": 9}, "toolConfig": TOOLS}
@@ -160,21 +160,21 @@ def test_tools_are_told_and_their_calls_come_back(model_id: str, messages_api: b
 
 @pytest.mark.parametrize("said", [[[0.5, 1.5], [2.5, 3.5]], [[0.5, 1.5]], [0.5, 1.5], [[[0.5], [1.5]]], [0.5]], ids=str)
 def test_an_endpoint_s_vectors_come_as_its_container_said_them(said: Any) -> None:
-    request = CompatRequest({"inputs": {"text_inputs": ["a", "b"]}}, "our-llama", operation="embeddings")
+    request = LegacyRequest({"inputs": {"text_inputs": ["a", "b"]}}, "our-llama", operation="embeddings")
     (found,) = translated(request, CATALOG).answer([ModelAnswer({"embedding": said}, TokenUsage())])
     assert found["embedding"] == said
     assert found.get("embeddings") == (said if len(said) > 1 and isinstance(said[0], list) else None)
 
 
 def test_what_a_call_does_not_read_is_named() -> None:
-    request = CompatRequest({"inputs": "hi", "system": "be brief", "tool_choice": "x"}, "amazon.nova-lite-v1:0")
+    request = LegacyRequest({"inputs": "hi", "system": "be brief", "tool_choice": "x"}, "amazon.nova-lite-v1:0")
     assert [one.split(" ")[0] for one in translated(request, CATALOG).warnings] == ["system", "tool_choice"]
 
 
 @pytest.mark.parametrize("name", ["guardrailConfig", "serviceTier", "performanceConfig"])
 def test_what_would_make_a_call_less_safe_or_dearer_unseen_is_refused(name: str) -> None:
     with pytest.raises(BadRequestError) as refused:
-        translated(CompatRequest({"inputs": "hi", name: {}}, "amazon.nova-lite-v1:0"), CATALOG)
+        translated(LegacyRequest({"inputs": "hi", name: {}}, "amazon.nova-lite-v1:0"), CATALOG)
     assert refused.value.param == name
 
 
@@ -194,12 +194,12 @@ def test_what_streams_refuses_the_same_bodies_and_reads_all_others(model_id: str
         assert refused.value.param is not None
         assert refused.value.param.partition("[")[0] == name
     else:
-        translated(CompatRequest(checked(sent, stream_model, misfit), model_id), CATALOG)
+        translated(LegacyRequest(checked(sent, stream_model, misfit), model_id), CATALOG)
 
 
 def test_a_request_survives_the_queue() -> None:
-    request = CompatRequest({"inputs": "hi"}, "m", None, "embeddings", True)
-    assert CompatRequest.from_json(request.to_json()) == request
+    request = LegacyRequest({"inputs": "hi"}, "m", None, "embeddings", True)
+    assert LegacyRequest.from_json(request.to_json()) == request
 
 
 @pytest.mark.parametrize(
