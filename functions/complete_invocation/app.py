@@ -75,7 +75,7 @@ def work(message: str, left: float) -> None:
         return
     if job.attempts > settings().max_job_attempts * tries:
         ended = JobResult(
-            status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
+            status=500, code="attempts_exhausted", message="Every attempt of the call failed. Submit it again."
         )
         jobs.finish(job, ended, [], utc_now())
         return

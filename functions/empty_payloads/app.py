@@ -26,7 +26,5 @@ def end(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event["RequestType"] == "Delete" and not leftovers.is_in_service():
         while leftovers.delete_some():
             if seconds_left(context) < TELLING:
-                raise BadRequestError(
-                    "There are more payloads. Delete the stack again, and it goes on.", code="not_empty_yet"
-                )
+                raise BadRequestError("More payloads remain. Delete the stack again to continue.", code="not_empty_yet")
     return {"PhysicalResourceId": settings().payloads_bucket}

@@ -123,7 +123,7 @@ def expected_version() -> int | None:
     if sent == "*":
         return None
     if not sent.isdecimal():
-        raise VersionConflict("If-Match must be a version of the tenant, a number.")
+        raise VersionConflict("If-Match must be the version number of the tenant.")
     return int(sent)
 
 

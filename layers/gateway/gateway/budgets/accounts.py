@@ -115,13 +115,13 @@ class Account:
             return budget_exceeded("cost centre", limits.centre_usd, spent, centre - spent, reset)
         if limits.calls is not None and len(self.holds) >= limits.calls:
             return GatewayError(
-                f"Your tenant may run {limits.calls} calls at once. Wait, then try again.",
+                f"Your tenant has reached its limit of {limits.calls} concurrent calls. Wait, then retry.",
                 code="too_many_invocations", status=429, retry_after=1,
             )  # fmt: skip
         used = self.minute_tokens if self.minute == minute_of(hold.started_at) else 0
         if limits.tokens is not None and used + hold.tokens > limits.tokens:
             return GatewayError(
-                f"Your tenant may use {limits.tokens} tokens a minute. Wait, then try again.",
+                f"Your tenant would exceed its limit of {limits.tokens} tokens per minute. Wait, then retry.",
                 code="too_many_tokens", status=429, retry_after=60 - hold.started_at.second,
             )  # fmt: skip
         return None
@@ -130,8 +130,8 @@ class Account:
 def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, reset: datetime) -> GatewayError:
     """429 with what the caller needs to decide: the limit, what is spent and held of it, and when it is new."""
     return GatewayError(
-        f"The {whose}'s monthly budget has no room for this call: limit {limit:f} USD, spent {spent:f}, held {held:f}; "
-        f"it is new on {reset:%Y-%m-%dT%H:%M:%SZ}.",
+        f"This call would exceed the {whose}'s monthly budget: limit {limit:f} USD, spent {spent:f}, reserved {held:f}."
+        f" The budget resets at {reset:%Y-%m-%dT%H:%M:%SZ}.",
         code="budget_exceeded",
         status=429,
     )

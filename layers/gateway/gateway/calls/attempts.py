@@ -39,7 +39,7 @@ class CircuitOpenError(RetryableError):
 
     def __init__(self, seconds: int):
         super().__init__(
-            "The model failed too often just now. Wait, then try again.",
+            "Circuit open: the model had too many recent failures. Wait, then retry.",
             code="model_unavailable", status=503, error_type="ServiceUnavailableException", retry_after=seconds,
         )  # fmt: skip
 
@@ -49,7 +49,7 @@ class ModelBusyError(RetryableError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The model runs as many calls as it may. Wait, then try again.",
+            "Concurrency limit reached for this model. Wait, then retry.",
             code="model_throttled", status=429, error_type="ThrottlingException", retry_after=1,
         )  # fmt: skip
 

@@ -63,13 +63,13 @@ class Catalog:
             raise BadRequestError("Name a model in the query parameter model_id.", code="model_id_missing")
         if model_arn and not (OWN_ARN.match(model_arn) or id_in(model_arn)):
             raise BadRequestError(
-                "model_arn must be the ARN of a model of Bedrock or of an inference profile.", code="invalid_model_arn"
+                "model_arn must be the ARN of a Bedrock model or inference profile.", code="invalid_model_arn"
             )
         if endpoint := self.sagemaker_endpoints.get(model_id):
             # Its name alone says what is called; the oldest spec asked every caller for some model_arn.
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
         if model_id.startswith("arn:"):
-            message = "Name the base model in model_id, and the ARN of your own model in model_arn."
+            message = "Set model_id to the base model and model_arn to the ARN of your custom model."
             raise BadRequestError(message, code="invalid_model_id")
         if not MODEL_ID.match(model_id):
             raise BadRequestError(
@@ -78,7 +78,7 @@ class Catalog:
         _, base = split_profile(model_id)
         if (profile := id_in(model_arn or "")) and split_profile(profile)[1] != base:
             # The call would run one model at the price of another.
-            raise BadRequestError("model_arn names another model than model_id.", code="invalid_model_arn")
+            raise BadRequestError("model_arn and model_id name different models.", code="invalid_model_arn")
         if model_arn and profile and not OWN_ARN.match(model_arn):
             # A foundation model's: nothing of an account, thus allowed by the id in it.
             return replace(self.find(profile), target=model_arn)
@@ -98,9 +98,7 @@ class Catalog:
         if known := id_in(name):
             return replace(self.find(known), target=name)
         if not OWN_ARN.match(name):
-            raise BadRequestError(
-                "This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id"
-            )
+            raise BadRequestError("Not a Bedrock model or inference profile ARN.", code="invalid_model_id")
         found = behind(name) if ":application-inference-profile/" in name else None
         model_id = found or name
         base = split_profile(found)[1] if found else ""

@@ -73,7 +73,7 @@ def record_for(
     if tenant.idempotency_seconds <= 0:
         # To ignore the header would charge a repeat that its sender believes to be safe.
         raise BadRequestError(
-            "Your tenant keeps no answers for Idempotency-Key. Ask the gateway's operators, or send none.",
+            "Idempotency-Key is not available for your tenant. Ask the gateway's operators, or remove the header.",
             code="idempotency_not_enabled",
         )
     said = json.dumps(request, sort_keys=True, separators=(",", ":"))
@@ -112,7 +112,7 @@ class IdempotentRequest:
             self._must_be_a_repeat(found)
         if found.ended is None:
             raise GatewayError(
-                "The first request with this Idempotency-Key is still running. Send it again in a moment.",
+                "The first request with this Idempotency-Key is still running. Retry shortly.",
                 code="idempotency_in_progress",
                 status=409,
                 retry_after=1,
@@ -162,7 +162,7 @@ class IdempotentRequest:
     def _must_be_a_repeat(self, found: IdempotencyRecord) -> None:
         if found.fingerprint != self.entry.fingerprint:
             raise GatewayError(
-                "This Idempotency-Key belongs to another request of yours. Send a new key with a new request.",
+                "This Idempotency-Key was used for a different request. Use a new key.",
                 code="idempotency_key_reused",
                 status=409,
             )

@@ -114,9 +114,7 @@ def poll(
 
     Another tenant's job is not found: that it exists is nobody else's business.
     """
-    unknown = NotFoundError(
-        "No call of yours has this requestId, or its answer is no longer kept.", code="request_not_found"
-    )
+    unknown = NotFoundError("Unknown requestId, or its result has expired.", code="request_not_found")
     job = jobs.find(request_id)
     if job is None:
         row = ledger.find(request_id, now)
@@ -127,12 +125,12 @@ def poll(
                 raise unknown
             return None
         if row.lease_until < now:
-            raise GatewayError("The call ended without an answer. Make it again.", code="call_lost", status=500)
+            raise GatewayError("The call ended without a response. Send it again.", code="call_lost", status=500)
         return None
     if job.tenant_id != caller.tenant_id:
         raise unknown
     if job.lost(now, patience):
-        raise GatewayError("The call ended without an answer. Submit it again.", code="call_lost", status=500)
+        raise GatewayError("The call ended without a response. Submit it again.", code="call_lost", status=500)
     if job.state is not JobState.DONE or job.ended is None:
         return None
     if job.ended.error:

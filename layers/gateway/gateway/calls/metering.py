@@ -149,7 +149,7 @@ def maximum_by_tier(
 def unpriced(model_id: str, tiers: list[str]) -> ForbiddenError:
     which = f"{model_id} has no price" + ("" if "default" in tiers else f" for the tier {tiers[0]}")
     return ForbiddenError(
-        f"{which}, and your tenant may only make calls that have one. Ask the gateway's operators for a price, or use "
+        f"{which}, and your tenant only allows priced models. Ask the gateway's operators to add a price, or use "
         "another model.",
         code="model_unpriced",
     )

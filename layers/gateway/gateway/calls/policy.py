@@ -45,7 +45,7 @@ def enforce_output_limit(call: ModelCall, tenant: Tenant) -> ModelCall:
     if call.operation != "text":
         return call
     if most is not None and asked is not None and asked > most:
-        raise ForbiddenError(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
+        raise ForbiddenError(f"Your tenant may request at most {most} output tokens.", code="max_tokens_not_allowed")
     if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
         return call
     return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))

@@ -41,15 +41,15 @@ def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -
         buckets = [_bucket(uri) for uri in _texts(value)]
         if not buckets or not all(bucket in tenant.s3_buckets for bucket in buckets):
             raise ForbiddenError(
-                f"{name} must lie in a bucket that your tenant's record names (s3_buckets). Ask the gateway's "
-                "operators, or send the bytes themselves.",
+                f"{name} must be in a bucket that your tenant's record lists (s3_buckets). Ask the gateway's "
+                "operators to add it, or send the content inline.",
                 code="s3_location_not_allowed",
             )
 
 
 def _not_allowed(name: str) -> ForbiddenError:
     return ForbiddenError(
-        f"{name} names something of the gateway's account. Leave it out.", code="reference_not_allowed"
+        f"{name} refers to a resource of the gateway's AWS account. Leave it out.", code="reference_not_allowed"
     )
 
 

@@ -212,19 +212,19 @@ def _read(writer: StreamWriter, frame: Frame) -> bytes:
 
 
 def unreadable() -> GatewayError:
-    return GatewayError("The model's answer has not the expected shape.", code="upstream_unreadable", status=502)
+    return GatewayError("The model's response has an unexpected format.", code="upstream_unreadable", status=502)
 
 
 def out_of_time() -> UpstreamError:
     return UpstreamError(
-        "The answer takes longer than a call may. Ask for less.",
+        "The response exceeded the maximum duration. Reduce max_tokens.",
         code="model_timeout", status=408, error_type="ModelTimeoutException", ran=True,
     )  # fmt: skip
 
 
 def broken_off() -> UpstreamError:
     return UpstreamError(
-        "The model's answer broke off. Try again.",
+        "The model's response was cut off. Retry.",
         code="model_error", status=424, error_type="ModelErrorException", ran=True,
     )  # fmt: skip
 

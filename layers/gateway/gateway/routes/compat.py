@@ -17,7 +17,7 @@ class CompatRoutes:
     def stream_model(self, request: Request) -> StreamedReply:
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
-            raise BadRequestError("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
+            raise BadRequestError("Only text can be streamed. Use /invoke_model instead.", code="invalid_type")
         asked = self._serving.ask(request, name)
         flagged = flag(request.header("messages_api"))
         streams, warnings = as_streams(

@@ -38,8 +38,8 @@ class TenantIdUsed(Conflict):
 
     def __init__(self, tenant_id: TenantId):
         super().__init__(
-            f"A tenant {tenant_id} was deleted, and its usage stays under this id. Choose another id. "
-            "A tenant that is to come back is suspended, not deleted."
+            f"The tenant {tenant_id} was deleted, and its usage is retained under this id. Choose another id. "
+            "To pause a tenant, suspend it instead of deleting it."
         )
 
 
@@ -145,16 +145,16 @@ def must_be_sound(tenant: Tenant) -> None:
     """Raises BadRequestError for a record that contradicts itself, or whose names cannot stand in a ledger row."""
     for what, label in (("tenant_id", tenant.tenant_id), *(("cost_centres", centre) for centre in tenant.cost_centres)):
         if not is_label(label):
-            raise _invalid(f"{what}: a name begins with a letter or digit and has up to 128 letters, digits, _.:@ -")
+            raise _invalid(f"{what}: must begin with a letter or digit and have at most 128 letters, digits, _.:@ -")
     if len(set(tenant.cost_centres)) != len(tenant.cost_centres):
-        raise _invalid("cost_centres: each may be named once.")
+        raise _invalid("cost_centres: names must be unique.")
     if strange := [centre for centre in tenant.cost_centre_budgets if not tenant.owns(centre)]:
-        raise _invalid(f"cost_centre_budgets: {strange[0]!r} is none of the tenant's cost_centres.")
+        raise _invalid(f"cost_centre_budgets: {strange[0]!r} is not one of the tenant's cost_centres.")
     budgets: list[Budget] = [*tenant.cost_centre_budgets.values(), *([tenant.budget] if tenant.budget else [])]
     if not all(budget.monthly_usd.is_finite() and 0 <= budget.monthly_usd <= MOST_USD for budget in budgets):
-        raise _invalid(f"monthly_usd: from 0 to {MOST_USD}.")
+        raise _invalid(f"monthly_usd: must be from 0 to {MOST_USD}.")
     if len(json.dumps(tenant_to_json(tenant))) > LARGEST_RECORD:
-        raise _invalid(f"The record is larger than {LARGEST_RECORD} bytes: use fewer or wider patterns.")
+        raise _invalid(f"The tenant record exceeds {LARGEST_RECORD} bytes. Use fewer or broader patterns.")
 
 
 def _invalid(sentence: str) -> BadRequestError:
@@ -173,7 +173,7 @@ class Administration:
         """Raises NotFoundError."""
         tenant = self.register.tenant(tenant_id)
         if tenant is None:
-            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found")
+            raise NotFoundError("Tenant not found.", code="tenant_not_found")
         return tenant
 
     def exists(self, tenant_id: TenantId) -> bool:
@@ -219,7 +219,7 @@ class Administration:
             before = self.register.tenant(wanted.tenant_id)
             found = before.version if before else None
             if expected is not None and expected != found:
-                raise VersionConflict(f"The tenant is at version {found}. Read it again, then change it.")
+                raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
             after = replace(wanted, version=(found or 0) + 1)
             if before and replace(after, version=before.version) == before:
                 return before, False
@@ -231,7 +231,7 @@ class Administration:
             except Changed:
                 continue
             return after, before is None
-        raise Conflict("Others change this tenant right now. Read it, then try again.")
+        raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     def delete_tenant(self, tenant_id: TenantId, actor: Actor) -> None:
         """The tenant goes, and all its keys with it. Raises NotFoundError, Conflict."""
@@ -243,7 +243,7 @@ class Administration:
                 continue
             self.register.remove_keys(tenant_id)
             return
-        raise Conflict("Others change this tenant right now. Read it, then try again.")
+        raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     # -------------------------------------------------------------------------------------------------------- keys
     def keys(self, tenant_id: TenantId) -> Sequence[Key]:
@@ -264,7 +264,7 @@ class Administration:
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
-            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found") from None
+            raise NotFoundError("Tenant not found.", code="tenant_not_found") from None
         return key, text
 
     def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
@@ -286,14 +286,14 @@ class Administration:
             except Changed:
                 continue
             return
-        raise Conflict("Others change this key right now. Try again.")
+        raise Conflict("The key was modified concurrently. Retry.")
 
     def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
         """A new key beside the old one, which ends after the overlap. Raises NotFoundError, Conflict."""
         now = self.clock()
         before = self._key(tenant_id, key_id)
         if not before.works(now):
-            raise Conflict("This key works no more. Make a new one.", code="key_not_active")
+            raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
         key, text = _fresh(tenant_id, before.label, now, None)
@@ -301,13 +301,13 @@ class Administration:
         try:
             self.register.change_key(after, before, record, successor=key)
         except Changed:
-            raise Conflict("Others change this key right now. Try again.") from None
+            raise Conflict("The key was modified concurrently. Retry.") from None
         return key, text
 
     def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
         key = self.register.key_of(tenant_id, key_id)
         if key is None:
-            raise NotFoundError("The tenant has no key of this id.", code="key_not_found")
+            raise NotFoundError("Key not found.", code="key_not_found")
         return key
 
     # ------------------------------------------------------------------------------------------------------- audit

@@ -31,7 +31,7 @@ def answer_stack(event: Mapping[str, Any], do: Callable[[Mapping[str, Any]], dic
         answer = {"Status": "FAILED", "PhysicalResourceId": physical_id, "Reason": f"{error.code}: {error.message}"}
     except Exception as error:
         logger().error("custom_resource_failed", extra={"error_type": type(error).__name__})
-        reason = "The gateway failed. Its log has the cause."
+        reason = "Internal error. The function's log has the cause."
         answer = {"Status": "FAILED", "PhysicalResourceId": physical_id, "Reason": reason}
     answer |= {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
     _tell(str(event["ResponseURL"]), answer)

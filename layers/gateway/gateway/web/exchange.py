@@ -73,7 +73,7 @@ class Request:
         """Who calls, as the authorizer said. Nothing that the client sent takes part."""
         said = self.context.get("authorizer")
         if not said or "tenant" not in said:
-            raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
+            raise GatewayError("Send the request through the gateway's API.", code="unauthorized", status=401)
         return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
     @property

@@ -17,11 +17,11 @@ def as_gateway_error(error: Exception, request_id: str) -> GatewayError:
     # The type alone: a message may quote what a client sent.
     failed = {"error_type": type(error).__name__, "where": _places(error), "request_id": request_id}
     logger().error("failed", extra=failed)
-    return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
+    return GatewayError("Internal error. Retry; if it persists, contact the gateway operators with this request_id.")
 
 
 def route_not_found() -> NotFoundError:
-    return NotFoundError("There is no such operation. See openapi.yaml.", code="route_not_found")
+    return NotFoundError("Unknown operation. See openapi.yaml.", code="route_not_found")
 
 
 def _places(error: BaseException) -> list[str]:

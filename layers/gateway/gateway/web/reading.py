@@ -34,7 +34,7 @@ def read_json(sent: bytes | str) -> Any:
         raise BadRequestError("The body must be JSON in UTF-8.", code="invalid_body") from error
     if _is_deep(text):
         raise BadRequestError(
-            f"The body has more than {MOST_LEVELS} arrays and objects inside each other. Send fewer.",
+            f"The body nests arrays and objects more than {MOST_LEVELS} levels deep. Send fewer levels.",
             code="body_too_deep",
         )
     try:
@@ -43,7 +43,7 @@ def read_json(sent: bytes | str) -> Any:
             json.dumps(read, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadRequestError(
-            "The body has half of a surrogate pair, which is no Unicode.", code="invalid_body"
+            "The body has an unpaired surrogate, which is not valid Unicode.", code="invalid_body"
         ) from error
     except ValueError as error:
         raise BadRequestError("The body must be JSON.", code="invalid_body") from error
@@ -67,13 +67,13 @@ def _is_deep(text: str) -> bool:
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise ValueError("a number beyond what is counted with")
+        raise ValueError("number out of range")
     return number
 
 
@@ -85,6 +85,6 @@ def either_form(header: Callable[[str], str | None], name: str) -> str | None:
     hyphened = name.replace("_", "-")
     plain, other = header(name), header(hyphened)
     if plain and other and plain != other:
-        message = f"The headers {name} and {hyphened} say different things. Send one of them."
+        message = f"The headers {name} and {hyphened} have different values. Send only one of them."
         raise BadRequestError(message, code="headers_disagree")
     return plain or other

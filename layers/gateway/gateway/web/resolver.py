@@ -47,7 +47,7 @@ def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool
     sent = app.current_event.query_string_parameters or {}
     unknown = sorted(sent.keys() - schema.model_fields.keys()) if known_only else []
     if unknown:
-        message = f"query.{unknown[0][:64]}: there is no such parameter. There are {', '.join(schema.model_fields)}."
+        message = f"query.{unknown[0][:64]}: unknown parameter. Supported: {', '.join(schema.model_fields)}."
         raise BadRequestError(message, code="unknown_parameter")
     try:
         return schema.model_validate(sent)

@@ -44,7 +44,7 @@ def tenant_of_stack(event: Mapping[str, Any], administration: Administration) ->
     is_new = tenant_id != event.get("PhysicalResourceId")
     if is_new and administration.exists(tenant_id) and not administration.was_made_by(tenant_id, actor):
         # Or else the stack's end would delete what it did not make.
-        raise BadRequestError(f"There is a tenant {tenant_id} already.", code="tenant_exists")
+        raise BadRequestError(f"Tenant {tenant_id} already exists.", code="tenant_exists")
     tenant, _ = administration.put_tenant(tenant_from_json(sent | {"tenant_id": tenant_id}), actor)
     shown = tenant_to_json(tenant)
     # A new id is a new resource: CloudFormation then deletes the old one.

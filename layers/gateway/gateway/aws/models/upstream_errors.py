@@ -160,7 +160,7 @@ def cut_off(error: Exception) -> UpstreamError:
     """The problem of a connection that broke inside an answer."""
     if isinstance(error, http.ReadTimeoutError):
         return _problem(_TIMEOUT, _TIMEOUT.sentence, type(error).__name__, ran=True)
-    return _problem(_FAILED, "The model's answer broke off. Try again.", type(error).__name__, ran=True)
+    return _problem(_FAILED, "The model's response was cut off. Retry.", type(error).__name__, ran=True)
 
 
 def no_answer(error: http.HTTPError) -> UpstreamError:
