@@ -1,6 +1,6 @@
-"""/admin/*: operators create, change and delete tenants, make and revoke keys, and read who did what.
+"""/admin/*: operators create, change and delete tenants, create and revoke keys, and read the audit records.
 
-The same function is the custom resource of templates/tenant.yaml, so that a tenant can be a part of any stack.
+The same function is the custom resource of templates/tenant.yaml, so any stack can contain a tenant.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def shown_once(key: Key, text: str) -> Response[str]:
 
 
 def expected_version() -> int | None:
-    """The version that If-Match names. `*`, or none, is any."""
+    """The version in If-Match; None for `*` or no header, which match any version."""
     sent = (header(app, "If-Match") or "*").strip().strip('"')
     if sent == "*":
         return None
