@@ -1,4 +1,4 @@
-"""The API's authorizer: the key alone says who calls."""
+"""The API's authorizer: only the API key identifies the caller."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def handler(event: dict[str, Any], _: Any) -> dict[str, Any]:
     try:
         answer = decide(event)
     except Exception as error:
-        # A metric of its own, since an alarm on Lambda's count of errors would be anybody's to raise.
+        # A separate metric: any client with a wrong key raises Lambda's own error count.
         logger().error("authorizer_failed", extra={"error_type": type(error).__name__})
         count(AUTHORIZER_FAILED)
         raise
     if answer is None:
-        # This very text makes API Gateway answer its UNAUTHORIZED response.
+        # API Gateway sends its UNAUTHORIZED response for exactly this text.
         raise Exception("Unauthorized")  # noqa: TRY002
     return answer
 
 
 def decide(event: dict[str, Any]) -> dict[str, Any] | None:
-    """The policy for who calls; None for a stranger."""
+    """The policy for the caller; None for an unknown key."""
     now = datetime.now(UTC)
     try:
         known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
@@ -50,7 +50,7 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
-    """What the functions are told of the caller, and the usage plan that throttles it."""
+    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
     context = {
         "tenant_id": tenant.tenant_id,
         "key_id": key.key_id,
@@ -61,7 +61,7 @@ def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
 
 
 def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:
-    """For the whole stage: what a tenant may do is decided where the request is understood."""
+    """A policy for the whole stage: the functions, which parse the request, decide its permissions."""
     api, stage, *_ = method_arn.split("/")
     statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": f"{api}/{stage}/*"}
     return {
@@ -71,7 +71,7 @@ def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:
 
 
 def note_use(key: Key, now: datetime) -> None:
-    """Once a day for each key. No call fails for it."""
+    """Record the use of a key, once a day. An error does not fail the call."""
     try:
         tenants.note_use(key, now.date())
     except Exception as error:

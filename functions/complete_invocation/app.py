@@ -1,7 +1,8 @@
-"""The queue's worker: runs a submitted call and keeps its answer for polling.
+"""The queue's worker: runs a submitted call and stores its answer for polling.
 
-A job that another worker holds is left in the queue, so that its message comes again; a job that ends, well or badly,
-is taken out of it. A job runs by its tenant's record of now, and not at all once the tenant or its key may not call.
+A message stays in the queue while another worker has its job, and arrives again. The worker removes the message of a
+job that ended, with an answer or a problem. A job runs under the tenant's current record; it is refused once the tenant
+is suspended or its key revoked.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ tenants = TenantTable(settings().tenants_table)
 
 
 class JobBusy(Exception):
-    """Another worker holds the job; its message must come again."""
+    """Another worker has the job; its message must arrive again."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -40,14 +41,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             work(message["body"], seconds_left(context))
         except JobBusy:
             failed.append({"itemIdentifier": message["messageId"]})
-        except Exception as error:  # one bad message must not hold up the others
+        except Exception as error:  # one bad message must not block the others
             logger().error("job_attempt_failed", extra={"error_type": type(error).__name__})
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}
 
 
-# The queue shows a message again when its worker's time is over, counted from a little before the worker began:
-# by then the lease must have ended, or the message would wait in vain for one more round.
+# The queue delivers a message again after the visibility timeout, which starts shortly before the worker does.
+# The lease must have ended by then; otherwise the message would wait for another round.
 LEASE_MARGIN = 15.0
 
 
@@ -80,7 +81,7 @@ def work(message: str, left: float) -> None:
         return
     if job.attempts > settings().max_job_attempts * tries:
         ended = JobResult(
-            status=500, code="attempts_exhausted", message="The call failed in every attempt. Submit it again."
+            status=500, code="attempts_exhausted", message="Every attempt of the call failed. Submit it again."
         )
         claimed.finish(ended, [], utc_now())
         return
@@ -91,7 +92,7 @@ def work(message: str, left: float) -> None:
 
 
 def caller_now(submission: Submission) -> Caller:
-    """Who submitted the call, as the tenant's record says now. Raises ForbiddenError for who may not call any more."""
+    """The submitter with the tenant's current record. Raises ForbiddenError if it may no longer call."""
     said = submission.caller
     tenant, key = tenants.tenant(said.tenant_id), tenants.key_of(said.tenant_id, said.key_id)
     if tenant is None or key is None or key.revoked:

@@ -1,6 +1,6 @@
-"""Empties the bucket of payloads when its stack goes: the custom resource PayloadsEmptied of template.yaml.
+"""Empties the payloads bucket when its stack is deleted: the custom resource PayloadsEmptied of template.yaml.
 
-A function of its own, since nothing that serves requests may delete there.
+It is a separate function, since no function that serves requests may delete objects there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gateway.core.errors import BadRequestError
 from gateway.core.settings import seconds_left, settings
 from gateway.web.custom_resource import answer_stack
 
-TELLING = 60  # seconds that are left for the answer to the stack
+TELLING = 60  # seconds reserved for the answer to the stack
 
 leftovers = Leftovers(settings().payloads_bucket)
 
@@ -26,7 +26,5 @@ def end(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if event["RequestType"] == "Delete" and not leftovers.is_in_service():
         while leftovers.delete_some():
             if seconds_left(context) < TELLING:
-                raise BadRequestError(
-                    "There are more payloads. Delete the stack again, and it goes on.", code="not_empty_yet"
-                )
+                raise BadRequestError("More payloads remain. Delete the stack again to continue.", code="not_empty_yet")
     return {"PhysicalResourceId": settings().payloads_bucket}

@@ -26,10 +26,10 @@ from gateway.web.resolver import answer, api, body, caller, header, query, recei
 from gateway.web.warnings import warned
 from gateway.wiring import Wiring
 
-# Of Lambda's 6 MB, which count the answer as a string in JSON and its headers. Source: Lambda's quotas.
+# Below Lambda's 6 MB, which include the answer as a JSON string and its headers. Source: Lambda's quotas.
 LARGEST_ANSWER = 6_000_000
 SHARED_FOR = 900  # seconds
-KEPT_EARLY = 5.0  # seconds before API Gateway's patience ends; so long an answer may be on its way to it
+KEPT_EARLY = 5.0  # seconds before API Gateway's timeout; the answer may need that long to reach it
 
 app = api()
 wired = Wiring(settings())
@@ -42,8 +42,8 @@ payloads, jobs, entries = wired.payloads, wired.jobs, wired.entries
 def invoke_model() -> Response[str]:
     asked = query(app, InvokeModelParametersQuery)
     who = caller(app)
-    if asked.requestId:  # whatever the body is: there may be none
-        patience = timedelta(seconds=2 * seconds)  # by then another worker would have taken the job
+    if asked.requestId:  # for any body, even none
+        patience = timedelta(seconds=2 * seconds)  # by then another worker would have claimed the job
         ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
         return fitting([{"request_id": asked.requestId}] if ready is None else ready)
     request = LegacyRequest(
@@ -76,7 +76,7 @@ def invoke_model() -> Response[str]:
 
 
 def fitting(made: Any) -> Response[str]:
-    """The answer; of one that Lambda would lose, where it lies: by its status clients go on there by themselves."""
+    """The answer; or a 303 redirect to it in S3, if it is too large for Lambda. Clients follow it by themselves."""
     text = json.dumps(made, separators=(",", ":"))
     if len(text) < LARGEST_ANSWER // 2 or len(json.dumps(text)) < LARGEST_ANSWER:
         return answer(app, made)
@@ -87,7 +87,7 @@ def fitting(made: Any) -> Response[str]:
 
 
 def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
-    """With the header that names what of the request was ignored or adapted."""
+    """The response with the warning header, which names ignored or adapted parts of the request."""
     made.headers.update(warned(warning for request in requests for warning in request.all_warnings))
     return made
 
@@ -122,7 +122,7 @@ def run_once(key: str, request: LegacyRequest, requests: Sequence[Translation], 
         earlier.headers["idempotent-replayed"] = "true"
         return earlier
     if streaming:
-        once.finish(ended, (), utc_now())  # where this fails, the lease holds the key and the job is found
+        once.finish(ended, (), utc_now())  # if this fails, the lease keeps the key, and a repeat finds the job
     else:
         keep_if_late(ended)
     if ended.error:
@@ -131,15 +131,15 @@ def run_once(key: str, request: LegacyRequest, requests: Sequence[Translation], 
 
 
 def keep_if_late(ended: JobResult) -> None:
-    """API Gateway has sent the client away, or may before the answer arrives: the answer waits to be polled for.
+    """Store the answer for polling if API Gateway timed out, or may time out before the answer arrives.
 
-    Its patience begins after the authorizer, thus never before the moment from which we count.
+    API Gateway's timeout starts after the authorizer, so never before `received_at`, from which this function counts.
     """
     if time.time() - received_at(app) <= settings().sure_integration_timeout - KEPT_EARLY:
         return
     try:
         jobs.keep(request_id(app), caller(app).tenant_id, ended, utc_now())
-    except Exception as error:  # a client that is still there gets its answer all the same
+    except Exception as error:  # a client that still waits gets its answer anyway
         logger().error("answer_not_kept", extra={"error_type": type(error).__name__, "request_id": request_id(app)})
 
 

@@ -1,6 +1,6 @@
-"""/admin/*: operators create, change and delete tenants, make and revoke keys, and read who did what.
+"""/admin/*: operators create, change and delete tenants, create and revoke keys, and read the audit records.
 
-The same function is the custom resource of templates/tenant.yaml, so that a tenant can be a part of any stack.
+The same function is the custom resource of templates/tenant.yaml, so any stack can contain a tenant.
 """
 
 from __future__ import annotations
@@ -118,12 +118,12 @@ def shown_once(key: Key, text: str) -> Response[str]:
 
 
 def expected_version() -> int | None:
-    """The version that If-Match names. `*`, or none, is any."""
+    """The version in If-Match; None for `*` or no header, which match any version."""
     sent = (header(app, "If-Match") or "*").strip().strip('"')
     if sent == "*":
         return None
     if not sent.isdecimal():
-        raise VersionConflict("If-Match must be a version of the tenant, a number.")
+        raise VersionConflict("If-Match must be the version number of the tenant.")
     return int(sent)
 
 

@@ -1,4 +1,4 @@
-"""Every route that may stream, and the APIs of OpenAI, Anthropic and Bedrock, behind the Lambda Web Adapter."""
+"""Every route that may stream, with the APIs of OpenAI, Anthropic and Bedrock, behind the Lambda Web Adapter."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_a_refusal_says_the_limit_what_is_spent_and_when_it_is_new(stack: LocalS
     key, _ = tenant_with(stack, "poor", budget=Budget(Decimal("0.0001"), hard=True))
     (answer,) = calls(stack, key, 1)
     assert (answer.status_code, answer.json()["code"]) == (429, "budget_exceeded")
-    for said in ("limit 0.0001 USD", "spent 0", "held 0", "it is new on 20"):
+    for said in ("limit 0.0001 USD", "spent 0", "reserved 0", "resets at 20"):
         assert said in answer.json()["message"]
 
 

@@ -100,4 +100,4 @@ def test_what_s3_refuses_to_delete_is_no_success(stack: Stack, monkeypatch: pyte
     refused = {"Errors": [{"Key": "answers/1", "Code": "AccessDenied"}]}
     monkeypatch.setattr(stack._app.leftovers._s3, "delete_objects", lambda **_: refused)
     told = stack("Delete", seconds=30)
-    assert (told["Status"], told["Reason"].partition(".")[0], left()) == ("FAILED", "The gateway failed", 3)
+    assert (told["Status"], told["Reason"].partition(".")[0], left()) == ("FAILED", "Internal error", 3)

@@ -670,7 +670,7 @@ def test_a_fallback_that_the_tenant_may_not_use_is_left_out(route: None, load: L
 def test_what_of_a_body_is_not_read_is_named_in_a_header(load: Load, models: FakeModels) -> None:
     app, query = load("invoke_model"), {"model_id": "amazon.nova-lite-v1:0"}
     for body, warned in (
-        ({"inputs": "hi", "n": 1}, ["n is ignored: this call does not read it"]),
+        ({"inputs": "hi", "n": 1}, ["n is ignored: this operation does not support it"]),
         ({"inputs": "hi"}, None),
     ):
         answer = app.handler(event("/invoke_model", body, query=query), context())

@@ -79,7 +79,7 @@ def test_room_is_taken_until_it_is_booked(accounts: Accounts) -> None:
     with pytest.raises(GatewayError) as refused:
         accounts.hold(hold("r3"), limits)
     assert (refused.value.status, refused.value.code) == (429, "budget_exceeded")
-    for said in ("limit 2.5 USD", "spent 0", "held 2", "2026-12-01T00:00:00Z"):
+    for said in ("limit 2.5 USD", "spent 0", "reserved 2", "2026-12-01T00:00:00Z"):
         assert said in refused.value.message
     booked = accounts.book(hold("r1"), Booking(Decimal("0.25")))
     assert booked == Booked(Decimal("0.25"), Decimal("0.25"), Decimal("0.25"))

@@ -390,7 +390,7 @@ def test_what_a_model_of_another_provider_cannot_be_asked_is_refused_by_name(bod
         (HELLO | {"messages": [{"role": "system", "content": "x"}, *HELLO["messages"]]}, "system message"),
         (said({"type": "server_tool_use", "name": "web_search"}), "server_tool_use"),
         (said({"type": "document", "source": {"type": "text", "data": "x"}, "citations": {"enabled": True}}), "citations"),
-        (said({"type": "text", "text": "x"}, {"type": "text", "text": " \n"}), "blanks"),
+        (said({"type": "text", "text": "x"}, {"type": "text", "text": " \n"}), "blank text"),
     ],
 )  # fmt: skip
 def test_what_a_model_of_another_provider_knows_not_is_left_out_and_named(body: dict[str, Any], named: str) -> None:

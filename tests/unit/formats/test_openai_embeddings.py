@@ -113,5 +113,5 @@ def test_an_answer_of_another_shape_is_upstreams_fault() -> None:
     with pytest.raises(GatewayError) as caught:
         write_embeddings(read(COHERE, "a"), [{"embeddings": {}}], [TokenUsage(3)])
     assert caught.value.status == 502
-    with pytest.raises(GatewayError, match="left inputs out"):
+    with pytest.raises(GatewayError, match="fewer embeddings"):
         write_embeddings(read(COHERE, ["a", "b"]), [{"embeddings": [[1.0]]}], [TokenUsage(3)])

@@ -33,8 +33,11 @@ def test_the_example_is_a_right_file() -> None:
         ),
         ("- tenant_id: a\n  budget:\n    hard: true\n", ["2: budget.monthly_usd: Field required"]),
         ("- tenant_id: a\n  name: x\n  name: y\n", ["3: name: stands here twice"]),
-        ("- tenant_id: a\n  cost_centre_budgets: {b: {monthly_usd: '1'}}\n", ["2: cost_centre_budgets: 'b' is none"]),
-        ("- tenant_id: a#b\n", ["1: tenant_id: a name begins"]),
+        (
+            "- tenant_id: a\n  cost_centre_budgets: {b: {monthly_usd: '1'}}\n",
+            ["2: cost_centre_budgets: 'b' is not one"],
+        ),
+        ("- tenant_id: a#b\n", ["1: tenant_id: must begin"]),
         ("- tenant_id: a\n  keys:\n  - label: x\n  - label: x\n", ["4: keys: two of them"]),
         ("- tenant_id: a\n  keys:\n  - labels: x\n", ["3: keys.0.labels: Extra"]),
         ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant is"]),

@@ -1,1 +1,1 @@
-"""What may be spent: holds before a call, bookings after it, thresholds, and what is left."""
+"""Budgets: holds before a call, bookings after it, thresholds, and the current state."""

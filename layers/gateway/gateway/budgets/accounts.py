@@ -1,17 +1,17 @@
-"""Budgets reserve a call's maximum cost before it runs, and charge the actual cost afterwards.
+"""Budgets reserve a call's maximum cost before it runs and charge the actual cost afterwards.
 
-    hold      room for the most that the call can cost, taken atomically; refused where it does not fit
-    book      the hold becomes the true charge; once, however often it is tried. What nobody knows stays held
-    sweep     a hold whose lease has ended is booked from the ledger, which says what became of the call
-    tell      a threshold that was passed is told once a month; the sweep tells those that a crash kept back
+    hold      reserves the maximum cost of a call atomically; refuses a call that would exceed the limit
+    book      replaces the hold by the actual charge, exactly once; an unknown cost keeps its hold
+    sweep     books a hold whose lease has ended, by the state of the call in the ledger
+    notify    reports each crossed threshold once a month; the sweep reports those that a crash left over
 
-`committed` is what is spent and held together, per tenant and per cost centre, for one month. A hold is taken only
-where `committed + hold <= limit`, so `spent` passes a hard limit by nothing as long as no call costs more than was held
-for it; where a model breaks its own maximum, by no more than what these calls cost beyond their holds. A call whose
-usage or price nobody knows keeps its hold for the month: it is neither spent nor free.
+`committed` is the sum of spent and held amounts, per tenant and per cost centre, for one month. A hold is taken only
+where `committed + hold <= limit`. So `spent` exceeds a hard limit only where a model breaks its own maximum. The excess
+is at most the cost of such calls beyond their holds. A call of unknown usage or price keeps its hold for the month: it
+is neither spent nor free.
 
-A busy tenant's account is spread over shards, each with its part of the limit. That never lets more through; near the
-limit a call may be refused while the other shards have, together, still room for it.
+A busy tenant's account is spread over shards, each with its part of the limit. The shards together never exceed the
+limit. Near the limit one shard may refuse a call that the others together still have room for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gateway.pricing.price_book import ZERO
 from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
-# Whoever begins to tell something has this long: after it another one may, since the first has died.
+# A process that claims a notification must send it within this time; then another one may claim it.
 CLAIM_TTL = timedelta(minutes=2)
 
 
@@ -49,7 +49,7 @@ class AccountId:
 
 @dataclass(frozen=True)
 class Hold:
-    """Room that one attempt takes. `tokens` counts against the tenant's tokens per minute."""
+    """The room that one attempt reserves. `tokens` counts against the tenant's tokens per minute."""
 
     request_id: RequestId
     attempt: int
@@ -67,7 +67,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an account's shard may commit: USD in all and for one cost centre, calls at once, tokens a minute."""
+    """The limits of one shard: USD in all, USD of one cost centre, concurrent calls, and tokens a minute."""
 
     usd: Decimal | None = None
     centre_usd: Decimal | None = None
@@ -94,7 +94,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Account:
-    """The state of one shard: sums in USD, by cost centre as well, and the holds that live."""
+    """The state of one shard: sums in USD, also by cost centre, and the open holds."""
 
     committed: Decimal = ZERO
     spent: Decimal = ZERO
@@ -105,7 +105,7 @@ class Account:
     minute_tokens: int = 0
 
     def refusal(self, hold: Hold, limits: Limits) -> GatewayError | None:
-        """Why a hold does not fit, by the limit that it passes; None where it fits."""
+        """The error for a hold that would exceed a limit; None for a hold that fits."""
         reset = next_month(hold.started_at)
         if limits.usd is not None and self.committed + hold.amount > limits.usd:
             return budget_exceeded("tenant", limits.usd, self.spent, self.committed - self.spent, reset)
@@ -115,23 +115,23 @@ class Account:
             return budget_exceeded("cost centre", limits.centre_usd, spent, centre - spent, reset)
         if limits.calls is not None and len(self.holds) >= limits.calls:
             return GatewayError(
-                f"Your tenant may run {limits.calls} calls at once. Wait, then try again.",
+                f"Your tenant has reached its limit of {limits.calls} concurrent calls. Wait, then retry.",
                 code="too_many_invocations", status=429, retry_after=1,
             )  # fmt: skip
         used = self.minute_tokens if self.minute == minute_of(hold.started_at) else 0
         if limits.tokens is not None and used + hold.tokens > limits.tokens:
             return GatewayError(
-                f"Your tenant may use {limits.tokens} tokens a minute. Wait, then try again.",
+                f"Your tenant would exceed its limit of {limits.tokens} tokens per minute. Wait, then retry.",
                 code="too_many_tokens", status=429, retry_after=60 - hold.started_at.second,
             )  # fmt: skip
         return None
 
 
 def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, reset: datetime) -> GatewayError:
-    """429 with what the caller needs to decide: the limit, what is spent and held of it, and when it is new."""
+    """429 with the limit, the spent and reserved amounts, and the time at which the budget resets."""
     return GatewayError(
-        f"The {whose}'s monthly budget has no room for this call: limit {limit:f} USD, spent {spent:f}, held {held:f}; "
-        f"it is new on {reset:%Y-%m-%dT%H:%M:%SZ}.",
+        f"This call would exceed the {whose}'s monthly budget: limit {limit:f} USD, spent {spent:f}, reserved {held:f}."
+        f" The budget resets at {reset:%Y-%m-%dT%H:%M:%SZ}.",
         code="budget_exceeded",
         status=429,
     )
@@ -139,7 +139,7 @@ def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, r
 
 @dataclass(frozen=True)
 class Booking:
-    """What a call that has ended takes of its budget: what it cost, and what it keeps held where nobody knows that."""
+    """The amounts that an ended call takes from its budget: its charge, and the part that stays held."""
 
     charge: Decimal = ZERO
     kept: Decimal = ZERO
@@ -154,7 +154,7 @@ NOTHING = Booking()
 
 @dataclass(frozen=True)
 class Booked:
-    """What booking did: sums after it, and what this charge was."""
+    """The result of a booking: the sums after it, and its charge."""
 
     spent: Decimal
     centre_spent: Decimal
@@ -162,21 +162,21 @@ class Booked:
 
 
 class Accounts(Protocol):
-    """Where budgets are counted. Implemented by `gateway.aws.dynamodb.accounts`."""
+    """Stores the accounts. Implemented by `gateway.aws.dynamodb.accounts`."""
 
     def hold(self, hold: Hold, limits: Limits) -> None:
-        """Take room. Raises the GatewayError of `Account.refusal`."""
+        """Reserve room. Raises the GatewayError of `Account.refusal`."""
 
     def book(self, hold: Hold, booking: Booking) -> Booked | None:
-        """Turn a hold into what its call takes; None where it was booked already."""
+        """Replace a hold by its booking; None for a hold that is booked already."""
 
     def account(self, account: AccountId) -> Account: ...
 
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
-        """Every shard of this month and the one before."""
+        """Every shard of this month and the previous one."""
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
-        """May this caller tell a mark of a tenant's month? Nobody else may for CLAIM_TTL, and after `told` nobody."""
+        """Claim the notification of a mark for CLAIM_TTL; False while another claim lives, and always after `told`."""
 
     def mark_notified(self, account: AccountId, mark: str) -> None: ...
 
@@ -202,6 +202,6 @@ MODELS = "model#"  # no tenant's id has a #
 
 
 def slot_of(row: UsageRecord) -> Hold:
-    """A place among the running calls of a model: a hold of nothing, in an account that stands for the model."""
+    """A slot among the running calls of a model: a hold of 0 USD in the model's own account."""
     account = AccountId(TenantId(MODELS + row.model_id), month_of(row.started_at))
     return Hold(row.request_id, row.attempt, account, "", ZERO, 0, row.started_at, row.lease_until)

@@ -1,4 +1,4 @@
-"""How a tenant's budgets stand now."""
+"""The current state of a tenant's budgets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gateway.tenancy.tenant import Budget, Tenant
 
 @dataclass(frozen=True)
 class BudgetState:
-    """A budget as its owner sees it: all its shards together."""
+    """The state of one budget, summed over all its shards."""
 
-    cost_centre: str  # empty for the tenant's own
+    cost_centre: str  # empty for the tenant's own budget
     budget: Budget
     spent: Decimal
     held: Decimal
 
     def runs_out_on(self, now: datetime) -> date | None:
-        """The day on which the month's average spending uses it up; None in the first week, or where it lasts."""
+        """The day on which the month's average spending exhausts it; None in the first week, or where it suffices."""
         begun = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         elapsed = now - begun
         if elapsed < timedelta(days=7) or not self.spent:
@@ -32,7 +32,7 @@ class BudgetState:
 
 
 def states(tenant: Tenant, accounts: Accounts, now: datetime) -> list[BudgetState]:
-    """The budgets of a tenant as they are now."""
+    """The current state of each budget of a tenant."""
     if tenant.budget is None and not tenant.cost_centre_budgets:
         return []
     account = load_account(tenant, month_of(now), accounts)

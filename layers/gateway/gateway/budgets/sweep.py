@@ -1,4 +1,4 @@
-"""Ends what a crash left behind: holds whose lease is over, and thresholds that nobody was told of."""
+"""Cleans up after crashes: books holds whose lease has ended, and reports thresholds that nobody reported."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gateway.usage.records import TenantId, UsageRecord
 def sweep_holds(
     accounts: Accounts, ledger: Ledger, booking_of: BookingOf, now: datetime, leases_ended_by: datetime | None = None
 ) -> int:
-    """Book the holds that nobody booked, by what the ledger says of their calls: nothing, where there was none."""
+    """Book the holds that nobody booked, by the ledger's rows of their calls; a hold without a row is released."""
     swept = 0
     for hold in (hold for _, account in accounts.all(now) for hold in account.holds.values()):
         if hold.lease_until >= (leases_ended_by or now):
             continue
         try:
             record = ledger.get(hold.request_id, hold.attempt, hold.started_at)
-        except UnreadableRowError:  # nobody can say what it used
+        except UnreadableRowError:  # its usage is unknown
             swept += accounts.book(hold, Booking(kept=hold.amount)) is not None
             continue
         if record is not None and record.is_open:
@@ -39,9 +39,9 @@ def sweep_holds(
 def sweep_thresholds(
     accounts: Accounts, tenant_of: Callable[[TenantId], Tenant | None], warn: Callable[[Any], None], now: datetime
 ) -> int:
-    """Tell the thresholds that were passed and not told: whoever booked has died, or the sweep itself has booked.
+    """Report crossed thresholds that nobody reported: the process that booked died, or the sweep itself booked.
 
-    The month before is looked at for one day more: later its tenants' budgets may be other ones.
+    The sweep checks the previous month for one more day. Later its tenants' budgets may have changed.
     """
     months = {month_of(now), month_of(now - timedelta(days=1))}
     shards = defaultdict[AccountId, list[Account]](list)
@@ -57,6 +57,6 @@ def sweep_thresholds(
 
 
 class BookingOf(Protocol):
-    """What a settled row takes of its budget."""
+    """Computes the booking of a settled row."""
 
     def __call__(self, hold: Hold, record: UsageRecord) -> Booking: ...

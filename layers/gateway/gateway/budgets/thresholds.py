@@ -1,4 +1,4 @@
-"""Thresholds of a budget: which of them a booking crossed, told once each."""
+"""Budget thresholds: finds those that a booking crossed, and reports each once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.usage.records import TenantId
 
 @dataclass(frozen=True)
 class ThresholdCrossed:
-    """A budget's threshold that spending has passed: percent of a limit in USD."""
+    """A threshold that spending has crossed: percent of a limit in USD."""
 
     tenant_id: TenantId
     cost_centre: str  # empty for the tenant's own budget
@@ -31,7 +31,7 @@ class ThresholdCrossed:
 
 
 def crossed_thresholds(tenant: Tenant, month: str, account: Account) -> Iterator[ThresholdCrossed]:
-    """The thresholds that a whole account has passed this month, told or not."""
+    """The thresholds that a whole account has crossed this month, reported or not."""
     budgets = [("", tenant.budget, account.spent)]
     budgets += [(c, b, account.centres_spent.get(c, ZERO)) for c, b in sorted(tenant.cost_centre_budgets.items())]
     for centre, budget, spent in budgets:
@@ -41,10 +41,10 @@ def crossed_thresholds(tenant: Tenant, month: str, account: Account) -> Iterator
 
 
 def newly_crossed(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts) -> Iterator[ThresholdCrossed]:
-    """The thresholds that a charge may have passed.
+    """The thresholds that a charge may have crossed.
 
-    An account of one item knows by itself. One shard of several adds all of them up, and since that costs reads, only
-    with each hundredth of its part that it has used up.
+    An account of one shard needs no further read. One of several shards must add all of them up; since that costs
+    reads, it does so only for each hundredth of a shard's part.
     """
     month, charge = hold.account.month, booked.charge
     after = Account(spent=booked.spent, centres_spent={hold.cost_centre: booked.centre_spent})
@@ -69,9 +69,9 @@ def _hundredths(tenant: Tenant, hold: Hold, shard: Account) -> list[int]:
 def notify_once(
     accounts: Accounts, account: AccountId, mark: str, notice: Any, warn: Callable[[Any], None], now: datetime
 ) -> bool:
-    """Tell what a mark of a tenant's month stands for, unless it is told: once, where nobody dies in the middle.
+    """Send the notification of a mark in a tenant's month, unless it was sent: once, unless a process dies meanwhile.
 
-    Who dies before the end, or whose `warn` raises, is followed by another after CLAIM_TTL.
+    If the claimant dies, or its `warn` raises, another process may notify after CLAIM_TTL.
     """
     if not accounts.claim_notification(account, mark, now):
         return False

@@ -1,1 +1,1 @@
-"""One call of a model: what it asks for, what it may, its hold, its attempts, and its end."""
+"""One call of a model: its request, permissions, hold, attempts, and settlement."""

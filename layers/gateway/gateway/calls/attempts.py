@@ -1,11 +1,11 @@
-"""Attempts: the tries that one request makes, each with a row of its own, until one of them does.
+"""Runs a request's attempts (retries, then fallbacks) until one succeeds; each attempt is one ledger row.
 
-    retry      the same model again, after a pause, while the route's deadline lasts
-    fallback   the route's next model; its row says which model was asked for, which was used, and why
-    circuit    a model that failed too often in a row is left alone for a while
-    slot       a place among the calls that a model may run at once
+    retry      the same model again, after a pause, within the route's deadline
+    fallback   the route's next model; its row has the requested model, the invoked model, and the reason
+    circuit    opens for a while after too many failures of a model in a row
+    slot       a place among the concurrent calls of a model
 
-Only what passes by itself (a throttle, an outage, a time-out) is tried again, and nothing once an answer has begun.
+Only transient errors (a throttle, an outage, a time-out) are retried, and none after an answer has begun.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ LONGEST_PAUSE = 20.0  # seconds
 
 
 class CircuitOpenError(RetryableError):
-    """The model failed too often just now."""
+    """The circuit of the model is open after too many failures."""
 
     def __init__(self, seconds: int):
         super().__init__(
-            "The model failed too often just now. Wait, then try again.",
+            "Circuit open: the model had too many recent failures. Wait, then retry.",
             code="model_unavailable", status=503, error_type="ServiceUnavailableException", retry_after=seconds,
         )  # fmt: skip
 
 
 class ModelBusyError(RetryableError):
-    """The model runs as many calls as its route lets it."""
+    """The model has reached the concurrency limit of its route."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The model runs as many calls as it may. Wait, then try again.",
+            "Concurrency limit reached for this model. Wait, then retry.",
             code="model_throttled", status=429, error_type="ThrottlingException", retry_after=1,
         )  # fmt: skip
 
 
 class CircuitBreakers(Protocol):
-    """Where the state of circuits is kept. Implemented by `gateway.aws.dynamodb.circuits`."""
+    """Stores the state of circuits. Implemented by `gateway.aws.dynamodb.circuits`."""
 
     def guard(self, model_id: str, circuit: Circuit) -> AbstractContextManager[None]:
-        """Around one attempt: counts how it ends. Entering raises CircuitOpenError where the model is left alone."""
+        """Wraps one attempt and counts its outcome. Entering raises CircuitOpenError where the circuit is open."""
 
 
 @dataclass
 class OpenAttempt:
-    """One attempt whose row is open. It settles once, and gives its slot back then.
+    """One attempt whose row is open. It settles once, and releases its slot then.
 
-    As a context manager it settles what fails within it. An error that passes by itself ends there, for the next
-    attempt; any other goes on.
+    As a context manager it settles an attempt that fails. It suppresses a retryable error, so that the next attempt
+    can run, and lets any other error propagate.
     """
 
     tries: AttemptSequence
@@ -104,14 +104,14 @@ class OpenAttempt:
         return self.reserved.row
 
     def mark_settled(self, settled: UsageRecord) -> None:
-        """The row was settled together with something else: what it held is booked, its slot is free."""
+        """Book the hold and release the slot of a row that another transaction settled."""
         self.settled = settled
         self.attempts.meter.book_hold(self.attempts.context.caller.tenant, self.reserved, settled)
         self._release_slot()
         self._tell(settled)
 
     def settle(self, outcome: Outcome, usage: TokenUsage, error: UpstreamError | None = None) -> UsageRecord:
-        """Raises what the ledger raises; the row is then open still, and swept."""
+        """Settle the row. An error of the ledger propagates; the row then stays open until the sweep settles it."""
         if self.settled is None:
             context = self.attempts.context
             settled = self.row.settle(outcome, usage, context.clock(), error.code if error else "")
@@ -124,7 +124,7 @@ class OpenAttempt:
         return self.settled
 
     def fail(self, error: UpstreamError, known: TokenUsage | None = None) -> None:
-        """Settle what broke: what it used is known, unknown, or nothing where the model never ran."""
+        """Settle a failed attempt: its usage is known, unknown, or zero where the model never ran."""
         if error.ran or known is not None:
             self.settle(Outcome.INTERRUPTED, known or TokenUsage(source=UNKNOWN), error)
         else:
@@ -155,13 +155,13 @@ class OpenAttempt:
 
 @dataclass(frozen=True)
 class AttemptPlan:
-    """How the attempts at one request are made: by which route, for whom, and with which pauses."""
+    """Makes the attempts of requests by one route."""
 
     route: Route
     context: Context
     meter: Meter
     breakers: CircuitBreakers
-    first: int = 1  # the number of the first try: a job's later claims go on counting
+    first: int = 1  # the number of the first attempt: a job's later claims continue the count
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = field(default=random.random)
 
@@ -170,11 +170,11 @@ class AttemptPlan:
         return itertools.count(self.first)
 
     def of(self, calls: Sequence[ModelCall]) -> AttemptSequence:
-        """The attempts at a request. `calls` are the same one for each model of the route."""
+        """The attempts of a request. `calls` has the same call for each model of the route."""
         return AttemptSequence(self, calls)
 
     def pause(self, tried: int, error: GatewayError) -> float:
-        """As long as the service asks for; else twice as long each time, and at random, so that calls do not march."""
+        """Seconds before the next try: honours Retry-After; otherwise exponential backoff with full jitter."""
         longest: float = min(0.5 * 2.0**tried, LONGEST_PAUSE)
         return max(self.random() * longest, float(error.retry_after or 0) * (0.5 + self.random() / 2))
 
@@ -185,7 +185,7 @@ class AttemptPlan:
 
 
 class AttemptSequence:
-    """The attempts at one request, each open when it comes, until one is made without an error that passes by itself.
+    """Yields the open attempts of one request, until one ends without a retryable error.
 
     tries = attempts.of(calls)
     for attempt in tries:
@@ -227,7 +227,7 @@ class AttemptSequence:
             routing = f"fallback:{failure.code}"
 
     def _open(self, call: ModelCall, routing: str) -> OpenAttempt:
-        """The next attempt: its circuit closed, its slot taken, its row and hold reserved. Raises GatewayError."""
+        """Open the next attempt: check its circuit, take its slot, reserve its row and hold. Raises GatewayError."""
         attempts = self.attempts
         context, route, meter = attempts.context, attempts.route, attempts.meter
         number = next(attempts.numbers)
@@ -245,7 +245,7 @@ class AttemptSequence:
         return OpenAttempt(self, call, reserved, slot, context.clock(), guarded)
 
     def _slot(self, row: UsageRecord) -> Hold | None:
-        """A place among the running calls of the row's model. Raises ModelBusyError."""
+        """Take a slot of the row's model; None where its route has no limit. Raises ModelBusyError."""
         if self.attempts.route.concurrency is None:
             return None
         hold = slot_of(row)

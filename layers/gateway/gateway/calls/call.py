@@ -1,4 +1,4 @@
-"""A call of a model: what it asks for, for whom, within which limits, and where its answer is kept."""
+"""A call of a model: its request, its caller and limits, and its answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
-# What a call of a tenant with a hard limit is given where it names no maximum: without one there is nothing to hold.
+# The output limit for a call without one, where its tenant has a hard budget: a hold needs a maximum.
 DEFAULT_MAX_OUTPUT = 4096
-# Families that write to the prompt cache only where a request marks what; others may do so by themselves.
+# Families that write to the prompt cache only where a request marks content; others may do so by themselves.
 _CACHE_WHEN_ASKED = frozenset({"anthropic", "amazon"})
 
 
@@ -37,11 +37,11 @@ def utc_now() -> datetime:
 class ModelCall:
     """One call of a model, ready to send.
 
-    `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON, where bytes are
-    base64 text; `headers` go beside it. `image_class` and `input_images` are the parts of its price that only the
-    request tells. `output_path` says where in the body the maximum of tokens stands, empty where the model makes none
-    or nobody knows; `answers` and `images` how many of them. `tags` say whose call it is, to the service and its bill;
-    after `until` nobody is left to settle it. `warnings` name what was left out or adapted so that the model takes it.
+    `api` is the service's operation (`Converse`, `InvokeModel`, `InvokeEndpoint`), `body` its JSON, with bytes in
+    base64, and `headers` are its headers. `image_class` and `input_images` affect the price, and only the request
+    states them. `output_path` is the path of the output limit in the body; it is empty where the model has none or
+    the path is unknown. `answers` and `images` are counts. `tags` name the owner of the call to the service and on its
+    bill. After `until` no process is left to settle it. `warnings` name the parts that the gateway left out or adapted.
     """
 
     model: Model
@@ -61,13 +61,13 @@ class ModelCall:
 
     @property
     def max_output_tokens(self) -> int | None:
-        """The most tokens that one answer may have, where the request says so in any way that a model may read."""
+        """The largest output limit that the request states in any field that a model may read; None without one."""
         named = (self.named_maximum, output_said(self.body))
         return max((count for count in named if count is not None), default=None)
 
     @property
     def named_maximum(self) -> int | None:
-        """The maximum in the place where this model reads it for certain."""
+        """The output limit at `output_path`, which this model certainly reads."""
         place: Any = self.body
         for name in self.output_path:
             place = place.get(name) if isinstance(place, Mapping) else None
@@ -83,12 +83,12 @@ class ModelCall:
 
     @property
     def bound(self) -> TokenBound:
-        """The most that the call can use."""
+        """The maximum usage of the call."""
         if self.images:
             return TokenBound(TokenUsage(images=self.images, image_class=self.image_class))
         most = DEFAULT_MAX_OUTPUT if self.max_output_tokens is None else self.max_output_tokens
         made = output_bound(self.body, most, self.answers) if self.operation == "text" else 0
-        # Of a picture to embed only the text beside it has tokens.
+        # An image to embed has no tokens; only the text beside it has.
         pictures = ("images", "inputImage") if self.input_images else ()
         asked = {name: part for name, part in self.body.items() if name not in pictures} if pictures else self.body
         usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
@@ -96,9 +96,10 @@ class ModelCall:
         return TokenBound(usage, cached, tiers_said(self.body, self.headers))
 
     def estimated(self, read: str, made: str) -> TokenUsage:
-        """What a call used that nobody counted, by the bytes of what was read and made, as its row says.
+        """The usage of an uncounted call, estimated from the bytes of input and output; its row states the estimate.
 
-        A picture's bytes are no text, nor is all of an answer's JSON: no more than `bound`, which a budget has held.
+        The bytes of an image, and parts of an answer's JSON, are not text. So `bound`, which the budget reserved, caps
+        the estimate.
         """
         usage = TokenUsage(
             input_tokens=estimate_tokens(read),
@@ -107,7 +108,7 @@ class ModelCall:
             source="estimated:utf8_bytes/4",
         )
         if self.images:
-            return usage  # it has no price in tokens, so its hold is kept
+            return usage  # it has no price in tokens, so its hold stays
         most = self.bound.usage
         made_at_most = usage.output_tokens if self.max_output_tokens is None else most.output_tokens
         return replace(
@@ -119,7 +120,7 @@ class ModelCall:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What the model answered, as JSON and as it came, and what it used by the service's own counts."""
+    """A model's answer, as JSON and as raw bytes, with its usage by the service's own counts."""
 
     body: Any
     usage: TokenUsage
@@ -128,14 +129,14 @@ class ModelAnswer:
 
 
 class Models(Protocol):
-    """The services that run models. Raises UpstreamError. One call is one attempt upstream: it never retries."""
+    """Sends calls to the model services. Raises UpstreamError. One call is one upstream attempt, without retries."""
 
     def call(self, call: ModelCall) -> ModelAnswer: ...
 
 
 @dataclass(frozen=True)
 class Context:
-    """Who calls, under which id, charged to what, and until when this process can settle."""
+    """The context of a request: its caller, id and cost centre, and the time until which this process can settle."""
 
     request_id: RequestId
     caller: Caller
@@ -143,11 +144,11 @@ class Context:
     region: str
     lease_until: datetime
     clock: Clock = field(default=utc_now)
-    trace: str = ""  # X-Ray's header of the request, empty where it is not traced
+    trace: str = ""  # the request's X-Ray header; empty without tracing
 
     @property
     def tags(self) -> dict[str, str]:
-        """What the service is told of a call's owner."""
+        """The tags that name a call's owner to the service."""
         return {
             "tenant_id": self.caller.tenant_id,
             "cost_centre": self.cost_centre,

@@ -1,4 +1,4 @@
-"""The models that may be named: what `model_id` and `model_arn` may be, and where each leads."""
+"""Resolves the names of models: `model_id` and `model_arn`, to the service and target of each."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Service(StrEnum):
 
 @dataclass(frozen=True)
 class Model:
-    """A model that a caller asked for.
+    """A model that a caller requested.
 
-    `target` is what the service is called with: the id itself, an ARN, or an endpoint's name. `provider` and `base` are
-    empty for a SageMaker endpoint.
+    `target` is the model's name at the service: an id, an ARN, or an endpoint's name. `provider` and `base` are empty
+    for a SageMaker endpoint.
     """
 
     id: ModelId
@@ -31,29 +31,29 @@ class Model:
     target: str
     provider: str = ""
     base: str = ""
-    own_arn: bool = False  # an ARN that names something of an account: a tenant may call only those of its record
-    unresolved: bool = False  # an application profile, and nobody has looked what it leads to
+    own_arn: bool = False  # an ARN of an account's resource: a tenant may call only those of its record
+    unresolved: bool = False  # an application profile whose model was not looked up
 
     @property
     def counted_as(self) -> ModelId:
-        """What its calls are recorded and priced as: what leads nowhere known has no price but one of its own."""
+        """The id for records and prices of its calls; a model of unknown base has only a price of its own."""
         return ModelId(self.target) if self.unresolved else self.id
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Which names lead where: the SageMaker endpoints of this deployment, and everything else to Bedrock."""
+    """Resolves names: to the SageMaker endpoints of this deployment, and every other name to Bedrock."""
 
     sagemaker_endpoints: dict[str, str]
 
     @classmethod
     def from_json(cls, text: str) -> Catalog:
-        """What the variable SAGEMAKER_ENDPOINTS says. Raises ValueError."""
+        """The catalog of the variable SAGEMAKER_ENDPOINTS. Raises ValueError."""
         return read_variable("SAGEMAKER_ENDPOINTS", text, cls.read)
 
     @classmethod
     def read(cls, said: Any) -> Catalog:
-        """Raises ValueError where it is no object of names to names."""
+        """Raises ValueError unless it is an object that maps names to names."""
         if not isinstance(said, dict) or not all(isinstance(name, str) and name for name in said.values()):
             raise ValueError("the endpoints must be a JSON object of public model names to endpoint names")
         return cls(said)
@@ -63,13 +63,13 @@ class Catalog:
             raise BadRequestError("Name a model in the query parameter model_id.", code="model_id_missing")
         if model_arn and not (OWN_ARN.match(model_arn) or id_in(model_arn)):
             raise BadRequestError(
-                "model_arn must be the ARN of a model of Bedrock or of an inference profile.", code="invalid_model_arn"
+                "model_arn must be the ARN of a Bedrock model or inference profile.", code="invalid_model_arn"
             )
         if endpoint := self.sagemaker_endpoints.get(model_id):
-            # Its name alone says what is called; the oldest spec asked every caller for some model_arn.
+            # The name selects an endpoint. model_arn is ignored: the oldest spec required one of every caller.
             return Model(ModelId(model_id), Service.SAGEMAKER, endpoint)
         if model_id.startswith("arn:"):
-            message = "Name the base model in model_id, and the ARN of your own model in model_arn."
+            message = "Set model_id to the base model and model_arn to the ARN of your custom model."
             raise BadRequestError(message, code="invalid_model_id")
         if not MODEL_ID.match(model_id):
             raise BadRequestError(
@@ -77,10 +77,10 @@ class Catalog:
             )
         _, base = split_profile(model_id)
         if (profile := id_in(model_arn or "")) and split_profile(profile)[1] != base:
-            # The call would run one model at the price of another.
-            raise BadRequestError("model_arn names another model than model_id.", code="invalid_model_arn")
+            # Otherwise the call would run one model at the price of another.
+            raise BadRequestError("model_arn and model_id name different models.", code="invalid_model_arn")
         if model_arn and profile and not OWN_ARN.match(model_arn):
-            # A foundation model's: nothing of an account, thus allowed by the id in it.
+            # The ARN of a foundation model belongs to no account, so the id in it decides the permission.
             return replace(self.find(profile), target=model_arn)
         provider = base.partition(".")[0]
         target, unresolved = model_arn or model_id, ":application-inference-profile/" in (model_arn or "")
@@ -88,19 +88,17 @@ class Catalog:
         return Model(ModelId(model_id), Service.BEDROCK, target, provider, base, own_arn=own, unresolved=unresolved)
 
     def named(self, name: str, behind: Callable[[str], str | None]) -> Model:
-        """The model that Bedrock's own operations name: an id, a profile, an endpoint's public name, or any ARN.
+        """The model of Bedrock's own operations: an id, a profile, an endpoint's public name, or any ARN.
 
-        `behind` tells which model an application inference profile leads to. What has no known model behind it is its
-        own id: it has no price but one of its own (`gateway.pricing.model_names`).
+        `behind` resolves an application inference profile to its model. A name without a known model is its own id, so
+        it has only a price of its own (`gateway.pricing.model_names`).
         """
         if not name.startswith("arn:"):
             return self.find(name)
         if known := id_in(name):
             return replace(self.find(known), target=name)
         if not OWN_ARN.match(name):
-            raise BadRequestError(
-                "This is no ARN of a model or an inference profile of Bedrock.", code="invalid_model_id"
-            )
+            raise BadRequestError("Not a Bedrock model or inference profile ARN.", code="invalid_model_id")
         found = behind(name) if ":application-inference-profile/" in name else None
         model_id = found or name
         base = split_profile(found)[1] if found else ""

@@ -1,9 +1,9 @@
-"""The frames of `application/vnd.amazon.eventstream`, read and written without any SDK.
+"""Reads and writes the frames of `application/vnd.amazon.eventstream` without an SDK.
 
     total length u32 | headers length u32 | CRC32 of the two | headers | payload | CRC32 of everything before
     header: name length u8 | name | type u8 (7: string) | value length u16 | value
 
-Source: Amazon Transcribe's and Bedrock's documentation of event stream encoding; botocore.eventstream reads the same.
+Source: Amazon Transcribe's and Bedrock's documentation of event stream encoding. botocore.eventstream reads the same.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _LARGEST = 24 * 1024 * 1024  # no service sends more in one frame
 
 
 class BrokenFrameError(ValueError):
-    """Bytes that are no frame, or whose checksum does not fit."""
+    """Bytes that are not a frame, or have a wrong checksum."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One event, or one exception, of a stream: `kind` is its name (`contentBlockDelta`, `throttlingException`)."""
+    """One event or exception of a stream: `kind` is its name (`contentBlockDelta`, `throttlingException`)."""
 
     kind: str
     payload: bytes
-    raw: bytes = b""  # the frame as it came
+    raw: bytes = b""  # the frame as received
     is_error: bool = False
 
     @cached_property
     def json(self) -> Any:
-        """The payload. Raises ValueError where it is no JSON."""
+        """The payload. Raises ValueError unless it is JSON."""
         try:
             return json.loads(self.payload) if self.payload else {}
         except RecursionError as error:
@@ -48,7 +48,7 @@ class Frame:
 
     @cached_property
     def chunk(self) -> bytes:
-        """What a `chunk` of InvokeModelWithResponseStream carries. Raises ValueError where it carries nothing."""
+        """The content of a `chunk` of InvokeModelWithResponseStream. Raises ValueError for a chunk without bytes."""
         try:
             return binascii.a2b_base64(self.json["bytes"])
         except (KeyError, TypeError) as error:
@@ -56,7 +56,7 @@ class Frame:
 
 
 def frames(parts: Iterable[bytes]) -> Iterator[Frame]:
-    """The frames of a stream that comes in parts of any size. Raises BrokenFrame, also where it ends inside one."""
+    """The frames of a stream of parts of any size. Raises BrokenFrameError, also for a stream that ends inside one."""
     buffer = bytearray()
     for part in parts:
         buffer += part
@@ -85,9 +85,9 @@ def _frame(raw: bytes) -> Frame:
     return Frame(kind, raw[end:-4], raw, is_error)
 
 
-@lru_cache(64)  # a stream has few kinds, each with the same headers each time
+@lru_cache(64)  # a stream has few kinds of frames, and each kind always has the same headers
 def _kind(raw: bytes) -> tuple[str, bool]:
-    """What a frame's headers say that it is, and whether that is an error."""
+    """The kind of a frame by its headers, and whether it is an error."""
     headers = _headers(raw)
     error = headers.get(":exception-type") or headers.get(":error-code")
     is_error = error is not None or headers.get(":message-type") in ("exception", "error")
@@ -95,7 +95,7 @@ def _kind(raw: bytes) -> tuple[str, bool]:
 
 
 def _headers(raw: bytes) -> dict[str, str]:
-    """The headers that hold text; of others only the length is read."""
+    """The text headers; the reader skips others by their length."""
     found: dict[str, str] = {}
     at = 0
     try:
@@ -117,7 +117,7 @@ def _headers(raw: bytes) -> dict[str, str]:
 
 
 def encode(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """One frame, whose headers are all text."""
+    """One frame with text headers only."""
     encoded = b"".join(_header(name, text) for name, text in headers.items())
     prelude = struct.pack(">II", 16 + len(encoded) + len(payload), len(encoded))
     message = b"".join((prelude, struct.pack(">I", crc32(prelude)), encoded, payload))
@@ -130,6 +130,6 @@ def _header(name: str, text: str) -> bytes:
 
 
 def exception(kind: str, message: str) -> bytes:
-    """The frame that tells a client of an error after its HTTP status was sent, as Bedrock sends one."""
+    """The frame that reports an error after the HTTP status was sent, as Bedrock sends it."""
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
     return encode(headers, json.dumps({"message": message}).encode())

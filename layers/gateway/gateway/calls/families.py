@@ -1,8 +1,7 @@
-"""What each family of models takes: one row for each, with its source.
+"""The fields that each family of models accepts: one row for each family, with its source.
 
-A field that a family refuses would cost the client the whole call. So what is known to be refused is left out, or said
-in another way, before the call is made; `gateway.formats.fitting` does it by these rows.
-A model that no row names is taken at its word: it is sent what the client sent.
+A field that a family refuses would fail the whole call. So `gateway.formats.fitting` leaves such fields out, or
+translates them, by these rows. A model without a row receives the client's request unchanged.
 
     guide     Amazon Bedrock user guide, "Supported models and model features" of Converse
     choice    Amazon Bedrock API reference, ToolChoice; langchain-aws, `supports_tool_choice_values`
@@ -23,44 +22,44 @@ from functools import lru_cache
 
 @dataclass(frozen=True)
 class Family:
-    """What the models whose ids begin with `prefix` take. The defaults are what a model without a row is sent."""
+    """The features of models whose ids begin with `prefix`. The defaults apply to a model without a row."""
 
     prefix: str = ""
     sources: str = ""
     tools: bool = True
-    streams_tools: bool = True  # may it stream an answer where tools are declared?
-    forces: frozenset[str] = frozenset({"any", "tool"})  # how it may be made to call a tool; empty: it may not be
+    streams_tools: bool = True  # can it stream an answer when tools are declared?
+    forces: frozenset[str] = frozenset({"any", "tool"})  # the tool choices that can force a call; empty: none
     system: bool = True
     images: bool = True
     documents: bool = True
     temperature: bool = True
     top_p: bool = True
-    one_sampling: bool = False  # temperature or top_p, never both
+    one_sampling: bool = False  # accepts temperature or top_p, never both
     stops: bool = True
     schema: bool = True  # Converse's outputConfig.textFormat, and `strict` tools
     caches: bool = True
     caches_tools: bool = True
     caches_an_hour: bool = True
-    prefill: bool = True  # may the conversation end with the assistant's words?
-    results_alone: bool = False  # a tool's result shares its turn with nothing
+    prefill: bool = True  # may the conversation end with an assistant turn?
+    results_alone: bool = False  # a tool result must be alone in its turn
     results_with_documents: bool = True
     result_status: bool = True
-    # Of Claude only:
+    # Claude only:
     claude: bool = False
-    thinks: str = ""  # "budget": within a budget of tokens; "both"; "adaptive"; "always": adaptive, and never without
-    thinks_and_forces: bool = False  # may it think, and yet be made to call a tool?
+    thinks: str = ""  # "budget": with a token budget; "both"; "adaptive"; "always": adaptive, cannot be disabled
+    thinks_and_forces: bool = False  # can it think in a call that forces a tool?
     efforts: bool = False
     system_turns: bool = False  # `role: system` inside the messages
     edits_context: bool = False
-    searches_tools: bool = False  # `defer_loading`, and the tools that search for tools
+    searches_tools: bool = False  # `defer_loading` and tool search
     betas: frozenset[str] = frozenset()
 
 
 _ANY, _AUTO = frozenset({"any"}), frozenset[str]()
-# Only Claude and Nova can be made to call one tool of several. Source: `tool` in the API reference of ToolChoice.
+# Only Claude and Nova can be forced to call one tool of several. Source: `tool` in the API reference of ToolChoice.
 _OPEN = Family(caches=False, images=False, forces=_ANY)
 
-# Beta flags that Bedrock knows. Sources: "Anthropic Claude Messages API" in the Amazon Bedrock user guide;
+# Beta flags that Bedrock accepts. Sources: "Anthropic Claude Messages API" in the Amazon Bedrock user guide;
 # BerriAI/litellm `anthropic_beta_headers_config.json`; anthropics/claude-code issues 49648, 49370 and 56595.
 _EVERY = frozenset({"fine-grained-tool-streaming-2025-05-14"})
 _THINKING = _EVERY | {"interleaved-thinking-2025-05-14", "computer-use-2025-01-24"}
@@ -93,7 +92,7 @@ _CLAUDE_4_7 = replace(
 )  # fmt: skip
 _CLAUDE_4_8 = replace(_CLAUDE_4_7, thinks_and_forces=True, system_turns=True)
 _CLAUDE_5 = replace(_CLAUDE_4_8, betas=_FIVE)
-# The newest always think, and none of them can be made to call a tool.
+# The newest models always think, and none of them can be forced to call a tool.
 _CLAUDE_5_1 = replace(_CLAUDE_5, thinks="always", forces=_AUTO)
 
 _LLAMA = Family(
@@ -129,11 +128,11 @@ _ROWS: tuple[Family, ...] = (
     replace(_CLAUDE_4_8, prefix="anthropic.claude-opus-4-8"),
     replace(_CLAUDE_5, prefix="anthropic.claude-opus-5"),
     replace(_CLAUDE_5_1, prefix="anthropic.claude-opus-5-5"),
-    # Reports differ on system turns of Sonnet 5: they are told as the user's words, which it takes for certain.
+    # Reports differ on system turns of Sonnet 5, so they are sent as user text, which it certainly accepts.
     replace(_CLAUDE_5, prefix="anthropic.claude-sonnet-5", system_turns=False),
     replace(_CLAUDE_5, prefix="anthropic.claude-sonnet-5-5"),
     replace(_CLAUDE_5, prefix="anthropic.claude-haiku-5-5"),
-    # Reports differ on forced tools of Fable 5 and Mythos 5: they are asked for in words, which is taken for certain.
+    # Reports differ on forced tools of Fable 5 and Mythos 5, so the prompt requests the call, which is accepted.
     replace(_CLAUDE_5_1, prefix="anthropic.claude-fable-"),
     replace(_CLAUDE_5_1, prefix="anthropic.claude-mythos-"),
     # --------------------------------------------------------------------------------------------------------- Amazon
@@ -216,7 +215,7 @@ UNKNOWN = Family()
 
 @lru_cache(maxsize=512)
 def family(base: str) -> Family:
-    """The row of a model by its id without a profile: the longest prefix that fits, else `UNKNOWN`."""
+    """The row of a model by its id without a profile: the longest matching prefix, else `UNKNOWN`."""
     return next((row for size in _LENGTHS if (row := _BY_PREFIX.get(base[:size]))), UNKNOWN)
 
 

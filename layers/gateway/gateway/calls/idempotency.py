@@ -1,14 +1,14 @@
 """Idempotency keys: a request that is sent twice runs once, is charged once, and is answered twice.
 
-    begin     the first request with a key takes it, with a lease; a repeat gets the answer, or learns why not yet
-    finish    the answer is kept in the same transaction that settles the call's rows; a problem gives the key back
-    abandon   what ended without either gives the key back as well
+    begin     the first request claims its key with a lease; a repeat gets the answer, or the reason why it must wait
+    finish    one transaction stores the answer and settles the call's rows; a problem releases the key
+    abandon   releases the key of a request that ended without an answer or a problem
 
-As an answer and its settlement are written together, a call that crashed is either settled and replayed, or its rows
-are swept as `unsettled`, which nobody pays, and the next request with its key may run once its lease has ended.
+One transaction writes an answer and its settlement. So a crashed call is either settled and replayed, or the sweep
+settles its rows as `unsettled`, which are not charged. The next request with its key may run once the lease has ended.
 
-Powertools' idempotency utility cannot do that: it completes and deletes a record unconditionally and apart from the
-ledger, and overwrites one whose lease has ended, so that a crash between settling and saving is charged twice.
+Powertools' idempotency utility cannot do that. It completes and deletes a record unconditionally and apart from the
+ledger, and overwrites one whose lease has ended. A crash between settling and saving would be charged twice.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, UsageRecord
 
 _KEY = re.compile(r"[ -~]{1,255}")  # printable ASCII
-MOST = timedelta(days=7)  # a large answer lies in a bucket that forgets after eight
+MOST = timedelta(days=7)  # a large answer is in a bucket whose objects expire after eight
 
 
 @dataclass(frozen=True)
 class IdempotencyRecord:
-    """What a key stands for: the request that took it, until when that may run, and how it ended."""
+    """The record of a key: the request that claimed it, the end of its lease, and its result."""
 
-    key: str  # sha256 of tenant and key: the key itself is kept nowhere
+    key: str  # sha256 of tenant and key: the key itself is never stored
     fingerprint: str
     request_id: RequestId
     lease_until: datetime
@@ -43,37 +43,37 @@ class IdempotencyRecord:
 
 
 class IdempotencyStore(Protocol):
-    """Where entries are kept. Implemented by `gateway.aws.dynamodb.idempotency`."""
+    """Stores the records. Implemented by `gateway.aws.dynamodb.idempotency`."""
 
     def begin(self, entry: IdempotencyRecord, expires: datetime, now: datetime) -> IdempotencyRecord | None:
-        """Keep `entry` where its key is free, and answer None; else the entry that has the key."""
+        """Store `entry` if its key is free and return None; otherwise return the entry that has the key."""
 
     def take_over(
         self, dead: IdempotencyRecord, entry: IdempotencyRecord, expires: datetime
     ) -> IdempotencyRecord | None:
-        """The same, in the place of `dead`, whose lease has ended."""
+        """The same, replacing `dead`, whose lease has ended."""
 
     def finish(
         self, entry: IdempotencyRecord, ended: JobResult, settled: Sequence[UsageRecord], expires: datetime
     ) -> bool:
-        """Keep the answer, or free the key of a problem, and settle the rows: all or nothing, and False."""
+        """Atomically settle the rows and store the answer, or release the key of a problem; False if it was lost."""
 
     def abandon(self, entry: IdempotencyRecord) -> None:
-        """Free the key, unless it has an answer or another holds it by now."""
+        """Release the key, unless it has an answer or another request has claimed it since."""
 
 
 def record_for(
     tenant: Tenant, key: str, request: Any, request_id: RequestId, lease_until: datetime
 ) -> IdempotencyRecord:
-    """What a request with a key would keep. `request` is all that tells it from another. Raises BadRequestError."""
+    """The record of a request with a key. `request` is all that identifies the request. Raises BadRequestError."""
     if not _KEY.fullmatch(key):
         raise BadRequestError(
             "Idempotency-Key must be 1 to 255 printable ASCII characters.", code="invalid_idempotency_key"
         )
     if tenant.idempotency_seconds <= 0:
-        # To ignore the header would charge a repeat that its sender believes to be safe.
+        # Ignoring the header would charge a repeat that its sender believes to be safe.
         raise BadRequestError(
-            "Your tenant keeps no answers for Idempotency-Key. Ask the gateway's operators, or send none.",
+            "Idempotency-Key is not available for your tenant. Ask the gateway's operators, or remove the header.",
             code="idempotency_not_enabled",
         )
     said = json.dumps(request, sort_keys=True, separators=(",", ":"))
@@ -86,16 +86,16 @@ def _sha256(text: str) -> str:
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """One request that must not run twice. It ends as `gateway.calls.jobs.ResultStore` asks."""
+    """One request that must not run twice. It implements `gateway.calls.jobs.ResultStore`."""
 
     entries: IdempotencyStore
     entry: IdempotencyRecord
     tenant: Tenant
 
     def begin(self, now: datetime, recover: Callable[[RequestId], JobResult | None]) -> JobResult | None:
-        """None where this request is to run; else the answer to replay. Raises a 409 problem.
+        """None if this request must run; otherwise the answer to replay. Raises a 409 problem.
 
-        `recover` looks for what a request that died had already done: that is its answer, and nothing runs.
+        `recover` finds the result that a crashed request had already reached: this is the answer, and nothing runs.
         """
         expires = max(self.entry.lease_until, self._kept_until(now))
         found = self.entries.begin(self.entry, expires, now)
@@ -112,7 +112,7 @@ class IdempotentRequest:
             self._must_be_a_repeat(found)
         if found.ended is None:
             raise GatewayError(
-                "The first request with this Idempotency-Key is still running. Send it again in a moment.",
+                "The first request with this Idempotency-Key is still running. Retry shortly.",
                 code="idempotency_in_progress",
                 status=409,
                 retry_after=1,
@@ -125,9 +125,9 @@ class IdempotentRequest:
         run: Callable[[], JobResult],
         recover: Callable[[RequestId], JobResult | None] = lambda _: None,
     ) -> tuple[JobResult, bool]:
-        """How the first request with this key ended, and whether that was an earlier one. Raises a 409 problem.
+        """The result of the first request with this key, and whether that was an earlier one. Raises a 409 problem.
 
-        `run` makes the request, and keeps its end here (`finish`).
+        `run` makes the request, and stores its result here (`finish`).
         """
         if earlier := self.begin(clock(), recover):
             return earlier, True
@@ -141,8 +141,8 @@ class IdempotentRequest:
         return self.entries.finish(self.entry, ended, settled, self._kept_until(now))
 
     def abandon(self) -> None:
-        """For what ended by an exception. Rows that it left open are swept, and not charged."""
-        with suppress(Exception):  # whatever went wrong first is what the client is told; the lease heals this
+        """Release the key of a request that raised. The sweep settles its open rows, and they are not charged."""
+        with suppress(Exception):  # the client gets the first error; the end of the lease releases the key
             self.entries.abandon(self.entry)
 
     def _kept_until(self, now: datetime) -> datetime:
@@ -151,7 +151,7 @@ class IdempotentRequest:
     def _must_be_a_repeat(self, found: IdempotencyRecord) -> None:
         if found.fingerprint != self.entry.fingerprint:
             raise GatewayError(
-                "This Idempotency-Key belongs to another request of yours. Send a new key with a new request.",
+                "This Idempotency-Key was used for a different request. Use a new key.",
                 code="idempotency_key_reused",
                 status=409,
             )

@@ -1,4 +1,4 @@
-"""Answers one request that is not streamed: its attempts, and the body of the first that succeeds."""
+"""Answers one request that is not streamed, by the body of its first successful attempt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Settle = Callable[[OpenAttempt, ModelAnswer], None]
 
 
 def answered(calls: Sequence[ModelCall], attempts: AttemptPlan, models: Models) -> tuple[ModelCall, ModelAnswer]:
-    """A buffered answer, settled, with the call that got it. Raises GatewayError."""
+    """A buffered and settled answer, with the call that produced it. Raises GatewayError."""
     return _answered(calls, attempts, models, _settle)
 
 
@@ -52,28 +52,28 @@ def _settle(attempt: OpenAttempt, answer: ModelAnswer) -> None:
 
 # ------------------------------------------------------------------------------------------------------ whole requests
 class TranslatedRequest(Protocol):
-    """A request in a model's own words: the calls that answer it, and what makes one body of their answers."""
+    """A request in a model's own format: the calls that answer it, and the function that merges their answers."""
 
     @property
     def calls(self) -> tuple[ModelCall, ...]: ...
 
     def answer(self, answers: Sequence[ModelAnswer]) -> Any:
-        """Raises GatewayError."""
+        """Make the calls and return the merged body. Raises GatewayError."""
 
 
 def max_attempts(requests: Sequence[TranslatedRequest], route: Route) -> int:
-    """How many rows a request can come to. `requests` are the same one for each model of the route."""
+    """The maximum number of rows of a request. `requests` has the same request for each model of the route."""
     tries = route.retries + 1
     return tries * (len(requests) if _may_fall_back(requests[0]) else len(requests[0].calls))
 
 
 def _may_fall_back(request: TranslatedRequest) -> bool:
-    """Vectors of two models do not compare, and a request of several calls is answered by one model."""
+    """Vectors of two models are not comparable, and one model must answer all calls of a request."""
     return len(request.calls) == 1 and not request.calls[0].operation.startswith("embeddings")
 
 
 def invoke(requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: Models) -> Any:
-    """The body that answers a request; each of its calls is settled before the next begins. Raises GatewayError."""
+    """The answer of a request. Each of its calls is settled before the next begins. Raises GatewayError."""
     return _body(requests, attempts, models, _settle)
 
 
@@ -88,7 +88,7 @@ def _body(requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: 
 def complete(
     requests: Sequence[TranslatedRequest], attempts: AttemptPlan, models: Models, results: ResultStore
 ) -> JobResult:
-    """Answer a claimed call, and keep its end together with the settlement of the rows that the answer was made of."""
+    """Answer a claimed job. One transaction ends it and settles the rows of its answer."""
     made: list[tuple[OpenAttempt, UsageRecord]] = []
 
     def settle_later(attempt: OpenAttempt, answer: ModelAnswer) -> None:

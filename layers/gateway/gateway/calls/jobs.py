@@ -1,9 +1,9 @@
-"""Jobs: calls whose answer is kept for polling, because they were submitted or outlived API Gateway's patience.
+"""Jobs: calls whose answer is stored for polling, because they were submitted or outlived API Gateway's timeout.
 
-A submitted job is `queued`, is claimed by a worker (`running`, with a lease), and ends as `done` with its answer or its
-problem. Its worker may crash, and its message may come twice: a claim succeeds only where no live lease is held, and
-the end of a job is written together with the settlement of its usage, both or neither. So a tenant is charged for the
-one attempt whose answer is kept; an attempt that nobody finished is swept as `unsettled`.
+A submitted job is `queued`. A worker claims it (`running`, with a lease), and it ends as `done` with its answer or its
+problem. A worker may crash, and a message may arrive twice. So a claim succeeds only without a live lease, and one
+transaction ends the job and settles its usage. A tenant is charged for the one attempt whose answer is stored; the
+sweep settles an unfinished attempt as `unsettled`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a call ended: with the body of a success, or with a problem."""
+    """The result of a call: a body, or a problem."""
 
     body: Any = None
     status: int = 200
@@ -52,7 +52,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Submission:
-    """All that a worker needs to make the call: who submitted what. `request` is the wire format's own."""
+    """A submitted call, with all data that a worker needs. `request` has the client's wire format."""
 
     request_id: RequestId
     caller: Caller
@@ -62,7 +62,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Job:
-    """The state of a kept call. `attempts` counts the ledger rows that it has begun."""
+    """The state of a stored call. `attempts` counts the ledger rows that it has begun."""
 
     request_id: RequestId
     tenant_id: TenantId
@@ -77,25 +77,25 @@ class Job:
         return self.state is not JobState.DONE and not leased
 
     def lost(self, now: datetime, patience: timedelta) -> bool:
-        """Has nobody worked on it for so long that nobody will?"""
+        """Has no worker run it for so long that none will?"""
         return self.state is not JobState.DONE and now > (self.lease_until or self.submitted_at) + patience
 
 
 class ResultStore(Protocol):
-    """Where the end of one claimed call is kept."""
+    """Stores the result of a claimed call."""
 
     def finish(self, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        """Keep how it ended and settle its rows, both or neither; False where the claim was lost meanwhile."""
+        """End a claimed job and settle its rows, atomically; False if the claim was lost meanwhile."""
 
 
 class Jobs(Protocol):
-    """Where jobs are kept. Implemented by `gateway.aws.dynamodb.jobs`."""
+    """Stores jobs. Implemented by `gateway.aws.dynamodb.jobs`."""
 
     def submit(self, submission: Submission, now: datetime) -> None:
-        """Keep the job and hand it to a worker."""
+        """Store the job and queue it for a worker."""
 
     def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
-        """Take the job for `attempts` more attempts; None where it is done, or somebody else's lease lives."""
+        """Claim the job for `attempts` more attempts; None if it is done, or another worker has a live lease."""
 
     def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
         """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
@@ -103,12 +103,12 @@ class Jobs(Protocol):
     def find(self, request_id: RequestId) -> Job | None: ...
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
-        """Keep the end of a call that nobody submitted, for the client that API Gateway sent away."""
+        """Store the result of a call that was not submitted, for a client whose request timed out at API Gateway."""
 
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job that this worker has claimed, and whose result it keeps."""
+    """A job that this worker has claimed, and whose result it stores."""
 
     jobs: Jobs
     job: Job
@@ -117,20 +117,18 @@ class ClaimedJob:
         return self.jobs.finish(self.job, ended, settled, now)
 
 
-# A call settles before its answer is kept, so for this long a settled row does not mean that there is none.
+# A call settles before its answer is stored, so within this time a settled row may still get its answer.
 KEPT_WITHIN = timedelta(seconds=5)
 
 
 def poll(
     request_id: RequestId, caller: Caller, jobs: Jobs, ledger: Ledger, now: datetime, patience: timedelta
 ) -> Any | None:
-    """The body of a kept answer, None while there is none yet. Raises the job's own error, or NotFoundError.
+    """The body of a stored answer; None while the call runs. Raises the job's own error, or NotFoundError.
 
-    Another tenant's job is not found: that it exists is nobody else's business.
+    Other tenants' jobs return 404, so their existence is not disclosed.
     """
-    unknown = NotFoundError(
-        "No call of yours has this requestId, or its answer is no longer kept.", code="request_not_found"
-    )
+    unknown = NotFoundError("Unknown requestId, or its result has expired.", code="request_not_found")
     job = jobs.find(request_id)
     if job is None:
         row = ledger.find(request_id, now)
@@ -141,12 +139,12 @@ def poll(
                 raise unknown
             return None
         if row.lease_until < now:
-            raise GatewayError("The call ended without an answer. Make it again.", code="call_lost", status=500)
+            raise GatewayError("The call ended without a response. Send it again.", code="call_lost", status=500)
         return None
     if job.tenant_id != caller.tenant_id:
         raise unknown
     if job.lost(now, patience):
-        raise GatewayError("The call ended without an answer. Submit it again.", code="call_lost", status=500)
+        raise GatewayError("The call ended without a response. Submit it again.", code="call_lost", status=500)
     if job.state is not JobState.DONE or job.ended is None:
         return None
     if job.ended.error:

@@ -1,4 +1,4 @@
-"""What stands between a caller and a model: the row, the hold, and what both become afterwards."""
+"""Metering: reserves a ledger row and budget before a call, and settles both after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, Token
 
 @dataclass(frozen=True)
 class Reservation:
-    """A row that is open, and the hold beside it where its tenant is limited."""
+    """An open row, with a hold if its tenant has limits."""
 
     row: UsageRecord
     hold: Hold | None
@@ -31,7 +31,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class UnpricedUsageNotice:
-    """A tenant uses a model that has no price; its budget keeps what the call would cost at the dearest ones."""
+    """A tenant uses a model that has no price, so its budget reserves the cost at the highest known prices."""
 
     tenant_id: TenantId
     model_id: ModelId
@@ -46,10 +46,10 @@ class UnpricedUsageNotice:
 
 @dataclass(frozen=True)
 class Meter:
-    """Reserves and settles: the ledger for every call, the account for those of limited tenants.
+    """Reserves and settles: the ledger row of every call, and the account where the tenant has limits.
 
-    `book` is a function, since only limited tenants, and those that may not use everything unpriced, need prices here,
-    and reading them costs a cold start. What is unpriced of all others is found when its hour is closed.
+    `book` is a function because reading prices slows a cold start. Only tenants with limits, or with a policy on
+    unpriced usage, need prices here. For all others the hourly run finds unpriced usage.
     """
 
     ledger: Ledger
@@ -58,7 +58,7 @@ class Meter:
     warn: Callable[[ThresholdCrossed | UnpricedUsageNotice], None]
 
     def reserve(self, tenant: Tenant, row: UsageRecord, bound: TokenBound) -> Reservation:
-        """Take the hold, then write the row. Raises GatewayError, with nothing written, where a limit refuses."""
+        """Take the hold, then write the row. Raises GatewayError, with nothing written, if a limit refuses the call."""
         hold = None
         if _needs_prices(tenant):
             time = (row.lease_until - row.started_at) // timedelta(seconds=1)
@@ -80,7 +80,7 @@ class Meter:
         self.book_hold(tenant, reserved, settled)
 
     def book_hold(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
-        """Book what a settled row takes. Where this fails, the sweep does it when the lease has ended."""
+        """Book the hold of a settled row. If this fails, the sweep books it after the lease has ended."""
         now = settled.settled_at or settled.started_at
         if reserved.hold:
             self._book(tenant, reserved.hold, booking_for(self.book(), reserved.hold, settled), now)
@@ -91,14 +91,14 @@ class Meter:
 
     def _book(self, tenant: Tenant, hold: Hold, booking: Booking, now: datetime) -> None:
         if booked := self.accounts.book(hold, booking):
-            with suppress(Exception):  # no call fails for it: the sweep tells what is not told here
+            with suppress(Exception):  # a call must not fail for it: the sweep reports the threshold later
                 for crossing in newly_crossed(tenant, hold, booked, self.accounts):
                     notify_once(self.accounts, hold.account, crossing.mark, crossing, self.warn, now)
 
     def _park(self, row: UsageRecord, now: datetime) -> None:
         kept = at_highest_price(self.book(), row)
         parked = UnpricedUsageNotice(row.tenant_id, row.model_id, row.region, f"{now:%Y-%m-%d}", kept)
-        with suppress(Exception):  # no call fails for it: the next one tells it
+        with suppress(Exception):  # a call must not fail for it: the next one reports it
             notify_once(self.accounts, AccountId(row.tenant_id, month_of(now)), parked.mark, parked, self.warn, now)
 
 
@@ -107,7 +107,7 @@ def _needs_prices(tenant: Tenant) -> bool:
 
 
 def is_unpriced(book: PriceBook, row: UsageRecord) -> bool:
-    """Has a settled row used something that the book has no price for?"""
+    """Does a settled row have usage that the price book has no price for?"""
     return row.price_status is PriceStatus.PRICEABLE and book.charge_record(row) is None
 
 
@@ -120,9 +120,9 @@ def quote(
     at: datetime,
     seconds: int = MOST_SECONDS,
 ) -> Decimal | None:
-    """The most that a call can cost in USD; None where no part of that has a price and the tenant's policy allows it.
+    """The maximum cost of a call in USD; None if it has no price and the tenant's policy allows that.
 
-    Where one of its tiers has no price, the others are held for under `allow`. Raises ForbiddenError under `block`.
+    If one of its tiers has no price, `allow` reserves the cost of the others. Raises ForbiddenError under `block`.
     """
     book = book.for_tenant(tenant.tenant_id)
     amounts = maximum_by_tier(book, model_id, region, bound, at, seconds)
@@ -149,7 +149,7 @@ def maximum_by_tier(
 def unpriced(model_id: str, tiers: list[str]) -> ForbiddenError:
     which = f"{model_id} has no price" + ("" if "default" in tiers else f" for the tier {tiers[0]}")
     return ForbiddenError(
-        f"{which}, and your tenant may only make calls that have one. Ask the gateway's operators for a price, or use "
+        f"{which}, and your tenant only allows priced models. Ask the gateway's operators to add a price, or use "
         "another model.",
         code="model_unpriced",
     )
@@ -170,10 +170,10 @@ def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsag
 
 
 def booking_for(book: PriceBook, hold: Hold, settled: UsageRecord) -> Booking:
-    """What a settled row takes of a budget: its charge, and the rest of its hold where that is not its last word.
+    """The booking of a settled row: its charge, and the part of its hold that stays while the charge is not final.
 
-    Nobody knows what a call used that broke off, or that nobody came back for: its hold stays, whatever part of its
-    usage is known. What was used without a price keeps what it would cost at the dearest prices, within its hold.
+    The total usage of an interrupted or abandoned call is unknown, so its hold stays, even if part of the usage is
+    known. Unpriced usage keeps its cost at the highest known prices, up to its hold.
     """
     charge = book.charge_record(settled)
     if charge is not None:

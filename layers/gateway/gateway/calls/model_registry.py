@@ -1,7 +1,7 @@
-"""The names of models of this deployment: which of them are routes, which are endpoints, and how both are told.
+"""The model names of this deployment: its routes and its endpoints.
 
-Operators tell them inline, as the parameters ModelRoutes and SageMakerEndpoints. What does not fit there lies in one
-object, whose members stand in the place of the parameters; either may be left out:
+Operators set them inline, as the parameters ModelRoutes and SageMakerEndpoints. A longer list is an object in S3, whose
+members replace the parameters; either may be left out:
 
     {"routes": {"fast": {"model": "…"}}, "endpoints": {"my-llama": "jumpstart-llama-2-7b"}}
 """
@@ -20,18 +20,18 @@ _MEMBERS = {"routes", "endpoints"}
 
 @dataclass(frozen=True)
 class ModelRegistry:
-    """Where each name of a model leads."""
+    """The routes and the catalog that resolve model names."""
 
     routes: Routes
     catalog: Catalog
 
     @classmethod
     def inline(cls, routes: str, endpoints: str) -> ModelRegistry:
-        """What the parameters say. Raises ValueError with a sentence that names the one that is wrong."""
+        """The directory of the parameters. Raises ValueError, which names the wrong parameter."""
         return cls(Routes.from_json(routes), Catalog.from_json(endpoints))
 
     def with_object(self, text: str) -> ModelRegistry:
-        """What the object says, over this. Raises ValueError with a sentence about what is wrong in it."""
+        """This directory, with the members of the object in place. Raises ValueError, which states the fault."""
         said = json.loads(text)
         if not isinstance(said, Mapping) or said.keys() - _MEMBERS:
             raise ValueError("the object must be a JSON object with the members routes and endpoints only")

@@ -1,4 +1,4 @@
-"""Model routes: what a name leads to, and what is done where the model behind it fails.
+"""Model routes: the models of a name, with retries and fallbacks for their failures.
 
 Operators write them as JSON, name -> route; every member but `model` may be left out:
 
@@ -6,7 +6,7 @@ Operators write them as JSON, name -> route; every member but `model` may be lef
               "retries": 1, "deadline_seconds": 60, "concurrency": 50,
               "circuit": {"failures": 5, "seconds": 30}}}
 
-A name may be an alias or a model's own id. A name without a route is a model, tried once.
+A name may be an alias or a model's own id. A name without a route is a model, which gets one attempt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MEMBERS = {"model", "fallbacks", "retries", "deadline_seconds", "concurrency", 
 
 @dataclass(frozen=True)
 class Circuit:
-    """So many failures in a row keep calls off a model for so many seconds."""
+    """After `failures` failures in a row, calls to a model are refused for `seconds` seconds."""
 
     failures: int
     seconds: int
@@ -30,13 +30,13 @@ class Circuit:
 
 @dataclass(frozen=True)
 class Route:
-    """How a call that names `name` is made: by `models` in their order, each tried `retries` times more."""
+    """The plan for calls of `name`: `models` in their order, each with up to `retries` more attempts."""
 
     name: str
     models: tuple[str, ...]
     retries: int = 0
-    deadline_seconds: float | None = None  # no new try begins later than this
-    concurrency: int | None = None  # calls of each model at once, over all tenants
+    deadline_seconds: float | None = None  # no attempt begins later than this
+    concurrency: int | None = None  # concurrent calls of each model, over all tenants
     circuit: Circuit | None = None
 
     @property
@@ -52,12 +52,12 @@ class Routes:
 
     @classmethod
     def from_json(cls, text: str) -> Routes:
-        """What the variable MODEL_ROUTES says. Raises ValueError with the name of the route that is wrong."""
+        """The routes of the variable MODEL_ROUTES. Raises ValueError, which names the wrong route."""
         return read_variable("MODEL_ROUTES", text, cls.read)
 
     @classmethod
     def read(cls, said: Any) -> Routes:
-        """Raises ValueError with the name of the route that is wrong."""
+        """Raises ValueError, which names the wrong route."""
         if not isinstance(said, dict):
             raise ValueError("the routes must be a JSON object of names to routes")  # noqa: TRY004
         return cls({name: _route(name, route) for name, route in said.items()})

@@ -1,4 +1,4 @@
-"""What a tenant's record allows of a call, and what it adds to it."""
+"""Applies a tenant's record to a call: permissions, output limit, guardrail and tags."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
         return allowed
     guardrail = tenant.guardrail
     if call.api.startswith("Converse"):
-        # What else the client said of a guardrail (its trace, how it reads a stream) stays.
+        # The client's other guardrail settings (trace, stream processing mode) stay.
         own = call.body.get("guardrailConfig")
         forced = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
         return replace(
@@ -40,12 +40,12 @@ _GUARDRAIL_HEADERS = {_GUARDRAIL_ID.lower(), _GUARDRAIL_VERSION.lower()}
 
 
 def enforce_output_limit(call: ModelCall, tenant: Tenant) -> ModelCall:
-    """The call with the tenant's output limit. Raises ForbiddenError where it names more tokens than allowed."""
+    """The call with the tenant's output limit. Raises ForbiddenError if the call requests more tokens."""
     asked, most = call.max_output_tokens, tenant.max_output_tokens
     if call.operation != "text":
         return call
     if most is not None and asked is not None and asked > most:
-        raise ForbiddenError(f"Your tenant may ask for {most} output tokens at most.", code="max_tokens_not_allowed")
+        raise ForbiddenError(f"Your tenant may request at most {most} output tokens.", code="max_tokens_not_allowed")
     if call.named_maximum is not None or not call.output_path or (most is None and not tenant.has_hard_budget):
         return call
     return call.with_max_output(min(most or DEFAULT_MAX_OUTPUT, DEFAULT_MAX_OUTPUT))
@@ -64,10 +64,10 @@ def by_id(catalog: Catalog, route: Route, model_arn: str | None) -> Find:
 def authorized_models(
     route: Route, tenant: Tenant, operation: str | None, find: Find, *, by_default: bool
 ) -> tuple[Model, ...]:
-    """The models of a route that a tenant may call, its first choice first. Raises GatewayError for that one.
+    """The models of a route that a tenant may call, in their order. Raises GatewayError if the first is not allowed.
 
-    A model is allowed by its own id, or by the alias that leads to it; an ARN of an account by that alone. A fallback
-    that is not allowed is left out.
+    A tenant may call a model by its own id, or by an alias of it that its record allows; an ARN of an account only if
+    the record lists it. Fallbacks that are not allowed are left out.
     """
     if operation is not None:
         tenant.must_allow_operation(operation)

@@ -1,4 +1,4 @@
-"""What a request would cost at most, and whether it would be let through now. Nothing is held, nothing is called."""
+"""Quotes: the maximum cost of a request, and whether it would be accepted now. It reserves and calls nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gateway.usage.records import KeyId, RequestId, TokenUsage, UsageRecord
 
 @dataclass(frozen=True)
 class Quote:
-    """The most that a request can cost and use; `refusal` says why it would not be made."""
+    """The maximum cost and usage of a request; `refusal` is the error that it would get now."""
 
     most_usd: Decimal | None
     input_tokens: int
@@ -37,7 +37,7 @@ def quoted(
     accounts: Accounts,
     now: datetime,
 ) -> Quote:
-    """The quote of a request's calls. Raises ForbiddenError for what the tenant may never do."""
+    """The quote of a request's calls. Raises ForbiddenError for a request that the tenant may never make."""
     allowed = [enforce_output_limit(call, tenant) for call in calls]
     bounds = [call.bound for call in allowed]
     names = [book.name_of(call.model.counted_as, call.model.target, region) for call in allowed]

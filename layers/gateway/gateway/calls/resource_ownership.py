@@ -1,14 +1,14 @@
-"""What a request would have the service fetch or open: it does so with the gateway's own role, not the tenant's.
+"""Checks references to AWS resources in a request: the service opens them with the gateway's role, not the tenant's.
 
-    an S3 location     read with the gateway's role, which may read other tenants' kept answers. Only buckets that the
-                       tenant's record names (`s3_buckets`)
-    a project, a       things of the gateway's account, that somebody else may pay for or keep his prompts in. None
-    prompt, a base
-    of knowledge
+    an S3 location     the gateway's role may read other tenants' stored answers. So only buckets of the tenant's
+                       record (`s3_buckets`) are allowed
+    a project, a       resources of the gateway's account, which may belong to another payer or hold another team's
+    prompt, a          prompts. None is allowed
+    knowledge base
 
-Named in the models that take a body of their own (Nova, TwelveLabs) as in Converse. Source: the service model of
-bedrock-runtime, where S3Location and its URIs stand in images, documents, videos and sound, and in the output of
-StartAsyncInvoke, which is not offered here; a guardrail only adds to what is refused, and is the caller's to name.
+Models with their own body format (Nova, TwelveLabs) and Converse name them alike. Source: the service model of
+bedrock-runtime. It has S3Location and its URIs in images, documents, videos and audio, and in the output of
+StartAsyncInvoke, which the gateway does not offer. A caller may name a guardrail, since it only adds refusals.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/.*)?\Z", re.DOTA
 
 
 def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -> None:
-    """Raises ForbiddenError for what the tenant's record does not give to the tenant."""
+    """Raises ForbiddenError for a reference that the tenant's record does not allow."""
     if any(name.lower().startswith(_HEADER) for name in headers):
         raise _not_allowed("The header X-Amzn-Bedrock-Project…")
     for name, value in _references(body):
@@ -41,15 +41,15 @@ def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -
         buckets = [_bucket(uri) for uri in _texts(value)]
         if not buckets or not all(bucket in tenant.s3_buckets for bucket in buckets):
             raise ForbiddenError(
-                f"{name} must lie in a bucket that your tenant's record names (s3_buckets). Ask the gateway's "
-                "operators, or send the bytes themselves.",
+                f"{name} must be in a bucket that your tenant's record lists (s3_buckets). Ask the gateway's "
+                "operators to add it, or send the content inline.",
                 code="s3_location_not_allowed",
             )
 
 
 def _not_allowed(name: str) -> ForbiddenError:
     return ForbiddenError(
-        f"{name} names something of the gateway's account. Leave it out.", code="reference_not_allowed"
+        f"{name} refers to a resource of the gateway's AWS account. Leave it out.", code="reference_not_allowed"
     )
 
 
@@ -59,7 +59,7 @@ def _bucket(uri: str) -> str | None:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The addresses in a place: it may be one, or an object that has one beside its owner."""
+    """The URIs of a member: one URI, or an object with a URI and its owner."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def _texts(value: Any) -> Iterator[str]:
             if name not in ("bucketOwner", "bucket_owner", "kmsKeyId"):
                 yield from _texts(part)
     else:
-        yield ""  # nobody knows what a service would read in it
+        yield ""  # the service might read any location in it
 
 
 def _references(part: Any) -> Iterator[tuple[str, Any]]:
@@ -76,7 +76,7 @@ def _references(part: Any) -> Iterator[tuple[str, Any]]:
             if name in _PLACES_IN_S3 or name in _OF_THE_ACCOUNT:
                 yield name, value
             elif name == "invokeModel" and isinstance(value, Mapping):
-                yield from _references(_packed(value.get("body")))  # of CountTokens: a body in base64
+                yield from _references(_packed(value.get("body")))  # CountTokens has a body in base64
             elif not _is_text(part, name):
                 yield from _references(value)
     elif isinstance(part, list | tuple):
@@ -88,11 +88,11 @@ def _packed(body: Any) -> Any:
     try:
         return json.loads(base64.b64decode(body))
     except (TypeError, ValueError, RecursionError):
-        return None  # nothing that the service could read either
+        return None  # the service could not decode it either
 
 
 def _is_text(around: Mapping[str, Any], name: str) -> bool:
-    """Is it JSON that the model only reads: what a tool was given or gave back, or how it is described?"""
+    """Is it JSON that the model only reads: the input, result or schema of a tool?"""
     if name == "input":
         return "toolUseId" in around or around.get("type") == "tool_use"
     if name == "json":

@@ -1,8 +1,8 @@
-"""What each attempt at a model's answer tells: a subsegment in the request's trace, and a line of the log with metrics.
+"""Telemetry of each attempt: a subsegment in the request's trace, and a log line with metrics.
 
-Both use the names of OpenTelemetry's conventions for generative AI, and both leave out whatever a client sent or a
-model said. Lambda's active tracing brings the trace and a daemon that takes subsegments over UDP, so that no SDK is
-needed, which costs 0.4 s of a cold start and more. A span is lost rather than waited for.
+Both use the names of OpenTelemetry's conventions for generative AI, and both leave out client input and model output.
+Lambda's active tracing provides the trace and a daemon that receives subsegments over UDP. So the gateway needs no SDK,
+which costs 0.4 s of a cold start and more. A call never waits for a span; the span is lost instead.
 
 Names: https://opentelemetry.io/docs/specs/semconv/gen-ai/aws-bedrock, which is still in development (read at 1.41).
 Subsegments: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
@@ -27,8 +27,8 @@ from gateway.core.telemetry import MODELS_NOT_ENABLED, SERVICE, count, embedded
 from gateway.usage.records import UNKNOWN, Outcome, UsageRecord
 
 _TRACE = re.compile(r"Root=(1-[0-9a-f]{8}-[0-9a-f]{24});Parent=([0-9a-f]{16});Sampled=([01])")
-_REASON = re.compile(r"\w{1,40}")  # of a model's stop: a word, or it is something else
-_ODD = re.compile(r"[^\w\s.:/%&#=+\\@-]")  # what the name of a subsegment may not have
+_REASON = re.compile(r"\w{1,40}")  # a model's stop reason is one word
+_ODD = re.compile(r"[^\w\s.:/%&#=+\\@-]")  # characters that the name of a subsegment must not have
 _DAEMON_HEADER = '{"format":"json","version":1}\n'
 _OPERATIONS = {"text": "chat", "image": "generate_content"}
 _write = json.JSONEncoder(separators=(",", ":")).encode
@@ -36,8 +36,7 @@ _write = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True)
 class Span:
-    """One attempt that has come to its end: when the model was asked and began to answer, and its row as it is to be
-    settled, even where the ledger failed to take it."""
+    """One ended attempt: its start, its first chunk, and its settled row, even if the ledger failed to store it."""
 
     row: UsageRecord
     service: str
@@ -46,8 +45,8 @@ class Span:
     streamed: bool = False
     guardrail: str = ""
     finish_reason: str = ""
-    status: int = 200  # of the error that it ended with
-    trace: str = ""  # X-Ray's header of the request, empty where there is none
+    status: int = 200  # the final error's status
+    trace: str = ""  # the request's X-Ray header; empty without tracing
 
     def attributes(self) -> dict[str, Any]:
         row, usage = self.row, self.row.usage
@@ -67,7 +66,7 @@ class Span:
         if self.first_chunk:
             said["gen_ai.response.time_to_first_chunk"] = (self.first_chunk - self.began).total_seconds()
         if usage.source != UNKNOWN and row.outcome is not Outcome.FAILED:
-            # The convention's input has the cache's in it, other than a row's.
+            # The convention's input tokens include cached tokens; a row's do not.
             said["gen_ai.usage.input_tokens"] = usage.context_tokens
             said["gen_ai.usage.output_tokens"] = usage.output_tokens
             if usage.cache_read_tokens:
@@ -94,15 +93,15 @@ class Span:
 
 
 def tell(span: Span) -> None:
-    """Send the subsegment, where the request is traced, and write the line."""
+    """Send the subsegment if the request is traced, and write the log line."""
     said, traced = span.attributes(), _TRACE.match(span.trace)
     text = _write(said)
     trace_id, parent, sampled = traced.groups() if traced else ("", "", "0")
     if sampled == "1" and (daemon := _daemon(os.environ.get("AWS_XRAY_DAEMON_ADDRESS", ""))):
-        # It must neither fail a call nor hold it up: a daemon that is full or gone loses the span.
+        # Telemetry must neither fail nor delay a call: if the daemon is full or gone, the span is lost.
         with suppress(OSError):
             daemon.send(_subsegment(span, said, text, trace_id, parent).encode())
-    # In one piece, since other threads write as well.
+    # One write, since other threads write as well.
     sys.stdout.write(_line(span, text, trace_id))
     sys.stdout.flush()
     if span.row.error_code == MODEL_NOT_ENABLED:
@@ -110,7 +109,7 @@ def tell(span: Span) -> None:
 
 
 def finish_reason(said: Any) -> str:
-    """Why a model stopped, by an answer of Converse, of the Messages API or of one like OpenAI's; empty for others."""
+    """The stop reason in an answer of Converse, the Messages API or an OpenAI-like API; empty for others."""
     if not isinstance(said, dict):
         return ""
     first = (said.get("choices") or [{}])[0] if isinstance(said.get("choices"), list) else {}
@@ -129,7 +128,7 @@ def _subsegment(span: Span, said: dict[str, Any], text: str, trace_id: str, pare
         "namespace": "remote",
         "start_time": span.began.timestamp(),
         "end_time": span.ended.timestamp(),
-        # Searched by, so a few: a trace has at most 50. Their names may have no dots.
+        # Annotations for searches. A trace has at most 50, and their names must not contain dots.
         "annotations": {
             name.replace(".", "_"): said[name]
             for name in (
@@ -147,7 +146,7 @@ def _subsegment(span: Span, said: dict[str, Any], text: str, trace_id: str, pare
 
 
 def _line(span: Span, text: str, trace_id: str) -> str:
-    """A line of the log; of a call that did, also metrics by model: others may name models that there are not."""
+    """The log line. Only a successful call has metrics by model, since others may name models that do not exist."""
     head = f'{{"level":"INFO","message":"model_call","service":"{SERVICE}"'
     traced = f',"xray_trace_id":"{trace_id}"' if trace_id else ""
     if span.row.outcome is not Outcome.SUCCEEDED:
@@ -164,13 +163,13 @@ def _line(span: Span, text: str, trace_id: str) -> str:
 
 @cache
 def _daemon(address: str) -> socket.socket | None:
-    """A socket to X-Ray's daemon (`169.254.79.129:2000` on Lambda); None where there is none."""
+    """A socket to X-Ray's daemon (`169.254.79.129:2000` on Lambda); None without one."""
     host, _, port = address.removeprefix("udp:").rpartition(":")
     if not host or not port.isdecimal():
         return None
     host = host.strip("[]")
     daemon = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     daemon.setblocking(False)
-    with suppress(OSError):  # a daemon that cannot be reached is sent to in vain
+    with suppress(OSError):  # the daemon may be unreachable; the span is lost then
         daemon.connect((host, int(port)))
     return daemon

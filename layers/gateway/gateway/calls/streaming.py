@@ -1,10 +1,10 @@
-"""Streams: the frames a service sends become the bytes a client reads; the call is settled before the last of them.
+"""Streams: translates a service's frames to the client's bytes, and settles the call before the last of them.
 
-    open      reserve, call, wait for the first frame: until then a refusal is a status of its own, and may be retried
-    deliver   frame by frame; the one that tells the usage settles the call before it is passed on
-    break     what broke off settles with what is known of it, as `interrupted`, and says so in the client's own format
+    open      reserve, call, wait for the first frame: until then an error has its own status and may be retried
+    deliver   frame by frame; the frame with the usage settles the call before the client gets it
+    break     an interrupted stream settles with the known usage, as `interrupted`; the client's format reports it
 
-Whoever reads the bytes must read to the end, whether or not a client still listens: the last frame brings the usage.
+The reader must read the bytes to the end, even after the client has disconnected: the last frame has the usage.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from gateway.usage.provider_counts import header_tier, texts
 from gateway.usage.records import UNKNOWN, Outcome, TokenUsage
 from gateway.usage.stream_counts import ConverseStreamUsage, EndpointUsage, InvokeStreamUsage
 
-# A comment of server-sent events. No empty line follows: some decoders take it for an event that has no data, and fail
+# A comment of server-sent events, without an empty line: some decoders take that for an event without data and fail
 # (openai/openai-python#2722; openai-go as well).
 SSE_PING = b": ping\n"
-SETTLING = timedelta(seconds=5)  # what settling may take of the time that a function has
+SETTLING = timedelta(seconds=5)  # the part of a function's time that is reserved for settling
 
 
 @dataclass(frozen=True)
 class MeteredUsage:
-    """What a call came to, once it is settled: its usage, and its price in USD where there is one."""
+    """A settled call's usage, and its cost in USD if it has a price."""
 
     usage: TokenUsage
     cost: Decimal | None = None
 
 
 class StreamWriter(Protocol):
-    """One stream in one wire format. It is told of each frame in order, then of the end or of the error: never both.
+    """Writes one stream in one wire format. It gets each frame in order, then either the end or the error.
 
-    `write` is given the frame that ends the answer (Converse's `metadata`) only after the call has been settled. What
-    it answers may be empty: not every event has bytes of its own in every format.
+    `write` gets the frame that ends the answer (Converse's `metadata`) only after the call is settled. It may return
+    empty bytes, since not every format has bytes for every event.
     """
 
     content_type: str
-    ping: bytes  # what may be sent at any time between two writes, to show that the stream lives; may be empty
+    ping: bytes  # a keep-alive that may be sent between two writes; may be empty
 
     def write(self, frame: Frame) -> bytes: ...
 
     def end(self, metered: MeteredUsage) -> bytes:
-        """The last bytes of a stream that went well."""
+        """The last bytes of a complete stream."""
 
     def error(self, error: GatewayError) -> bytes:
-        """The last bytes of a stream that broke off after its HTTP status was sent."""
+        """The last bytes of a stream that failed after its HTTP status was sent."""
 
 
 class ModelStream(Protocol):
-    """A stream that a service has begun."""
+    """An open stream of a model service."""
 
     @property
     def headers(self) -> Mapping[str, str]: ...
 
     @property
     def frames(self) -> Iterator[Frame]:
-        """Each frame as it comes. Raises UpstreamError for one that is an error, and where the stream breaks."""
+        """Each frame as it arrives. Raises UpstreamError for an error frame and for a broken stream."""
 
     def abort(self) -> None:
-        """End it now, from another thread."""
+        """End the stream now, from another thread."""
 
 
 class Streams(Protocol):
-    """The services whose models stream. Raises UpstreamError. One call is one attempt upstream: it never retries."""
+    """Opens streams at model services. Raises UpstreamError. One call is one upstream attempt, without retries."""
 
     def open(self, call: ModelCall) -> ModelStream: ...
 
@@ -89,7 +89,7 @@ class StreamServices:
 
 
 class UsageCollector:
-    """Reads the usage out of a stream that passes by, looking into as few frames as it can."""
+    """Reads the usage from a passing stream, and parses as few frames as possible."""
 
     def __init__(self, call: ModelCall, headers: Mapping[str, str]):
         self._call = call
@@ -99,7 +99,7 @@ class UsageCollector:
         self.finish_reason = ""
 
     def see(self, frame: Frame) -> None:
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # counts that cannot be read are none
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # unreadable counts are no counts
             if isinstance(self._counts, InvokeStreamUsage):
                 if frame.kind == "chunk":
                     self._counts.read(frame.chunk)
@@ -115,18 +115,18 @@ class UsageCollector:
 
     @property
     def is_complete(self) -> bool:
-        """Did the answer come to its end? A connection may also be closed in good order in the middle of one."""
+        """Is the answer complete? A connection may also close cleanly in the middle of one."""
         return self._stopped or self._counts.is_complete
 
     def partial_usage(self) -> TokenUsage | None:
-        """The counts so far; None where there are none."""
+        """The counts so far; None without any."""
         try:
             return self._counts.usage(self._tier)
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
     def usage(self) -> TokenUsage:
-        """What a stream that has ended used. A container that counts nothing is estimated, as its row says."""
+        """The usage of an ended stream. If a container counts nothing, it is an estimate, which the row states."""
         if (counted := self.partial_usage()) is not None:
             return counted
         if isinstance(self._counts, EndpointUsage):
@@ -143,7 +143,7 @@ _COUNTS: Mapping[str, Callable[[], ConverseStreamUsage | InvokeStreamUsage | End
 
 @dataclass(frozen=True)
 class MeteredStream:
-    """A stream whose first frame is there."""
+    """A stream whose first frame has arrived."""
 
     call: ModelCall
     attempt: OpenAttempt
@@ -153,7 +153,7 @@ class MeteredStream:
     def deliver(
         self, writer: StreamWriter, cost_of: Callable[[OpenAttempt], Decimal | None] | None = None
     ) -> Iterator[bytes]:
-        """The client's bytes; empty parts are left out. Reads the service's stream to its end, come what may."""
+        """The client's bytes, without empty parts. Always reads the service's stream to its end."""
         tap, until = UsageCollector(self.call, self.opened.headers), self.attempt.row.lease_until - SETTLING
         clock = self.attempt.attempts.context.clock
         rest = self.opened.frames
@@ -192,7 +192,7 @@ class MeteredStream:
         self.attempt.settle(Outcome.SUCCEEDED, tap.usage())
 
     def _drain_and_settle(self, tap: UsageCollector, rest: Iterator[Frame]) -> None:
-        """Whoever delivers gave up, or failed: the model goes on, and is paid for what it said."""
+        """After a failed delivery, read the rest: the model continues, and its whole output is charged."""
         if self.attempt.settled is not None:
             return
         try:
@@ -204,7 +204,7 @@ class MeteredStream:
 
 
 def _read(writer: StreamWriter, frame: Frame) -> bytes:
-    """Raises GatewayError for a frame that the service's own model does not have so."""
+    """Raises GatewayError for a frame that does not match the service's own model."""
     try:
         return writer.write(frame)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -212,25 +212,25 @@ def _read(writer: StreamWriter, frame: Frame) -> bytes:
 
 
 def unreadable() -> GatewayError:
-    return GatewayError("The model's answer has not the expected shape.", code="upstream_unreadable", status=502)
+    return GatewayError("The model's response has an unexpected format.", code="upstream_unreadable", status=502)
 
 
 def out_of_time() -> UpstreamError:
     return UpstreamError(
-        "The answer takes longer than a call may. Ask for less.",
+        "The response exceeded the maximum duration. Reduce max_tokens.",
         code="model_timeout", status=408, error_type="ModelTimeoutException", ran=True,
     )  # fmt: skip
 
 
 def broken_off() -> UpstreamError:
     return UpstreamError(
-        "The model's answer broke off. Try again.",
+        "The model's response was cut off. Retry.",
         code="model_error", status=424, error_type="ModelErrorException", ran=True,
     )  # fmt: skip
 
 
 def open_stream(calls: Sequence[ModelCall], attempts: AttemptPlan, streams: Streams) -> MeteredStream:
-    """The stream of the first attempt that begins one. Raises GatewayError."""
+    """The stream of the first attempt that opens one. Raises GatewayError."""
     tries = attempts.of(calls)
     for attempt in tries:
         with attempt:

@@ -194,6 +194,6 @@ def read_variable(name: str, text: str, read: Callable[[Any], T]) -> T:
     try:
         return read(json.loads(text))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{name} is no JSON: {error}. It says {text[:40]!r}") from error
+        raise ValueError(f"{name} is not JSON: {error}. It begins with {text[:40]!r}") from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

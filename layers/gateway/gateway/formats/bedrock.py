@@ -66,7 +66,7 @@ def read_invoke(model: Model, body: Json, headers: Mapping[str, str], *, streami
     accept = headers.get("accept", "*/*")
     if "*/*" not in accept and "json" not in accept:
         # An answer that is no JSON cannot be metered, and the model would have run.
-        raise BadRequestError("Accept application/json: the answer is counted in its own words.", code="invalid_accept")
+        raise BadRequestError("Accept must be application/json: usage is read from JSON.", code="invalid_accept")
     told |= {"accept": "application/json"} if "accept" in headers else {}
     api = "InvokeModelWithResponseStream" if streaming else "InvokeModel"
     if IMAGE_MODELS.match(base):
@@ -136,7 +136,7 @@ class ProfilePage:
         if not (_is_count(most) and 1 <= int(most) <= _MOST_PROFILES):
             raise _invalid("maxResults", f"must be a whole number from 1 to {_MOST_PROFILES}.")
         if not (token.startswith("from-") and _is_count(token[5:])):
-            raise _invalid("nextToken", "must be the nextToken of the page before.")
+            raise _invalid("nextToken", "must be the nextToken of the previous page.")
         return cls(kind, int(most), int(token[5:]))
 
     def of(self, profiles: list[Json]) -> Json:
@@ -181,7 +181,7 @@ def misfit(error: SchemaError) -> BadRequestError:
 
 def _bedrock(model: Model) -> Model:
     if model.service is not Service.BEDROCK:
-        message = "This is a SageMaker endpoint. Call it by /invoke_model, /stream_model or /v1/chat/completions."
+        message = "This model is a SageMaker endpoint. Use /invoke_model, /stream_model or /v1/chat/completions."
         raise BadRequestError(message, code="invalid_model_id")
     return model
 

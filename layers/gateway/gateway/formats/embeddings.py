@@ -30,7 +30,7 @@ def embedding_calls(model: Model, operation: str, items: Sequence[Any], paramete
         body = body | parameters
         return (ModelCall(model, operation, "InvokeModel", body, input_images=pictures_in(model, body)),)
     if len(items) > MAX_EMBEDDING_CALLS:
-        message = f"Send at most {MAX_EMBEDDING_CALLS} inputs in one call of this model."
+        message = f"Send at most {MAX_EMBEDDING_CALLS} inputs per call to this model."
         raise BadRequestError(message, code="too_many_inputs")
     bodies = [_single(model, item, images, parameters) for item in items]
     return tuple(

@@ -84,7 +84,7 @@ def _fitted(read: anthropic.MessagesRequest, model: Model) -> Fitted:
 def _readable(model: Model) -> Model:
     """A model whose family is known. Raises BadRequestError, for an endpoint too: to ask it anything is to run it."""
     if not model.base:
-        raise BadRequestError("model: an ARN or endpoint whose model is not known here.", code="invalid_model_id")
+        raise BadRequestError("model: the base model of this ARN or endpoint is unknown.", code="invalid_model_id")
     return model
 
 

@@ -18,7 +18,7 @@ class LegacyRoutes:
     def stream_model(self, request: Request) -> StreamedReply:
         name, arn = request.query.get("model_id"), request.query.get("model_arn")
         if (request.headers.get("type") or "text").lower() != "text":
-            raise BadRequestError("Only text is streamed. Use /invoke_model for the rest.", code="invalid_type")
+            raise BadRequestError("Only text can be streamed. Use /invoke_model instead.", code="invalid_type")
         authorized = self._service.authorize(request, name, find=lambda names, route: by_id(names.catalog, route, arn))
         flagged = flag(request.header("messages_api"))
         streams, warnings = as_streams(LegacyRequest(request.json, name, arn, "text", flagged), authorized.models)

@@ -115,7 +115,7 @@ class OpenAIRoutes:
     def get_model(self, request: Request, name: str) -> Reply:
         if name not in self._names(request):
             raise NotFoundError(
-                "model: there is no such model for your tenant. See /v1/models.", code="model_not_found"
+                "model: unknown, or not allowed for your tenant. See /v1/models.", code="model_not_found"
             )
         if "anthropic-version" in request.headers:
             return Reply({**openai_common.model_object(name, 0), **anthropic.model_info(name)})
@@ -145,7 +145,7 @@ def _converses(model: Model) -> bool:
 
 def _call(model: Model, body: Any, *, streaming: bool) -> ModelCall:
     if not _converses(model):
-        raise BadRequestError("model: an endpoint answers /v1/chat/completions, not this.", code="invalid_model_id")
+        raise BadRequestError("model: SageMaker endpoints support only /v1/chat/completions.", code="invalid_model_id")
     return ModelCall(model, "text", "ConverseStream" if streaming else "Converse", body, output_path=CONVERSE_OUTPUT)
 
 

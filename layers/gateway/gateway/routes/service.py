@@ -223,7 +223,7 @@ def must_not_repeat(request: Request) -> None:
     """A stream is not kept, so a key that promised that it is would be a false promise. Raises BadRequestError."""
     if "idempotency-key" in request.headers:
         raise BadRequestError(
-            "Idempotency-Key goes with answers that are not streamed. Leave one of the two out.",
+            "Idempotency-Key is not supported for streaming requests. Leave one of the two out.",
             code="idempotency_not_for_streams",
         )
 

@@ -1,1 +1,1 @@
-"""Who calls: tenants, their keys, and how operators change them."""
+"""Tenants, their API keys, and the changes that operators make to both."""

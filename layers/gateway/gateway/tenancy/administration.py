@@ -1,4 +1,4 @@
-"""What operators do to tenants and keys. Each act that changes something leaves an audit record, written with it."""
+"""The operations of operators on tenants and keys. Each change writes its audit record in the same transaction."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from gateway.core.error_codes import ErrorCode
 
 MOST_USD = Decimal(10**9)
-# A tenant's record travels with each of its requests, from the authorizer to the function.
+# The authorizer passes the tenant's record to the function with every request.
 LARGEST_RECORD = 6 * 1024
-# How a stack that acts is named: this, and its ARN, which ends in an id of its own for each life of the stack.
+# The prefix of a stack as an actor. Its ARN follows, which ends in an id that is unique for each creation of the stack.
 STACK = "cloudformation:"
 _TRIES = 4
 
@@ -32,14 +32,14 @@ class Conflict(GatewayError):
 
 
 class TenantIdUsed(Conflict):
-    """Its usage, costs and statements stay under the id, and a new owner would see them as its own."""
+    """The id keeps the deleted tenant's usage, costs and statements, so a new owner would see them as its own."""
 
     code = "tenant_id_used"
 
     def __init__(self, tenant_id: TenantId):
         super().__init__(
-            f"A tenant {tenant_id} was deleted, and its usage stays under this id. Choose another id. "
-            "A tenant that is to come back is suspended, not deleted."
+            f"The tenant {tenant_id} was deleted, and its usage is retained under this id. Choose another id. "
+            "To pause a tenant, suspend it instead of deleting it."
         )
 
 
@@ -49,12 +49,12 @@ class VersionConflict(GatewayError):
 
 
 class Changed(Exception):
-    """Somebody else has changed what a write was based on; nothing was written."""
+    """A concurrent write changed the expected state; nothing was written."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: an AWS principal, as whoever checked its signature says."""
+    """The AWS principal of an operation, as the service that verified its signature reports it."""
 
     arn: str
     access_key_id: str = ""
@@ -66,7 +66,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """Who did what to which tenant or key, and what it was before and after. Never a key's text."""
+    """One change of a tenant or key: its actor, and the states before and after. It never contains a key's text."""
 
     audit_id: str
     at: datetime
@@ -93,14 +93,14 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class Page:
-    """Some items of many, and where the next page begins."""
+    """One page of a list, and the position of the next page."""
 
     items: Sequence[Any]
     next: str | None = None
 
 
 class Register(Protocol):
-    """Where tenants, keys and audit records are kept. A write is all or nothing, and raises Changed for nothing."""
+    """Stores tenants, keys and audit records. A write is atomic; it raises Changed where it wrote nothing."""
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
 
@@ -128,7 +128,7 @@ def at_json(at: datetime) -> str:
 
 
 def key_to_json(key: Key) -> dict[str, Any]:
-    """A key as operators see it: all but the key."""
+    """A key as the admin API shows it: everything but its text."""
     values: dict[str, Any] = {
         "key_id": key.key_id,
         "label": key.label,
@@ -142,19 +142,19 @@ def key_to_json(key: Key) -> dict[str, Any]:
 
 
 def must_be_sound(tenant: Tenant) -> None:
-    """Raises BadRequestError for a record that contradicts itself, or whose names cannot stand in a ledger row."""
+    """Raises BadRequestError for a record that contradicts itself, or whose names a ledger row does not accept."""
     for what, label in (("tenant_id", tenant.tenant_id), *(("cost_centres", centre) for centre in tenant.cost_centres)):
         if not is_label(label):
-            raise _invalid(f"{what}: a name begins with a letter or digit and has up to 128 letters, digits, _.:@ -")
+            raise _invalid(f"{what}: must begin with a letter or digit and have at most 128 letters, digits, _.:@ -")
     if len(set(tenant.cost_centres)) != len(tenant.cost_centres):
-        raise _invalid("cost_centres: each may be named once.")
+        raise _invalid("cost_centres: names must be unique.")
     if strange := [centre for centre in tenant.cost_centre_budgets if not tenant.owns(centre)]:
-        raise _invalid(f"cost_centre_budgets: {strange[0]!r} is none of the tenant's cost_centres.")
+        raise _invalid(f"cost_centre_budgets: {strange[0]!r} is not one of the tenant's cost_centres.")
     budgets: list[Budget] = [*tenant.cost_centre_budgets.values(), *([tenant.budget] if tenant.budget else [])]
     if not all(budget.monthly_usd.is_finite() and 0 <= budget.monthly_usd <= MOST_USD for budget in budgets):
-        raise _invalid(f"monthly_usd: from 0 to {MOST_USD}.")
+        raise _invalid(f"monthly_usd: must be from 0 to {MOST_USD}.")
     if len(json.dumps(tenant_to_json(tenant))) > LARGEST_RECORD:
-        raise _invalid(f"The record is larger than {LARGEST_RECORD} bytes: use fewer or wider patterns.")
+        raise _invalid(f"The tenant record exceeds {LARGEST_RECORD} bytes. Use fewer or broader patterns.")
 
 
 def _invalid(sentence: str) -> BadRequestError:
@@ -163,7 +163,7 @@ def _invalid(sentence: str) -> BadRequestError:
 
 @dataclass(frozen=True)
 class Administration:
-    """The acts of operators."""
+    """The operations of operators."""
 
     register: Register
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -173,19 +173,19 @@ class Administration:
         """Raises NotFoundError."""
         tenant = self.register.tenant(tenant_id)
         if tenant is None:
-            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found")
+            raise NotFoundError("Tenant not found.", code="tenant_not_found")
         return tenant
 
     def exists(self, tenant_id: TenantId) -> bool:
         return self.register.tenant(tenant_id) is not None
 
     def was_made_by(self, tenant_id: TenantId, actor: Actor) -> bool:
-        """Is it this principal who created the tenant that there is now?"""
+        """Did this principal create the current tenant of this id?"""
         made = next((record for record in self._history(tenant_id) if record.action == "create_tenant"), None)
         return made is not None and made.actor.arn == actor.arn
 
     def _history(self, tenant_id: TenantId) -> Iterator[AuditRecord]:
-        """What was done to a tenant of this id, newest first."""
+        """The audit records of this tenant id, newest first."""
         start: str | None = None
         while True:
             page = self.register.audit(tenant_id, 100, start, self.clock())
@@ -197,8 +197,8 @@ class Administration:
     def _must_be_new(self, tenant_id: TenantId, actor: Actor) -> None:
         """Raises TenantIdUsed for the id of a deleted tenant that had a key, since it may have used something.
 
-        A tenant that never had one used nothing: what a stack made and rolled back leaves its id free. And a stack may
-        make again what a stack of its name had made: it is the same tenant.
+        A tenant that never had a key used nothing, so a stack that was rolled back leaves the id free. A stack may
+        also recreate the tenant of an earlier stack with the same name: it is the same tenant.
         """
         had_keys, maker = False, ""
         for record in self._history(tenant_id):
@@ -209,32 +209,32 @@ class Administration:
             raise TenantIdUsed(tenant_id)
 
     def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
-        """Make the tenant be as wanted. Gives it, and whether it is new; a tenant that is so already stays untouched.
+        """Create or change the tenant. Returns it, and whether it is new; a tenant without changes keeps its version.
 
         `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequestError, and
-        TenantIdUsed for the id of a tenant that was deleted.
+        TenantIdUsed for the id of a deleted tenant.
         """
         must_be_sound(wanted)
         for _ in range(_TRIES):
             before = self.register.tenant(wanted.tenant_id)
             found = before.version if before else None
             if expected is not None and expected != found:
-                raise VersionConflict(f"The tenant is at version {found}. Read it again, then change it.")
+                raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
             after = replace(wanted, version=(found or 0) + 1)
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
                 self._must_be_new(wanted.tenant_id, actor)
-                self.register.remove_keys(wanted.tenant_id)  # of what was deleted: they must not revive
+                self.register.remove_keys(wanted.tenant_id)  # a deleted tenant's keys must not become valid again
             try:
                 self.register.put_tenant(after, before, self._tenant_record(actor, before, after))
             except Changed:
                 continue
             return after, before is None
-        raise Conflict("Others change this tenant right now. Read it, then try again.")
+        raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     def delete_tenant(self, tenant_id: TenantId, actor: Actor) -> None:
-        """The tenant goes, and all its keys with it. Raises NotFoundError, Conflict."""
+        """Delete the tenant and all its keys. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
             before = self.tenant(tenant_id)
             try:
@@ -243,11 +243,11 @@ class Administration:
                 continue
             self.register.remove_keys(tenant_id)
             return
-        raise Conflict("Others change this tenant right now. Read it, then try again.")
+        raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     # -------------------------------------------------------------------------------------------------------- keys
     def keys(self, tenant_id: TenantId) -> Sequence[Key]:
-        """Raises NotFoundError for no such tenant."""
+        """Raises NotFoundError for an unknown tenant."""
         keys = self.register.keys_of(tenant_id)
         if not keys:
             self.tenant(tenant_id)
@@ -256,7 +256,7 @@ class Administration:
     def make_key(
         self, tenant_id: TenantId, actor: Actor, label: str = "", expires_at: datetime | None = None
     ) -> tuple[Key, str]:
-        """A new key and its text, which is nowhere kept. Raises NotFoundError, BadRequestError."""
+        """A new key and its text, which is never stored. Raises NotFoundError, BadRequestError."""
         now = self.clock()
         if expires_at is not None and expires_at <= now:
             raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
@@ -264,18 +264,18 @@ class Administration:
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
-            raise NotFoundError("There is no tenant of this id.", code="tenant_not_found") from None
+            raise NotFoundError("Tenant not found.", code="tenant_not_found") from None
         return key, text
 
     def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
-        """A key that works nowhere, to be left where only a thief would take it: its use raises an alarm."""
+        """A key without access, to be placed where only a thief finds it: its use raises an alarm."""
         key, text = _fresh(TenantId(""), label, self.clock(), None)
         decoy = replace(key, decoy=True)
         self.register.add_key(decoy, self._key_record("make_decoy", actor, None, decoy))
         return decoy, text
 
     def revoke_key(self, tenant_id: TenantId, key_id: KeyId, actor: Actor) -> None:
-        """Revoking a revoked key changes nothing. Raises NotFoundError, Conflict."""
+        """Revoke a key; a key that is revoked already stays unchanged. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
             before = self._key(tenant_id, key_id)
             if before.revoked:
@@ -286,14 +286,14 @@ class Administration:
             except Changed:
                 continue
             return
-        raise Conflict("Others change this key right now. Try again.")
+        raise Conflict("The key was modified concurrently. Retry.")
 
     def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
-        """A new key beside the old one, which ends after the overlap. Raises NotFoundError, Conflict."""
+        """Create a new key; the old one expires after the overlap. Raises NotFoundError, Conflict."""
         now = self.clock()
         before = self._key(tenant_id, key_id)
         if not before.works(now):
-            raise Conflict("This key works no more. Make a new one.", code="key_not_active")
+            raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
         key, text = _fresh(tenant_id, before.label, now, None)
@@ -301,13 +301,13 @@ class Administration:
         try:
             self.register.change_key(after, before, record, successor=key)
         except Changed:
-            raise Conflict("Others change this key right now. Try again.") from None
+            raise Conflict("The key was modified concurrently. Retry.") from None
         return key, text
 
     def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
         key = self.register.key_of(tenant_id, key_id)
         if key is None:
-            raise NotFoundError("The tenant has no key of this id.", code="key_not_found")
+            raise NotFoundError("Key not found.", code="key_not_found")
         return key
 
     # ------------------------------------------------------------------------------------------------------- audit
@@ -334,7 +334,7 @@ class Administration:
 
 
 def _stack_of(arn: str) -> str:
-    """The account, region and name of a CloudFormation stack that acts; empty for anybody else."""
+    """The account, region and name of an actor that is a CloudFormation stack; empty for any other actor."""
     return arn.rpartition("/")[0] if arn.startswith(STACK) else ""
 
 

@@ -1,4 +1,4 @@
-"""API keys: how they are made, kept as digests, presented, and looked up."""
+"""API keys: generation, storage as digests, presentation, and lookup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a tenant, known by the sha256 of its text. A decoy belongs to nobody: whoever shows it found it."""
+    """One key of a tenant, known by the sha256 of its text. A decoy belongs to no tenant: its user stole it."""
 
     key_id: KeyId
     tenant_id: TenantId
@@ -36,7 +36,7 @@ class Key:
 
 
 class Tenants(Protocol):
-    """Where tenants and keys are kept."""
+    """Stores tenants and keys."""
 
     def key(self, digest: str) -> Key | None: ...
 
@@ -64,13 +64,13 @@ def new_key() -> str:
 
 
 def looks_like_key(text: str) -> bool:
-    """Is `text` formed as `new_key` forms keys, its checksum included?"""
+    """Does `text` have the format of `new_key`, including the checksum?"""
     body, check = text[len(KEY_PREFIX) : -6], text[-6:]
     return text.startswith(KEY_PREFIX) and len(body) == 40 and check == _base62(zlib.crc32(body.encode()), 6)
 
 
 def presented_key(headers: Mapping[str, str]) -> str:
-    """The key in `x-api-key` or, without that, in `Authorization: Bearer`; empty where there is none."""
+    """The key in `x-api-key` or, without that, in `Authorization: Bearer`; empty without either."""
     sent = {name.lower(): text for name, text in headers.items()}
     if key := sent.get("x-api-key"):
         return key.strip()
@@ -79,7 +79,7 @@ def presented_key(headers: Mapping[str, str]) -> str:
 
 
 class KeyCache:
-    """Keys and tenants as they were at most `seconds` ago: how long a revoked key may still work."""
+    """Caches keys and tenants for `seconds`, so a revoked key may still work for that long."""
 
     MAX_KEYS = 10_000
 
@@ -90,7 +90,7 @@ class KeyCache:
         self._known: dict[str, tuple[float, tuple[Key, Tenant | None] | None]] = {}
 
     def find(self, digest: str) -> tuple[Key, Tenant | None] | None:
-        """A key and its tenant, which a decoy has not, and one that was deleted has no more."""
+        """A key and its tenant. A decoy has no tenant, and neither has the key of a deleted one."""
         now = self._clock()
         if (kept := self._known.get(digest)) and now < kept[0]:
             return kept[1]
@@ -103,7 +103,7 @@ class KeyCache:
         return found
 
     def note_use(self, key: Key, day: date) -> None:
-        """Note the day on which a key was used: one write a day, since the day is noted here as well."""
+        """Record the day on which a key was used: one write a day, since the cache remembers the day as well."""
         if key.last_used is not None and key.last_used >= day:
             return
         if kept := self._known.get(key.digest):
@@ -113,7 +113,7 @@ class KeyCache:
 
 
 class DecoyUsedError(Exception):
-    """Somebody shows a key that was only ever left for thieves."""
+    """A request presented a decoy key."""
 
     def __init__(self, key: Key):
         super().__init__(key.key_id)
@@ -121,7 +121,7 @@ class DecoyUsedError(Exception):
 
 
 class TenantSuspendedError(Exception):
-    """The key is good, and its tenant may call nothing for now."""
+    """The key is valid, but its tenant is suspended."""
 
     def __init__(self, key: Key, tenant: Tenant):
         super().__init__(tenant.tenant_id)
@@ -129,7 +129,7 @@ class TenantSuspendedError(Exception):
 
 
 def authenticate(key: str, known: KeyCache, now: datetime) -> tuple[Key, Tenant] | None:
-    """Whose key this is; None for one that is not known, no longer valid, or not even formed as a key.
+    """The key and its tenant; None for a key that is unknown, expired, revoked or malformed.
 
     Raises DecoyUsedError and TenantSuspendedError.
     """

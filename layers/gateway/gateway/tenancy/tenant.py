@@ -1,4 +1,4 @@
-"""Tenants (who pays) and their keys (how they show who they are). A key itself is never kept, only its sha256."""
+"""Tenants, which pay for calls, with their budgets and permissions; and the caller that an API key identifies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from gateway.usage.records import KeyId, TenantId
 
 
 class Unpriced(StrEnum):
-    """What becomes of a call whose model, tier or part has no price."""
+    """The policy for a call whose model, tier or part has no price."""
 
     BLOCK = "block"  # refused
-    PARK = "park"  # made; its budget keeps what it would cost at the dearest prices there are
+    PARK = "park"  # made; its budget reserves the cost at the highest known prices
     ALLOW = "allow"  # made, and listed as unpriced; no budget counts it
 
 
 @dataclass(frozen=True)
 class Budget:
-    """USD a month. A soft one warns at its thresholds (percent); a hard one refuses as well what does not fit."""
+    """USD a month. A soft budget warns at its thresholds (percent); a hard one also refuses calls above its limit."""
 
     monthly_usd: Decimal
     hard: bool = False
@@ -32,7 +32,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Guardrail:
-    """A guardrail of Amazon Bedrock, in one of its versions."""
+    """One version of an Amazon Bedrock guardrail."""
 
     id: str
     version: str
@@ -40,14 +40,14 @@ class Guardrail:
 
 @dataclass(frozen=True)
 class Tenant:
-    """A team of the company, and what it may do. Its first cost centre is charged where a call names none.
+    """A team of the company, with its permissions and limits. A call that names no cost centre is charged to the first.
 
-    Its own id is a cost centre of it as well, listed or not.
+    The tenant's own id is one of its cost centres as well, listed or not.
 
-    Patterns (`anthropic.*`) are matched against the whole name that a call sends. None means: no limit of its own, and
-    for `allowed_models` what the gateway's own default says. `budget_shards` spreads a busy tenant's budget over so
-    many items. `guardrail` is put on every Bedrock call. Of `s3_buckets` alone a call may have the service read files.
-    `version` counts the changes.
+    Patterns (`anthropic.*`) match the whole name that a call sends. None means no limit; for `allowed_models` it means
+    the gateway's default. `budget_shards` is the number of items that a busy tenant's budget is spread over. The
+    gateway adds `guardrail` to every Bedrock call. A call may refer only to files in `s3_buckets`. `version` counts
+    the changes.
     """
 
     tenant_id: TenantId
@@ -72,7 +72,7 @@ class Tenant:
 
     @property
     def on_unpriced(self) -> Unpriced:
-        """The policy in force. A hard budget that calls without a price could pass would be none."""
+        """The policy in force. By default a hard budget blocks calls without a price, which would bypass it."""
         return self.unpriced or (Unpriced.BLOCK if self.has_hard_budget else Unpriced.ALLOW)
 
     @property
@@ -84,19 +84,19 @@ class Tenant:
 
     @property
     def is_limited(self) -> bool:
-        """Does a call of this tenant have to be counted before it is made?"""
+        """Must the gateway reserve room for a call of this tenant before the call?"""
         limits = (self.budget, self.tokens_per_minute, self.concurrent_invocations)
         return bool(self.cost_centre_budgets) or any(limit is not None for limit in limits)
 
     def must_allow(self, operation: str, model_id: str, model_arn: str | None, *, by_default: bool) -> None:
-        """Raises ForbiddenError for what this record does not let a call do."""
+        """Raises ForbiddenError for an operation or model that this record does not allow."""
         self.must_allow_operation(operation)
         self.must_allow_model(model_id, by_default=by_default)
         if model_arn:
             self.must_allow_arn(model_arn)
 
     def must_allow_model(self, model_id: str, *, by_default: bool) -> None:
-        """Raises ForbiddenError for a model that the tenant's record, or without one the default, does not allow."""
+        """Raises ForbiddenError for a model that the record, or without a list the default, does not allow."""
         if not self.allows_model(model_id, by_default=by_default):
             raise ForbiddenError(
                 "Your tenant may not use this model. See /list_foundation_models.", code="model_not_allowed"
@@ -108,7 +108,7 @@ class Tenant:
         return any(fnmatchcase(model_id, pattern) for pattern in self.allowed_models)
 
     def must_allow_arn(self, arn: str) -> None:
-        """An ARN can name any model, and any account's bill: only what the record names is allowed."""
+        """An ARN can name any model and bill any account, so only ARNs of the record are allowed."""
         if not self.allows_arn(arn):
             raise ForbiddenError(
                 "Your tenant may not use this model_arn. Ask the gateway's operators.", code="model_arn_not_allowed"
@@ -126,7 +126,7 @@ class Tenant:
 
 
 def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
-    """A tenant as the admin API shows it: nothing that is unset, money as decimal strings."""
+    """A tenant as the admin API shows it: without unset settings, and with money as decimal strings."""
     values = {
         "tenant_id": tenant.tenant_id,
         "name": tenant.name,
@@ -158,7 +158,7 @@ def budget_to_json(budget: Budget) -> dict[str, Any]:
 
 
 def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
-    """The tenant that `tenant_to_json`, or an operator who knows the spec, wrote. The spec has checked the shapes."""
+    """The tenant of JSON from `tenant_to_json` or an operator. The caller has validated it against the spec."""
 
     def several(name: str) -> tuple[str, ...] | None:
         return None if values.get(name) is None else tuple(values[name])
@@ -197,7 +197,7 @@ def budget_from_json(values: Mapping[str, Any]) -> Budget:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, as the authorizer found: the only source of identity."""
+    """The caller that the authorizer identified: the only source of identity."""
 
     tenant: Tenant
     key_id: KeyId
@@ -207,7 +207,7 @@ class Caller:
         return self.tenant.tenant_id
 
     def cost_centre(self, named: str | None) -> str:
-        """The cost centre to charge. One that the tenant does not own is refused, not ignored."""
+        """The cost centre to charge. The gateway refuses one that the tenant does not own, and never ignores it."""
         if named is None or named == "":
             return self.tenant.cost_centres[0] if self.tenant.cost_centres else self.tenant_id
         if not self.tenant.owns(named):

@@ -1,14 +1,14 @@
-"""The edge of what streams: an ASGI application that gives each request to a resolver, in a thread.
+"""The transport of streaming functions: an ASGI application that runs a resolver for each request, in a thread.
 
-It knows no route. A handler answers a `Reply`, a `StreamedReply` whose bytes are sent as they come, or a `PendingReply`
-that still makes one of the two. A stream is always read to its end: when the client hangs up its bytes are dropped, and
-the call behind it still settles. Where Lambda ends before the stream does, it is aborted in time to settle.
+It knows no route. A handler returns a `Reply`, a `StreamedReply`, whose bytes are sent as they arrive, or a
+`PendingReply`, which later makes one of the two. The transport always reads a stream to its end: if the client hangs
+up, it drops the bytes, and the call still settles. If Lambda would end first, it aborts the stream in time to settle.
 
-Whoever stands between drops an answer that is silent for too long: API Gateway after five minutes (developer guide,
-"Stream the integration response"), CloudFront after its OriginReadTimeout, an SDK after its own timeout (boto3: 60 s).
-So a pending answer begins after a while, with status 200 and signs of life: white space, which may stand before JSON.
-What fails after that has no status of its own any more. Its problem is then written as what no JSON parser takes for an
-answer, and the connection ends in good order: SDKs repeat a call whose connection broke, and it would be paid again.
+Intermediaries close a connection that is silent for too long: API Gateway after five minutes (developer guide, "Stream
+the integration response"), CloudFront after its OriginReadTimeout, an SDK after its own timeout (boto3: 60 s). So a
+pending answer begins after a while, with status 200 and white space as keep-alive, which may precede JSON.
+An answer that fails later has no status of its own. Its problem is then written in a form that every JSON parser
+refuses, and the connection ends cleanly: SDKs retry a call whose connection broke, and the retry would be charged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THREADS = 256
 
 
 class Resolver(Protocol):
-    """Who answers requests."""
+    """Answers requests."""
 
     def answer(self, request: Request) -> Answer: ...
 
@@ -39,7 +39,7 @@ class Resolver(Protocol):
 
 
 class Asgi:
-    """The application. GET / says that it is up; the resolver answers everything else."""
+    """The application. GET / is the health check; the resolver answers everything else."""
 
     def __init__(self, resolver: Resolver, patience: float = PATIENCE):
         self._resolver = resolver
@@ -71,7 +71,7 @@ class Asgi:
 
 
 def _run(resolver: Resolver, request: Request, pipe: Pipe) -> None:
-    """In a thread: answer a request, and hand on what comes, to the end."""
+    """In a thread: answer a request, and pass its parts to the pipe, to the end."""
     head: Answer | None = None
     try:
         head = made = resolver.answer(request)
@@ -91,14 +91,14 @@ def _run(resolver: Resolver, request: Request, pipe: Pipe) -> None:
 
 
 def _last(head: Answer | None, error: GatewayError, problem: Reply) -> bytes:
-    """What ends an answer that fails after its status was sent."""
+    """The last bytes of an answer that fails after its status was sent."""
     if isinstance(head, PendingReply):
         return head.failed(error, problem)
     return head.error(error) if isinstance(head, StreamedReply) else b""
 
 
 def _written(reply: Reply) -> Reply:
-    """With its body as bytes: written in the handler's thread, where one that is no JSON still becomes a problem."""
+    """The reply with its body as bytes. The handler's thread serializes it, so a failure still becomes a problem."""
     if isinstance(reply.body, bytes):
         return reply
     return replace(reply, body=json.dumps(reply.body, separators=(",", ":")).encode())
@@ -116,7 +116,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _pass_on(pipe: Pipe, send: Send, request: Request, patience: float) -> None:
-    """Send what the handler's thread hands on, and signs of life between."""
+    """Send the parts from the handler's thread, with keep-alives between them."""
     begun = False
     ends, interval = time.monotonic() + patience, min(KEEP_ALIVE, patience)
     watch: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""What a CloudFormation stack asks of a function for a resource of its own, and how the stack is told."""
+"""Custom resources: runs the request of a CloudFormation stack, and sends the result back to the stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from gateway.core.errors import GatewayError
 from gateway.core.telemetry import logger
 
-# What Create answers when it fails. Its Delete follows, and must not delete what was there before.
+# The physical id of a failed Create. The Delete that follows must not delete an existing resource.
 NOT_MADE = "not-made"
 _PATIENCE = 10.0  # seconds
 _TRIES = 3
@@ -22,7 +22,7 @@ def is_from_stack(event: Mapping[str, Any]) -> bool:
 
 
 def answer_stack(event: Mapping[str, Any], do: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """Do what the stack asks and tell it so, whatever happens: a stack that hears nothing waits for an hour."""
+    """Run the request and always send a result: a stack without a result waits for an hour."""
     physical_id = str(event.get("PhysicalResourceId") or NOT_MADE)
     answer: dict[str, Any]
     try:
@@ -31,7 +31,7 @@ def answer_stack(event: Mapping[str, Any], do: Callable[[Mapping[str, Any]], dic
         answer = {"Status": "FAILED", "PhysicalResourceId": physical_id, "Reason": f"{error.code}: {error.message}"}
     except Exception as error:
         logger().error("custom_resource_failed", extra={"error_type": type(error).__name__})
-        reason = "The gateway failed. Its log has the cause."
+        reason = "Internal error. The function's log has the cause."
         answer = {"Status": "FAILED", "PhysicalResourceId": physical_id, "Reason": reason}
     answer |= {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
     _tell(str(event["ResponseURL"]), answer)
@@ -39,7 +39,7 @@ def answer_stack(event: Mapping[str, Any], do: Callable[[Mapping[str, Any]], dic
 
 
 def _tell(url: str, answer: Mapping[str, Any]) -> None:
-    """PUT to the address that CloudFormation signed; it takes no content type."""
+    """PUT the result to the URL that CloudFormation signed; the URL accepts no content type."""
     request = urllib.request.Request(url, json.dumps(answer).encode(), {"Content-Type": ""}, method="PUT")  # noqa: S310
     for left in reversed(range(_TRIES)):
         try:

@@ -1,7 +1,7 @@
-"""What comes to the edge of what streams, and what its handlers answer: at once, in parts, or after a while.
+"""Requests to streaming functions, and the replies of their handlers: at once, in parts, or pending.
 
-On AWS the Lambda Web Adapter stands before it: who calls is in `x-amzn-request-context`, put there by API Gateway and
-by nobody else; how much time is left, and which trace it is in, in `x-amzn-lambda-context`.
+On AWS the Lambda Web Adapter forwards the request. `x-amzn-request-context` has the caller, and only API Gateway sets
+it; `x-amzn-lambda-context` has the remaining time and the trace.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gateway.tenancy.tenant import Caller, tenant_from_json
 from gateway.usage.records import KeyId, RequestId
 from gateway.web.reading import either_form, read_json
 
-LONGEST = 900.0  # seconds that API Gateway lets a stream take in all, counted from the request
+LONGEST = 900.0  # seconds; API Gateway's limit for a whole stream, counted from the request
 JSON = "application/json"
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, with who sent it: API Gateway's proxy event, and Lambda's context as the adapter has it.
+    """One request with its caller: API Gateway's proxy event, and Lambda's context as the adapter sends it.
 
-    Header names are lower-case. The body is bytes, which are read once and may be any.
+    Header names are lower-case. The body is raw bytes, parsed at most once.
     """
 
     event: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Request:
     def received(
         cls, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
     ) -> Request:
-        """As the Lambda Web Adapter hands it on; `path` is percent-encoded as it came."""
+        """A request from the Lambda Web Adapter; `path` keeps its percent-encoding."""
         event = {
             "httpMethod": method,
             "path": path,
@@ -70,17 +70,17 @@ class Request:
 
     @property
     def caller(self) -> Caller:
-        """Who calls, as the authorizer said. Nothing that the client sent takes part."""
+        """The caller that the authorizer identified. No input of the client affects it."""
         said = self.context.get("authorizer")
         if not said or "tenant" not in said:
-            raise GatewayError("Call through the gateway's API.", code="unauthorized", status=401)
+            raise GatewayError("Send the request through the gateway's API.", code="unauthorized", status=401)
         return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
     @property
     def deadline(self) -> float:
-        """When this invocation ends, or API Gateway's patience: in seconds since the epoch.
+        """The end of this invocation or of API Gateway's timeout, whichever is first: in seconds since the epoch.
 
-        A cold start takes from API Gateway's time, and not from Lambda's.
+        A cold start consumes API Gateway's time, but not Lambda's.
         """
         now = time.time() * 1000
         received = float(self.context.get("requestTimeEpoch") or now)
@@ -88,24 +88,24 @@ class Request:
 
     @property
     def trace(self) -> str:
-        """X-Ray's header of this invocation; here it is in no environment, since one server answers many."""
+        """The invocation's X-Ray header. It is not in the environment, since one server answers many requests."""
         return self.invocation.get("xray_trace_id") or ""
 
     @cached_property
     def json(self) -> Any:
-        """The body. Raises BadRequestError for one that is no JSON that every service takes."""
+        """The body. Raises BadRequestError unless it is JSON that every service accepts."""
         return read_json(self.event["body"])
 
     def header(self, name: str) -> str | None:
-        """A header by its name, or with `-` in the place of its `_`. Raises BadRequestError where the two disagree."""
+        """A header by its name, with `_` or with `-`. Raises BadRequestError if both came with different values."""
         return either_form(self.headers.get, name)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer at once."""
+    """A complete answer."""
 
-    body: Any = b""  # bytes, or what becomes JSON
+    body: Any = b""  # bytes, or a value to serialize as JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
@@ -113,7 +113,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class StreamedReply:
-    """An answer in parts. `error` is the last part of one that fails after its status was sent."""
+    """An answer in parts. `error` makes the last part of one that fails after its status was sent."""
 
     parts: Iterator[bytes]
     content_type: str
@@ -125,14 +125,14 @@ class StreamedReply:
 
 @dataclass(frozen=True)
 class PendingReply:
-    """An answer that is still to be made. One that takes too long begins with the head and the pings that are here."""
+    """An answer that `make` produces later. If that takes too long, it begins with these headers and pings."""
 
     make: Callable[[], Reply | StreamedReply]
-    headers: Mapping[str, str] = field(default_factory=dict)  # those that are known before the answer
+    headers: Mapping[str, str] = field(default_factory=dict)  # headers that are known before the answer
     content_type: str = JSON
     ping: bytes = b" "
     error: Callable[[GatewayError], bytes] | None = (
-        None  # the last part of a stream; of JSON the problem is made into one
+        None  # makes the last part of a stream; a JSON answer ends with its problem instead
     )
 
     def failed(self, error: GatewayError, problem: Reply) -> bytes:
@@ -140,10 +140,10 @@ class PendingReply:
 
 
 def late(problem: Reply) -> bytes:
-    """A problem whose status cannot be sent any more, as what is no JSON, and no UTF-8 at its end.
+    """A problem after a sent status, written so that it is not JSON, and at its end not UTF-8.
 
-    What is no JSON is an error to every SDK but botocore, which decodes it first and then takes it for an answer
-    without content (botocore.parsers, `_parse_body_as_json`).
+    Every SDK reports invalid JSON as an error, except botocore: it decodes the text, then reads it as an answer without
+    content (botocore.parsers, `_parse_body_as_json`). Invalid UTF-8 fails its decoding.
     """
     return b"HTTP %d %b\xff" % (problem.status, problem.body)
 
@@ -153,7 +153,7 @@ Answer = Reply | StreamedReply | PendingReply
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the clients of a format are told of what goes wrong, and of a body that openapi.yaml forbids."""
+    """A wire format's replies for errors, and for bodies that openapi.yaml does not allow."""
 
     problem: Callable[[GatewayError, str], Reply]
     misfit: Callable[[SchemaError], BadRequestError]

@@ -1,4 +1,4 @@
-"""The last resort of every API function: what of an error a client may be told, and what the log keeps of it."""
+"""The last resort of every API function: the error that a client may see, and the log entry about it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ MOST_PLACES = 8
 
 
 def as_gateway_error(error: Exception, request_id: str) -> GatewayError:
-    """An error as one that may leave the gateway. Any but the gateway's own becomes a 500 that says nothing of it."""
+    """An error that may leave the gateway. Any error but the gateway's own becomes a 500 without details."""
     if isinstance(error, GatewayError):
         seen = {"code": error.code, "status": error.status, "request_id": request_id}
         logger().info("refused", extra=seen)
         return error
-    # The type alone: a message may quote what a client sent.
+    # Only the type: a message may quote client input.
     failed = {"error_type": type(error).__name__, "where": _places(error), "request_id": request_id}
     logger().error("failed", extra=failed)
-    return GatewayError("The gateway failed. Try again; if it stays, give the request_id to its operators.")
+    return GatewayError("Internal error. Retry; if it persists, contact the gateway operators with this request_id.")
 
 
 def route_not_found() -> NotFoundError:
-    return NotFoundError("There is no such operation. See openapi.yaml.", code="route_not_found")
+    return NotFoundError("Unknown operation. See openapi.yaml.", code="route_not_found")
 
 
 def _places(error: BaseException) -> list[str]:

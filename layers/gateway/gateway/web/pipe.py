@@ -1,4 +1,4 @@
-"""The bounded way of a stream from the thread that makes it to the connection, and what happens when either ends."""
+"""The bounded buffer between the thread that makes a stream and its connection; either may end first."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-KEEP_ALIVE = 15.0  # seconds of silence after which a stream shows that it lives
-PATIENCE = 45.0  # seconds after which a pending answer begins; less than CloudFront's 60, a cold start included
-SETTLING = 5.0  # seconds before the end of Lambda's time at which a stream is aborted
-MOST_WAITING = 1 << 20  # bytes that may wait for a slow client before the model is read no further
+KEEP_ALIVE = 15.0  # seconds of silence after which a stream sends a keep-alive
+PATIENCE = 45.0  # seconds after which a pending answer begins; with a cold start still below CloudFront's 60
+SETTLING = 5.0  # a stream is aborted this many seconds before Lambda's timeout
+MOST_WAITING = 1 << 20  # bytes; beyond this backlog of a slow client, the gateway stops reading the model
 
 
 class Pipe:
-    """Bytes on their way from a handler's thread to the event loop: joined while they wait, and not without bound.
+    """Passes bytes from a handler's thread to the event loop; it joins waiting parts, up to a bound.
 
-    A head is `live` once its status must be sent: with the first part, or after so long a silence that it had to be.
+    A head is `live` once its status must be sent: with the first part, or after too long a silence.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float):
@@ -36,7 +36,7 @@ class Pipe:
         self._parts: deque[bytes] = deque()
         self._size = 0
         self._ready = asyncio.Event()
-        self._woken = False  # the loop has been told that there is something to take
+        self._woken = False  # the loop was notified of waiting parts
         self._silent = False
         self._head: Reply | StreamedReply | PendingReply | None = None
         self._live = False
@@ -47,7 +47,7 @@ class Pipe:
     def offer(self, head: Reply | StreamedReply | PendingReply) -> None:
         with self._lock:
             if self._live and isinstance(head, Reply):
-                self._parts.append(head.body)  # it was pending for so long that it has begun
+                self._parts.append(head.body)  # the pending answer has begun already
             else:
                 self._head = head
                 self._live = self._live or isinstance(head, Reply)
@@ -55,7 +55,7 @@ class Pipe:
         self._wake(wake)
 
     def fail(self, problem: Reply, last: bytes) -> None:
-        """The problem as a status of its own, or as the last part where another was sent already."""
+        """End with a problem: as its own status, or as the last part if another status was sent already."""
         with self._lock:
             if self._live:
                 self._parts.append(last)
@@ -66,7 +66,7 @@ class Pipe:
         self._wake(wake)
 
     def put(self, part: bytes) -> None:
-        """Hand a part on; wait while too many wait, though not past the time at which the call must settle."""
+        """Pass a part on; wait while the buffer is full, but not beyond the time at which the call must settle."""
         with self._lock:
             while self._size > MOST_WAITING and not self._dropping:
                 left = self._deadline - SETTLING - time.time()
@@ -93,13 +93,13 @@ class Pipe:
 
     def _wake(self, must: bool) -> None:
         if must:
-            with suppress(RuntimeError):  # the loop has gone, with whoever listened
+            with suppress(RuntimeError):  # the loop has ended, and with it the client
                 self._loop.call_soon_threadsafe(self._ready.set)
 
     # ------------------------------------------------------------------------------------------------- the event loop
     async def take(self, seconds: float) -> tuple[Reply | StreamedReply | PendingReply | None, bytes, bool]:
-        """What has come: the head once it is live, bytes, and whether that was all. Raises TimeoutError."""
-        # Not asyncio.wait_for, which makes a task of each wait: half of what an event would cost.
+        """The head if it is live, the waiting bytes, and whether they are the last. Raises TimeoutError."""
+        # Not asyncio.wait_for: it makes a task for each wait, which is half the cost of an event.
         watch = self._loop.call_later(seconds, self._give_up)
         self._silent = False
         try:
@@ -124,9 +124,9 @@ class Pipe:
         self._ready.set()
 
     def commit(self, *, patient: bool) -> StreamedReply | PendingReply | None:
-        """The head of what has been silent for long: its status cannot wait for the first part any more.
+        """The head of a silent answer, whose status cannot wait for the first part any longer.
 
-        A pending answer waits while whoever stands between is `patient`, since it may still become a problem.
+        A pending answer waits while `patient`, since it may still become a problem with its own status.
         """
         with self._lock:
             head = self._head
@@ -138,7 +138,7 @@ class Pipe:
             return head
 
     def drop(self) -> None:
-        """Nobody listens any more."""
+        """Drop all bytes from now on: the client has disconnected."""
         with self._lock:
             self._dropping = True
             self._parts.clear()

@@ -1,4 +1,4 @@
-"""Errors as HTTP problems: one status, a stable `code`, a sentence, the request's id. Nothing else leaves."""
+"""Errors as HTTP problems: one status, a stable `code`, a sentence, the request's id. Clients get nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def problem(error: GatewayError, request_id: str, details: list[dict[str, str]] 
 
 
 def faults(error: ValidationError, where: str) -> list[dict[str, str]]:
-    """Each fault of a body or query: where it is and what is wrong, without the value that was sent."""
+    """Each fault of a body or query: its location and its message, without the client's value."""
     return [
         {"location": ".".join([where, *map(str, fault["loc"])]), "message": fault["msg"]}
         for fault in error.errors(include_input=False, include_url=False, include_context=False)[:20]
@@ -35,7 +35,7 @@ def faults(error: ValidationError, where: str) -> list[dict[str, str]]:
 
 
 class SchemaViolationError(BadRequestError):
-    """A body or query that does not fit the spec."""
+    """A body or query that violates the spec."""
 
     def __init__(self, error: ValidationError, where: str, code: ErrorCode):
         details = faults(error, where)

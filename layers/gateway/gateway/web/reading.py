@@ -1,13 +1,13 @@
-"""What a client sent, read in one place for every route: its JSON, and headers that have two spellings.
+"""Parses client input in one place for every route: the JSON body, and headers that have two spellings.
 
-Python reads more than JSON is, and deeper than it can write. What comes in here is JSON that every service takes, or
-a 400 that says why not:
+Python's parser accepts more than JSON, and deeper nesting than its serializer can write. This module accepts JSON that
+every service accepts, and refuses anything else with a 400 that states the reason:
 
-    bytes         UTF-8, with or without a mark at its beginning
-    depth         MOST_LEVELS arrays and objects inside each other
-    numbers       no NaN, no Infinity, and none that becomes one
-    text          no half of a surrogate pair: it is no Unicode, and no UTF-8 can be made of it
-    double names  the last counts, here and for the model, since what goes on is written anew
+    bytes         UTF-8, with or without a byte order mark
+    depth         at most MOST_LEVELS nested arrays and objects
+    numbers       no NaN, no Infinity, and no number that overflows to one
+    text          no unpaired surrogate: it is not Unicode, and UTF-8 cannot encode it
+    double names  the last one counts, here and for the model, since the gateway serializes the body again
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 
 from gateway.core.errors import BadRequestError
 
-MOST_LEVELS = 128  # a schema that a person wrote has ten or twenty; code that walks a body takes three calls a level
+MOST_LEVELS = 128  # a handwritten schema has ten or twenty; code that walks a body makes three calls a level
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
-# A bracket, or a whole string, or what would be one: the pattern never goes back, however wrong the text is.
+# A bracket, or a string, complete or not: the pattern never backtracks, however malformed the text is.
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def read_json(sent: bytes | str) -> Any:
         raise BadRequestError("The body must be JSON in UTF-8.", code="invalid_body") from error
     if _is_deep(text):
         raise BadRequestError(
-            f"The body has more than {MOST_LEVELS} arrays and objects inside each other. Send fewer.",
+            f"The body nests arrays and objects more than {MOST_LEVELS} levels deep. Send fewer levels.",
             code="body_too_deep",
         )
     try:
@@ -43,7 +43,7 @@ def read_json(sent: bytes | str) -> Any:
             json.dumps(read, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise BadRequestError(
-            "The body has half of a surrogate pair, which is no Unicode.", code="invalid_body"
+            "The body has an unpaired surrogate, which is not valid Unicode.", code="invalid_body"
         ) from error
     except ValueError as error:
         raise BadRequestError("The body must be JSON.", code="invalid_body") from error
@@ -51,7 +51,7 @@ def read_json(sent: bytes | str) -> Any:
 
 
 def _is_deep(text: str) -> bool:
-    """Does anything lie too deep? Looked at only where there are so many brackets at all."""
+    """Is it nested too deeply? It scans only a text with that many brackets."""
     if text.count("[") + text.count("{") <= MOST_LEVELS:
         return False
     level = 0
@@ -67,24 +67,24 @@ def _is_deep(text: str) -> bool:
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise ValueError("a number beyond what is counted with")
+        raise ValueError("number out of range")
     return number
 
 
 def either_form(header: Callable[[str], str | None], name: str) -> str | None:
-    """A header by its name with `_` or with `-`, which is what is left where a proxy drops names with `_`.
+    """A header by its name, with `_` or with `-`, since some proxies drop names with `_`.
 
-    Raises BadRequestError where the two say different things: none of them may win in silence.
+    Raises BadRequestError if both came with different values: neither may win silently.
     """
     hyphened = name.replace("_", "-")
     plain, other = header(name), header(hyphened)
     if plain and other and plain != other:
-        message = f"The headers {name} and {hyphened} say different things. Send one of them."
+        message = f"The headers {name} and {hyphened} have different values. Send only one of them."
         raise BadRequestError(message, code="headers_disagree")
     return plain or other

@@ -1,4 +1,4 @@
-"""The resolver that every API function starts from: who calls, what they sent, and problems for what goes wrong."""
+"""The resolver that API functions share: the caller, the parsed request, and problems for errors."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def request_id(app: APIGatewayRestResolver) -> RequestId:
-    """API Gateway's id of the request: in every answer, in the ledger, and what a client polls with."""
+    """API Gateway's id of the request. It is in every answer and in the ledger, and a client polls with it."""
     return RequestId(app.current_event.request_context.request_id or "")
 
 
 def caller(app: APIGatewayRestResolver) -> Caller:
-    """Who calls, as the authorizer said. Nothing that the client sent takes part."""
+    """The caller that the authorizer identified. No input of the client affects it."""
     said = app.current_event.request_context.authorizer
     return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
 
 
 def received_at(app: APIGatewayRestResolver) -> float:
-    """When API Gateway received the request, in seconds since the epoch: its patience counts from here."""
+    """The time at which API Gateway received the request, in seconds since the epoch; its timeout starts here."""
     return (app.current_event.request_context.request_time_epoch or 0) / 1000
 
 
 def header(app: APIGatewayRestResolver, name: str) -> str | None:
-    """A header by its name, or with `-` in the place of its `_`. Raises BadRequestError where the two disagree."""
+    """A header by its name, with `_` or with `-`. Raises BadRequestError if both came with different values."""
     return either_form(app.current_event.headers.get, name)
 
 
 def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool = False) -> Schema:
-    """The query parameters, as the spec's schema. Raises BadRequestError; `known_only`: for one that it lacks, too."""
+    """The query parameters, as the spec's schema. Raises BadRequestError; with `known_only` also for unknown ones."""
     sent = app.current_event.query_string_parameters or {}
     unknown = sorted(sent.keys() - schema.model_fields.keys()) if known_only else []
     if unknown:
-        message = f"query.{unknown[0][:64]}: there is no such parameter. There are {', '.join(schema.model_fields)}."
+        message = f"query.{unknown[0][:64]}: unknown parameter. Supported: {', '.join(schema.model_fields)}."
         raise BadRequestError(message, code="unknown_parameter")
     try:
         return schema.model_validate(sent)
@@ -56,7 +56,7 @@ def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool
 
 
 def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
-    """The JSON body, fit to the spec's schema, as it was sent. Raises BadRequestError."""
+    """The JSON body as sent, validated against the spec's schema. Raises BadRequestError."""
     sent = read_json(_sent(app))
     try:
         schema.model_validate(sent)
@@ -66,7 +66,7 @@ def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]
 
 
 def _sent(app: APIGatewayRestResolver) -> bytes | str:
-    """The body as it came. Of a type that the API calls binary it comes in base64, and may be any bytes."""
+    """The raw body. A media type that the API declares as binary comes in base64, and may have any bytes."""
     sent, event = app.current_event.body or "", app.current_event
     if not event.is_base64_encoded:
         return sent
@@ -77,10 +77,10 @@ def _sent(app: APIGatewayRestResolver) -> bytes | str:
 
 
 def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
-    """The JSON body as the spec's schema, where `"no"` is no boolean; without a body, `{}`. Raises BadRequestError."""
+    """The JSON body as the spec's schema; `"no"` is not a boolean. No body means `{}`. Raises BadRequestError."""
     sent = read_json(_sent(app) or b"{}")
     try:
-        # Strict as JSON is: a date is a string there, and no string in Python's values.
+        # Strictness by the JSON text: in it a date is a string, but not in Python's values.
         return schema.model_validate_json(json.dumps(sent), strict=True)
     except ValidationError as error:
         raise SchemaViolationError(error, "body", "invalid_body") from error
@@ -95,13 +95,13 @@ def no_content(app: APIGatewayRestResolver) -> Response[str]:
 
 
 def principal(app: APIGatewayRestResolver) -> Actor:
-    """The AWS principal that signed the request, as API Gateway checked it."""
+    """The AWS principal whose signature API Gateway verified."""
     identity = app.current_event.request_context.identity
     return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", identity.source_ip or "")
 
 
 def api() -> APIGatewayRestResolver:
-    """A resolver whose every error is a problem."""
+    """A resolver that answers every error with a problem."""
     app = APIGatewayRestResolver()
 
     @app.exception_handler(Exception)

@@ -1,9 +1,9 @@
-"""Powertools' resolver for what streams: handlers are its routes, and their answers come out of it as they are.
+"""Powertools' resolver for streaming functions: handlers are its routes, and it returns their replies unchanged.
 
-It differs from the resolver of the other functions in three things. A handler answers a `Reply`, a `StreamedReply` or
-a `PendingReply`, which the transport sends. One server answers many requests at once, each in a thread, so what
-Powertools keeps of the current request is kept for each thread (as its own `HttpResolverLocal` does for each task). And
-a parameter of a path may hold slashes.
+It differs from the resolver of the other functions in three points. A handler returns a `Reply`, a `StreamedReply` or
+a `PendingReply`, which the transport sends. One server answers many requests concurrently, each in a thread with its
+own state of the current request (Powertools' `HttpResolverLocal` has one for each task). And a path parameter may
+contain slashes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gateway.core.errors import GatewayError, SchemaError
 from gateway.web.exchange import Answer, Dialect, Reply, Request
 from gateway.web.failures import as_gateway_error, route_not_found
 
-Check = Callable[[Any], None]  # of a body. Raises SchemaError
+Check = Callable[[Any], None]  # validates a body; raises SchemaError
 
 
 class _Current(threading.local):
-    """What Powertools keeps of the request that a thread answers."""
+    """Powertools' state of the request that a thread answers."""
 
     def __init__(self) -> None:
         self.event: Any = None
@@ -35,7 +35,7 @@ class _Current(threading.local):
 
 
 class StreamResolver(APIGatewayRestResolver):
-    """`dialect_of` says for a path how its clients are told of what goes wrong."""
+    """Resolves requests to handlers; `dialect_of` gives the error format of a path."""
 
     def __init__(self, dialect_of: Callable[[str], Dialect]):
         self._current = _Current()
@@ -45,16 +45,16 @@ class StreamResolver(APIGatewayRestResolver):
         self.exception_handler(NotFoundError)(lambda _: self._failed(route_not_found()))
 
     def answer(self, request: Request) -> Answer:
-        """What the handler of a request's route answers, or a problem. It raises nothing."""
+        """The reply of the request's handler, or a problem. It never raises."""
         made: Answer = self.resolve(request.event, request.invocation)["body"]
         return made
 
     def problem(self, error: GatewayError, request: Request) -> Reply:
-        """An error in the words of a request's clients."""
+        """An error in the format of the request's path."""
         return self._dialect_of(request.path).problem(error, request.request_id)
 
     def received(self, check: Check | None = None) -> Request:
-        """The request that a handler answers, whose body fits the spec. Raises BadRequestError and SchemaError."""
+        """The current request, with its body validated. Raises BadRequestError and SchemaError."""
         request = Request(self._current.event.raw_event, self._current.lambda_context)
         if check is not None:
             check(request.json)
@@ -106,7 +106,7 @@ class StreamResolver(APIGatewayRestResolver):
     # ---------------------------------------------------------------------------------------------------------- paths
     @staticmethod
     def _compile_regex(rule: str, base_regex: str = "") -> re.Pattern[str]:
-        """A parameter may hold slashes: whoever stands before may have decoded an ARN's."""
+        """A parameter may contain slashes: an intermediary may have decoded those of an ARN."""
         return re.compile(re.sub(r"<(\w+)>", r"(?P<\1>.+)", re.escape(rule)) + r"\Z")
 
     def _convert_matches_into_route_keys(self, match: re.Match[str]) -> dict[str, str]:
@@ -114,5 +114,5 @@ class StreamResolver(APIGatewayRestResolver):
 
 
 def _unchanged(answer: Any) -> Any:
-    """In the place of Powertools' serializer: the transport writes an answer, as one or in parts."""
+    """Replaces Powertools' serializer: the transport writes the answer, whole or in parts."""
     return answer

@@ -73,7 +73,7 @@ class AccountTable:
                 raise refusal
             elif account.minute != minute_of(hold.started_at):
                 self._next_minute(hold.account, account.minute, minute_of(hold.started_at))
-        message = "Too many calls of your tenant begin at once. Try again."
+        message = "Too many calls of your tenant start at once. Retry."
         raise GatewayError(message, code="too_many_invocations", status=429, retry_after=1)
 
     def _take(self, hold: Hold, limits: Limits) -> dict[str, Any] | None:

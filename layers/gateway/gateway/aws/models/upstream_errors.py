@@ -38,23 +38,21 @@ class Refusal:
 
 _INVALID = Refusal(400, "model_rejected_request", "The model does not accept the request")
 _QUOTA = Refusal(400, "model_quota_exceeded", "A service quota is used up. Ask the gateway's operators.")
-_CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Try again.")
+_CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Retry.")
 _DENIED = Refusal(403, "model_access_denied", "The gateway has no access to this model. Ask its operators.")
 _NOT_ENABLED = Refusal(
-    403, MODEL_NOT_ENABLED, "The gateway's AWS account has not enabled this model. Ask the gateway's operators to."
+    403, MODEL_NOT_ENABLED, "The gateway's AWS account has not enabled this model. Ask the operators to enable it."
 )
-_NOT_FOUND = Refusal(404, "model_not_found", "There is no such model here. See /list_foundation_models.")
+_NOT_FOUND = Refusal(404, "model_not_found", "Model not found. See /list_foundation_models.")
 _TIMEOUT = Refusal(
-    408, "model_timeout", "The model did not answer in time. Ask for less, or submit the call.", passes=True
+    408, "model_timeout", "The model did not answer in time. Reduce max_tokens, or submit the call.", passes=True
 )
-_FAILED = Refusal(424, "model_error", "The model failed while answering. Try again.", passes=True)
-_THROTTLED = Refusal(
-    429, "model_throttled", "The model takes no more requests now. Wait, then try again.", 1, passes=True
-)
-_NOT_READY = Refusal(429, "model_not_ready", "The model is not ready yet. Wait, then try again.", 5, passes=True)
-_UNREACHABLE = "The model's service cannot be reached now. Wait, then try again."
+_FAILED = Refusal(424, "model_error", "The model failed while answering. Retry.", passes=True)
+_THROTTLED = Refusal(429, "model_throttled", "The model is throttling requests. Wait, then retry.", 1, passes=True)
+_NOT_READY = Refusal(429, "model_not_ready", "The model is not ready yet. Wait, then retry.", 5, passes=True)
+_UNREACHABLE = "The model's service is unreachable. Wait, then retry."
 _UNAVAILABLE = Refusal(
-    503, "model_unavailable", "The model's service is unavailable now. Wait, then try again.", 1, passes=True
+    503, "model_unavailable", "The model's service is unavailable. Wait, then retry.", 1, passes=True
 )
 
 # By the service's error type; statuses follow the bedrock-runtime service model, except that its 500 is our 503.
@@ -160,7 +158,7 @@ def cut_off(error: Exception) -> UpstreamError:
     """The problem for a connection that broke within a response."""
     if isinstance(error, http.ReadTimeoutError):
         return _problem(_TIMEOUT, _TIMEOUT.sentence, type(error).__name__, ran=True)
-    return _problem(_FAILED, "The model's answer broke off. Try again.", type(error).__name__, ran=True)
+    return _problem(_FAILED, "The model's response was cut off. Retry.", type(error).__name__, ran=True)
 
 
 def no_answer(error: http.HTTPError) -> UpstreamError:

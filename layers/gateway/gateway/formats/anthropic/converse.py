@@ -33,7 +33,7 @@ _METADATA_VALUE = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 
 def unsupported(where: str, what: str = "") -> BadRequestError:
     """A part of a request that the model cannot be asked for."""
-    what = what or "this model cannot be asked for it. Leave it out, or use an Anthropic model."
+    what = what or "this model does not support it. Leave it out, or use an Anthropic model."
     return BadRequestError(f"{where}: {what}", code="unsupported_field")
 
 
@@ -52,7 +52,7 @@ class _Reading:
         if message not in self.warnings:
             self.warnings.append(message)
 
-    def leave(self, where: str, why: str = "this model cannot be asked for it") -> None:
+    def leave(self, where: str, why: str = "this model does not support it") -> None:
         self.warn(f"{where} was left out: {why}")
 
 
@@ -79,17 +79,17 @@ def to_converse(body: Json, base: str = "") -> Fitted:
     if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
         reading.leave("thinking", "this model is not asked to think")
     if body.get("context_management") is not None:
-        reading.leave("context_management", "this model edits no context of its own")
+        reading.leave("context_management", "this model does not edit its context")
     for name in ("speed", "diagnostics", "fallbacks"):
         if body.get(name) is not None:
-            reading.leave(name, "Bedrock does not know it")
+            reading.leave(name, "Bedrock does not support it")
     made = fit(translated, model, wish)
     return replace(made, warnings=(*plain.warnings, *reading.warnings, *made.warnings))
 
 
 def _inference(body: Json) -> Json:
     if body["max_tokens"] < 1:
-        raise invalid("max_tokens", "this model makes at least 1 token.")
+        raise invalid("max_tokens", "must be at least 1 for this model.")
     names = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP"}
     config = {ours: body[name] for name, ours in names.items() if body.get(name) is not None}
     if body.get("stop_sequences"):
@@ -106,7 +106,7 @@ def _top_k(top_k: Any, base: str, reading: _Reading) -> Json:
             return {"k": top_k}
         case "mistral" | "anthropic":
             return {"top_k": top_k}
-    reading.leave("top_k", "this model takes none")
+    reading.leave("top_k", "this model does not support it")
     return {}
 
 
@@ -119,7 +119,7 @@ def _output(body: Json, reading: _Reading) -> Json:
         output["effort"] = config["effort"]
     if format_ := config.get("format") or body.get("output_format"):
         if _object(format_, "output_config.format").get("type") != "json_schema":
-            raise unsupported("output_config.format.type", "only json_schema is known.")
+            raise unsupported("output_config.format.type", "only json_schema is supported.")
         _only(format_, "output_config.format", {"type", "schema", "name", "description"}, reading)
         schema = json.dumps(_required(format_, "schema", "output_config.format"))
         output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
@@ -131,7 +131,7 @@ def _metadata(metadata: Any, reading: _Reading) -> Json:
     if user is None:
         return {}
     if not _METADATA_VALUE.fullmatch(user):
-        reading.leave("metadata.user_id", "Bedrock takes 256 letters, digits, blanks and :_@$#=/+,.- at most")
+        reading.leave("metadata.user_id", "Bedrock allows at most 256 letters, digits, spaces and :_@$#=/+,.-")
         return {}
     return {"user_id": user}
 
@@ -146,7 +146,7 @@ def _system(system: Any, reading: _Reading) -> list[Json]:
     for index, block in enumerate(_list(system or [], "system")):
         where = f"system.{index}"
         if _object(block, where).get("type") != "text":
-            raise unsupported(where, "a system prompt is made of text.")
+            raise unsupported(where, "a system prompt may contain only text.")
         blocks += _text(block, where, reading)
     return blocks
 
@@ -204,10 +204,10 @@ def _block(block: Json, where: str, reading: _Reading) -> list[Json]:
             return [{"reasoningContent": {"redactedContent": _required(block, "data", where)}}]
         case str() as kind:
             # What Anthropic's service made or ran earlier: this model can be told of it, but not in its own form.
-            reading.warn(f"{kind} was put into words: this model reads none")
+            reading.warn(f"{kind} was converted to text: this model does not support it")
             return [{"text": json.dumps(block)}]
         case _:
-            raise invalid(f"{where}.type", "is missing, or of another type than it must be.")
+            raise invalid(f"{where}.type", "is missing or has the wrong type.")
 
 
 def _text(block: Json, where: str, reading: _Reading) -> list[Json]:
@@ -237,7 +237,7 @@ def _image(block: Json, where: str) -> Json:
 def _document(block: Json, where: str, reading: _Reading) -> Json:
     source = _source(block, where, {"base64", "text"})
     if (block.get("citations") or {}).get("enabled"):
-        reading.leave("citations", "this model gives none")
+        reading.leave("citations", "this model does not return them")
     data = _required(source, "data", f"{where}.source")
     plain = source["type"] == "text"
     if not plain and source.get("media_type") != "application/pdf":
@@ -271,7 +271,7 @@ def _tool_result(block: Json, where: str, reading: _Reading) -> list[Json]:
     parts = [part for part in content if "cachePoint" not in part]
     for part in parts:
         if not part.keys() & {"text", "image", "document"}:
-            raise invalid(f"{where}.content", "a result is made of text, images and documents.")
+            raise invalid(f"{where}.content", "a tool result may contain only text, images and documents.")
     result: Json = {"toolUseId": _required(block, "tool_use_id", where), "content": parts}
     if block.get("is_error"):
         result["status"] = "error"
@@ -319,7 +319,7 @@ def _tools(body: Json, reading: _Reading) -> tuple[Json, Wish]:
 
 def _tool(tool: Any, where: str, reading: _Reading) -> list[Json]:
     if (kind := _object(tool, where).get("type") or "custom") != "custom":
-        reading.leave(f"the tool {kind}", "only Anthropic's models know it")
+        reading.leave(f"the tool {kind}", "only Anthropic models support it")
         return []
     _only(tool, where, {"name", "description", "input_schema", "strict"} | _CACHED, reading)
     schema = _required(tool, "input_schema", where)
@@ -359,7 +359,7 @@ def answer_content(answer: Mapping[str, Any]) -> list[Json]:
 
 
 def unreadable() -> GatewayError:
-    return GatewayError("The model's answer has not the expected shape.", code="upstream_unreadable", status=502)
+    return GatewayError("The model's response has an unexpected format.", code="upstream_unreadable", status=502)
 
 
 def _answer_block(block: Json) -> Json | None:
@@ -389,7 +389,7 @@ def _required(part: Json, name: str, where: str) -> Any:
     """A member that must be there: an object where it is a tool's input or schema, else text."""
     value = part.get(name)
     if not isinstance(value, dict if name in ("input", "input_schema", "schema") else str):
-        raise invalid(f"{where}.{name}", "is missing, or of another type than it must be.")
+        raise invalid(f"{where}.{name}", "is missing or has the wrong type.")
     return value
 
 

@@ -39,14 +39,14 @@ _KNOWN = frozenset({
 
 # Fields that Anthropic's own service has and Bedrock has not, and what to do.
 _NOT_ON_BEDROCK = {
-    "container": "containers run at Anthropic only.",
-    "mcp_servers": "MCP servers are called by Anthropic's service only. Call them yourself, and send their tools.",
+    "container": "containers run only at Anthropic.",
+    "mcp_servers": "only Anthropic's own service calls MCP servers. Call them yourself, and send their tools.",
     "inference_geo": "name an inference profile in model, e.g. eu.anthropic.…, to keep a call in a geography.",
-    "compaction": "Bedrock has it not.",
-    "user_profile_id": "Bedrock knows no user profiles.",
-    "workspace_id": "Bedrock has no workspaces: your key says who pays.",
-    "billing_policy": "your key says who pays.",
-    "fallback_credit_token": "your key says who pays.",
+    "compaction": "Bedrock does not support it.",
+    "user_profile_id": "Bedrock has no user profiles.",
+    "workspace_id": "Bedrock has no workspaces: usage is attributed by your key.",
+    "billing_policy": "usage is attributed by your key.",
+    "fallback_credit_token": "usage is attributed by your key.",
 }
 # Anthropic's two tiers are Bedrock's default; the others are Bedrock's own, by its names.
 _TIERS = {
@@ -102,17 +102,17 @@ def _read(body: Json) -> Json:
     for name in fields:
         if name == "thread":
             # By this code Anthropic's SDKs and Claude Code go on without a thread, and send all of it again.
-            message = "thread: no threads are kept here. Send the whole conversation in messages."
+            message = "thread: the gateway does not store threads. Send the whole conversation in messages."
             raise BadRequestError(message, code="thread_unsupported_request")
         if name in _NOT_ON_BEDROCK:
             raise unsupported(name, _NOT_ON_BEDROCK[name])
         if name not in _KNOWN:
-            raise BadRequestError(f"{name}: this gateway does not know the field. Leave it out.", code="unknown_field")
+            raise BadRequestError(f"{name}: unknown field. Leave it out.", code="unknown_field")
     if not isinstance(fields.get("system", ""), str | list):
         raise invalid("system", "must be a string or a list.")
     for index, tool in enumerate(fields.get("tools", ())):
         if str(tool.get("type")).startswith(_SERVER_TOOLS):
-            raise unsupported(f"tools.{index}.type", f"{tool['type']} runs at Anthropic only. Run the tool yourself.")
+            raise unsupported(f"tools.{index}.type", f"{tool['type']} runs only at Anthropic. Run the tool yourself.")
     _refuse_fetches(fields["messages"], "messages")
     return fields
 
@@ -176,7 +176,7 @@ def read_count(body: Json, beta: str | None = None) -> CountRequest:
     fields = _read(body)
     for name in ("stream", "service_tier"):
         if name in fields:
-            raise unsupported(name, "nothing is made when tokens are counted. Leave it out.")
+            raise unsupported(name, "counting tokens generates no output. Leave it out.")
     # InvokeModel's body must have a maximum, above what is thought with. It does not count.
     least = (fields.get("thinking", {}).get("budget_tokens") or 0) + 1
     return CountRequest(fields["model"], {"max_tokens": least} | _native(fields, beta))
@@ -204,7 +204,7 @@ def model_page(names: list[str], query: Mapping[str, str]) -> Json:
     after, before = query.get("after_id"), query.get("before_id")
     for where, name in (("after_id", after), ("before_id", before)):
         if name is not None and name not in names:
-            raise invalid(where, "must be the id of a model of this list.")
+            raise invalid(where, "must be the id of a model in this list.")
     left = names[names.index(after) + 1 :] if after else names
     if before:
         left = names[: names.index(before)]

@@ -36,7 +36,7 @@ def form(work: Work) -> None:
         return
     words = "Answer with JSON that fits this JSON schema, and with nothing else: " + json.dumps(schema)
     work.put("system", [*(work.body.get("system") or []), {"text": words}])
-    work.warn("the schema of the answer is asked for in the system prompt and not enforced: this model enforces none")
+    work.warn("the response schema is requested in the system prompt, not enforced: this model enforces none")
 
 
 def _force_answer(work: Work, schema: Json, told: Json) -> bool:
@@ -54,7 +54,7 @@ def _force_answer(work: Work, schema: Json, told: Json) -> bool:
     work.put("toolConfig", {"tools": [*own, tool], "toolChoice": choice})
     work.wish = Wish(one_tool=work.wish.one_tool)
     work.answer_tool = name
-    work.warn("the schema of the answer is enforced by a tool that it is given in: this model has no structured output")
+    work.warn("the response schema is enforced through a tool: this model has no structured output")
     return True
 
 
@@ -62,7 +62,7 @@ def effort(work: Work) -> None:
     family, output = work.family, dict(work.body.get("outputConfig") or {})
     if family.prefix and not family.efforts and output.pop("effort", None):
         work.put("outputConfig", output)
-        work.warn("effort was left out: this model takes none")
+        work.warn("effort was left out: this model does not support it")
 
 
 def betas(work: Work) -> None:
@@ -73,7 +73,7 @@ def betas(work: Work) -> None:
     kept = [flag for flag in given if flag in work.family.betas]
     if len(kept) < len(given):
         left = ", ".join(str(flag) for flag in given if flag not in kept)
-        work.warn(f"anthropic_beta {left} was left out: Bedrock does not know it for this model")
+        work.warn(f"anthropic_beta {left} was left out: Bedrock does not support it for this model")
         rest = {name: value for name, value in work.additional.items() if name != "anthropic_beta"}
         work.put("additionalModelRequestFields", rest | ({"anthropic_beta": kept} if kept else {}))
 
@@ -89,12 +89,12 @@ def thinking(work: Work) -> None:
         left = work.additional
         del left["thinking"]
         work.put("additionalModelRequestFields", left)
-        work.warn("thinking was left out: this model does not think where it is made to call a tool")
+        work.warn("thinking was left out: this model cannot think when it is forced to call a tool")
         return
     config = dict(work.body.get("inferenceConfig") or {})
     if config.get("temperature", 1) != 1:
         del config["temperature"]
-        work.warn("temperature was left out: it does not go with thinking")
+        work.warn("temperature was left out: it is not compatible with thinking")
     if _number(config.get("topP", 1)) < _LEAST_TOP_P:
         del config["topP"]
         work.warn(f"top_p was left out: with thinking it must be at least {_LEAST_TOP_P}")
@@ -103,7 +103,7 @@ def thinking(work: Work) -> None:
     if "top_k" in left:
         del left["top_k"]
         work.put("additionalModelRequestFields", left)
-        work.warn("top_k was left out: it does not go with thinking")
+        work.warn("top_k was left out: it is not compatible with thinking")
 
 
 def _number(value: Any) -> float:
@@ -114,21 +114,21 @@ def sampling(work: Work) -> None:
     config, family = dict(work.body.get("inferenceConfig") or {}), work.family
     for name, ours, taken in (("temperature", "temperature", family.temperature), ("topP", "top_p", family.top_p)):
         if not taken and config.pop(name, None) is not None:
-            work.warn(f"{ours} was left out: this model takes none")
+            work.warn(f"{ours} was left out: this model does not support it")
     if family.one_sampling and {"temperature", "topP"} <= config.keys():
         del config["topP"]
-        work.warn("top_p was left out: this model takes temperature or top_p, not both")
+        work.warn("top_p was left out: this model accepts temperature or top_p, not both")
     if family.claude and not family.temperature and "top_k" in (left := work.additional):
         del left["top_k"]
         work.put("additionalModelRequestFields", left)
-        work.warn("top_k was left out: this model takes none")
+        work.warn("top_k was left out: this model does not support it")
     stops = config.get("stopSequences")
     if isinstance(stops, list):
         kept = [stop for stop in stops if not isinstance(stop, str) or stop.strip()]
         if len(kept) < len(stops):
-            work.warn("blank stop sequences were left out: models on Bedrock take none")
+            work.warn("blank stop sequences were left out: models on Bedrock refuse them")
         if kept and not family.stops:
-            work.warn("stop sequences were left out: this model takes none")
+            work.warn("stop sequences were left out: this model does not support them")
             kept = []
         config["stopSequences"] = kept
         if not kept:

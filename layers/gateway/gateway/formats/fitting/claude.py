@@ -119,11 +119,11 @@ def _blocks(content: Any) -> list[Json]:
 def _fields(work: _Work) -> None:
     if output := work.body.pop("output_format", None):
         work.body["output_config"] = {"format": output} | work.object("output_config")
-    work.drop("metadata", "Bedrock takes none")
+    work.drop("metadata", "Bedrock does not support it")
     if not work.family.edits_context:
-        work.drop("context_management", "this model edits no context of its own")
+        work.drop("context_management", "this model does not edit its context")
     for name in [name for name in work.body if name not in _FIELDS]:
-        work.drop(name, "Bedrock does not know it")
+        work.drop(name, "Bedrock does not support it")
     if control := work.body.get("cache_control"):
         work.put("cache_control", _control(work, control))
 
@@ -141,21 +141,21 @@ def _betas(work: _Work) -> None:
     if searches and _SEARCH not in kept:
         kept.append(_SEARCH)
     if left := [flag for flag in given if _SAME.get(flag, flag) not in kept]:
-        work.warn(f"anthropic-beta {', '.join(left)} was left out: Bedrock does not know it for this model")
+        work.warn(f"anthropic-beta {', '.join(left)} was left out: Bedrock does not support it for this model")
     work.put("anthropic_beta", kept)
 
 
 def _control(work: _Work, control: Any) -> Json | None:
     """`cache_control` with what Bedrock knows of it."""
     if not isinstance(control, dict) or not work.family.caches:
-        work.warn("cache_control was left out: this model takes none")
+        work.warn("cache_control was left out: this model does not support it")
         return None
     kept = {name: value for name, value in control.items() if name in ("type", "ttl")}
     for name in control.keys() - kept.keys():
-        work.warn(f"cache_control.{name} was left out: Bedrock does not know it")
+        work.warn(f"cache_control.{name} was left out: Bedrock does not support it")
     if kept.get("ttl") == "1h" and not work.family.caches_an_hour:
         del kept["ttl"]
-        work.warn("the prompt cache keeps for five minutes: this model knows no hour")
+        work.warn("the prompt cache lasts five minutes: this model does not support one hour")
     return kept
 
 
@@ -177,7 +177,7 @@ def _tools(work: _Work) -> None:
 def _choice(work: _Work) -> None:
     if work.body.get("tools") and not work.family.tools:
         work.put("tools", None)
-        work.warn("tools were left out: this model calls none")
+        work.warn("tools were left out: this model does not support them")
     choice = work.object("tool_choice")
     if not work.body.get("tools"):
         work.put("tool_choice", None)
@@ -186,7 +186,7 @@ def _choice(work: _Work) -> None:
         work.put("tool_choice", kept)
         one = f"the tool {choice.get('name')}" if choice["type"] == "tool" else "one of your tools"
         work.instruct(f"Call {one} now.")
-        work.warn("the call of a tool is asked for in the system prompt and not enforced: this model cannot be made to")
+        work.warn("a tool call is requested in the system prompt, not enforced: this model cannot be forced to do so")
 
 
 def _tool(work: _Work, tool: Json) -> Json | None:
@@ -194,30 +194,30 @@ def _tool(work: _Work, tool: Json) -> Json | None:
     kind = str(tool.get("type") or "custom")
     searches = work.family.searches_tools
     if kind.startswith("tool_search") and not searches:
-        work.warn("the search for tools was left out, and all tools are given at once: this model has none")
+        work.warn("tool search was left out, and all tools are sent at once: this model does not support it")
         return None
     if tool.get("defer_loading") and not (searches and _has_search(work)):
         tool = {name: value for name, value in tool.items() if name != "defer_loading"}
-        work.warn("defer_loading was left out, and the tool is given at once: nothing here searches for tools")
+        work.warn("defer_loading was left out, and the tool is sent at once: tool search is not available here")
     if kind != "custom":
         return tool
     for name in [name for name in tool if name not in _TOOL]:
         value = tool[name]
         tool = {key: part for key, part in tool.items() if key != name}
         if name != "input_examples":
-            work.warn(f"{name} was left out of tools: Bedrock does not know it")
+            work.warn(f"{name} was left out of tools: Bedrock does not support it")
         elif value and _EXAMPLES in work.family.betas and _EXAMPLES in (work.body.get("anthropic_beta") or ()):
             tool["input_examples"] = value
         elif value:
             tool["description"] = f"{tool.get('description', '')}\nExamples of input: {json.dumps(value)}".strip()
-            work.warn("input_examples were put into the description of tools: this model takes none")
+            work.warn("input_examples were moved into the tool descriptions: this model does not support them")
     if "input_schema" in tool:
         tool = {**tool, "input_schema": rooted(tool["input_schema"])}
     if tool.pop("strict", None):
         if work.family.schema and isinstance(tool.get("input_schema"), dict) and enforceable(tool["input_schema"]):
             tool |= {"strict": True, "input_schema": closed(tool["input_schema"])}
         else:
-            work.warn("strict was left out of tools: this model does not hold itself to their schemas")
+            work.warn("strict was left out of tools: this model does not enforce their schemas")
     return tool
 
 
@@ -258,7 +258,7 @@ def _turns(work: _Work) -> None:
         turns.append({"role": "user", "content": told})
     if turns and turns[0].get("role") == "assistant":
         turns.insert(0, {"role": "user", "content": BEGIN})
-        work.warn("a turn of the user was put before the first, which was the assistant's")
+        work.warn("a user turn was inserted before the first turn, which was the assistant's")
     if turns and turns[-1].get("role") == "assistant":
         turns = _ended(work, turns)
     work.body["messages"] = turns
@@ -271,7 +271,7 @@ def _system_turn(work: _Work, turn: Json, after: list[Json], turns: list[Json], 
         return
     if not turns and not told:
         work.body["system"] = [*_blocks(work.body.get("system") or []), *content]
-        work.warn("a system message before the first turn was put into the system prompt")
+        work.warn("a system message before the first turn was moved into the system prompt")
         return
     next_role = after[0].get("role") if after else "assistant"
     if work.family.system_turns and turns and turns[-1].get("role") == "user" and next_role == "assistant" and not told:
@@ -281,13 +281,13 @@ def _system_turn(work: _Work, turn: Json, after: list[Json], turns: list[Json], 
         if block.get("type") == "text":
             words = f"<system-reminder>\n{block.get('text')}\n</system-reminder>"
             told.append({**block, "text": words})
-    work.warn("system messages between the turns were put into the user's turn: this model takes none there")
+    work.warn("system messages between turns were moved into the user turn: this model does not support them there")
 
 
 def _ended(work: _Work, turns: list[Json]) -> list[Json]:
     """A conversation that ends with the assistant's words, which end in no blank."""
     if not work.family.prefill:
-        work.warn("the last turn, the assistant's, is to be gone on with by a turn of the user: this model begins anew")
+        work.warn("a user turn asks the model to continue the last assistant turn: this model does not support prefill")
         return [*turns, {"role": "user", "content": GO_ON}]
     content = _blocks(turns[-1]["content"])
     last = content[-1] if content else {}
@@ -301,18 +301,18 @@ def _content(work: _Work, content: Any) -> Any:
     """Content without text of nothing but blanks; a mark for the cache on one goes to what stands before it."""
     if isinstance(content, str):
         if content and not content.strip():
-            work.warn("text of nothing but blanks was left out: models on Bedrock take none")
+            work.warn("blank text was left out: models on Bedrock refuse it")
         return content if content.strip() else ""
     kept: list[Json] = []
     for block in content:
         if block.get("type") == "text" and isinstance(block.get("text"), str) and not block["text"].strip():
             if block["text"]:
-                work.warn("text of nothing but blanks was left out: models on Bedrock take none")
+                work.warn("blank text was left out: models on Bedrock refuse it")
             if block.get("cache_control") and kept and kept[-1].get("type") not in ("thinking", "redacted_thinking"):
                 kept[-1] = _controlled(work, {**kept[-1], "cache_control": block["cache_control"]})
             continue
         if block.get("type") == "tool_reference" and not (work.family.searches_tools and _has_search(work)):
-            work.warn("references to tools were put into words: nothing here searches for tools")
+            work.warn("tool references were converted to text: tool search is not available here")
             kept.append({"type": "text", "text": f"The tool {block.get('tool_name')} can be called."})
             continue
         kept.append(_controlled(work, _result(work, block) if block.get("type") == "tool_result" else block))
@@ -336,10 +336,10 @@ def _form(work: _Work) -> None:
     schema = wanted.get("schema") if isinstance(wanted, dict) else None
     for name in [name for name in config if name not in ("format", "effort")]:
         del config[name]
-        work.warn(f"output_config.{name} was left out: Bedrock does not know it")
+        work.warn(f"output_config.{name} was left out: Bedrock does not support it")
     if config.get("effort") and not work.family.efforts:
         del config["effort"]
-        work.warn("output_config.effort was left out: this model takes none")
+        work.warn("output_config.effort was left out: this model does not support it")
     if isinstance(schema, dict):
         if work.family.schema and enforceable(schema):
             config["format"] = {**wanted, "schema": closed(schema)}
@@ -349,7 +349,7 @@ def _form(work: _Work) -> None:
                 work.instruct(
                     "Answer with JSON that fits this JSON schema, and with nothing else: " + json.dumps(schema)
                 )
-                work.warn("the schema of the answer is asked for in the system prompt and not enforced by this model")
+                work.warn("the response schema is requested in the system prompt, not enforced by this model")
     work.put("output_config", config)
 
 
@@ -366,7 +366,7 @@ def _force_answer(work: _Work, schema: Json) -> bool:
     work.body["tools"] = [*own, tool]
     work.body["tool_choice"] = {"type": "any"} if own else {"type": "tool", "name": name}
     work.answer_tool = name
-    work.warn("the schema of the answer is enforced by a tool that it is given in: this model has no structured output")
+    work.warn("the response schema is enforced through a tool: this model has no structured output")
     return True
 
 
@@ -378,13 +378,13 @@ def _thinking(work: _Work) -> None:
     kind = thinking.get("type")
     if kind == "enabled" and family.thinks in ("adaptive", "always"):
         work.body["thinking"] = {"type": "adaptive"} | {k: v for k, v in thinking.items() if k == "display"}
-        work.warn("thinking adapts to the question: this model takes no budget_tokens")
+        work.warn("thinking is adaptive: this model does not support budget_tokens")
     elif kind == "adaptive" and family.thinks == "budget":
         most = work.body.get("max_tokens")
         budget = min(most - 1, _BUDGET) if isinstance(most, int) else 0
         if budget >= _LEAST_BUDGET:
             work.body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-            work.warn(f"thinking has a budget of {budget} tokens: this model does not adapt it")
+            work.warn(f"thinking has a budget of {budget} tokens: this model does not support adaptive thinking")
         else:
             work.drop("thinking", f"max_tokens leaves this model less than {_LEAST_BUDGET} tokens for it")
     elif kind == "disabled" and family.thinks == "always":
@@ -392,28 +392,28 @@ def _thinking(work: _Work) -> None:
     elif kind in ("enabled", "adaptive") and not family.thinks:
         work.drop("thinking", "this model does not think")
     if work.thinks and work.forced and not family.thinks_and_forces:
-        work.drop("thinking", "this model does not think where it is made to call a tool")
+        work.drop("thinking", "this model cannot think when it is forced to call a tool")
     if work.thinks:
         if work.body.get("temperature", 1) != 1:
-            work.drop("temperature", "it does not go with thinking")
+            work.drop("temperature", "it is not compatible with thinking")
         top_p = work.body.get("top_p", 1)
         if isinstance(top_p, int | float) and top_p < _LEAST_TOP_P:
             work.drop("top_p", f"with thinking it must be at least {_LEAST_TOP_P}")
-        work.drop("top_k", "it does not go with thinking")
+        work.drop("top_k", "it is not compatible with thinking")
 
 
 def _sampling(work: _Work) -> None:
     family = work.family
     for name, taken in (("temperature", family.temperature), ("top_p", family.top_p), ("top_k", family.temperature)):
         if not taken:
-            work.drop(name, "this model takes none")
+            work.drop(name, "this model does not support it")
     if family.one_sampling and work.body.get("temperature") is not None:
-        work.drop("top_p", "this model takes temperature or top_p, not both")
+        work.drop("top_p", "this model accepts temperature or top_p, not both")
     stops = work.body.get("stop_sequences")
     if isinstance(stops, list):
         kept = [stop for stop in stops if not isinstance(stop, str) or stop.strip()]
         if len(kept) < len(stops):
-            work.warn("blank stop sequences were left out: models on Bedrock take none")
+            work.warn("blank stop sequences were left out: models on Bedrock refuse them")
         work.put("stop_sequences", kept)
 
 

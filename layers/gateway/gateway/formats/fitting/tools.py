@@ -61,7 +61,7 @@ def tools(work: Work) -> None:
     tools = [fitted for tool in config.get("tools") or () if (fitted := _tool(work, tool))]
     named = any("cachePoint" not in tool for tool in tools)
     if named and not family.tools:
-        work.warn("tools were left out: this model calls none")
+        work.warn("tools were left out: this model does not support them")
         named = False
     if not named or (work.wish.no_tools and not _says_none(work)):
         work.put("toolConfig", None)
@@ -93,7 +93,7 @@ def _tool(work: Work, tool: Json) -> Json | None:
             schema = closed(schema)
         else:
             del spec["strict"]
-            work.warn("strict was left out of tools: this model does not hold itself to their schemas")
+            work.warn("strict was left out of tools: this model does not enforce their schemas")
     return {"toolSpec": {**spec, "inputSchema": {"json": schema}}}
 
 
@@ -107,14 +107,14 @@ def _choose(work: Work, config: Json, kind: str) -> None:
         only = [tool for tool in config["tools"] if (tool.get("toolSpec") or {}).get("name") == name]
         if only and "any" in family.forces:
             config |= {"tools": only, "toolChoice": {"any": {}}}
-            work.warn("the other tools were left out: this model cannot be made to call one of several")
+            work.warn("the other tools were left out: this model cannot be forced to call one of several")
             return
         words = f"Call the tool {name} now."
     else:
         words = "Call one of your tools now."
     work.put("system", [*(work.body.get("system") or []), {"text": words}])
     work.warn(
-        "the call of a tool is asked for in the system prompt and not enforced: this model cannot be made to call"
+        "a tool call is requested in the system prompt, not enforced: this model does not support forced tool calls"
     )
 
 
@@ -125,7 +125,7 @@ def one_tool(work: Work) -> None:
         return
     if not work.family.claude:
         if wish.one_tool:
-            work.warn("parallel tool calls are not switched off: this model has no such switch")
+            work.warn("parallel tool calls were not disabled: this model does not support disabling them")
         return
     chosen = config.get("toolChoice") or {}
     if wish.no_tools:
@@ -148,9 +148,9 @@ def calls(work: Work) -> None:
     if not work.tool_config and work.family.claude and work.family.tools:
         _declare(work)
     if work.tool_config:
-        kept, why = _pairs(turns), "calls of tools without their results, or results without calls, were put into words"
+        kept, why = _pairs(turns), "tool calls without results, or results without calls, were converted to text"
     else:
-        kept, why = frozenset(), "earlier calls of tools were put into words, with their results: it may call none now"
+        kept, why = frozenset(), "earlier tool calls and results were converted to text: the model may call no tool now"
     told: list[Json] = []
     for index, turn in enumerate(turns):
         content = [_told(block, index, kept) for block in turn["content"]]

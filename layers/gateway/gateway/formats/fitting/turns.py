@@ -20,7 +20,7 @@ def system(work: Work) -> None:
     if kept and not work.family.system:
         words = [block for block in kept if "text" in block]
         work.body["messages"] = [{"role": "user", "content": words}, *work.body["messages"]]
-        work.warn("the system prompt was put before the first turn: this model takes none")
+        work.warn("the system prompt was moved before the first turn: this model does not support one")
         kept = []
     work.put("system", kept)
 
@@ -46,24 +46,24 @@ def turns(work: Work) -> None:
         turns = [{"role": "user", "content": [{"text": BEGIN}]}]
     if turns and turns[0]["role"] == "assistant":
         turns.insert(0, {"role": "user", "content": [{"text": BEGIN}]})
-        work.warn("a turn of the user was put before the first, which was the assistant's")
+        work.warn("a user turn was inserted before the first turn, which was the assistant's")
     if turns and turns[-1]["role"] == "assistant" and not work.family.prefill:
         turns.append({"role": "user", "content": [{"text": GO_ON}]})
-        work.warn("the last turn, the assistant's, is to be gone on with by a turn of the user: this model begins anew")
+        work.warn("a user turn asks the model to continue the last assistant turn: this model does not support prefill")
     work.body["messages"] = turns
 
 
 def _content(work: Work, block: Json) -> list[Json]:
     if is_blank(block):
         if block["text"]:
-            work.warn("text of nothing but blanks was left out: models on Bedrock take none")
+            work.warn("blank text was left out: models on Bedrock refuse it")
         return []
     if "cachePoint" in block:
         return [marked] if (marked := mark(work, block)) else []
     if "toolResult" in block:
         return [{**block, "toolResult": _result(work, block["toolResult"])}]
     if "document" in block and not work.family.documents and (text := _words_of(block["document"])):
-        work.warn("documents were sent as text: this model reads none")
+        work.warn("documents were sent as text: this model does not support documents")
         return [{"text": text}]
     return [_named(work, block)]
 
@@ -77,7 +77,7 @@ def _named(work: Work, block: Json) -> Json:
     fitting = _BLANKS.sub(" ", _UNFIT.sub("-", name))
     if fitting == name:
         return block
-    work.warn("a document was named otherwise: Bedrock takes letters, digits, blanks, hyphens and brackets")
+    work.warn("a document was renamed: Bedrock allows letters, digits, spaces, hyphens and brackets")
     return {**block, "document": {**block["document"], "name": fitting}}
 
 
@@ -118,7 +118,7 @@ def neighbours(work: Work) -> None:
                 turns.append({"role": "assistant", "content": [{"text": BEGIN}]})
             alone = any("document" in block for block in content) and not any("text" in block for block in content)
             if alone:
-                work.warn("a text was put beside a document: models on Bedrock read none alone")
+                work.warn("text was added beside a document: models on Bedrock do not accept a document alone")
             turns.append({**turn, "content": [*content, {"text": _BESIDE}] if alone else content})
     work.body["messages"] = turns
 
@@ -136,5 +136,5 @@ def _apart(work: Work, content: list[Json]) -> list[list[Json]]:
     documents = any("document" in block for block in others) and not work.family.results_with_documents
     if not (work.family.results_alone or documents):
         return [content]
-    work.warn("the results of tools were put into a turn of their own: this model takes nothing beside them")
+    work.warn("tool results were moved into a separate turn: this model accepts nothing beside them")
     return [results, others]

@@ -107,11 +107,11 @@ def is_blank(block: Json) -> bool:
 def mark(work: Work, block: Json) -> Json | None:
     """A mark of the prompt cache; None where the family has no cache that is marked."""
     if not work.family.caches:
-        work.warn("marks for the prompt cache were left out: this model takes none")
+        work.warn("prompt cache markers were left out: this model does not support them")
         return None
     point = block["cachePoint"]
     if not work.family.caches_an_hour and isinstance(point, dict) and point.get("ttl") == "1h":
-        work.warn("the prompt cache keeps for five minutes: this model knows no hour")
+        work.warn("the prompt cache lasts five minutes: this model does not support one hour")
         return {"cachePoint": {name: value for name, value in point.items() if name != "ttl"}}
     return block
 

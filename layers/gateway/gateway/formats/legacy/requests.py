@@ -67,7 +67,7 @@ class Translation:
             return [self.read([answer.body for answer in answers])]
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise GatewayError(
-                "The model's answer has not the expected shape.", code="upstream_unreadable", status=502
+                "The model's response has an unexpected format.", code="upstream_unreadable", status=502
             ) from error
 
 
@@ -113,9 +113,9 @@ def _left_out(request: LegacyRequest, model: Model) -> tuple[str, ...]:
     read = (*_READ, *(_TOOLS if with_tools else ()))
     others = sorted(name for name in request.body if name not in read)
     for name in _NOT_LEFT_OUT.intersection(others):
-        message = f"{name} is not read here. Use /model/…/converse, or ask the gateway's operators for a guardrail."
+        message = f"{name} is not supported here. Use /model/…/converse, or ask the gateway operators for a guardrail."
         raise BadRequestError(message, code="unsupported_field", param=name)
-    return tuple(f"{name} is ignored: this call does not read it" for name in others)
+    return tuple(f"{name} is ignored: this operation does not support it" for name in others)
 
 
 def _translated(model: Model, request: LegacyRequest) -> Translation:
@@ -125,11 +125,11 @@ def _translated(model: Model, request: LegacyRequest) -> Translation:
     # What a call may cost, and how it is counted, goes by its kind: no model is called as one of another kind.
     if request.operation == "image":
         if not IMAGE_MODELS.match(model.base):
-            raise BadRequestError("This model makes no images. Send the header type: text.", code="invalid_type")
+            raise BadRequestError("This model creates no images. Send the header type: text.", code="invalid_type")
         return _images(model, request, parameters)
     if request.operation != "text":
         if "embed" not in model.base:
-            raise BadRequestError("This model makes no embeddings. Send the header type: text.", code="invalid_type")
+            raise BadRequestError("This model creates no embeddings. Send the header type: text.", code="invalid_type")
         return _embeddings(model, request, parameters)
     additional = request.body.get("additional_model_fields") or {}
     tools = request.body.get("tool_config") or request.body.get("toolConfig") or {}
@@ -155,7 +155,7 @@ def translations(request: LegacyRequest, models: Sequence[Model]) -> list[Transl
 def _inputs(request: LegacyRequest) -> Any:
     inputs = request.body.get("inputs")
     if inputs in (None, "", [], {}):
-        raise BadRequestError("Send what the model is to read in inputs.", code="inputs_missing")
+        raise BadRequestError("Send the prompt in inputs.", code="inputs_missing")
     return inputs
 
 
@@ -195,7 +195,7 @@ def _converse(model: Model, inputs: Any, parameters: Json, additional: Json, too
     if isinstance(inputs, str):
         inputs = [{"role": "user", "content": [{"text": inputs}]}]
     if not isinstance(inputs, list):
-        raise BadRequestError("inputs must be a string or Converse's list of messages.", code="invalid_inputs")
+        raise BadRequestError("inputs must be a string or a list of Converse messages.", code="invalid_inputs")
     inference = {INFERENCE.get(name, name): value for name, value in parameters.items()}
     system = inference.pop("system", None)
     body: Json = {"messages": _checked(inputs)}
@@ -285,7 +285,7 @@ def _artifacts(body: Json) -> list[Json]:
 # -------------------------------------------------------------------------------------------------------- SageMaker
 def _sagemaker(model: Model, request: LegacyRequest, parameters: Json) -> Translation:
     if request.operation == "image":
-        raise BadRequestError("A SageMaker endpoint makes text or embeddings here, no images.", code="invalid_type")
+        raise BadRequestError("SageMaker endpoints support text and embeddings here, not images.", code="invalid_type")
     inputs = _inputs(request)
     rest = dict(parameters)
     component = rest.pop("InferenceComponentName", "")

@@ -32,7 +32,7 @@ def as_streams(request: LegacyRequest, models: Sequence[Model]) -> tuple[list[Mo
     Raises BadRequestError for the first choice.
     """
     if request.body.get("tool_config") or request.body.get("toolConfig"):
-        message = "Only text is streamed here, and no tool's call. Send tool_config to /invoke_model."
+        message = "This operation streams text only, not tool calls. Send tool_config to /invoke_model."
         raise BadRequestError(message, code="unsupported_field", param="tool_config")
     found = translations(request, models)
     return [_as_stream(*translation.calls) for translation in found], found[0].warnings

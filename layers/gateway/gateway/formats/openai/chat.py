@@ -50,10 +50,10 @@ _KNOWN = (
     "prediction",
 )  # fmt: skip
 _NOT_HERE = {
-    "audio": "Models make text here.",
-    "web_search_options": "Give the model a search tool of your own in tools.",
+    "audio": "Models produce only text here.",
+    "web_search_options": "Provide your own search tool in tools.",
     "moderation": "Guardrails are set in your tenant's record.",
-    "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
+    "prompt_cache_options": 'Mark content to cache with cache_control: {"type": "ephemeral"}.',
     "functions": "Send tools.",
     "function_call": "Send tool_choice.",
 }
@@ -107,22 +107,22 @@ def read_chat(body: Any, base: str) -> ChatRequest:
 
 def _refuse_what_cannot_be(given: Json) -> None:
     """Refuse by name what would cost more than the client sees, or make another thing than it asks for."""
-    reject_unless_default(given, "n", 1, why="must be 1. Make the call once for each answer.")
+    reject_unless_default(given, "n", 1, why="must be 1. Send one request per completion.")
     reject_unless_default(given, "modalities", ["text"], why='must be ["text"].')
     check_bookkeeping(given)
 
 
 # What Converse has no word for: what is sent where it asks for nothing, and why it has no effect else.
 _NO_EFFECT: dict[str, tuple[Any, str]] = {
-    "store": (False, "no chat completion is kept"),
-    "logprobs": (False, "Converse gives no log probabilities"),
-    "top_logprobs": (0, "Converse gives no log probabilities"),
-    "logit_bias": ({}, "models on Bedrock take none"),
-    "verbosity": ("medium", "say in the prompt how long answers are to be"),
+    "store": (False, "chat completions are not stored"),
+    "logprobs": (False, "Converse returns no log probabilities"),
+    "top_logprobs": (0, "Converse returns no log probabilities"),
+    "logit_bias": ({}, "models on Bedrock do not support it"),
+    "verbosity": ("medium", "state the desired length in the prompt"),
     "frequency_penalty": (0, "Converse has no penalties"),
     "presence_penalty": (0, "Converse has no penalties"),
-    "prediction": (None, "models on Bedrock take none"),
-    "seed": (None, "models on Bedrock take none"),
+    "prediction": (None, "models on Bedrock do not support it"),
+    "seed": (None, "models on Bedrock do not support it"),
 }
 
 
@@ -135,7 +135,7 @@ def _leave_out(draft: Draft, given: Json) -> None:
 def _read_inference(draft: Draft, given: Json) -> None:
     maximum, old = given.get("max_completion_tokens"), given.get("max_tokens")
     if maximum and old and maximum != old:
-        draft.warn("of max_tokens and max_completion_tokens the smaller counts")
+        draft.warn("the smaller of max_tokens and max_completion_tokens applies")
         maximum = min(maximum, old)
     temperature, top_p = draft.temperature(given), given.get("top_p")
     values = {"maxTokens": maximum or old, "temperature": temperature, "topP": top_p}
@@ -166,7 +166,7 @@ def _read_message(draft: Draft, value: Any, where: str) -> None:
         if not blocks:
             raise invalid_param(f"{where}.content", "must not be empty.")
         if message.get("name"):
-            draft.warn("the name of a message is ignored: models on Bedrock are told no names")
+            draft.warn("message names are ignored: models on Bedrock do not support them")
         draft.say("user", blocks + mark)
     else:
         draft.instruct(blocks + mark if blocks else [], f"{where}.content")
@@ -190,7 +190,7 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
         url = text(image, "url", f"{where}.image_url.") or ""
         blocks = [draft.image_block(url, image.get("detail"), f"{where}.image_url.url")]
     else:
-        not_here = {"file_id": "The gateway keeps no files; send file_data."}
+        not_here = {"file_id": "The gateway does not store files. Send file_data."}
         file = known_fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
         data, name = text(file, "file_data", f"{where}.file."), text(file, "filename", f"{where}.file.")
         blocks = [draft.document_block(data or "", name or "document", f"{where}.file.file_data")]
@@ -203,7 +203,7 @@ def _read_assistant(draft: Draft, value: Any, where: str) -> None:
     """What the model said earlier, as it came from here or from another service that speaks this format."""
     known = ("role", "content", "name", "refusal", "tool_calls", "annotations", "cache_control",
              "reasoning_content", "thinking_blocks")  # fmt: skip
-    not_here = {"audio": "Models make text here.", "function_call": "Send tool_calls."}
+    not_here = {"audio": "Models produce only text here.", "function_call": "Send tool_calls."}
     message = known_fields(value, where, known, not_here)
     blocks = [_thought(thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
     blocks += blocks_of(message.get("content", []), f"{where}.content", partial(_part, draft))

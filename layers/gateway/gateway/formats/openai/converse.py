@@ -77,7 +77,7 @@ def _base64(data: str, where: str) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise invalid_param(where, "must hold base64.", "invalid_base64")
+        raise invalid_param(where, "must contain base64.", "invalid_base64")
     return data
 
 
@@ -115,7 +115,7 @@ def tool_use(call_id: Any, name: Any, arguments: Any, where: str) -> Json:
     except (TypeError, ValueError):
         value = None
     if not isinstance(value, dict):
-        raise invalid_param(f"{where}.arguments", "must be the JSON text of an object.", "invalid_json")
+        raise invalid_param(f"{where}.arguments", "must be a string that contains a JSON object.", "invalid_json")
     return {"toolUse": {"toolUseId": call_id, "name": name, "input": value}}
 
 
@@ -164,7 +164,7 @@ class Draft:
 
     def instruct(self, blocks: list[Json], where: str) -> None:
         if any(block.keys() & {"image", "document"} for block in blocks):
-            raise invalid_param(where, "must be text: a system message holds no pictures or files.")
+            raise invalid_param(where, "must be text: a system message cannot contain images or files.")
         if blocks and self.messages:
             self.warn("system messages after the first turn were moved before it")
         self.system += blocks
@@ -177,19 +177,19 @@ class Draft:
         """OpenAI's goes to 2, Converse's to 1."""
         asked: float | None = given.get("temperature")
         if asked is not None and asked > 1:
-            self.warn("temperature was taken as 1: models on Bedrock take no higher")
+            self.warn("temperature was reduced to 1, the maximum on Bedrock")
             return 1
         return asked
 
     def image_block(self, url: str, detail: Any, where: str) -> Json:
         if detail not in (None, "auto"):
-            self.warn("the detail of a picture is ignored: models on Bedrock take none")
+            self.warn("image detail is ignored: models on Bedrock do not support it")
         if not url.startswith("data:"):
-            message = "must be a data: URL. Fetch the picture and send it as data:image/png;base64,…"
+            message = "must be a data: URL. Fetch the image and send it as data:image/png;base64,…"
             raise invalid_param(where, message, "invalid_image_url")
         kind, data = _data_url(url, where)
         if kind not in _IMAGES:
-            raise invalid_param(where, f"must hold a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
+            raise invalid_param(where, f"must contain a png, jpeg, gif or webp, not {kind}.", "invalid_image_format")
         return {"image": {"format": _IMAGES[kind], "source": {"bytes": data}}}
 
     def document_block(self, data: str, filename: str, where: str) -> Json:
@@ -218,7 +218,7 @@ class Draft:
     def use_tools(self, specs: list[Json], chosen: Json, parallel: bool) -> None:
         """Let the model call functions. `chosen` is Converse's tool choice, or `{"none": {}}`; empty where unsaid."""
         if not specs and chosen.keys() & {"any", "tool"}:
-            raise invalid_param("tool_choice", "needs tools. Send them, or leave it out.")
+            raise invalid_param("tool_choice", "requires tools. Send them, or leave it out.")
         self.wish = Wish(no_tools="none" in chosen, one_tool=not parallel)
         if specs:
             self.tool_config = {"tools": specs}
@@ -256,7 +256,7 @@ class Draft:
             return effort
         order = list(EFFORTS)
         nearest = min(known, key=lambda name: abs(order.index(name) - order.index(effort)))
-        self.warn(f"{param} {effort} was taken as {nearest}: this model knows {', '.join(known)}")
+        self.warn(f"{param} {effort} was changed to {nearest}: this model supports {', '.join(known)}")
         return nearest
 
     def _think_within(self, effort: str, param: str, maximum: str) -> None:
@@ -264,7 +264,7 @@ class Draft:
             return
         budget = _BUDGETS[self._effort(effort, param, *_BUDGETS)]
         if self._tool_turn_without_thoughts():
-            self.warn(f"{param} has no effect on this turn: its tool calls came back without their thoughts")
+            self.warn(f"{param} has no effect on this turn: its tool calls were sent back without their reasoning")
             return
         asked = self.inference.setdefault("maxTokens", budget + HELD_FOR_ANSWER)
         if asked <= budget:
@@ -272,7 +272,7 @@ class Draft:
             if budget < _BUDGETS["low"]:
                 self.warn(f"{param} was left out: {maximum} leaves less than {_BUDGETS['low']} tokens to think")
                 return
-            self.warn(f"{param} {effort} thinks within {budget} tokens: {maximum} leaves no more")
+            self.warn(f"{param} {effort} is limited to {budget} thinking tokens: {maximum} leaves no more")
         self.additional["thinking"] = {"type": "enabled", "budget_tokens": budget}
 
     def _tool_turn_without_thoughts(self) -> bool:
@@ -293,12 +293,12 @@ class Draft:
     def answer_in_json(self, where: str) -> None:
         """Converse binds an answer to a schema only, so that bare JSON has to be asked for in words."""
         self.system.append({"text": _JSON_ONLY})
-        self.warn(f"{where} json_object is asked for in the system prompt and not enforced; json_schema is enforced")
+        self.warn(f"{where} json_object is requested in the system prompt, not enforced; json_schema is enforced")
 
     def fitted(self, where: str) -> Fitted:
         """Converse's body as the model takes it, without its id; `where` is the field that the conversation came in."""
         if not self.messages:
-            raise invalid_param(where, "must hold at least one user message.", "missing_required_parameter")
+            raise invalid_param(where, "must contain at least one user message.", "missing_required_parameter")
         parts: Json = {
             "messages": self.messages,
             "system": self.system,
@@ -325,7 +325,7 @@ def check_bookkeeping(given: Json) -> None:
         given,
         "prompt_cache_retention",
         "in_memory",
-        why="can only be in_memory. Mark what to cache with cache_control, whose ttl may be 1h.",
+        why="must be in_memory. Mark content to cache with cache_control, whose ttl may be 1h.",
     )
     text(given, "prompt_cache_key")
     text(given, "safety_identifier")
@@ -335,9 +335,9 @@ def stream_options(given: Json, stream: bool) -> Json:
     if "stream_options" not in given:
         return {}
     if not stream:
-        raise invalid_param("stream_options", "goes with stream: true only.")
+        raise invalid_param("stream_options", "requires stream: true.")
     options = known_fields(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
-    why = "must be false: the gateway pads no events."
+    why = "must be false: the gateway does not pad events."
     if options.get("include_obfuscation"):
         raise invalid_param("stream_options.include_obfuscation", why, "unsupported_value")
     return options

@@ -39,7 +39,7 @@ def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
     together = _COHERE_TEXTS if model.provider == "cohere" else 1
     if len(texts) > together * MAX_EMBEDDING_CALLS:
         raise invalid_param(
-            "input", f"must hold {together * MAX_EMBEDDING_CALLS} texts at most for this model.", "too_many_inputs"
+            "input", f"must contain at most {together * MAX_EMBEDDING_CALLS} texts for this model.", "too_many_inputs"
         )
     calls: tuple[ModelCall, ...] = ()
     for start in range(0, len(texts), together):
@@ -54,13 +54,13 @@ def _is_titan(model: Model) -> bool:
 def _texts(value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts:
-        raise invalid_param("input", "must be a text, or a list of texts.", "missing_required_parameter")
+        raise invalid_param("input", "must be a string or a list of strings.", "missing_required_parameter")
     for index, one in enumerate(texts):
         if isinstance(one, int | list):
-            message = "must be text: these models have other tokens. (LangChain: check_embedding_ctx_length=False.)"
+            message = "must be text: these models use different tokens. (LangChain: check_embedding_ctx_length=False.)"
             raise invalid_param("input", message, "tokens_not_supported")
         if not isinstance(one, str) or not one:
-            raise invalid_param(f"input[{index}]", "must be a text that is not empty.", "invalid_type")
+            raise invalid_param(f"input[{index}]", "must be a non-empty string.", "invalid_type")
     return texts
 
 
@@ -69,7 +69,7 @@ def _parameters(given: Json, model: Model) -> Json:
     dimensions = given.get("dimensions")
     input_type = given.get("input_type")
     if input_type and model.provider != "cohere":
-        raise invalid_param("input_type", "is known to Cohere's models only. Leave it out.", "unsupported_parameter")
+        raise invalid_param("input_type", "is supported only by Cohere models. Leave it out.", "unsupported_parameter")
     parameters: Json = {"input_type": input_type} if input_type else {}
     if dimensions is None:
         return parameters
@@ -81,7 +81,7 @@ def _parameters(given: Json, model: Model) -> Json:
         return {"dimensions": dimensions}
     if "titan-embed-image" in model.base:
         return {"embeddingConfig": {"outputEmbeddingLength": dimensions}}
-    raise invalid_param("dimensions", "cannot be chosen for this model. Leave it out.", "unsupported_parameter")
+    raise invalid_param("dimensions", "cannot be set for this model. Leave it out.", "unsupported_parameter")
 
 
 def write_embeddings(request: EmbeddingsRequest, answers: Sequence[Any], usages: Sequence[TokenUsage]) -> Json:
@@ -93,10 +93,10 @@ def write_embeddings(request: EmbeddingsRequest, answers: Sequence[Any], usages:
             for index, vector in enumerate(vectors)
         ]
     except (KeyError, IndexError, TypeError, AttributeError, StopIteration, struct.error) as error:
-        message = "The model's answer has not the expected shape."
+        message = "The model's response has an unexpected format."
         raise GatewayError(message, code="upstream_unreadable", status=502) from error
     if len(data) != request.inputs:
-        raise GatewayError("The model left inputs out.", code="upstream_unreadable", status=502)
+        raise GatewayError("The model returned fewer embeddings than inputs.", code="upstream_unreadable", status=502)
     read = sum(usage.context_tokens for usage in usages)
     return {
         "object": "list",

@@ -45,13 +45,13 @@ _KNOWN = (
     "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "background",
     "client_metadata", "max_tool_calls", "context_management",
 )  # fmt: skip
-_KEEPS_NONE = "The gateway keeps no conversations: send what came before in input."
+_KEEPS_NONE = "The gateway does not store conversations. Send the previous turns in input."
 _NOT_HERE = {
     "previous_response_id": _KEEPS_NONE,
     "conversation": _KEEPS_NONE,
-    "prompt": "The gateway keeps no prompts: send it in input.",
+    "prompt": "The gateway does not store prompts. Send the text in input.",
     "moderation": "Guardrails are set in your tenant's record.",
-    "prompt_cache_options": 'Mark what to cache with cache_control: {"type": "ephemeral"}.',
+    "prompt_cache_options": 'Mark content to cache with cache_control: {"type": "ephemeral"}.',
 }
 _ROLES = {role: role for role in ("system", "developer", "user", "assistant")}
 # A thought goes back to its model with what the model signed or encrypted: `encrypted_content` carries either.
@@ -60,9 +60,9 @@ SIGNED, REDACTED = "signature:", "redacted:"
 
 # What changes neither the price nor what is answered, and why.
 _IGNORED = {
-    "client_metadata": "it is the client's own",
+    "client_metadata": "only the client uses it",
     "max_tool_calls": "it limits tools that run at OpenAI",
-    "context_management": "nothing is left out of a conversation here",
+    "context_management": "the gateway never truncates a conversation",
 }
 # Items of OpenAI's own tools and services, which no other model can read.
 _FOREIGN = (
@@ -167,12 +167,12 @@ def _warn_of_what_is_ignored(draft: Draft, given: Json) -> None:
         if name in given:
             draft.warn(f"{name} is ignored: {why}")
     if given.get("truncation") == "auto":
-        draft.warn("truncation auto is ignored: nothing is left out of a conversation here")
+        draft.warn("truncation auto is ignored: the gateway never truncates a conversation")
     if given.get("top_logprobs"):
-        draft.warn("top_logprobs is ignored: Converse gives no log probabilities")
+        draft.warn("top_logprobs is ignored: Converse returns no log probabilities")
     for name in listed(given.get("include", []), "include"):
         if name != "reasoning.encrypted_content":
-            draft.warn(f"include {name if isinstance(name, str) else ''} is ignored: there is no such thing here")
+            draft.warn(f"include {name if isinstance(name, str) else ''} is ignored: it is not available here")
 
 
 def _resolved(items: list[Any], kept: Mapping[str, Json]) -> list[Any]:
@@ -184,7 +184,7 @@ def _found(name: Any, kept: Mapping[str, Json]) -> Json:
     if not isinstance(name, str) or name not in kept:
         shown = name if isinstance(name, str) else ""
         message = (
-            f"Item with id '{shown[:80]}' not found. Items are kept for a while only, and not when `store` is set to "
+            f"Item with id '{shown[:80]}' not found. Items expire, and are not stored when `store` is set to "
             "false. Send the item itself, or leave it out of your input."
         )
         raise NotFoundError(message, code="item_not_found", param="input")
@@ -312,7 +312,7 @@ def _reasoning(draft: Draft, item: Any, where: str) -> None:
         signed = thought | {"signature": sealed.removeprefix(SIGNED)}
         draft.say("assistant", [{"reasoningContent": {"reasoningText": signed}}])
     elif sealed:
-        draft.warn("reasoning items that this gateway did not make are left out")
+        draft.warn("reasoning items that this gateway did not issue are left out")
 
 
 _ITEMS = {"message": _message, "function_call_output": _output, "reasoning": _reasoning}
@@ -324,8 +324,8 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     kind = part.get("type")
     not_here = {
         "prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} in the part.',
-        "file_id": "The gateway keeps no files: send their data.",
-        "file_url": "The gateway fetches nothing: send file_data.",
+        "file_id": "The gateway does not store files. Send the file data.",
+        "file_url": "The gateway does not fetch URLs. Send file_data.",
     }
     blocks: list[Json]
     if kind in ("text", "input_text", "output_text", "refusal"):
@@ -354,7 +354,7 @@ def _read_format(draft: Draft, given: Json) -> Json:
     """The form of the answer, as the answer repeats it."""
     wanted = known_fields(given.get("text", {}), "text", ("format", "verbosity"))
     if wanted.get("verbosity", "medium") != "medium":
-        draft.warn("text.verbosity is ignored: say in the prompt how long answers are to be")
+        draft.warn("text.verbosity is ignored: state the desired length in the prompt")
     form = known_fields(
         wanted.get("format", {"type": "text"}), "text.format", ("type", "name", "description", "schema", "strict")
     )

@@ -158,14 +158,14 @@ class Tools:
             self._own(draft, kind, tool)
         else:
             self.left_out.append(kind)
-            draft.warn(f"the tool {kind} is left out: it runs at OpenAI, and not here")
+            draft.warn(f"the tool {kind} is left out: it runs only at OpenAI")
 
     def _function(self, draft: Draft, tool: Json, where: str, namespace: str = "", about: str = "") -> None:
         given = {name: value for name, value in tool.items() if value is not None}
         for unread in sorted(given.keys() - set(_FUNCTION)):
             draft.warn(f"{unread} of a tool is ignored")
         if given.get("defer_loading"):
-            draft.warn("defer_loading is ignored: every tool is told at once")
+            draft.warn("defer_loading is ignored: every tool is sent at once")
         name, description = given.get("name"), given.get("description") or about
         flat = self._declare(Tool("function", name if isinstance(name, str) else "", namespace))
         self._add(tool_spec(flat, description, given.get("parameters"), given.get("strict"), where))
@@ -176,7 +176,7 @@ class Tools:
         name = tool.get("name")
         if not isinstance(name, str) or not name:
             raise invalid_param(f"{where}.name", "must name the group.", "missing_required_parameter")
-        draft.warn("the tools of a namespace are told to the model as functions whose names begin with it")
+        draft.warn("the tools of a namespace are sent to the model as functions whose names begin with it")
         about = tool.get("description") if isinstance(tool.get("description"), str) else ""
         for index, one in enumerate(listed(tool.get("tools", []), f"{where}.tools")):
             place = f"{where}.tools[{index}]"
@@ -188,7 +188,7 @@ class Tools:
                 self._custom(draft, one, place, name)
             else:
                 self.left_out.append(str(one["type"]))
-                draft.warn(f"the tool {one['type']} is left out: it runs at OpenAI, and not here")
+                draft.warn(f"the tool {one['type']} is left out: it runs only at OpenAI")
 
     def _custom(self, draft: Draft, tool: Json, where: str, namespace: str = "") -> None:
         name, form = tool.get("name"), tool.get("format")
@@ -198,7 +198,7 @@ class Tools:
         form = form if isinstance(form, dict) else {}
         grammar = form.get("grammar") if isinstance(form.get("grammar"), dict) else form
         if isinstance(grammar, dict) and isinstance(grammar.get("definition"), str):
-            draft.warn("the grammar of a custom tool is told to the model, and not enforced")
+            draft.warn("the grammar of a custom tool is sent to the model but not enforced")
             described = f"The input must follow this {grammar.get('syntax')} grammar:\n{grammar['definition']}"
             description = f"{description}\n\n{described}".strip()
         flat = self._declare(Tool("custom", name, namespace))
@@ -207,7 +207,7 @@ class Tools:
     def _own(self, draft: Draft, kind: str, tool: Json) -> None:
         own, parameters = KINDS[kind], tool.get("parameters")
         description = tool.get("description") if isinstance(tool.get("description"), str) else own.description
-        draft.warn(f"the tool {kind} is told to the model as a function of that name")
+        draft.warn(f"the tool {kind} is sent to the model as a function of that name")
         flat = self._declare(Tool(kind, kind))
         self._add(
             tool_spec(flat, description, parameters if isinstance(parameters, dict) else own.parameters, None, kind)
@@ -229,7 +229,7 @@ class Tools:
     def choice(self, draft: Draft, chosen: Any) -> Any:
         """`tool_choice` in the words of functions; what names a tool that was left out, is left out with it."""
         if chosen == "required" and not self.specs and self.left_out:
-            draft.warn("tool_choice is ignored: the tools that it is about are left out")
+            draft.warn("tool_choice is ignored: the tools that it names are left out")
             return "auto"
         if not isinstance(chosen, dict) or not isinstance(kind := chosen.get("type"), str):
             return chosen
@@ -239,7 +239,7 @@ class Tools:
         if kind == "function" or (kind in KINDS and Tool(kind, str(name), _space(chosen)) in self._by_tool):
             return {"type": "function", "name": self.flat(kind, name, _space(chosen)) if name else name}
         if kind in self.left_out or kind not in KINDS:
-            draft.warn("tool_choice is ignored: the tools that it is about are left out")
+            draft.warn("tool_choice is ignored: the tools that it names are left out")
             return "auto"
         raise invalid_param("tool_choice", "must be auto, none, required, or name one of the tools.")
 
