@@ -1,7 +1,7 @@
-"""Requests and answers against the spec: what API Gateway checks of the one, and a look at the other.
+"""Checks requests against the spec as API Gateway does, and responses for contract.log.
 
-API Gateway checks that required parameters are there and that a body fits its model; it does not look at a parameter's
-value. An answer it does not check at all; here one that does not fit is noted in contract.log, and sent as it is.
+API Gateway checks that required parameters exist and that a body matches its model; it ignores parameter values. It
+checks no response. Here a response that violates the spec is logged in contract.log, and sent unchanged.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from scripts.dev.http_server import Response
 
 _MOST_WAITING = 200
 _SLASH = re.compile("%2f", re.IGNORECASE)
-_PAUSE = 0.1  # seconds between two looks at answers of one kind
+_PAUSE = 0.1  # seconds between two checks of responses of one kind
 
 
 class RequestValidation:
-    """By the models that the import made: what it left out of a schema is not asked for."""
+    """Validates with the models that the import made: schema parts that the import dropped do not apply."""
 
     def __init__(self, spec: Spec):
         self._models = spec.api.models
@@ -62,8 +62,8 @@ class RequestValidation:
         body, models = call.request.body, route.imported.request_models
         if not body and not route.imported.body_required:
             return
-        # A request without a content type is JSON to API Gateway. One of a type that has no model is not looked at, and
-        # a proxy integration passes it on (Developer Guide, "Request validation for REST APIs").
+        # API Gateway treats a request without a content type as JSON. It does not check a type without a model; a
+        # proxy integration passes it on (Developer Guide, "Request validation for REST APIs").
         sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
         name = models.get(sent)
         if name is None or not (sent == "application/json" or sent.endswith("+json")):
@@ -75,19 +75,19 @@ class RequestValidation:
 
 
 class _Asked:
-    """A request as openapi-core wants it."""
+    """A request in openapi-core's form."""
 
     def __init__(self, call: Call, host_url: str):
         self.parameters = RequestParameters()
         self.host_url = host_url
-        self.path = unquote(_SLASH.sub("%252F", call.request.path))  # one in a parameter (an ARN's) parts no path
+        self.path = unquote(_SLASH.sub("%252F", call.request.path))  # a parameter's slash separates nothing
         self.method = call.request.method.lower()
         self.body = call.request.body
         self.content_type = call.request.header("content-type") or ""
 
 
 class _Answered:
-    """A response as openapi-core wants it."""
+    """A response in openapi-core's form."""
 
     def __init__(self, response: Response):
         self.status_code = response.status
@@ -97,7 +97,7 @@ class _Answered:
 
 
 class ContractLog:
-    """Notes the answers that do not fit the spec, aside from the calls, which do not wait for it."""
+    """Logs the responses that violate the spec, in its own thread, so that calls do not wait."""
 
     def __init__(self, spec: Spec, path: Path):
         self._openapi = OpenAPI.from_dict(spec.document, config=Config(spec_validator_cls=None))
@@ -112,7 +112,7 @@ class ContractLog:
         threading.Thread(target=self._run, daemon=True).start()
 
     def look_at(self, call: Call, response: Response) -> None:
-        # Under load a sample will do: the look costs more than the call.
+        # Under load a sample is enough: the check costs more than the call.
         route = call.route
         kind, now = (route and route.path, route and route.method, response.status), time.monotonic()
         if now - self._looked.get(kind, 0.0) < _PAUSE:
@@ -127,7 +127,7 @@ class ContractLog:
             try:
                 self._openapi.validate_response(_Asked(call, self._host), _Answered(response))
             except Exception as error:
-                # Where and what kind only: the message of a schema error quotes the answer.
+                # Only the place and the kind: the message of a schema error quotes the response.
                 causes = getattr(error.__cause__ or error, "schema_errors", ())
                 where = "; ".join(f"{cause.json_path} {cause.validator}" for cause in causes)
                 self._logger.warning(

@@ -1,4 +1,4 @@
-"""The FOCUS export says the same as the costs, month by month, in the words of the specification."""
+"""The FOCUS export equals the costs, month by month, in the specification's terms."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_an_allowance_that_is_not_needed_is_a_fault() -> None:
 
 def test_a_validator_without_a_result_is_a_fault() -> None:
     assert "no result" in next(faults("Traceback (most recent call last)"))
-    assert "cannot be read" in next(faults(printed(*ALLOWED, total=7)))
+    assert "cannot be parsed" in next(faults(printed(*ALLOWED, total=7)))
 
 
 def test_a_rule_is_only_allowed_to_fail_where_another_would_instead() -> None:

@@ -1,8 +1,8 @@
-"""Every inference profile of AWS's own list costs something from every Region that it may be called from.
+"""Every inference profile of AWS's own list has a price in every Region that it may be called from.
 
-The list, `tests/data/inference_profiles.csv`, is what ListInferenceProfiles said of all Regions on 2026-10-06, as
-https://github.com/YutaOkoshi/aws-bedrock-quick-reference 5396040 keeps it in data/profiles.json: the profiles, and for
-each the Regions of a request.
+The list, `tests/data/inference_profiles.csv`, has the ListInferenceProfiles results of all Regions on 2026-10-06, from
+data/profiles.json of https://github.com/YutaOkoshi/aws-bedrock-quick-reference 5396040: the profiles, and for each the
+Regions of a request.
 """
 
 from __future__ import annotations
