@@ -1,4 +1,4 @@
-"""openapi.yaml is a good spec, keeps its own promises, and is one that API Gateway can import."""
+"""openapi.yaml is a valid spec, matches its own examples, and is importable by API Gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that take longer than API Gateway lets a stream be silent: nobody loses what was paid for."""
+"""Answers that exceed API Gateway's idle timeout of a stream: no client loses a paid answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def running(folder: Any, silence: float) -> LocalStack:
 
 
 def asked(stack: LocalStack) -> dict[str, tuple[int, bytes]]:
-    """Status and body by route, 0 where the connection broke; all at once."""
+    """Status and body by route, 0 if the connection broke; all calls run in parallel."""
     headers = {"x-api-key": stack.tenants[0]["key"]}
 
     def ask(path: str) -> tuple[int, bytes]:

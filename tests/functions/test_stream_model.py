@@ -1,4 +1,4 @@
-"""The function that speaks every SDK's language, asked as its server asks it."""
+"""The function that serves every SDK's format, called as its server calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No request is read for more tokens than its budget held, whatever its body looks like."""
+"""No request has more input tokens than its budget held, whatever its body looks like."""
 
 from __future__ import annotations
 
