@@ -31,7 +31,7 @@ TRINO_OF_DUCKDB = {
     "DATE": "date", "TIMESTAMP": "timestamp(3)", "DECIMAL(38,12)": "decimal(38,12)",
 }  # fmt: skip
 
-# -------------------------------------------------------------------------------------------------------- what is there
+# ----------------------------------------------------------------------------------------------------- tables and views
 
 
 @cache
@@ -82,7 +82,7 @@ def parse(text: str) -> exp.Expr:
     return sqlglot.parse_one(text, read="athena")
 
 
-# ------------------------------------------------------------------------------------------------------- what to refuse
+# ------------------------------------------------------------------------------------------------- rejected expressions
 REFUSED: dict[type[exp.Expr], str] = {
     exp.Star: "a new column in the table would change its result: name the columns",
     exp.Avg: "avg of a decimal is a decimal in Athena and a double in DuckDB: divide two sums as doubles",

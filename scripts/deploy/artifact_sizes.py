@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scripts.project.template import LAYER, ROOT, functions, load, of_type
 
-LIMIT = 250_000_000  # bytes; AWS says 250 MB
+LIMIT = 250_000_000  # bytes; AWS documents 250 MB
 BUILD = ROOT / ".aws-sam/build"
 LAYERS_LIMIT = 5
 ADAPTER = "Lambda Web Adapter"

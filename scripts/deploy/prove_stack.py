@@ -580,7 +580,7 @@ def compare_with_report(report: Answer, rows: list[dict[str, Any]]) -> None:
     hold(Decimal(totals["cost"]) == cost, f"GET /usage returns {totals['cost']} USD, the lake {cost}")
 
 
-# ------------------------------------------------------------------------------------------------- asked as an operator
+# ----------------------------------------------------------------------------------------------- the operator's command
 def verify(cloud: Cloud, api: Api) -> str:
     """The operator's own command passes every step that is possible here; the others are listed by name."""
     command = [
@@ -610,7 +610,7 @@ def verify(cloud: Cloud, api: Api) -> str:
     return f"{len(found) - len(unasked)} steps; not {', '.join(it['name'] for it in found if it['name'] in unasked)}"
 
 
-# ------------------------------------------------------------------------------------------------------------ the story
+# -------------------------------------------------------------------------------------------------------- the whole run
 def empty(folder: Path) -> Path:
     """The folder of this run: its logs stay until the next run."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -106,7 +106,7 @@ NOTES = {
     "openHours": "hours with open rows",
     "unpricedHours": "hours with rows that have no price",
     "quarantinedRows": "rows in quarantine",
-    "mendedFiles": "files made again",
+    "mendedFiles": "files rebuilt",
     "lostFiles": "files lost",
 }
 

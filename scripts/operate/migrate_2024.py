@@ -219,7 +219,7 @@ def _network(unit: Named) -> tuple[dict[str, str], list[str]]:
     shape = {"Network": "functions-in-vpc", "VpcCidr": str(cidr), "ClientCidr": str(cidr)}
     return shape, [
         f"# {unit.stack}: as before, its API is public and its functions run in a VPC ({cidr}) that this stack makes.",
-        f"# {unit.stack}: Network=private would make the API private too; ClientCidr would then say who may call it.",
+        f"# {unit.stack}: Network=private would make the API private too; ClientCidr would then restrict its callers.",
     ]
 
 
@@ -320,7 +320,7 @@ def _gateway_of(unit: Named, gateways: Sequence[Named], gateway: str) -> tuple[s
         raise CannotMigrate(
             f"{unit.stack}: API_GATEWAY_ID {api} is the old API; name its new gateway's stack with --gateway"
         )
-    about = f"# {unit.stack}: API_GATEWAY_ID {api} is left out: it is the old API, which is no gateway of this kind."
+    about = f"# {unit.stack}: API_GATEWAY_ID {api} is left out: it is the old API, not a gateway of this kind."
     return gateway or gateways[0].stack, [about]
 
 
@@ -353,7 +353,7 @@ def _left_out(unit: Named) -> Iterator[str]:
         elif unit.key_only and key in ("VPC_CIDR", "SAGEMAKER_ENDPOINTS") and said:
             yield f"# {unit.stack}: {key} is left out: it is the gateway's, and this is an API key of one"
         elif not unit.key_only and key in ("PARENT_STACK_PREFIX", "API_GATEWAY_ID"):
-            yield f"# {unit.stack}: {key} is left out: a full deployment has an API of its own"
+            yield f"# {unit.stack}: {key} is left out: a full deployment has its own API"
 
 
 def read_team_ids(path: Path) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ class NotStarted(RuntimeError):
     """A process did not start; carries the end of its log, which has the reason."""
 
     def __init__(self, what: str, log: str):
-        super().__init__(f"{what} did not come up:\n{log[-2000:]}")
+        super().__init__(f"{what} did not start:\n{log[-2000:]}")
 
 
 @dataclass(frozen=True)

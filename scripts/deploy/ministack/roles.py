@@ -118,7 +118,7 @@ def _of_bucket(name: str) -> Iterator[Probe]:
             yield Probe("s3", method, f"{arn}/{there['Key']}", there)
 
 
-# -------------------------------------------------------------------------------------------------------- what is named
+# ----------------------------------------------------------------------------------------------- grants of the policies
 def statements(cloud: Cloud, role: str) -> list[Json]:
     """The grants of a role's policies, its own and AWS's."""
     iam = cloud.client("iam")

@@ -90,5 +90,5 @@ def run(*command: str, **environment: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     if done.returncode:
         raise NoImage(
-            f"{command[0]} failed, so there is no stand-in for {IMAGE}:\n{(done.stdout + done.stderr)[-2000:]}"
+            f"{command[0]} failed, so no stand-in for {IMAGE} was built:\n{(done.stdout + done.stderr)[-2000:]}"
         )

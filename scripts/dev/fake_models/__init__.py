@@ -1,4 +1,4 @@
-"""A stand-in for the models behind Bedrock and SageMaker that speaks their wire formats and keeps its own ledger.
+"""A stand-in for the models behind Bedrock and SageMaker with their wire formats and its own ledger.
 
 That ledger proves the gateway's bill: bodies, headers, stream metrics and ledger lines share one count.
 

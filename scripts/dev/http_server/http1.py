@@ -34,7 +34,7 @@ from scripts.dev.http_server.messages import (
 from scripts.dev.http_server.transport import Transport
 
 LARGEST_HEAD = 65536
-_DRAINED = 64 * 1024 * 1024  # so much of a too large body is read, so that its sender sees the response
+_DRAINED = 64 * 1024 * 1024  # bytes read of a too large body, so that its sender sees the response
 _FAREWELL = 1.0
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

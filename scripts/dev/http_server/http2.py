@@ -105,7 +105,7 @@ class Http2:
         """Is a request in progress, or has a part of one arrived?"""
         return bool(self._streams) or self._running > 0
 
-    # ---------------------------------------------------------------------------------------------- what comes in
+    # --------------------------------------------------------------------------------------------- incoming bytes
     def received(self, content: bytes, began: float) -> bool:
         """Read the available bytes. False if the connection must close."""
         whole: list[Stream] = []
@@ -307,7 +307,7 @@ class Http2:
             self._h2.reset_stream(stream.number, code)
             self._collect()
 
-    # --------------------------------------------------------------------------------------------- what goes out
+    # -------------------------------------------------------------------------------------------- outgoing bytes
     def _collect(self) -> None:
         self._outbox += self._h2.data_to_send()
 
@@ -351,7 +351,7 @@ class Http2:
             self._transport.send(bytes(self._outbox), time.monotonic() + 1)
             self._outbox.clear()
 
-    # ------------------------------------------------------------------------------------------------------- farewell
+    # ------------------------------------------------------------------------------------------------------------ end
     def stop(self) -> None:
         """Accept no more requests, and end when the running ones are answered."""
         with self._changed:

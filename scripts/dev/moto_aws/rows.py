@@ -58,7 +58,7 @@ class Rows:
         self._packed: dict[Key, dict[Key, bytes]] = {}
         self._unpacked: dict[tuple[Key, Key], tuple[dict[str, Any], Item | None]] = {}  # with the item's key
 
-    # ------------------------------------------------------------------------------------- as moto looks at it
+    # ---------------------------------------------------------------------------------------- moto's interface
     def __getitem__(self, hash_key: DynamoType) -> Any:
         return Partition(self, hash_key) if self._names[1] else self.item(hash_key, None)
 
@@ -115,7 +115,7 @@ class Rows:
                 if wanted in packed:
                     yield self._made(packed)
 
-    # ------------------------------------------------------------------------------------------------ its end
+    # ------------------------------------------------------------------------------------ commit and rollback
     def changed(self) -> Iterator[tuple[dict[str, Any], tuple[Key, Key], Attributes | None]]:
         """The request's changes: each item's key in both forms, and its present state, or None if it was deleted."""
         for key, (named, item) in self._unpacked.items():

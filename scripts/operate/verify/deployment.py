@@ -137,7 +137,7 @@ class Deployment:
     def url(self) -> str:
         return (self.given_url or self.outputs["ApiUrl"]).rstrip("/")
 
-    # -------------------------------------------------------------------------------------------------- who is asked as
+    # ---------------------------------------------------------------------------------------------------------- callers
     @cached_property
     def admin(self) -> AdminApi:
         return AdminApi(self.url, self.session.region_name, self.session.get_credentials())
@@ -166,7 +166,7 @@ class Deployment:
             if refused.status != 404:  # it was never created
                 raise
 
-    # ------------------------------------------------------------------------------------------------------ taking away
+    # --------------------------------------------------------------------------------------------------------- deletion
     def make(self, what: str, create: Callable[[], Made], remove: Callable[[Made], object]) -> Made:
         """The result of `create`, deleted at the end of the run. Ctrl-C waits until the deletion is registered."""
         with unbroken():

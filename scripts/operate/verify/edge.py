@@ -124,7 +124,7 @@ def own_name(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec["info"], "title": f"{PREFIX}{secrets.token_hex(6)}"}
 
 
-# -------------------------------------------------------------------------------------------------------- who guards it
+# -------------------------------------------------------------------------------------------------------- authorization
 def resources_of(api: Any, api_id: str) -> list[dict[str, Any]]:
     pages = api.get_paginator("get_resources").paginate(
         restApiId=api_id, embed=["methods"], PaginationConfig={"PageSize": 500}
@@ -163,7 +163,7 @@ def authorization(deployment: Deployment) -> str:
     kinds = Counter(method.authorization for method in deployment.wanted)
     return (
         f"{kinds['CUSTOM']} by the authorizer and a usage plan, {kinds['AWS_IAM']} by IAM; {kinds['NONE']} open, "
-        "which run nothing and say 404"
+        "which have no backend and return 404"
     )
 
 

@@ -159,7 +159,7 @@ def test_methods_are_read_back_page_by_page(deployment: Deployment) -> None:
         detail = edge.authorization(deployment)
         stub.assert_no_pending_responses()
     assert "10 by IAM; " in detail
-    assert detail.endswith("open, which run nothing and say 404")
+    assert detail.endswith("open, which have no backend and return 404")
 
 
 def test_a_second_stage_is_named(deployment: Deployment) -> None:
