@@ -3,7 +3,8 @@
 A list comes from offer files of the AWS Price List, or from litellm's wheel or a snapshot of it. With an offer,
 litellm's list only checks the offer; alone, it is the source. A price that changes by more than a factor is refused,
 and so is a new price that far from litellm's: a misread unit is likelier than such a change. A changed price is valid
-from the given day, a new one from its list's day. A price that the book marks as withdrawn is valid from the day after.
+from the given day, a new one from its list's day. A price after a withdrawn one is valid from the day after the
+withdrawal.
 """
 
 from __future__ import annotations

@@ -193,6 +193,6 @@ def unbroken() -> Iterator[None]:
 
 @contextmanager
 def patience(seconds: float) -> Iterator[Callable[[], bool]]:
-    """Is time left? Pauses between two polls."""
+    """Is time left? Call it between two polls."""
     end = time.monotonic() + seconds
     yield lambda: time.monotonic() < end
