@@ -185,7 +185,7 @@ def test_a_guardrail_with_cross_region_inference_may_be_applied_by_whatever_call
 
 
 def test_the_role_for_tenants_is_described_with_every_role_that_takes_it() -> None:
-    """Who follows a description that names fewer gets 403 on the calls of the others."""
+    """If a description lists fewer permissions, an operator who follows it gets 403 on the other calls."""
     takers = {name for name, held in of_functions(TEMPLATE).items() if "sts:AssumeRole" in {g.action for g in held}}
     described = TEMPLATE["Parameters"]["TenantRoleArn"]["Description"]
     assert set(re.findall(r"\w+Function\b", described)) == takers

@@ -60,7 +60,7 @@ PREFIX = "What stays the same from call to call. " * 30
 # ------------------------------------------------------------------------------------------------- what a call is like
 @dataclass(frozen=True)
 class Ask:
-    """What one call asks for, whatever the words of its surface."""
+    """One call's request, independent of its surface's format."""
 
     model: str
     text: str

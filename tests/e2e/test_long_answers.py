@@ -91,7 +91,7 @@ def test_the_sdks_get_it_and_raise_what_fails_late(stack: LocalStack) -> None:
 
 
 def test_without_signs_of_life_each_of_them_is_cut_and_paid_for(tmp_path: Any) -> None:
-    """What the stand-in holds against an answer, as API Gateway does: else the tests above would show nothing."""
+    """The stand-in applies API Gateway's limits to an answer; without them the tests above would prove nothing."""
     with running(tmp_path, 240) as silent:
         assert {status for status, _ in asked(silent).values()} == {504}
         eventually(lambda: totals(silent)["invocations"] == len(CALLS))

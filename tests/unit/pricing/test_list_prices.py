@@ -225,7 +225,7 @@ def test_a_call_costs_what_its_price_list_says(model: str) -> None:
 
 
 def test_no_price_in_force_is_one_that_was_taken_from_the_us() -> None:
-    """Where no list states a region's price its calls are unpriced, and nothing else is."""
+    """Only calls in regions without a stated price are unpriced."""
     taken = {Key(*key[:4], UNSTATED_SINCE) for key in NEWEST.values() if SHEET[key].is_taken}
     assert {key for key, price in ROWS.items() if not price.stated} == taken
     assert taken

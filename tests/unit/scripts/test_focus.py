@@ -39,7 +39,7 @@ def exported(lake: tuple[Path, list[tuple[str, CostLine]]]) -> list[dict[str, st
 def test_each_billing_period_sums_to_its_costs(
     lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
 ) -> None:
-    """What is restated after its month had ended belongs to the month of the restatement."""
+    """A restatement after the end of its month belongs to the month of the restatement."""
     expected: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for day, line in lake[1]:
         month = max(day[:7], f"{line.restated_at:%Y-%m}" if line.restated_at else "")

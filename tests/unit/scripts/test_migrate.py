@@ -85,7 +85,7 @@ class Added(NamedTuple):
 
 
 def added(lines: list[str]) -> list[Added]:
-    """What the project's own command for tenants reads of the lines that run it."""
+    """The arguments that the project's own tenants command parses from the lines that run it."""
     found = []
     for words in commands(lines):
         if words[:2] == [".venv/bin/gateway", "tenants"]:

@@ -63,7 +63,7 @@ def test_a_text_call_of_every_profile_is_charged_whole(costs: dict[Place, dict[s
 def test_a_geographic_profile_costs_what_its_model_costs_in_the_source_region(
     costs: dict[Place, dict[str, Decimal]],
 ) -> None:
-    """Where a list states both. Of Claude Sonnet 5.5 the lists of a Region state other cache reads than its profile's."""
+    """Compares rows that a list states for both. Claude Sonnet 5.5's Region prices of cache reads differ from its profile's."""
     compared = 0
     for place in PLACES:
         prefix, base = split_profile(place.profile)
