@@ -1,6 +1,6 @@
-"""What people and CI run: the local stack, generators, tenants, costs.
+"""Tools that people and CI run: the local stack, generators, tenants, costs.
 
-`python -m scripts.NAME` works from the project's root with no PYTHONPATH: the package of the layer is found here.
+`python -m scripts.NAME` needs no PYTHONPATH in the project's root: this module puts the layer's package on the path.
 """
 
 import sys

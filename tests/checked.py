@@ -1,4 +1,4 @@
-"""Bodies as the routes read them: first held against openapi.yaml, and refused in the words of their format."""
+"""Reads bodies as the routes do: checks them against openapi.yaml first, and refuses them in their own format."""
 
 from __future__ import annotations
 

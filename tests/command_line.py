@@ -1,4 +1,4 @@
-"""What `gateway` makes of a line that somebody types, in this process."""
+"""Parses a `gateway` command line in this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.operate.cli.gateway import gateway
 
 
 def parsed(words: Sequence[str]) -> click.Context:
-    """The command that the words after `gateway` name, its arguments read, nothing run. Raises click.UsageError."""
+    """The command of the words after `gateway`, with parsed arguments, not run. Raises click.UsageError."""
     context = gateway.make_context("gateway", list(words))
     while isinstance(group := context.command, click.Group):
         name, command, rest = group.resolve_command(context, [*context.protected_args, *context.args])
@@ -21,7 +21,7 @@ def parsed(words: Sequence[str]) -> click.Context:
 
 
 def commands(command: click.Command = gateway, path: tuple[str, ...] = ()) -> Iterator[tuple[str, WithExample]]:
-    """Every command with its path, groups before what is in them."""
+    """Every command with its path, groups before their commands."""
     assert isinstance(command, WithExample)
     yield " ".join(path), command
     if isinstance(command, click.Group):

@@ -1,4 +1,4 @@
-"""What every test may rely on: no AWS account, no network but this machine's, fixed names."""
+"""The environment of every test: no AWS account, no network except this machine's, fixed names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def make_tables() -> None:
-    """The tables, buckets and queue of template.yaml, as far as the functions see them."""
+    """Create the tables, buckets and queue of template.yaml, as far as the functions see them."""
     dynamodb = boto3.client("dynamodb")
 
     def key(name: str, kind: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Answers of Converse, whole and as the frames of ConverseStream that would have brought them."""
+"""Converse responses, whole and as the equivalent ConverseStream frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame(kind: str, payload: Any) -> Frame:
 
 
 def streamed(content: list[Any], pieces: int, reason: str) -> list[Frame]:
-    """An answer as the frames that would have brought it, each text in up to `pieces` parts."""
+    """A response as equivalent frames, each text in up to `pieces` parts."""
 
     def parts(text: str) -> list[str]:
         size = max(1, -(-len(text) // pieces))

@@ -1,8 +1,8 @@
-"""What every function asks of AWS while its tests run, and whether its role says the same.
+"""Records every function's AWS calls during the tests, and compares them with its role.
 
-A call belongs to the function whose code is on the stack when it is made; calls of the tests themselves to nobody. After
-the last test, a call that no role covers fails the run. A grant that no call used fails it as well, once all tests of
-`FOLDERS` were run, unless `UNSEEN` has its reason. How to mend each is said with it.
+A call belongs to the function whose code is on the stack at the time; the tests' own calls belong to none. After the last
+test, a call without a grant fails the run. An unused grant also fails it, if all tests of `FOLDERS` ran, unless `UNSEEN`
+has its reason. Each message says how to fix the fault.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PROFILE = re.compile(r"(us|us-gov|eu|apac|au|jp|ca|global)\.")
 
 @dataclass(frozen=True)
 class Unseen:
-    """A grant that no test uses, and why it stays; names are patterns."""
+    """A grant that no test uses, and its reason; names are patterns."""
 
     function: str
     action: str
@@ -179,7 +179,7 @@ def model_call(path: str, body: bytes, headers: Mapping[str, str]) -> Iterator[A
 
 
 def variable(name: str, otherwise: str = "") -> str:
-    """The variable of the environment that a table, a bucket, a queue, a role or a file is told by."""
+    """The environment variable with a table, a bucket, a queue, a role or a file."""
     found = [key for key, text in os.environ.items() if text == name and key != "PYTEST_CURRENT_TEST"]
     return found[0] if found else otherwise or name
 
@@ -206,7 +206,7 @@ def caller() -> str | None:
 
 
 class Recorder:
-    """Every call that the code of a function makes in this process; pytest's plugin on either side of xdist."""
+    """Records every call of the functions' code in this process; a pytest plugin for both sides of xdist."""
 
     def __init__(self) -> None:
         self.calls: set[tuple[str, Ask]] = set()
@@ -300,7 +300,7 @@ def _read(said: list[Any]) -> Ask:
 
 # ------------------------------------------------------------------------------------------------------------ the verdict
 def faults(template: Mapping[str, Any], calls: set[tuple[str, Ask]], *, whole: bool) -> Iterator[str]:
-    """Calls that a role does not cover; and grants that no call used, where `whole` says that all were seen."""
+    """Calls without a grant; and unused grants, if `whole` means that all tests ran."""
     held = of_functions(template)
     unused: set[tuple[str, Grant]] = set()
     folders = {name: function.code.rstrip("/") for name, function in functions(template).items()}

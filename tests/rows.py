@@ -1,4 +1,4 @@
-"""Rows of the ledger as DynamoDB keeps and answers them, without a DynamoDB."""
+"""Rows of the ledger in DynamoDB's format, without a DynamoDB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = dict[str, dict[str, Any]]
 
 
 def item(record: UsageRecord) -> Item:
-    """A row as it lies in the table."""
+    """A row in the table's format."""
     row: Item = usage_rows.to_item(record, timedelta(days=400))
     if record.is_open:
         return row
@@ -32,7 +32,7 @@ def page(items: Iterable[Item]) -> bytes:
 
 
 class PagedLedger(InMemoryLedger):
-    """The ledger in memory, with the pages that DynamoDB would answer. `broken` has rows that no writer wrote."""
+    """The ledger in memory, with the pages that DynamoDB would return. `broken` has rows that no writer wrote."""
 
     def __init__(self, rows_of_a_page: int = 7) -> None:
         super().__init__()
@@ -60,13 +60,13 @@ class PagedLedger(InMemoryLedger):
         return (usage_rows.inspect(row, partition.hour, not_after) for row in self.items(partition))
 
     def break_row(self, record: UsageRecord, **changes: dict[str, Any] | None) -> Item:
-        """Put a row beside the others that is not as a writer would have written it (None: an attribute is missing)."""
+        """Add a row that no writer would have written (None: an attribute is missing)."""
         row = {name: value for name, value in (item(record) | changes).items() if value is not None}
         self.broken.append((Partition.of(record), row))
         return row
 
     def mend_rows(self) -> None:
-        """Somebody has corrected what was broken."""
+        """Correct the broken rows."""
         for _, row in self.broken:
             record = usage_rows.from_item(row)
             self.rows[(RequestId(record.request_id), record.attempt)] = record

@@ -1,1 +1,1 @@
-"""Views and queries of the lake, and the FOCUS export."""
+"""Views and queries over the lake, and the FOCUS export."""

@@ -1,8 +1,8 @@
-"""`make athena-check`: every statement for Athena runs on a lake whose numbers are known, and must answer them.
+"""`make athena-check`: run every Athena statement on a lake of known figures and compare the results.
 
-A lake of real Parquet files is written, each statement's very text is translated to DuckDB and run over it, and its
-answer is compared, row by row and to the last decimal, with one that was worked out in Python from the same rows. What
-the two engines mean differently is refused before. Ends with 1, and names what differs, where anything does.
+The check writes a lake of real Parquet files, translates each statement's exact text to DuckDB and runs it. It compares
+the result, row by row and to the last decimal, with one computed in Python from the same rows. It rejects statements
+that the two engines interpret differently. It exits with 1 and lists the differences if there are any.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ THIS_MONTH, LAST_MONTH, ONE_MONTH_AGO = "2026-11", "2026-10", "2026-10-24"
 
 @dataclass(frozen=True)
 class Known:
-    """What is in the lake: the attempts, and the lines of costs with their days."""
+    """The lake's content: the attempts, and the cost lines with their days."""
 
     rows: list[Row]
     lines: list[tuple[str, CostLine]]
@@ -59,7 +59,7 @@ class Known:
 
 
 def total(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    """The sum of what is known; None where nothing is."""
+    """The sum of the known values; None if there are none."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known, ZERO) if known else None
 
@@ -72,7 +72,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
 
 
 def sums(lines: Iterable[CostLine], *names: str) -> tuple[Any, ...]:
-    """The sums of some columns of costs."""
+    """The sums of the given cost columns."""
     members = list(lines)
     return tuple(
         total(getattr(line, name) for line in members)
@@ -154,7 +154,7 @@ def price_restatements(known: Known) -> Answer:
                 day[:7],
                 line.restated_at.replace(tzinfo=None),
                 "after the month" if after else "within the month",
-                # Of the restatements made up, only that of a price says nothing of any usage.
+                # Among the invented restatements, only the price restatement changes no usage.
                 "usage" if line.invocations or line.failed_invocations or line.unsettled_invocations else "price",
                 *line.group,
                 line.invocations,
@@ -236,7 +236,7 @@ def _in_force(model: str, on: date) -> Iterator[Any]:
 
 
 def focus(known: Known) -> Answer:
-    """The lines by what they are billed for: (period, day, tenant, cost centre, model, category, class, SKU, …)."""
+    """The lines grouped by billing key: (period, day, tenant, cost centre, model, category, class, SKU, …)."""
     for (day, *group), members in grouped(known.lines, lambda pair: (pair[0], *pair[1].group)).items():
         metered = [
             part for row in known.of(PRICED) if row.group == (day, *group) for part in row.parts if part.quantity
@@ -264,7 +264,7 @@ def focus(known: Known) -> Answer:
 
 
 def _unpriced_lines(known: Known, day: str, group: Sequence[str]) -> Answer:
-    """What is used and not priced yet: its quantity, at 0."""
+    """Usage without a price yet: its quantity, at 0."""
     records = [row.record for row in known.of(UNPRICED) if row.group == (day, *group)]
     for (region, tier), alike in grouped(records, lambda one: (one.region, one.usage.service_tier)).items():
         for unit in TOKENS:
@@ -390,7 +390,7 @@ WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
         disagreement, month_forecast,
     )
 }  # fmt: skip
-# What is asked of a view, where that is not all of it.
+# The query for each view that is not read whole.
 ASKED = {
     "focus": """
         SELECT date_format(BillingPeriodStart, '%Y-%m') AS period, date_format(ChargePeriodStart, '%Y-%m-%d') AS dt,
@@ -403,13 +403,13 @@ ASKED = {
 
 # ------------------------------------------------------------------------------------------------------------ the check
 def differences(folder: Path, instead: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Writes a lake into a folder, and says what of Athena's statements does not answer as it should.
+    """Write a lake into a folder and return the differences between Athena's results and the expected ones.
 
-    `instead` has other texts by the names of statements.
+    `instead` maps statement names to replacement texts.
     """
     yield from generated.wrong()
     statements = {name: ASKED.get(name, f"SELECT * FROM {name}") for name in views()} | queries() | dict(instead or {})
-    yield from (f"{name} answers nothing that was worked out" for name in statements.keys() - WORKED_OUT.keys())
+    yield from (f"{name} has no expected result" for name in statements.keys() - WORKED_OUT.keys())
     made_up = made_up_rows()
     known = Known(made_up, write(folder, made_up))
     with open_lake(folder) as engine:
@@ -420,7 +420,7 @@ def differences(folder: Path, instead: Mapping[str, str] | None = None) -> Itera
                 yield from (f"{name} lacks {_shown(row)}" for row in list(expected - there)[:3])
                 yield from (f"{name} should not have {_shown(row)}" for row in list(there - expected)[:3])
                 if not expected:
-                    yield f"{name} was not proven: the lake has nothing for it"
+                    yield f"{name} was not checked: the lake has no rows for it"
 
 
 def _comparable(row: Iterable[Any]) -> tuple[Any, ...]:
@@ -438,7 +438,7 @@ def main() -> int:
     for difference in found:
         print(difference, file=sys.stderr)
     if not found:
-        print(f"{len(views())} views and {len(queries())} queries answer what was worked out, to the last decimal")
+        print(f"{len(views())} views and {len(queries())} queries return the expected results, to the last decimal")
     return 1 if found else 0
 
 

@@ -1,8 +1,8 @@
-"""The lake as Athena sees it, in DuckDB: the tables that the template declares, the views over them, any statement.
+"""The lake in DuckDB, as Athena sees it: the template's tables, their views, and any statement.
 
-Statements are written for Athena (Trino) and translated. What the two engines mean differently without an error is not
-translated but refused: `faults` names it. So is what Trino refuses and DuckDB lets pass: an alias in GROUP BY, text
-compared with a date.
+Statements are written for Athena (Trino) and translated. `faults` rejects each expression that the two engines
+silently evaluate differently. It also rejects expressions that Trino refuses and DuckDB accepts: an alias in GROUP BY,
+text compared with a date.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ TRINO_OF_DUCKDB = {
     "DATE": "date", "TIMESTAMP": "timestamp(3)", "DECIMAL(38,12)": "decimal(38,12)",
 }  # fmt: skip
 
-# -------------------------------------------------------------------------------------------------------- what is there
+# ----------------------------------------------------------------------------------------------------- tables and views
 
 
 @cache
 def tables() -> dict[str, Columns]:
-    """The tables that the template declares, partition keys last, as Athena shows them."""
+    """The tables declared in the template, partition keys last, as Athena shows them."""
     found: dict[str, Columns] = {}
     for properties in of_type(load(ROOT / "template.yaml"), "AWS::Glue::Table").values():
         table = properties["TableInput"]
@@ -53,7 +53,7 @@ def queries() -> dict[str, str]:
 
 @cache
 def views() -> dict[str, str]:
-    """The views by name, each after those that it reads."""
+    """The views by name, each after the views it reads."""
     texts = {file.stem: file.read_text() for file in sorted((SQL / "views").glob("*.sql"))}
     ordered: dict[str, str] = {}
 
@@ -69,12 +69,12 @@ def views() -> dict[str, str]:
 
 
 def reads(text: str) -> set[str]:
-    """The names of what a statement reads."""
+    """The names of the tables and views that a statement reads."""
     return {table.name for table in parse(text).find_all(exp.Table)}
 
 
 def question(text: str) -> str:
-    """What a statement answers: its first line says so."""
+    """The question that a statement answers, from its first line."""
     return text.partition("\n")[0].removeprefix("--").strip()
 
 
@@ -82,9 +82,9 @@ def parse(text: str) -> exp.Expr:
     return sqlglot.parse_one(text, read="athena")
 
 
-# ------------------------------------------------------------------------------------------------------- what to refuse
+# ------------------------------------------------------------------------------------------------- rejected expressions
 REFUSED: dict[type[exp.Expr], str] = {
-    exp.Star: "a column that is added to a table changes what it means: name the columns",
+    exp.Star: "a new column in the table would change its result: name the columns",
     exp.Avg: "avg of a decimal is a decimal in Athena and a double in DuckDB: divide two sums as doubles",
     exp.AtTimeZone: "moments here are UTC and have no zone",
     exp.ApproxDistinct: "it is not exact",
@@ -96,7 +96,7 @@ REFUSED: dict[type[exp.Expr], str] = {
     exp.IntDiv: "Athena has no such operator",
     exp.Qualify: "Athena has no QUALIFY",
     exp.Lateral: "Athena has no LATERAL views",
-    exp.Rand: "a report must say the same twice",
+    exp.Rand: "a report must be reproducible",
 }
 REFUSED_FUNCTIONS = {
     "checksum", "parse_datetime", "format_datetime", "now", "uuid", "array_agg", "arbitrary", "any_value", "typeof",
@@ -109,14 +109,14 @@ KINDS = {
     "boolean": {exp.DataType.Type.BOOLEAN},
 }
 COMPARED = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
-# What both engines compare alike after widening.
+# Types that both engines compare alike after widening.
 COMPARABLE = ({"date", "timestamp"},)
 
 
 def faults(text: str, schema: Mapping[str, Columns]) -> Iterator[str]:
-    """Why a statement may not mean in Athena what was proven in DuckDB; `schema` has the tables and views it reads."""
+    """Reasons why Athena may evaluate a statement differently; `schema` has the tables and views it reads."""
     if not text.startswith("-- "):
-        yield "its first line must say, in a comment, what it answers"
+        yield "its first line must be a comment with the question it answers"
     tree = parse(text)
     for kind, reason in REFUSED.items():
         for found in tree.find_all(kind):
@@ -125,11 +125,11 @@ def faults(text: str, schema: Mapping[str, Columns]) -> Iterator[str]:
     for call in tree.find_all(exp.Func):
         name = (call.name if isinstance(call, exp.Anonymous) else call.sql_name()).lower()
         if name in REFUSED_FUNCTIONS:
-            yield f"{name}: it is not the same in both engines, or not the same twice"
+            yield f"{name}: the two engines differ, or its result is not reproducible"
     yield from _arithmetic(tree)
     yield from _aliases(tree)
     if tree.args.get("limit") and not tree.args.get("order"):
-        yield "LIMIT without ORDER BY takes any rows"
+        yield "LIMIT without ORDER BY returns arbitrary rows"
     try:
         typed = annotate_types(
             qualify(
@@ -147,12 +147,12 @@ def faults(text: str, schema: Mapping[str, Columns]) -> Iterator[str]:
 def _arithmetic(tree: exp.Expr) -> Iterator[str]:
     for division in tree.find_all(exp.Div):
         if not any(_is_double(side) for side in (division.this, division.expression)):
-            yield f"{division.sql('athena')}: of two whole numbers Athena keeps the whole part; cast to double"
+            yield f"{division.sql('athena')}: Athena truncates the division of two integers; cast to double"
         if not (isinstance(division.expression, exp.Nullif) or _is_number(division.expression)):
-            yield f"{division.sql('athena')}: by 0 it fails in Athena; divide by nullif(…, 0)"
+            yield f"{division.sql('athena')}: Athena fails on division by 0; divide by nullif(…, 0)"
     for difference in tree.find_all(exp.DateDiff, exp.TimestampDiff):
         if difference.text("unit").lower() != "millisecond":
-            yield f"{difference.sql('athena')}: DuckDB counts boundaries, Athena whole units; ask for milliseconds"
+            yield f"{difference.sql('athena')}: DuckDB counts boundaries, Athena whole units; use milliseconds"
     for part in tree.find_all(exp.Substring):
         start = part.args.get("start")
         if not _is_number(start) or part.text("start").startswith("-"):
@@ -160,7 +160,7 @@ def _arithmetic(tree: exp.Expr) -> Iterator[str]:
 
 
 def _is_double(side: exp.Expr) -> bool:
-    """Is there a cast to double, or a literal of that type, without looking below another division?"""
+    """Does the expression have a cast to double or a double literal, other than below another division?"""
     return any(cast.to.is_type("double") for cast in side.find_all(exp.Cast))
 
 
@@ -169,7 +169,7 @@ def _is_number(value: exp.Expr | None) -> bool:
 
 
 def _aliases(tree: exp.Expr) -> Iterator[str]:
-    """Athena knows a column's new name in ORDER BY only."""
+    """Athena resolves a column alias in ORDER BY only."""
     for select in tree.find_all(exp.Select):
         renamed = {
             alias.alias.lower()
@@ -179,11 +179,11 @@ def _aliases(tree: exp.Expr) -> Iterator[str]:
         group = select.args.get("group")
         for expression in group.expressions if group else ():
             if isinstance(expression, exp.Column) and not expression.table and expression.name.lower() in renamed:
-                yield f"GROUP BY {expression.name}: Athena does not know this name there; group by its number"
+                yield f"GROUP BY {expression.name}: Athena does not resolve an alias there; group by its number"
         having = select.args.get("having")
         for column in having.find_all(exp.Column) if having else ():
             if not column.table and column.name.lower() in renamed:
-                yield f"HAVING {column.name}: Athena does not know this name there; repeat what it stands for"
+                yield f"HAVING {column.name}: Athena does not resolve an alias there; repeat the expression"
 
 
 def _types(tree: exp.Expr) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _kind(value: exp.Expr) -> str | None:
 
 # ----------------------------------------------------------------------------------------------------------- the engine
 def to_duckdb(text: str, today: date | None = None) -> str:
-    """A statement in DuckDB's words. `today` stands for `current_date`: a statement has no other clock."""
+    """A statement in DuckDB's dialect. `today` replaces `current_date`, the statement's only clock."""
     tree = parse(text)
     if today:
         tree = tree.transform(lambda node: _day(today) if isinstance(node, exp.CurrentDate) else node)
@@ -217,7 +217,7 @@ def _day(day: date) -> exp.Expr:
 
 
 def open_lake(folder: Path | None) -> duckdb.DuckDBPyConnection:
-    """A lake in a folder, or an empty one of the same types: its tables and views by their names in Athena."""
+    """A lake in a folder, or an empty lake of the same types: its tables and views under their Athena names."""
     engine = duckdb.connect()
     engine.execute("SET TimeZone = 'UTC'")
     for name, columns in tables().items():
@@ -237,7 +237,7 @@ def _source(folder: Path | None, name: str, columns: Columns) -> str:
     hive = f", hive_partitioning = true, hive_types = {partitions}" if partitions != "{}" else ""
     files = f"read_parquet('{quoted(folder / name)}/**/*.parquet', union_by_name = true{hive})"
     there = {row[0] for row in duckdb.execute(f"DESCRIBE SELECT * FROM {files}").fetchall()}
-    # A file that was written before a column was added has none of it: Athena reads nulls.
+    # A file written before a column was added lacks that column: Athena reads nulls.
     read = ", ".join(
         f'CAST("{column}" AS {kind}) AS "{column}"' if column in there else f'CAST(NULL AS {kind}) AS "{column}"'
         for column, kind in types.items()
@@ -250,15 +250,15 @@ def quoted(path: Path) -> str:
 
 
 def columns_of(engine: duckdb.DuckDBPyConnection, name: str) -> Columns:
-    """A view's columns by Trino's types. Raises ValueError for a type that the two engines may not share."""
+    """A view's columns with their Trino types. Raises ValueError for a type that the two engines may not share."""
     described = engine.execute(f'DESCRIBE SELECT * FROM "{name}"').fetchall()
     if odd := [f"{column} is {kind}" for column, kind, *_ in described if kind not in TRINO_OF_DUCKDB]:
-        raise ValueError(f"{name}: {', '.join(odd)}: cast it to a type that Athena has as well")
+        raise ValueError(f"{name}: {', '.join(odd)}: cast it to a type that Athena also has")
     return {column.lower(): TRINO_OF_DUCKDB[kind] for column, kind, *_ in described}
 
 
 def rows(engine: duckdb.DuckDBPyConnection, text: str, today: date | None = None) -> list[dict[str, Any]]:
-    """What a statement, written for Athena, answers."""
+    """The result of a statement written for Athena."""
     result = engine.execute(to_duckdb(text, today))
     names = [column[0] for column in result.description or ()]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

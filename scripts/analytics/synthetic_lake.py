@@ -1,8 +1,8 @@
-"""A small lake whose every number is known beforehand: two and a half months of three tenants, in real Parquet files.
+"""A small lake with known figures: two and a half months of three tenants, in real Parquet files.
 
-What each row costs is worked out here, from the prices below by multiplication: no pricing and no SQL has a part in it.
-Everything that finance may meet is in it: a new price, an agreed price, a markup, tiers, caches, images, calls without
-a price, calls that failed, rows that came late and a day that was priced wrongly at first.
+This module computes each row's cost by multiplying the prices below, without the pricing code and without SQL. The lake
+has every case that finance may meet: a new price, an agreed price, a markup, tiers, caches, images, calls without a
+price, failed calls, late rows and a day that was first priced wrongly.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ LISTED = [
     _price(BIG, "default", "cache_read_tokens", "0.0015", 1_000),
     _price(BIG, "flex", "input_tokens", "0.0075", 1_000),
     _price(BIG, "flex", "output_tokens", "0.0375", 1_000),
-    _price(BIG, "default", "output_tokens", "0", 1, "2026-11-12")._replace(stated=False),  # still agreed
+    _price(BIG, "default", "output_tokens", "0", 1, "2026-11-12")._replace(stated=False),  # only agreed
     _price(PAINTER, "default", "input_tokens", "0.000000000001", 1),
     _price(PAINTER, "default", "image", "0.04", 1),
 ]
@@ -80,11 +80,11 @@ BOOK = PriceBook(LISTED).with_overlay([*AGREED, Markup(f"tenant:{MARKED_UP}", MA
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of what a call used, with its price."""
+    """One usage unit of a call, with its price."""
 
     price: Price
     quantity: int
-    each: Decimal  # what the tenant is charged for one
+    each: Decimal  # the tenant's price for one
     list_each: Decimal
 
     @property
@@ -98,7 +98,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Row:
-    """One attempt. `restated` is when it came, where it came after its day was closed."""
+    """One attempt. `restated` is its arrival time if it arrived after its day was closed."""
 
     record: UsageRecord
     status: str
@@ -134,7 +134,7 @@ def newest(prices: Iterable[Price], model: str, tier: str, unit: str, on: date) 
 
 
 def part(tenant: str, model: str, tier: str, unit: str, quantity: int, on: date) -> Part | None:
-    """A kind of usage with the price that counts: what was agreed before what is listed, times the tenant's markup."""
+    """A usage unit with its price: the agreed price, else the list price, times the tenant's markup."""
     listed, agreed = newest(LISTED, model, tier, unit, on), newest(AGREED, model, tier, unit, on)
     counts = agreed or listed
     if counts is None:
@@ -208,13 +208,13 @@ def _usage(dice: random.Random, model: str) -> TokenUsage:
 
 # ---------------------------------------------------------------------------------------------------------------- costs
 def costs(rows: Iterable[Row]) -> list[tuple[str, CostLine]]:
-    """The lines of each day: what was known when it was closed, then each restatement.
+    """The lines of each day: those known when it was closed, then each restatement.
 
-    The first priced group of October was priced a tenth too high at first, and put right in November.
+    The first priced group of October was first priced a tenth too high, and corrected in November.
     """
     groups: dict[tuple[tuple[str, str, str, str], datetime | None], list[Row]] = defaultdict(list)
     for row in rows:
-        # All that came late on one day was found by one run.
+        # One run found everything that arrived late on one day.
         found = row.restated and row.restated.replace(hour=0, minute=10, second=0, microsecond=0)
         groups[row.group, found].append(row)
     lines = [(group[0], _line(group, found, members)) for (group, found), members in groups.items()]
@@ -267,7 +267,7 @@ def _line(group: tuple[str, str, str, str], found: datetime | None, rows: list[R
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
-# ------------------------------------------------------------------------------------------------ what the nights found
+# ----------------------------------------------------------------------------------------------------- nightly findings
 RECONCILED_AT = datetime(2026, 11, 24, 4, 30, tzinfo=UTC)
 
 
@@ -314,7 +314,7 @@ FORECASTS = {
 
 
 def write(folder: Path, rows: list[Row]) -> list[tuple[str, CostLine]]:
-    """Write the lake, and return the lines of its costs."""
+    """Write the lake and return its cost lines."""
     files: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         files[UsageFile(row.record.hour).key].append(row)

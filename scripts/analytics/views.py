@@ -1,8 +1,8 @@
 """Puts the views and queries of scripts/analytics/sql into template.yaml; `--check` changes nothing.
 
-Athena keeps a view in Glue's catalogue as `/* Presto View: <base64 of JSON> */`, with its SQL and the types of its
-columns. The types come from running the SQL on an empty lake. The SQL names no database: the JSON does, so that the
-template's parameter still decides.
+Athena stores a view in Glue's catalogue as `/* Presto View: <base64 of JSON> */`, with its SQL and its column types.
+The types come from running the SQL on an empty lake. The JSON, not the SQL, names the database, so the template's
+parameter still decides.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _logical(name: str) -> str:
 
 
 def wrong() -> Iterator[str]:
-    """What a statement has that Athena may read in another way than it was proven."""
+    """Expressions of a statement that Athena may evaluate differently from the check."""
     known = schema()
     for name, text in {**views(), **queries()}.items():
         yield from (f"{name}.sql: {fault}" for fault in faults(text, known))
@@ -116,7 +116,7 @@ def wrong() -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where template and SQL do not agree")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the template and the SQL differ")
     arguments = parser.parse_args()
     faulty = list(wrong())
     for fault in faulty:
@@ -125,11 +125,11 @@ def main() -> int:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        print(f"{TEMPLATE.name} has no place for the views", file=sys.stderr)
+        print(f"{TEMPLATE.name} lacks the markers of the generated views", file=sys.stderr)
         return 1
     fresh = f"{before}{BEGIN}{section()}{END}{after}"
     if fresh != text and arguments.check:
-        print("template.yaml is not what scripts/analytics/sql says: run `make generate`", file=sys.stderr)
+        print("template.yaml does not match scripts/analytics/sql: run `make generate`", file=sys.stderr)
         return 1
     if fresh != text:
         TEMPLATE.write_text(fresh)

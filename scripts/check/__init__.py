@@ -1,1 +1,1 @@
-"""What CI checks."""
+"""Checks that CI runs."""

@@ -1,6 +1,6 @@
-"""The templates as CloudFormation sees them: AWS::Include and SAM's transform done, by the library that AWS runs.
+"""The templates as CloudFormation sees them: AWS::Include and SAM's transform applied by the library that AWS runs.
 
-Names of AWS's managed policies are given, so that no AWS is asked.
+The names of AWS's managed policies are given here, so the expansion calls no AWS.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POLICIES = {
 }
 
 REQUIRED = {"TenantId": "acme"}
-# Parameters by which every condition of every template holds in one deployment and does not in another.
+# With these parameters every condition of every template is true in one deployment and false in another.
 GUARDED = {
     **REQUIRED,
     "AdministratorArn": "arn:aws:iam::123456789012:role/admin",
@@ -73,7 +73,7 @@ DEPLOYMENTS: dict[str, dict[str, str]] = {
 
 
 def expand(path: Path, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Plain CloudFormation. What `sam build` would put into a bucket is named as if it lay there already."""
+    """Plain CloudFormation. Artifacts that `sam build` would upload are named as if they were in the bucket already."""
     document: dict[str, Any] = json.loads(_expanded(path, json.dumps(dict(parameters or {}), sort_keys=True)))
     return document
 
@@ -93,7 +93,7 @@ def _expanded(path: Path, parameters: str) -> str:
             said["Definition"] = quick_yaml.read((path.parent / said.pop("DefinitionUri")).read_text())
     values: dict[str, Any] = json.loads(parameters)
     SamParameterValues(values).add_default_parameter_values(template)
-    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it tells of every feature that it does not toggle
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)  # it logs every feature that it does not toggle
     translator = Translator(POLICIES, Parser(), boto_session=boto3.Session(region_name=REGION))
     return json.dumps(translator.translate(template, values))
 
@@ -112,7 +112,7 @@ _OMITTED = object()
 
 
 class Stack(Template):
-    """The resources of plain CloudFormation that there are under its parameters."""
+    """The resources of plain CloudFormation whose conditions hold under its parameters."""
 
     def __init__(self, document: Mapping[str, Any], given: Mapping[str, str], region: str = REGION):
         self.region, self._endpoint, self.folder = region, "", ROOT
@@ -133,7 +133,7 @@ class Stack(Template):
         }
 
     def decided(self) -> dict[str, dict[str, Any]]:
-        """The resources, every Fn::If answered; what they refer to is left to CloudFormation."""
+        """The resources with every Fn::If resolved; references are left to CloudFormation."""
         return {
             logical_id: self._decide({key: part for key, part in resource.items() if key != "Condition"})
             for logical_id, resource in self.resources.items()
@@ -143,7 +143,7 @@ class Stack(Template):
         match part:
             case {"Fn::If": [name, yes, no]}:
                 return self._decide(yes if self.conditions[name] else no)
-            case {"Fn::Cidr": _}:  # of parameters alone; moto does not know it
+            case {"Fn::Cidr": _}:  # has parameters only; moto does not support it
                 return self.resolve(part)
             case {"Ref": "AWS::NoValue"}:
                 return _OMITTED

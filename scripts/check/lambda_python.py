@@ -1,7 +1,7 @@
 """Unit, function and contract tests on the Python that Lambda runs: `make test-lambda`.
 
-`make test` runs on the Python of .venv, which may be the oldest that is supported. This sets up a second environment
-from the same lock. Where no Python of Lambda's version is here, it says so and exits 0.
+`make test` runs on the Python of .venv, which may be the oldest supported version. This creates a second environment
+from the same lock. If this machine lacks Lambda's Python version, it prints that and exits with 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def command(python: Path) -> list[str]:
 def main() -> int:
     python = sam.find_python()
     if python is None:
-        print(f"nothing was tested on Python {sam.VERSION}. {sam.NONE_FOUND}", file=sys.stderr)
+        print(f"No tests ran on Python {sam.VERSION}. {sam.NONE_FOUND}", file=sys.stderr)
         return 0
     try:
         set_up(ENVIRONMENT, ROOT / LOCK, python)

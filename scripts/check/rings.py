@@ -1,7 +1,7 @@
-"""Runs the tests in rings, the quick ones first: `python -m scripts.check.rings [PYTEST'S ARGUMENTS]`, or `make test`.
+"""Runs the tests in rings, the fast ones first: `python -m scripts.check.rings [PYTEST'S ARGUMENTS]`, or `make test`.
 
-After each ring a line says what has passed so far; one that fails does not stop the next. Paths among the arguments
-choose what is run, in the rings that they belong to; all other arguments are passed on to each run of pytest.
+It prints the results so far after each ring. A failing ring does not stop the next. Paths among the arguments select
+tests, in the rings that they belong to; all other arguments go to each run of pytest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Ring:
     folders: tuple[str, ...]
 
     def chosen(self, paths: Sequence[str]) -> tuple[str, ...]:
-        """Which of some paths, as pytest takes them, are in this ring; without any, all of it."""
+        """The given paths (in pytest's form) that belong to this ring; without any, the whole ring."""
         if not paths:
             return self.folders
         within = [path for path in paths if any(_inside(path, folder) for folder in self.folders)]
@@ -45,7 +45,7 @@ RINGS = (
     Ring("costs and commands", _LONG),
     Ring("functions and contracts", ("tests/functions", "tests/contract")),
     Ring("workflows", ("tests/workflow",)),
-    # These start what is tested in tests/sdks and tests/generations, too.
+    # Tests in tests/e2e also run those of tests/sdks and tests/generations.
     Ring("the whole stack", ("tests/e2e",)),
     Ring("clients", ("tests/clients",)),
 )
@@ -57,7 +57,7 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def run(ring: Ring, paths: Sequence[str], arguments: Sequence[str], report: Path) -> tuple[int, Counter[str]]:
-    """pytest's exit code, and how many tests passed, failed and were skipped."""
+    """pytest's exit code, and the numbers of tests that passed, failed and were skipped."""
     command = [sys.executable, "-m", "pytest", *WORKERS, "-q", f"--junitxml={report}", *arguments, *paths]
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
     return code, _counted(report)
@@ -77,7 +77,7 @@ def _counted(report: Path) -> Counter[str]:
 
 
 def told(counts: Counter[str]) -> str:
-    """`12 passed, 1 failed, 2 skipped`, as pytest says it: without what there is none of."""
+    """`12 passed, 1 failed, 2 skipped`, in pytest's format: counts of 0 are left out."""
     kinds = ("passed", "failed", "skipped")
     return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind]) or "no tests ran"
 

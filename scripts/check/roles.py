@@ -1,6 +1,6 @@
-"""Who may do what: the roles of template.yaml as grants, and a table of them by `python -m scripts.check.roles`.
+"""The roles of template.yaml as grants; `python -m scripts.check.roles` prints them as a table.
 
-A grant is one action on one resource. Resources of the template are named by their logical id, `UsageTable/index/*`.
+A grant allows one action on one resource. Resources of the template have their logical ids: `UsageTable/index/*`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANY, _ALL = "ForAnyValue:", "ForAllValues:"
 
 @dataclass(frozen=True)
 class Ask:
-    """What one call of AWS asks of a role; `context` has the values of IAM's condition keys."""
+    """The permission that one AWS call needs; `context` has the values of IAM's condition keys."""
 
     action: str
     resource: str
@@ -36,7 +36,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Grant:
-    """One action that a role may do on one resource; `*` and `?` stand for anything."""
+    """One action that a role allows on one resource; `*` and `?` are wildcards."""
 
     action: str
     resource: str
@@ -50,7 +50,7 @@ class Grant:
         return named and self._holds(dict(ask.context))
 
     def _holds(self, context: Mapping[str, Sequence[str]]) -> bool:
-        """The conditions on what a call itself says; others, such as `kms:ViaService`, AWS adds to it."""
+        """The conditions on the call's own parameters; AWS adds the values of others, such as `kms:ViaService`."""
         for operator, keys in self.condition.items():
             like = operator.endswith("StringLike")
             for key, wanted in keys.items():
@@ -58,7 +58,7 @@ class Grant:
                 given = context.get(key)
                 if given is None:
                     if key.startswith(("dynamodb:", "s3:")):
-                        return operator.startswith(_ALL)  # true of no value at all
+                        return operator.startswith(_ALL)  # true without a value
                     continue
                 fits = [any(fnmatchcase(one, p) if like else one == p for p in patterns) for one in given]
                 if not (any(fits) if operator.startswith(_ANY) else all(fits)):
@@ -67,7 +67,7 @@ class Grant:
 
 
 def grants(statements: Sequence[Mapping[str, Any]]) -> list[Grant]:
-    """Every action of the statements with every resource of it, under whatever condition of the template."""
+    """Every action of the statements with each of its resources, whatever condition of the template applies."""
     return [
         Grant(str(action), resource, statement.get("Condition", {}))
         for statement in _either(statements)
@@ -77,7 +77,7 @@ def grants(statements: Sequence[Mapping[str, Any]]) -> list[Grant]:
 
 
 def _either(part: Any) -> Iterator[Any]:
-    """The items of a list, also those that stand under Fn::If."""
+    """The items of a list, including those under Fn::If."""
     for item in part if isinstance(part, (list, tuple)) else [part]:
         if isinstance(item, dict) and "Fn::If" in item:
             yield from _either(item["Fn::If"][1:])
@@ -99,14 +99,14 @@ def named(resource: Any) -> str:
         case {"Fn::Sub": str(text)}:
             text = re.sub(r"\$\{AWS::(\w+)\}", lambda found: PSEUDO[found[1]], text)
             return re.sub(r"\$\{(\w+)(?:\.(?:Arn|Name))?\}", r"\1", text)
-        case {"Fn::Sub": [str(text), dict() as made]}:  # what a parameter with a URI in it names
+        case {"Fn::Sub": [str(text), dict() as made]}:  # the bucket or object that a URI parameter names
             text = text.replace("arn:${AWS::Partition}:s3:::", "")
             return re.sub(r"\$\{(\w+)\}", lambda found: _of_uri(made[found[1]]), text)
-    raise ValueError(f"no resource that can be read: {resource}")
+    raise ValueError(f"cannot parse the resource: {resource}")
 
 
 def _of_uri(chosen: Any) -> str:
-    """`CurUri` for all that comes after `s3://` in that parameter, `CurUri:bucket` for the bucket alone."""
+    """`CurUri` for everything after `s3://` in that parameter, `CurUri:bucket` for the bucket alone."""
     (name,) = set(re.findall(r"\$\{(\w+)\}", json.dumps(chosen)))
     return str(name) if chosen["Fn::Select"][0] == 1 else f"{name}:bucket"
 

@@ -1,7 +1,7 @@
-"""Rooms, floors and arrows of the code, read from its imports: `python -m scripts.check.rooms`.
+"""Reads rooms, floors and arrows of the code from its imports: `python -m scripts.check.rooms`.
 
-A room is a package, or a module that lies beside packages. An arrow leads from a room to one that it imports. A room's
-floor is one above the highest room that it imports. Rooms in a circle have no floor, and the command fails.
+A room is a package, or a module beside packages. An arrow leads from a room to a room it imports. A room's floor is one
+above the highest room it imports. Rooms in an import cycle have no floor, and the command fails.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_ARROWS = {"gateway": 50}
 
 @dataclass(frozen=True)
 class House:
-    """What each room imports."""
+    """The imports of each room."""
 
     arrows: Mapping[str, frozenset[str]]
 
@@ -33,7 +33,7 @@ class House:
 
 
 def house(name: str, folder: Path) -> House:
-    """The rooms of a package that lies in a folder."""
+    """The rooms of a package in a folder."""
     rooms = {room.stem: room for room in folder.iterdir() if _is_room(room)}
     arrows = {room: frozenset(_imports(path, name) & rooms.keys() - {room}) for room, path in rooms.items()}
     return House(arrows)
@@ -46,7 +46,7 @@ def _is_room(path: Path) -> bool:
 
 
 def _imports(room: Path, house: str) -> set[str]:
-    """The names after the house's own in whatever a room imports."""
+    """The names below the house's own package in a room's imports."""
     files = room.rglob("*.py") if room.is_dir() else [room]
     prefix = f"{house}."
     return {
@@ -73,14 +73,14 @@ def main() -> int:
         try:
             floors = drawn.floors()
         except CycleError as error:
-            print(f"{name}: a circle: {' -> '.join(error.args[1])}")
+            print(f"{name}: an import cycle: {' -> '.join(error.args[1])}")
             failed = 1
             continue
-        print(f"{name}: {len(floors)} rooms on {max(floors.values()) + 1} floors, {count} arrows, no circle")
+        print(f"{name}: {len(floors)} rooms on {max(floors.values()) + 1} floors, {count} arrows, no cycle")
         for floor in range(max(floors.values()), -1, -1):
             print(f"  {floor}  {'  '.join(sorted(room for room, on in floors.items() if on == floor))}")
         if count > MOST_ARROWS.get(name, count):
-            print(f"{name}: {count} arrows are more than {MOST_ARROWS[name]}")
+            print(f"{name}: {count} arrows exceed the limit of {MOST_ARROWS[name]}")
             failed = 1
     return failed
 

@@ -1,7 +1,7 @@
-"""Scans the templates for what is unsafe, by checkov: `python -m scripts.check.scan`. Asks nobody but this machine.
+"""Scans the templates for security faults with checkov, offline: `python -m scripts.check.scan`.
 
-What is scanned is plain CloudFormation, as it is deployed by default and with everything on: checkov reads no Fn::If.
-Every finding stands in `EXPLAINED` or fails the scan, and so does an explanation of what is found no more.
+It scans plain CloudFormation, once with the default parameters and once with every feature on: checkov ignores Fn::If.
+A finding that is not in `EXPLAINED` fails the scan, and so does an explanation without a finding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOCK = ROOT / "scripts/check/requirements.lock"
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """What checkov has against one resource of a template."""
+    """A fault that checkov finds in one resource of a template."""
 
     check: str
     resource: str
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explained:
-    """Findings that stay, and why; `resource` and `where` are patterns."""
+    """An accepted finding and its reason; `resource` and `where` are patterns."""
 
     check: str
     resource: str
@@ -55,20 +55,20 @@ FUNCTION, TABLE, BUCKET = "AWS::Lambda::Function.*", "AWS::DynamoDB::Table.", "A
 DISTRIBUTION = "AWS::CloudFront::Distribution.Browsers"
 PUBLIC, PRIVATE = (f"template.yaml, {name}" for name in DEPLOYMENTS if name.endswith("with everything"))
 BY_DEFAULT = "template.yaml, by default*"  # the functions in a VPC or not
-_OWN_KEY = "AWS's own key encrypts it; KmsKeyArn gives one of yours, which costs, and which can be lost."
+_OWN_KEY = "AWS's own key encrypts it; KmsKeyArn names a key of yours, which costs money and can be lost."
 _NETWORK = "Network puts them into subnets; a public gateway reaches public endpoints of AWS, with IAM and TLS."
 EXPLAINED = [
     Explained(
         "CKV_AWS_115",
         FUNCTION,
-        "What is reserved for one function is taken from all others of the account, so it is a choice: three "
-        "parameters reserve it where models are called; usage plans and budgets hold tenants back.",
+        "Concurrency reserved for one function is lost to all others of the account, so it is optional: three "
+        "parameters reserve it for the functions that call models; usage plans and budgets limit tenants.",
     ),
     Explained(
         "CKV_AWS_116",
         FUNCTION,
         "A function's own dead-letter queue is for asynchronous events. API Gateway and Step Functions wait for the "
-        "answer, the queue of jobs has a dead-letter queue, and the sweep finds at its next turn what it left.",
+        "answer, the queue of jobs has a dead-letter queue, and the sweep's next run repeats what a failed one left.",
     ),
     Explained("CKV_AWS_117", FUNCTION, _NETWORK, BY_DEFAULT),
     Explained("CKV_AWS_117", FUNCTION, _NETWORK, PUBLIC),
@@ -76,31 +76,31 @@ EXPLAINED = [
     Explained(
         "CKV_AWS_120",
         "AWS::ApiGateway::Stage.*",
-        "An answer is one tenant's, and paid for: a cache of the stage would give it to others.",
+        "An answer belongs to the tenant that paid for it: a cache of the stage would serve it to others.",
     ),
     Explained("CKV_AWS_158", "AWS::Logs::LogGroup.*", _OWN_KEY, BY_DEFAULT),
     Explained("CKV_AWS_173", FUNCTION, _OWN_KEY, BY_DEFAULT),
     Explained(
         "CKV_AWS_174",
         DISTRIBUTION,
-        "CloudFront's own name comes with CloudFront's own certificate, whose protocols nobody can choose; choosing "
-        "them takes a domain and a certificate of yours.",
+        "CloudFront's own domain has CloudFront's own certificate, whose protocols are fixed; choosing them needs a "
+        "domain and a certificate of yours.",
     ),
     Explained(
         "CKV_AWS_18",
         f"{BUCKET}*",
-        "Logs need a bucket that takes them: S3AccessLogsBucket names it.",
+        "Access logs need a bucket: S3AccessLogsBucket names it.",
         BY_DEFAULT,
     ),
     Explained(
         "CKV_AWS_21",
         f"{BUCKET}Payload*",
-        "Requests, answers and Bedrock's log of them are to be gone when their time is over, all versions of them.",
+        "Requests, answers and Bedrock's log of them must be deleted, in all versions, when their retention ends.",
     ),
     Explained(
         "CKV_AWS_26",
         "AWS::SNS::Topic.*",
-        "Alarms and events may not use the key that AWS manages for SNS; KmsKeyArn gives one that they may.",
+        "Alarms and events may not use the key that AWS manages for SNS; KmsKeyArn names a key that they may use.",
         BY_DEFAULT,
     ),
     Explained(
@@ -113,43 +113,44 @@ EXPLAINED = [
     Explained(
         "CKV_AWS_28",
         f"{TABLE}IdempotencyTable",
-        "Its entries live a week at most; a restored one would promise an answer that is gone.",
+        "Its entries live a week at most; a restored entry would refer to a deleted answer.",
     ),
     Explained(
         "CKV_AWS_33",
         "AWS::KMS::Key.Key",
-        "Everybody is everybody of this account (kms:CallerAccount), and only through a service that keeps "
-        "(kms:ViaService): the policy of AWS's own keys, without which every role would need a grant of its own.",
+        "The principal `*` is limited to this account (kms:CallerAccount) and to calls through a storage service "
+        "(kms:ViaService), like the policy of AWS's own keys. Without it every role would need its own grant.",
     ),
     Explained(
         "CKV_AWS_68",
         DISTRIBUTION,
-        "CloudFront takes a web ACL of us-east-1 alone, and this stack may be anywhere. It caches nothing: the API "
-        "behind it has the authorizer, and WAF where it is on, for every request.",
+        "CloudFront accepts a web ACL of us-east-1 only, and this stack may be in any region. It caches nothing: "
+        "every request reaches the API's authorizer, and WAF if it is on.",
     ),
     Explained(
         "CKV_AWS_76",
         "AWS::ApiGateway::Stage.*",
-        "AccessLog=off is for who may not change the account's role for API Gateway's logs; it is on by default.",
+        "AccessLog=off is for deployers who may not change the account's role for API Gateway's logs; the default is "
+        "on.",
         PRIVATE,
     ),
     Explained(
         "CKV_AWS_86",
         DISTRIBUTION,
-        "It caches nothing, so every request but the browser's question before it (OPTIONS, which carries nothing) is "
-        "in the access log of the API.",
+        "It caches nothing, so the API's access log has every request except the browser's preflight (OPTIONS, "
+        "without data).",
     ),
 ]
 
 
 def deployments(folder: Path) -> Iterator[tuple[str, str]]:
-    """Put the templates there as they are deployed; the name of each file, and what it is."""
+    """Write the templates in their deployed form; returns each file's name and its description."""
     for number, (name, given) in enumerate(DEPLOYMENTS.items()):
         for source in TEMPLATES:
             template = expand(source)
             resources = Stack(template, given).decided()
             for resource in resources.values():
-                # The spec is half of all that there is to read, and no check looks into it.
+                # The spec is half of the text, and no check reads it.
                 if resource["Type"] == "AWS::ApiGateway::RestApi":
                     del resource["Properties"]["Body"]
             parameters = {
@@ -163,7 +164,7 @@ def deployments(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def scan(folder: Path) -> list[Finding]:
-    """Everything that checkov finds in the templates. Raises NotSetUp, or RuntimeError with what it said."""
+    """checkov's findings in the templates. Raises NotSetUp, or RuntimeError with checkov's output."""
     set_up(ENVIRONMENT, LOCK)
     names = dict(deployments(folder))
     files = [part for name in names for part in ("-f", name)]
@@ -186,7 +187,7 @@ def scan(folder: Path) -> list[Finding]:
 
 
 def verdict(findings: Iterable[Finding], explained: Iterable[Explained]) -> Iterator[str]:
-    """What is not as it should be, one sentence each."""
+    """The faults of the scan, one sentence each."""
     findings = list(findings)
     explained = list(explained)
     for finding in findings:
@@ -194,7 +195,7 @@ def verdict(findings: Iterable[Finding], explained: Iterable[Explained]) -> Iter
             yield f"not explained: {finding}"
     for reason in explained:
         if not any(reason.covers(finding) for finding in findings):
-            yield f"explained, and found no more: {reason.check} {reason.resource}"
+            yield f"explained, but no longer found: {reason.check} {reason.resource}"
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Lints openapi.yaml by Redocly and the house's own rules, in redocly.yaml: `python -m scripts.check.spec`.
 
-Without a Node that is new enough a line says that it did not; the rules of tests/contract/test_spec.py need none.
+If Node is missing or too old, it prints that it did not lint. The rules of tests/contract/test_spec.py need no Node.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scripts.project.environments import ROOT, NotSetUp, has_node, set_up_node
 HOME = Path(__file__).parent
 SPEC = ROOT / "openapi.yaml"
 NO_NODE = (
-    "There is no Node 20.19, or 22.12 or newer, here: Redocly did not read openapi.yaml. "
-    "The tests' own rules hold without it."
+    "Redocly did not read openapi.yaml: it needs Node 20.19, or 22.12 or newer, on the path. "
+    "The tests check the house's own rules without Node."
 )
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
 

@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def check(path: str, *what: str) -> bool:
-    """Does the checker find fault? `path` is where imports lead."""
+    """Does the checker report errors? `path` is its import path."""
     command = [sys.executable, "-m", "mypy", "--no-error-summary", *what]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"MYPYPATH": path}, check=False).returncode != 0
 

@@ -1,1 +1,1 @@
-"""What is built, and a deployment into an embedded AWS."""
+"""Build results, and a deployment into an embedded AWS."""

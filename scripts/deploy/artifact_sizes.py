@@ -1,6 +1,6 @@
-"""Prints what each function weighs with its layers, and fails above Lambda's limit: the end of `make build`.
+"""Prints each function's size with its layers, and fails above Lambda's limit: the last step of `make build`.
 
-Measures what `sam build` made; Lambda counts a function's files and those of its layers, unzipped.
+It measures the output of `sam build`; Lambda counts the unzipped files of a function and of its layers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from scripts.project.template import LAYER, ROOT, functions, load, of_type
 
-LIMIT = 250_000_000  # bytes; AWS says 250 MB
+LIMIT = 250_000_000  # bytes; AWS documents 250 MB
 BUILD = ROOT / ".aws-sam/build"
 LAYERS_LIMIT = 5
 ADAPTER = "Lambda Web Adapter"
-# AWS's layer is not in the build, so room is kept for it: a binary of some 8 MB, and its script.
+# The build lacks AWS's layer, so this allows for it: a binary of some 8 MB, and its script.
 ADAPTER_ALLOWANCE = 10_000_000
 
 
@@ -24,7 +24,7 @@ def size(folder: Path) -> int:
 
 
 def measure(build: Path) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-    """Bytes of each layer, and of each function by its parts: its own code and the layers."""
+    """The bytes of each layer, and of each function by part: its own code and the layers."""
     template = load(build / "template.yaml")
     layers = {name: size(build / said["ContentUri"]) for name, said in of_type(template, LAYER).items()}
     weighed = {
@@ -45,7 +45,7 @@ def main() -> int:
     failed = 0
     for name, parts in weighed.items():
         total = sum(parts.values())
-        allowed = f", with {ADAPTER_ALLOWANCE / 1e6:.0f} MB kept for the {ADAPTER}" if ADAPTER in parts else ""
+        allowed = f", with {ADAPTER_ALLOWANCE / 1e6:.0f} MB reserved for the {ADAPTER}" if ADAPTER in parts else ""
         print(f"{total / 1e6:8.1f} MB  {name}, its code {parts['code'] / 1e3:.1f} kB{allowed}")
         if total > LIMIT or len(parts) - 1 > LAYERS_LIMIT:
             print(f"{name} is above Lambda's limit of {LIMIT / 1e6:.0f} MB or {LAYERS_LIMIT} layers", file=sys.stderr)

@@ -1,6 +1,6 @@
-"""events/: real events of every function, by the folder of its code, and what has to be there for them to be answered.
+"""events/: real events of every function, by the folder of its code, and the data that answering them needs.
 
-The keys in them are made for that, and are in no table but those of a local stack or a test.
+Their keys are made for these events, and exist only in the tables of a local stack or a test.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from scripts.project.template import ROOT, DeclaredFunction
 
 FOLDER = ROOT / "events"
 TENANT = Tenant(TenantId("demo-research"), "demo-research", ("research", "ops"), allowed_model_arns=("*",))
-KEY_ID = KeyId("key_0a1b2c3d4e5f")  # that the events of the API name
+KEY_ID = KeyId("key_0a1b2c3d4e5f")  # in the events of the API
 REVOKED_ID = KeyId("key_1b2c3d4e5f60")
 DECOY_ID = KeyId("key_5f4e3d2c1b0a")
 DELETED = Tenant(TenantId("old-team"), "Old team", ("research",))
 
-# Whom the authorizer does not know.
+# A key that the authorizer does not know.
 REFUSED = ("authorize_tenant/unknown", "authorize_tenant/decoy", "authorize_tenant/without_key")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One event of a function; `folder` is that of its code, below functions/."""
+    """One event of a function; `folder` has its code, below functions/."""
 
     folder: str
     name: str
@@ -61,7 +61,7 @@ def folder_of(function: DeclaredFunction) -> str:
 
 
 def seed(tenants: str, jobs: JobTable) -> None:
-    """The tenants, the keys and the submitted call that the events speak of, where they are not there."""
+    """Create the tenants, the keys and the submitted call of the events if they do not exist."""
     known, now = TenantTable(tenants), datetime.now(UTC)
     for tenant in (TENANT, DELETED):
         if known.tenant(tenant.tenant_id) is None:

@@ -1,1 +1,1 @@
-"""The local stack: stand-ins for what only AWS has."""
+"""The local stack, with stand-ins for AWS's services."""

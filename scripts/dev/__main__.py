@@ -1,13 +1,24 @@
 """Serve the whole gateway on this machine: `python -m scripts.dev`, which is `make dev`.
 
-Environment: PORT (8080), PORT_TLS (8443, or any where that is taken), GATEWAY_DEV_DIR (.dev), GATEWAY_DEV_CONCURRENCY
-(workers of one function, 16, or fewer where few files may be open), GATEWAY_DEV_TEMPLATE (template.yaml),
-GATEWAY_PARAM_<Name> (a parameter of it), GATEWAY_DEV_HOST, GATEWAY_DEV_AWS_PORT and GATEWAY_DEV_MODELS_PORT (where the
-embedded AWS and the model stand-in listen: 127.0.0.1, any, any), GATEWAY_DEV_EVENTS (off: no queue and no schedule
-starts a function), GATEWAY_DEV_STREAM_IDLE (300, the seconds for which API Gateway lets a stream be silent),
-GATEWAY_DEV_VERDICTS (a file: every answer is judged by the spec, and its verdict noted there),
-AWS_REGION, BEDROCK_UPSTREAM (what the model stand-in asks), AWS_ENDPOINT_URL_BEDROCK_RUNTIME, AWS_ENDPOINT_URL_BEDROCK
-and AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME (models elsewhere).
+Environment, with defaults:
+
+    PORT                                    8080
+    PORT_TLS                                8443, or a free one if that is taken
+    AWS_REGION                              us-east-1
+    GATEWAY_DEV_DIR                         .dev
+    GATEWAY_DEV_HOST                        127.0.0.1, the address of the embedded AWS and the model stand-in
+    GATEWAY_DEV_AWS_PORT                    a free port, of the embedded AWS
+    GATEWAY_DEV_MODELS_PORT                 a free port, of the model stand-in
+    GATEWAY_DEV_CONCURRENCY                 16 workers per function, fewer if the limit of open files is low
+    GATEWAY_DEV_EVENTS                      on; off: no queue and no schedule starts a function
+    GATEWAY_DEV_STREAM_IDLE                 300, API Gateway's idle timeout of a stream in seconds
+    GATEWAY_DEV_VERDICTS                    none; a file, which gets the spec's verdict on every answer
+    GATEWAY_DEV_TEMPLATE                    template.yaml
+    GATEWAY_PARAM_<Name>                    the template's default for this parameter
+    BEDROCK_UPSTREAM                        none; openai:http://host:port/v1: a model server behind the stand-in
+    AWS_ENDPOINT_URL_BEDROCK_RUNTIME,
+    AWS_ENDPOINT_URL_BEDROCK,
+    AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME      the model stand-in
 """
 
 from __future__ import annotations
@@ -16,6 +27,7 @@ import argparse
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -37,12 +49,12 @@ def main() -> int:
     parser.add_argument("--port", default=os.environ.get("PORT") or "8080", help="0 takes a free one")
     parser.add_argument("--tls-port", default=os.environ.get("PORT_TLS"), help="0 takes a free one")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("GATEWAY_DEV_DIR") or ".dev"))
-    parser.add_argument("--no-api", action="store_true", help="serve no API: for tools that need the rest")
+    parser.add_argument("--no-api", action="store_true", help="serve no API, for tools that need only the rest")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()
     for variable, port in (("PORT", options.port), ("PORT_TLS", options.tls_port or "0")):
         if not port.isdigit() or int(port) > 65535:
-            print(f"{port} is no port: set {variable} to a number up to 65535", file=sys.stderr)
+            print(f"{port} is not a port: set {variable} to a number up to 65535", file=sys.stderr)
             return 1
     sys.path.insert(0, str(ROOT / "layers" / "gateway"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -53,7 +65,7 @@ def main() -> int:
     def counted() -> None:
         nonlocal signals
         signals += 1
-        if signals > 2:  # whoever presses Ctrl-C three times means it; the other processes notice
+        if signals > 2:  # a third Ctrl-C exits at once; the other processes notice
             os._exit(130)
 
     over.ring_at(signal.SIGINT, signal.SIGTERM, then=counted)
@@ -68,7 +80,7 @@ def main() -> int:
             return 1
         except Stopped:
             return 0
-        _say_ready(supervisor)
+        print(*ready_lines(supervisor), sep="\n", flush=True)
         repeat_warnings(supervisor.data)
         if options.exit_with_parent:
             threading.Thread(target=_at_end_of_input, args=(over,), daemon=True).start()
@@ -78,21 +90,27 @@ def main() -> int:
         supervisor.stop()
 
 
-def _say_ready(supervisor: Supervisor) -> None:
-    line = f"ready {supervisor.url or 'without an API'}"
+def ready_lines(supervisor: Supervisor) -> list[str]:
+    """The lines at the end of a start. Programs wait for the first one, which begins with `ready`."""
+    lines = [f"ready {supervisor.url or 'without an API'}"]
     if supervisor.url and supervisor.tenants:
-        key = supervisor.tenants[0]["key"]
-        line += (
-            f"  try: curl -s -H 'x-api-key: {key}' -H 'content-type: application/json'"
+        key, keys = supervisor.tenants[0]["key"], supervisor.data / "tenants.json"
+        lines.append(
+            f"  Call a model: curl -s -H 'x-api-key: {key}' -H 'content-type: application/json'"
             f" '{supervisor.url}/invoke_model?model_id={EXAMPLE}' -d '{{\"inputs\": \"What is a ledger?\"}}'"
         )
-    print(line, flush=True)
-    if supervisor.tls_url and supervisor.tenants:
-        print("  boto3, over TLS:")
-        print(f"    export AWS_DEFAULT_REGION={supervisor.region}")
-        print(f"    export AWS_CA_BUNDLE={supervisor.ca}")
-        print(f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={supervisor.tls_url}")
-        print(f"    export AWS_BEARER_TOKEN_BEDROCK={supervisor.tenants[0]['key']}", flush=True)
+        if supervisor.tls_url:
+            lines += [
+                "  Or use boto3, over TLS:",
+                f"    export AWS_DEFAULT_REGION={supervisor.region}",
+                f"    export AWS_CA_BUNDLE={shlex.quote(str(supervisor.ca))}",
+                f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={supervisor.tls_url}",
+                f"    export AWS_BEARER_TOKEN_BEDROCK={key}",
+            ]
+        shown = keys.relative_to(Path.cwd()) if keys.is_relative_to(Path.cwd()) else keys
+        lines.append(f"  Keys of the demo tenants: {shown}. Report of their costs: make costs")
+    lines.append("  Docs: README.md, docs/ and openapi.yaml. Ctrl-C stops the stack; its data stays.")
+    return lines
 
 
 def _at_end_of_input(over: Bell) -> None:
@@ -103,7 +121,7 @@ def _at_end_of_input(over: Bell) -> None:
 
 if __name__ == "__main__":
     status = main()
-    with contextlib.suppress(OSError):  # nobody reads any more
+    with contextlib.suppress(OSError):  # the reader has gone
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(status)  # no thread that still waits for anything holds up the end
+    os._exit(status)  # do not wait for blocked threads

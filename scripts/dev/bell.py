@@ -1,4 +1,4 @@
-"""A bell that rings once, and may be rung in a signal handler: an Event would wait for a lock that is held below it."""
+"""A bell that rings once and is safe in a signal handler: there an Event could wait for a lock held below it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 
 class Bell:
-    """Rung, it stays so. Whoever polls other things as well polls `fileno`, too."""
+    """Once rung, it stays rung. A poll over several descriptors can include its `fileno`."""
 
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
         os.set_blocking(self._in, False)
 
     def ring_at(self, *signals: signal.Signals, then: Callable[[], None] = lambda: None) -> None:
-        """Have these signals ring it, whichever thread they interrupt. For the main thread of a process."""
+        """Make these signals ring it, whichever thread they interrupt. Call it in the process's main thread."""
 
         def heard(*_: object) -> None:
             self.ring()
@@ -28,11 +28,11 @@ class Bell:
             signal.signal(each, heard)
 
     def ring(self) -> None:
-        with contextlib.suppress(OSError):  # full of earlier rings
+        with contextlib.suppress(OSError):  # the pipe is full of earlier rings
             os.write(self._in, b"!")
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait so long at most; has it been rung?"""
+        """Wait for at most `seconds`; returns whether it has rung."""
         poll = select.poll()
         poll.register(self._out, select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))

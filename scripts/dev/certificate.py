@@ -1,6 +1,6 @@
-"""A certificate of this machine's own making, so that clients that want TLS can call the local stack.
+"""Creates a certificate on this machine for clients that call the local stack over TLS.
 
-The authority signs one server and is then forgotten: its key is never written down.
+The authority signs one server certificate and is then discarded: its key is never stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 _VALID = dt.timedelta(days=90)
-_MARGIN = dt.timedelta(days=7)  # renewed this long before it expires
+_MARGIN = dt.timedelta(days=7)  # renewed this long before expiry
 _NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -35,7 +35,7 @@ class Certificate:
 
 
 def certificate(folder: Path) -> Certificate:
-    """The certificate kept in a folder; a new one where there is none, or it is about to expire."""
+    """The certificate stored in a folder; a new one if none exists or it is about to expire."""
     kept = Certificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     if not _is_good(kept):
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,11 +54,11 @@ def _is_good(kept: Certificate) -> bool:
 
 
 def _make(kept: Certificate) -> None:
-    import trustme  # most starts have a certificate, and do not wait for this
+    import trustme  # a slow import, and most starts already have a certificate
 
     now = dt.datetime.now(dt.UTC)
     authority = trustme.CA(organization_name="Model gateway", organization_unit_name="this machine only")
-    # A clock that is a little behind trusts it, too.
+    # A slightly slow clock trusts it too.
     own = authority.issue_cert(
         *_NAMES, common_name=_NAMES[0], not_before=now - dt.timedelta(hours=1), not_after=now + _VALID
     )

@@ -1,4 +1,4 @@
-"""Two tenants to play with. Their keys stay the same for as long as the tables are kept."""
+"""Creates two demo tenants. Their keys stay the same as long as the tables exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEMO = {"demo-research": ("research", "ops"), "demo-marketing": ("marketing",)}
 
 
 def seed(table: str, path: Path) -> list[dict[str, Any]]:
-    """Make the demo tenants where they are not there yet. Gives them with their keys, as `path` shows them."""
+    """Create the demo tenants that do not exist yet. Returns them with their keys, as written in `path`."""
     known = TenantTable(table)
     shown = _keys(path)
     tenants = []

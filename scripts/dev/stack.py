@@ -1,4 +1,4 @@
-"""The local stack in the hands of a program: tests, tools, `make costs`."""
+"""Controls a local stack from a program: tests, tools, `make costs`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _START = 60.0
 
 
 class StackError(Exception):
-    """The stack did not start, or what it was asked to run failed."""
+    """The stack did not start, or a run in it failed."""
 
 
 class WorkflowFailed(StackError):
@@ -32,9 +32,9 @@ class WorkflowFailed(StackError):
 
 
 class LocalStack:
-    """A stack in a data folder: started here, or attached to. As a context manager it starts and stops.
+    """A stack in a data folder, started here or already running. As a context manager it starts and stops.
 
-    `port` 0 takes a free one, None serves no API. `environment` is added to that of this process.
+    `port`: 0 takes a free one, None serves no API. `environment` is added to this process's environment.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LocalStack:
 
     # ----------------------------------------------------------------------------------------------------- life
     def start(self) -> LocalStack:
-        """Start the processes, and wait until calls can come."""
+        """Start the processes, and wait until they accept calls."""
         paths = [str(ROOT), str(ROOT / "layers" / "gateway"), os.environ.get("PYTHONPATH", "")]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment |= self._environment
@@ -80,12 +80,12 @@ class LocalStack:
             said = (self.data / "stack.log").read_text().strip().splitlines()
             raise StackError(said[-1] if said else f"the stack ended with status {self._process.returncode}")
         self.info = json.loads((self.data / "stack.json").read_text())
-        # The same after a restart.
+        # The same ports after a restart.
         self._port, self._tls_port = self.info["api_port"], self.info["tls_port"] or 0
         return self
 
     def stop(self) -> int:
-        """End it in order; gives its exit status."""
+        """Stop it in order; returns its exit status."""
         if self._process is None:
             return 0
         with contextlib.suppress(ProcessLookupError):
@@ -99,7 +99,7 @@ class LocalStack:
         return status
 
     def kill_gateway(self) -> None:
-        """SIGKILL the process that serves the API. What it started notices."""
+        """SIGKILL the process that serves the API. Its child processes notice."""
         os.kill(self.info["pid"], signal.SIGKILL)
         self._reap()
 
@@ -109,7 +109,7 @@ class LocalStack:
             os.kill(self.info["pid"], signal.SIGKILL)
         for pid in self.info["processes"].values():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)  # each leads a group of its own, forks included
+                os.killpg(pid, signal.SIGKILL)  # each leads its own process group, with its forks
         self._reap()
 
     def restart(self) -> LocalStack:
@@ -136,10 +136,10 @@ class LocalStack:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # ------------------------------------------------------------------------------------------------ what it is
+    # ------------------------------------------------------------------------------------------------ properties
     @property
     def url(self) -> str:
-        """Where tenants call."""
+        """The URL for tenants."""
         return str(self.info["url"])
 
     @property
@@ -184,7 +184,7 @@ class LocalStack:
         )
 
     def run_state_machine(self, name: str, payload: Any, timeout: float = 900) -> Any:
-        """Run an execution to its end; gives its output. `name` is the logical id. Raises WorkflowFailed."""
+        """Run an execution to its end; returns its output. `name` is the logical id. Raises WorkflowFailed."""
         states = self.client("stepfunctions")
         arn = states.start_execution(stateMachineArn=self.info["state_machines"][name], input=json.dumps(payload))[
             "executionArn"
@@ -203,7 +203,7 @@ class LocalStack:
             pause = min(pause * 1.5, 0.5)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Run a function by its logical id; gives its result. Raises StackError."""
+        """Run a function by its logical id; returns its result. Raises StackError."""
         answer = self.client("lambda").invoke(
             FunctionName=self.info["functions"][function], Payload=json.dumps(event).encode()
         )
@@ -214,7 +214,7 @@ class LocalStack:
 
 
 def is_running(data: Path) -> bool:
-    """Does a stack live in this data folder?"""
+    """Does a stack run in this data folder?"""
     try:
         file: IO[str] = (data / "lock").open("a+")
     except OSError:
@@ -229,7 +229,7 @@ def is_running(data: Path) -> bool:
 
 @contextlib.contextmanager
 def attach_or_start(data: Path | str = ".dev") -> Iterator[LocalStack]:
-    """The stack that runs in a data folder; where none does, one without an API, for as long as the `with` lasts."""
+    """The running stack of a data folder; if none runs, one without an API until the end of the `with`."""
     stack = LocalStack(data, port=None)
     if is_running(stack.data):
         stack.info = json.loads((stack.data / "stack.json").read_text())

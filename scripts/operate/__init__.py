@@ -1,1 +1,1 @@
-"""What an operator types: tenants, prices, costs, statements, redrives, migration, the check of a deployment."""
+"""The operator's commands: tenants, prices, costs, statements, redrives, migration, the check of a deployment."""

@@ -1,4 +1,4 @@
-"""The admin API of a gateway, with requests signed as AWS wants them (Signature Version 4)."""
+"""A client of a gateway's admin API, with requests signed by Signature Version 4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-# Each of these may be repeated: a PUT says what shall be, a DELETE what shall not.
+# These are idempotent, so they can be retried.
 _RETRIED = Retry(
     total=4, backoff_factor=0.2, status_forcelist=(429, 502, 503), allowed_methods=("GET", "PUT", "DELETE")
 )
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 @dataclass
 class AdminApi:
-    """`/admin/*` of the gateway at `url`. May be used by several threads."""
+    """`/admin/*` of the gateway at `url`. Safe for use by several threads."""
 
     url: str
     region: str
@@ -52,17 +52,17 @@ class AdminApi:
         )
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; None for an empty one. Raises Refused."""
+        """The response's JSON; None if it is empty. Raises Refused."""
         return self.must(self.send(method, path, body))
 
     @staticmethod
     def must(answer: requests.Response) -> Any:
-        """The JSON of an answer that is no problem. Raises Refused."""
+        """The JSON of a successful response. Raises Refused for a problem."""
         if not answer.ok:
             try:
                 problem = answer.json()
             except ValueError:
-                problem = {"message": "no answer of a gateway"}
+                problem = {"message": "the response is not from a gateway"}
             raise Refused(answer.status_code, problem)
         return answer.json() if answer.content else None
 

@@ -1,8 +1,8 @@
-"""Aggregates the costs of any range of days again, from the ledger: `gateway backfill`.
+"""Aggregates the costs of a range of days again, from the ledger: `gateway backfill`.
 
-BackfillCosts divides the range into windows of whole days, and runs AggregateCosts for some of them at a time; each is
-proven and noted like any other run. All windows come to their end. The same command with the `--as-of` that it tells
-does again those that failed, and only these. Days that were closed are restated line by line, never rewritten.
+BackfillCosts divides the range into windows of whole days, and runs AggregateCosts for several at a time; each window
+is proven and recorded like any other run. A failed window does not stop the others. The same command with the printed
+`--as-of` retries the failed windows only. Closed days are restated line by line, never rewritten.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gateway.costs.periods import GRACE, HOUR, hours_between
 from scripts.project.command import WrongUse
 from scripts.project.words import counted
 
-TRIES = 20  # of one range, over all commands with the same --as-of
+TRIES = 20  # attempts for one range, over all commands with the same --as-of
 DAYS = 7  # of one run
-POLLS = 5  # of the whole, before each window is asked for: AWS counts what is described
+POLLS = 5  # seconds of the whole before each window is polled: AWS limits Describe calls
 
 Window = dict[str, str]
 
@@ -30,7 +30,7 @@ class BackfillFailed(Exception):
 
 
 def windows(first: date, last: date, as_of: datetime, days: int = DAYS) -> Iterator[Window]:
-    """The hours of a range that have ended by a moment, so many days at a time."""
+    """The hours of a range that ended before a moment, in windows of so many days."""
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = datetime(last.year, last.month, last.day, 23, tzinfo=UTC)
     hours = hours_between(begin, min(end, as_of - GRACE - HOUR))
@@ -50,9 +50,9 @@ def backfill(
     tell: Callable[[str], None] = lambda _line: None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[dict[str, Any]]:
-    """Run what of a range has not succeeded by earlier commands, and return what was found in each window of it.
+    """Run the windows of a range that no earlier command completed, and return the findings of each window.
 
-    `tell` gets a line about the range; `progress` gets how many of its windows are done, and of how many.
+    `tell` gets a line about the range; `progress` gets the numbers of finished and of all windows.
     """
     left = list(windows(first, last, as_of, days))
     for attempt in range(1, TRIES + 1):
@@ -87,7 +87,7 @@ def backfill(
 
 
 def _failed(states: Any, machine: str, name: str, left: Sequence[Window]) -> dict[str, str]:
-    """The windows that did not succeed, by their first hour, and why: each has an execution of AggregateCosts."""
+    """The failed windows by their first hour, with the reason from their AggregateCosts executions."""
     definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
     window_of = definition["States"]["AggregateEveryWindow"]["ItemProcessor"]["States"]["AggregateWindow"]
     aggregate = window_of["Parameters"]["StateMachineArn"]
@@ -107,13 +107,13 @@ NOTES = {
     "openHours": ("hour with open rows", "hours with open rows"),
     "unpricedHours": ("hour with rows that have no price", "hours with rows that have no price"),
     "quarantinedRows": ("row in quarantine", "rows in quarantine"),
-    "mendedFiles": ("file made again", "files made again"),
+    "mendedFiles": ("file rebuilt", "files rebuilt"),
     "lostFiles": ("file lost", "files lost"),
 }
 
 
 def line_of(window: dict[str, Any]) -> str:
-    """What was found in a window, in words."""
+    """A window's findings as text."""
     found = window["found"]
     notes = [f"; {counted(found[name], *texts)}" for name, texts in NOTES.items() if found[name]]
     return f"{window['first']} to {window['last']}: done{''.join(notes)}"
@@ -122,5 +122,5 @@ def line_of(window: dict[str, Any]) -> str:
 def region_of(machine: str) -> str:
     """The region of a state machine's ARN. Raises WrongUse."""
     if not (arn := re.fullmatch(r"arn:[\w-]+:states:([\w-]+):\d+:stateMachine:[^:]+", machine)):
-        raise WrongUse(f"{machine} is no state machine's ARN: take the output BackfillCostsArn")
+        raise WrongUse(f"{machine} is not a state machine's ARN: use the stack's output BackfillCostsArn")
     return arn[1]

@@ -1,8 +1,8 @@
-"""Aggregates everything that the local stack has metered so far: `gateway costs`.
+"""Aggregates all usage that the local stack has metered so far: `gateway costs`.
 
-It runs the deployed state machine, the hour that runs included, then reads the Parquet files that it wrote. It uses the
-stack that runs, or starts one over the data that the last one left. In that case no caller is alive any more, so rows
-that are still open can never settle: they are swept at once, without waiting for their leases to end.
+It runs the deployed state machine, including the current hour, then reads the Parquet files that it wrote. It uses the
+running stack, or starts one over the data of the last one. In that case no caller is alive, so open rows can never
+settle: it sweeps them at once, without waiting for their leases to expire.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ AFTER_ALL_LEASES = "9999-01-01T00:00:00+00:00"
 
 NOTES = {
     "quarantinedRows": (
-        "row cannot be read, or makes no sense: it is in no sum; quarantine/ has it, and why",
-        "rows cannot be read, or make no sense: they are in no sum; quarantine/ has each, and why",
+        "row is unreadable or implausible: it is in no sum; quarantine/ has it with its reason",
+        "rows are unreadable or implausible: they are in no sum; quarantine/ has each with its reason",
     ),
     "mendedFiles": (
-        "file was lost, altered or unreadable: it was made again from the ledger",
-        "files were lost, altered or unreadable: they were made again from the ledger",
+        "file was lost, altered or unreadable: it was rebuilt from the ledger",
+        "files were lost, altered or unreadable: they were rebuilt from the ledger",
     ),
     "lostFiles": (
-        "file was lost or altered, and the ledger has dropped its rows: put back an earlier version",
-        "files were lost or altered, and the ledger has dropped their rows: put back an earlier version",
+        "file was lost or altered after the ledger dropped its rows: restore an earlier version",
+        "files were lost or altered after the ledger dropped their rows: restore an earlier version",
     ),
-    "leftHours": ("hour has still to be done: run it again", "hours have still to be done: run it again"),
+    "leftHours": ("hour is left: run it again", "hours are left: run it again"),
 }
 
 
 class LocalStack(Protocol):
-    """What this needs of `scripts.dev.stack`."""
+    """The part of `scripts.dev.stack` that this module needs."""
 
     info: dict[str, Any]
 
@@ -47,15 +47,15 @@ class LocalStack(Protocol):
         """A boto3 client."""
 
     def run_state_machine(self, name: str, payload: Any) -> Any:
-        """Run it to its end and return its output; raises, with the cause, where it fails."""
+        """Run it to its end and return its output; raises with the cause if it fails."""
 
 
 def aggregate(
     stack: LocalStack, now: datetime, *, alone: bool, progress: Callable[[int, int], None] = lambda _done, _total: None
 ) -> list[str]:
-    """Aggregate every hour that has a row, and only these; return what has to be told. `alone`: no caller is alive.
+    """Aggregate the hours that have rows; return the notices for the user. `alone`: no caller is alive.
 
-    `progress` gets how many hours are done, and of how many.
+    `progress` gets the numbers of finished and of all hours.
     """
     run: dict[str, Any] = {"scheduledTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "includeCurrentHour": True}
     if alone:
@@ -69,7 +69,7 @@ def aggregate(
 
 
 def told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What runs have found that is not as it should be."""
+    """The problems that runs have found."""
     for name, texts in NOTES.items():
         found = [output[name] for output in outputs]
         if number := sum(some if isinstance(some, int) else len(some) for some in found):
@@ -77,8 +77,9 @@ def told(outputs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def metered_hours(stack: LocalStack) -> list[str]:
-    """The hours in which the ledger has rows, those that cannot be read as well. A scan: fit for a ledger on a
-    developer's machine, and for no other."""
+    """The hours in which the ledger has rows, including unreadable ones.
+
+    It scans the table, so it suits only a ledger on a developer's machine."""
     pages = (
         stack.client("dynamodb")
         .get_paginator("scan")
@@ -92,8 +93,8 @@ def metered_hours(stack: LocalStack) -> list[str]:
 
 
 def page(days: Days, notes: Sequence[str], lake: Path) -> Page:
-    """The report, what is not as it should be, and where the files are."""
-    wrong = ["\n  ".join(["Not as it should be:", *notes])] if notes else []
+    """The report, the problems, and the location of the files."""
+    wrong = ["\n  ".join(["Problems:", *notes])] if notes else []
     place = f"The lake: usage/ has a row per attempt, costs/ a row per day, tenant, cost centre and model:\n  {lake}"
     return [*day_tables(days), *wrong, place]
 

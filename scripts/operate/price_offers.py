@@ -1,15 +1,14 @@
-"""AWS's own price list of Bedrock, read into rows of the price book.
+"""Reads AWS's own price list of Bedrock into rows of the price book.
 
-Bedrock's prices are in several offers: `AmazonBedrock` (Amazon's and open models; a model is a part of the usage type),
-`AmazonBedrockFoundationModels` (the marketplace's; a model is the service's name). No offer names a model id, so each
-model must stand in the table by which the bill is read (`gateway.reconciliation.bill_usage_types`); one that does not
-is listed, not guessed. The same holds for a usage type with a word that nobody here knows, and for an amount whose unit
-does not say how many: one offer is per thousand tokens, the other per million, and a wrong guess is wrong by a
-thousand.
+Bedrock's prices are in several offers. In `AmazonBedrock` (Amazon's and open models) the usage type contains the model;
+in `AmazonBedrockFoundationModels` (the marketplace's) the service's name is the model. No offer has model ids, so each
+model must be in the table that reads the bill (`gateway.reconciliation.bill_usage_types`); any other model is listed,
+never guessed. The same holds for a usage type with an unknown word, and for a price without a stated quantity. One
+offer is per thousand tokens, the other per million, so a wrong guess is wrong by a factor of a thousand.
 
-The plain price of a region is that of the model's own id there, and of the profiles of the region's geographies that
-the book knows; of a model that the table has as `geographic`, of the profiles alone. A price marked global is that of
-the `global.` profile.
+The plain price of a region applies to the model's own id there, and to the book's profiles of the region's geographies.
+For a model that the table marks `geographic`, it applies to the profiles only. A price marked global applies to the
+`global.` profile.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from gateway.reconciliation.bill_usage_types import is_geographic, model_named
 from scripts.generate.price_book import WIDE_GEOGRAPHIES, PriceRefusedError, Row, exact
 
 MARKETPLACE = "AmazonBedrockFoundationModels"
-# What Amazon gives for nothing, and says so: Nova's cache is paid for where it is read.
+# Prices that AWS states as free: Nova's cache is charged when it is read.
 FREE_UNITS = {"cache_write_5m_tokens"}
 _PREFIX = re.compile(r"^[A-Z]{2,4}\d?-(?:MP:[A-Z]{2,4}\d?_)?")
-# Where the model's part of a usage type ends.
+# The end of the model's part of a usage type.
 _KIND = re.compile(
     r"-(?=(?:text-|image-|speech-|audio-|video-)?(?:input|output)-|cache-|T2I|I2I|T2V|I2V|search-|latency)"
 )
-# Not the price of a call: capacity by time, training, storage, other features, and another endpoint's ids.
+# Not prices of calls: capacity by time, training, storage, other features, and another endpoint's ids.
 _NO_CALL = re.compile(
     r"reserved|provisioned|custom|model-?units?|tpm|commit|training|storage|distill|guardrail|agent|knowledge|flow|eval"
     r"|mantle|fine-?tun|import|prompt-?(?:optimi|router)|data-?automation",
@@ -65,7 +64,7 @@ _IDLE = {
 
 
 class Offered(NamedTuple):
-    """One price of an offer: what it is called, where, and what one unit of it costs."""
+    """One price of an offer: its name, its region, and the cost of one unit."""
 
     offer: str
     model: str
@@ -75,7 +74,7 @@ class Offered(NamedTuple):
     unit: str
     description: str
     effective_from: str
-    name: str  # the usage type, as the bill shows it
+    name: str  # the usage type, as on the bill
 
     @property
     def source(self) -> str:
@@ -84,7 +83,7 @@ class Offered(NamedTuple):
 
 @dataclass(frozen=True)
 class Left:
-    """A price that makes no row, and why."""
+    """A price without a row, and the reason."""
 
     why: str
     offered: Offered
@@ -98,12 +97,12 @@ def load(place: str) -> dict[str, Any]:
     else:
         found = json.loads(Path(place).read_text(encoding="utf-8"))
     if not isinstance(found, dict):
-        raise PriceRefusedError(f"{place} is no offer file of the AWS Price List")
+        raise PriceRefusedError(f"{place} is not an offer file of the AWS Price List")
     return found
 
 
 def offered(document: Mapping[str, Any]) -> Iterator[Offered]:
-    """Every on-demand price of a bulk offer file, or of the answers of GetProducts."""
+    """Every on-demand price of a bulk offer file, or of GetProducts responses."""
     if "PriceList" in document:
         products = [json.loads(one) if isinstance(one, str) else one for one in document["PriceList"]]
         pairs = [(one.get("serviceCode", ""), one["product"], one["terms"].get("OnDemand", {})) for one in products]
@@ -112,7 +111,7 @@ def offered(document: Mapping[str, Any]) -> Iterator[Offered]:
         code = document.get("offerCode", "")
         pairs = [(code, product, terms.get(sku, {})) for sku, product in document["products"].items()]
     else:
-        raise PriceRefusedError("this is no offer file of the AWS Price List: it has neither products nor PriceList")
+        raise PriceRefusedError("not an offer file of the AWS Price List: it has neither products nor PriceList")
     for code, product, terms in pairs:
         attributes = product["attributes"]
         usage_type = attributes.get("usagetype", "")
@@ -132,9 +131,9 @@ def offered(document: Mapping[str, Any]) -> Iterator[Offered]:
 
 
 def quantity(unit: str, description: str) -> int | None:
-    """Of how many a price is: what its unit says, or its description where the unit does not. None where neither does.
+    """The quantity of a price, from its unit, else from its description. None if neither states one.
 
-    Raises PriceRefusedError where they contradict each other.
+    Raises PriceRefusedError if they contradict each other.
     """
     said = {number for text in (unit, description) if (number := _number(text))}
     if len(said) > 1:
@@ -159,7 +158,7 @@ def words(kind: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a usage type says: the book's unit, tier and whether the context is long, and for which profiles."""
+    """A parsed usage type: the book's unit, the tier, whether the context is long, and the profiles."""
 
     unit: str
     tier: str
@@ -168,7 +167,7 @@ class Kind:
 
 
 def kind_of(text: str, measure: str = "") -> Kind | None:
-    """None where a word of it is not known. `measure` is the price's unit: a video may be priced whole."""
+    """None if it has an unknown word. `measure` is the price's unit: a video may be priced as a whole."""
     if _VIDEO.fullmatch(text):
         return Kind("video_second", "default", long=False, scope="regional") if "second" in measure.lower() else None
     said = words(text)
@@ -196,7 +195,7 @@ def kind_of(text: str, measure: str = "") -> Kind | None:
 
 
 def rows_of(prices: Iterable[Offered], book: Iterable[Row]) -> tuple[list[Row], list[Left]]:
-    """The rows that an offer states, and what is left of it, with the reason."""
+    """The rows that an offer states, and its other prices, each with the reason."""
     known = list(book)
     ids = {row.model_id for row in known}
     long_tiers = {(row.model_id, row.tier.partition("_above_")[2]) for row in known if "_above_" in row.tier}
@@ -233,8 +232,8 @@ def _rows(price: Offered, ids: set[str], long_tiers: set[tuple[str, str]]) -> li
         raise PriceRefusedError("a price of 0")
     per = quantity(price.unit, price.description) if kind.unit.endswith("_tokens") else 1
     if per is None:
-        raise PriceRefusedError("neither unit nor description says of how many")
-    # The book has all tokens per million, but for the list of 2024.
+        raise PriceRefusedError("neither unit nor description states a quantity")
+    # The book has all tokens per million, except in the list of 2024.
     usd, per = (price.usd * 1_000_000 / per, 1_000_000) if kind.unit.endswith("_tokens") else (price.usd, 1)
     rows = []
     for model_id in _priced(base, kind.scope, price.region, ids):
@@ -242,12 +241,12 @@ def _rows(price: Offered, ids: set[str], long_tiers: set[tuple[str, str]]) -> li
         if kind.long:
             above = [name for known, name in long_tiers if known == model_id]
             if len(above) != 1:
-                raise PriceRefusedError("a long context, and the book does not know from where on")
+                raise PriceRefusedError("a long context without a known threshold in the book")
             tier = f"{tier}_above_{above[0]}"
         usd = exact(usd, per, price.name)
         rows.append(Row(model_id, price.region, tier, kind.unit, usd, per, price.effective_from, price.source))
     if not rows:
-        raise PriceRefusedError("a profile that the book does not know")
+        raise PriceRefusedError("a profile that is not in the book")
     return rows
 
 

@@ -1,10 +1,10 @@
-"""Keeps the price book up to date, by rows that are appended: no row of it is ever edited or removed: `gateway prices`.
+"""Updates the price book by appending rows; no row is ever edited or removed: `gateway prices`.
 
-A list is read from offer files of the AWS Price List, or from litellm's wheel or a snapshot of it: alone it is the list
-that is read, beside an offer it is what the offer is checked against. A price that changes by more than a factor is
-refused, and so is a new one that far from what litellm says: more often a unit was misread than a price moved. A
-changed price counts from a day that is named, a new one from the day that its list states, and one of which the book
-says that nobody states it from the day after that.
+A list comes from offer files of the AWS Price List, or from litellm's wheel or a snapshot of it. With an offer,
+litellm's list only checks the offer; alone, it is the source. A price that changes by more than a factor is refused,
+and so is a new price that far from litellm's: a misread unit is likelier than such a change. A changed price is valid
+from the given day, a new one from its list's day. A price after a withdrawn one is valid from the day after the
+withdrawal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ BY_KEY = attrgetter("key")
 
 
 class Change(NamedTuple):
-    """A row that the book does not have, what it replaces, and what another list says of the same."""
+    """A row that the book lacks, the row it replaces, and another list's price for the same."""
 
     row: Row
     before: Row | None
@@ -56,7 +56,7 @@ class Change(NamedTuple):
 
     @property
     def factor(self) -> Decimal | None:
-        """To the price before it; to the other list's where nobody stated one. Over 1 is dearer."""
+        """The ratio to the price before it, or to the other list's if none was stated. Above 1 means dearer."""
         base = self.before.each if self.before and self.before.each is not None else self.other and self.other.each
         return self.row.each / base if self.row.each is not None and base else None
 
@@ -81,7 +81,7 @@ def _usd(row: Row) -> str:
 
 
 def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], since: date) -> list[Change]:
-    """What a list says that the book does not. Raises PriceRefusedError for a change of a day that has its price."""
+    """A list's prices that the book lacks. Raises PriceRefusedError for a change on a day that already has a price."""
     newest, theirs = in_force(known), in_force(other)
     found = []
     for row in listed:
@@ -90,7 +90,7 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
             continue
         if before and before.usd is not None:
             if before.effective_from >= since.isoformat():
-                raise PriceRefusedError(f"{before} holds from that day on: give a later --effective-from")
+                raise PriceRefusedError(f"{before} is valid from that day on: give a later --effective-from")
             dated = row._replace(effective_from=since.isoformat())
         elif before:
             # Usage since that day is unpriced, and gets this price.
@@ -100,11 +100,11 @@ def changes(known: Sequence[Row], listed: Iterable[Row], other: Iterable[Row], s
             dated = row
         home = row.key[:4] if row.key[:4] in theirs else (row.model_id, HOME_REGIONS[0], row.tier, row.unit)
         found.append(Change(dated, before, theirs.get(home)))
-    # The book takes no image model of which some class would have no price.
+    # The book accepts an image model only with a price for each class.
     whole = set(book([*known, *(change.row for change in found)]))
     if missing := set(known) - whole:
         raise PriceRefusedError(
-            f"with these rows the book would lose {len(missing)}, such as {min(missing, key=BY_KEY)}"
+            f"these rows would make the book lose {len(missing)} rows, such as {min(missing, key=BY_KEY)}"
         )
     return [change for change in found if change.row in whole]
 
@@ -116,7 +116,7 @@ def litellm(path: Path, since: date) -> list[Row]:
 
 
 def append(path: Path, appended: Path, rows: Sequence[Row]) -> None:
-    """Write rows into the book, and among those that were appended to what made it."""
+    """Write rows into the book, and into the file of appended rows."""
     more = read_rows(appended) if appended.exists() else []
     whole = as_csv(book([*read_rows(path), *rows]))
     appended.write_text(as_csv(sorted([*more, *rows], key=BY_KEY)), encoding="utf-8", newline="\n")
@@ -125,7 +125,7 @@ def append(path: Path, appended: Path, rows: Sequence[Row]) -> None:
 
 # ------------------------------------------------------------------------------------------------------- the operations
 class Comparison(NamedTuple):
-    """What a list says that the book does not, what of it is refused, and what makes no row."""
+    """A list's prices that the book lacks, its refused prices, and its prices without a row."""
 
     read: int
     found: Sequence[Change]
@@ -134,14 +134,14 @@ class Comparison(NamedTuple):
 
 
 class Profiles(NamedTuple):
-    """Prices of profiles that the book does not have, and the places that stay without."""
+    """Prices of profiles that the book lacks, and the places that stay unpriced."""
 
     rows: Sequence[Row]
     unpriced: Sequence[Place]
 
 
 class Checked(NamedTuple):
-    """What is wrong with the book or the overlay, and how much there is of both."""
+    """The faults of the book or the overlay, and the size of both."""
 
     wrong: Sequence[str]
     rows: int
@@ -158,7 +158,7 @@ def compare(
     since: date,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Comparison:
-    """Read the lists and compare them with the book. `progress` gets how many offers are read, and of how many."""
+    """Read the lists and compare them with the book. `progress` gets the numbers of read and of all offers."""
     known = read_rows(book_file)
     other = litellm(litellm_file, since) if litellm_file else []
     listed, left = other, list[Left]()
@@ -173,7 +173,7 @@ def compare(
 
 
 def left_by_reason(left: Sequence[Left]) -> list[tuple[str, int, list[str]]]:
-    """Each reason with its count and the models or usage types that it is for, so that nothing vanishes."""
+    """Each reason with its count and its models or usage types, so that no price is dropped silently."""
     reasons: dict[str, list[Left]] = {}
     for one in left:
         reasons.setdefault(one.why, []).append(one)
@@ -190,13 +190,13 @@ def profiles(book_file: Path, places: Path, since: date) -> Profiles:
 
 
 def check(book_file: Path, appended: Path, since: Path | None, overlay_file: Path | None) -> Checked:
-    """Read the book and what was appended to it; prove an older book in it, and read an overlay beside it."""
+    """Check the book and its appended rows; prove that it contains an older book; check an overlay with it."""
     wrong, overlay_said = [], ""
     with book_file.open(encoding="utf-8", newline="") as lines:
         priced = PriceBook(read_prices(lines))
     rows = read_rows(book_file)
     if as_csv(book(rows)) != book_file.read_text(encoding="utf-8"):
-        wrong.append("the book is not sorted, or not written as it should be")
+        wrong.append("the book is not sorted, or not in the canonical format")
     if appended.exists():
         lost = sorted(set(read_rows(appended)) - set(rows), key=BY_KEY)
         wrong += [f"appended, and not in the book: {row}" for row in lost]
@@ -211,18 +211,18 @@ def check(book_file: Path, appended: Path, since: Path | None, overlay_file: Pat
 
 
 def dead(overlay: Iterable[Price | Markup], priced: PriceBook) -> list[str]:
-    """What of an overlay looks like a model of Bedrock and is none of the public list: most often a typing error."""
+    """The overlay's names that look like Bedrock models but are not in the public list: usually typos."""
     known = {price.model_id for price in priced.prices()}
     found = {row.model_id for row in overlay if isinstance(row, Price)} - known
     return [
-        f"overlay: no model of the list is named {name}"
+        f"overlay: the public list has no model {name}"
         for name in sorted(found)
         if not OWN_ARN.match(name) and re.match(r"[a-z0-9-]+\.[a-z]", name)
     ]
 
 
 def overlay_text(overlay: Sequence[Price | Markup], priced: PriceBook) -> str:
-    """What was found of an overlay: agreed prices, those that are for models of one's own, and factors."""
+    """An overlay's content: agreed prices, prices of custom models, and factors."""
     prices = [row for row in overlay if isinstance(row, Price)]
     listed = {price.model_id for price in priced.prices()}
     own = {row.model_id for row in prices} - listed
@@ -230,6 +230,6 @@ def overlay_text(overlay: Sequence[Price | Markup], priced: PriceBook) -> str:
     for_all = sum(row.target == EVERYONE for row in markups)
     return (
         f"overlay: {counted(len(overlay), 'row')}: {counted(len(prices), 'price')} of "
-        f"{counted(len({row.model_id for row in prices}), 'model')} ({len(own)} of them not of the public list), "
+        f"{counted(len({row.model_id for row in prices}), 'model')} ({len(own)} of them not in the public list), "
         f"{counted(len(markups), 'markup')} ({for_all} for every tenant)"
     )

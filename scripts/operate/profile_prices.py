@@ -1,13 +1,13 @@
-"""What an inference profile costs where the price lists name its model only.
+"""Prices inference profiles if the price lists name only their model.
 
 A geographic profile is charged at its source Region: "the price is calculated based on the Region from which you call"
-(Amazon Bedrock User Guide, cross-Region inference). So a place of AWS's own list of profiles (ListInferenceProfiles: a
-profile, and a Region that it may be called from) for which the book has no row gets what a list states of the model in
-that Region. A price that was only taken for the Region's is not copied, and where nobody states one the place stays
-unpriced, with the reason. A global profile has rows of its own.
+(Amazon Bedrock User Guide, cross-Region inference). AWS's own list (ListInferenceProfiles) has places: a profile, and a
+Region that it may be called from. A place without a row in the book gets the price that a list states for the model in
+that Region. A price that was only assumed for the Region is not copied. Without a stated price the place stays
+unpriced, with the reason. A global profile has its own rows.
 
-An `in.` profile has no model of its own in a list. Its models' providers ask one price in each geography
-(`generate_price_book.ALIKE`), so it costs what the model's profile of another geography costs.
+No list has the models of an `in.` profile. Their providers charge the same price in each geography
+(`generate_price_book.ALIKE`), so it costs the same as the model's profile of another geography.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Place(NamedTuple):
 
 
 def read_places(path: Path) -> list[Place]:
-    """The places of AWS's list: columns `profile` and `regions`, the latter apart by blanks."""
+    """The places of AWS's list: columns `profile` and `regions`, the latter separated by spaces."""
     with path.open(encoding="utf-8", newline="") as lines:
         return [Place(line["profile"], region) for line in csv.DictReader(lines) for region in line["regions"].split()]
 
 
 def unpriced(places: Iterable[Place], known: Iterable[Row]) -> list[Place]:
-    """The places where a call of the default tier has no price in force."""
+    """The places where a call of the default tier has no valid price."""
     in_tier = (row for row in in_force(known).values() if row.tier == "default" and row.usd is not None)
     priced = {(row.model_id, row.region) for row in in_tier}
     return [place for place in places if place not in priced]
 
 
 def rows_of(places: Iterable[Place], known: Iterable[Row], since: str) -> tuple[list[Row], list[Place]]:
-    """The rows that the rule makes for places without one, and the places that stay without."""
+    """The rows that the rule makes for unpriced places, and the places that stay unpriced."""
     known = list(known)
     by_place: dict[tuple[str, str], list[Row]] = {}
     for row in in_force(known).values():
@@ -62,7 +62,7 @@ def rows_of(places: Iterable[Place], known: Iterable[Row], since: str) -> tuple[
 
 
 def is_stated(row: Row) -> bool:
-    """Does a list say it of the row's Region? The price without one is that of the home Regions."""
+    """Does a list state it for the row's Region? A price without a Region is for the home Regions."""
     return row.usd is not None and (UN_REGIONAL not in row.source or row.region in HOME_REGIONS)
 
 

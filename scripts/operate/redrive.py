@@ -1,6 +1,6 @@
-"""Retries what failed in a deployed gateway: `gateway redrive`.
+"""Retries failed work in a deployed gateway: `gateway redrive`.
 
-All of it may be done twice: a call settles once, and a run of the costs covers every hour that is not closed.
+Every retry is idempotent: a call settles once, and a run of the costs covers every hour that is not closed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STATE_MACHINES = {"aggregation": STATE_MACHINE, "reconciliation": "ReconcileCost
 
 @dataclass(frozen=True)
 class Gateway:
-    """A stack, and clients for what is in it."""
+    """A stack, and clients for its resources."""
 
     stack: str
     cloudformation: Any
@@ -41,14 +41,14 @@ class Gateway:
         return physical
 
     def dead_letters(self, what: str) -> tuple[str, str, int]:
-        """The URL of a dead-letter queue, its ARN, and how many messages lie there, about."""
+        """The URL of a dead-letter queue, its ARN, and its approximate number of messages."""
         url = self.resource(DEAD_LETTERS[what])
         asked = ["QueueArn", "ApproximateNumberOfMessages"]
         said = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=asked)["Attributes"]
         return url, said["QueueArn"], int(said["ApproximateNumberOfMessages"])
 
     def messages(self, url: str) -> Iterator[dict[str, Any]]:
-        """Those of a queue, each hidden from others for a minute."""
+        """The messages of a queue, each hidden from other consumers for a minute."""
         while got := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=60).get(
             "Messages"
         ):
@@ -77,21 +77,21 @@ class Gateway:
 
 
 class Run(NamedTuple):
-    """A run of the costs."""
+    """A run of the cost aggregation."""
 
     status: str
     began_at: datetime
 
 
 class Failures(NamedTuple):
-    """What waits in each dead-letter queue, about, and the newest run of the costs."""
+    """The approximate number of messages in each dead-letter queue, and the newest run of the costs."""
 
     dead_letters: dict[str, int]
     newest_run: Run | None
 
 
 class Restart(NamedTuple):
-    """A run that was started again, and the moment that it is for."""
+    """A restarted run, and its scheduled time."""
 
     execution_arn: str
     scheduled_time: str
@@ -104,7 +104,7 @@ def failures(gateway: Gateway) -> Failures:
 
 
 def jobs(gateway: Gateway) -> int:
-    """Move submitted calls back to their queue, by SQS itself; how many, about."""
+    """Move submitted calls back to their queue with SQS's own redrive; returns their approximate number."""
     _, arn, count = gateway.dead_letters("jobs")
     if count:
         gateway.sqs.start_message_move_task(SourceArn=arn)
@@ -112,9 +112,9 @@ def jobs(gateway: Gateway) -> int:
 
 
 def starts(gateway: Gateway, what: str) -> Iterator[str]:
-    """Make the starts that the scheduler could not make, and yield the ARN of each execution.
+    """Repeat the scheduler's failed starts, and yield the ARN of each execution.
 
-    SQS moves only messages that came from a queue of its own; a message of the scheduler is the input of the run.
+    SQS redrives only messages that came from a queue; a scheduler's message is the input of the run.
     """
     url, _, _ = gateway.dead_letters(what)
     for message in gateway.messages(url):
@@ -124,7 +124,7 @@ def starts(gateway: Gateway, what: str) -> Iterator[str]:
 
 
 def failed(gateway: Gateway) -> Restart | None:
-    """Run the cost aggregation again, for the moment of its newest run that failed."""
+    """Run the cost aggregation again, for the scheduled time of its newest failed run."""
     run = gateway.newest_failure()
     if run is None:
         return None

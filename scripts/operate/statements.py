@@ -1,7 +1,7 @@
-"""Reads what a lake says was used and what it cost, as finance reads it: `gateway statements`.
+"""Reads usage and costs from a lake, as finance reads them: `gateway statements`.
 
-A lake is a folder or s3://bucket (days: a folder). A cost centre is called team_id here. Money is exact: every decimal
-that is there is shown. A month that is not closed yet is shown as what its statement would be by now.
+A lake is a folder or s3://bucket (days: a folder). A cost centre is called team_id here. Money is exact, with every
+decimal shown. An open month is shown as a draft of its statement.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from scripts.project.words import counted
 DELAY_DAYS = 3
 COLUMNS = ("team_id", "model_id", "input_tokens", "output_tokens", "invocations", "input_cost", "output_cost")
 NOTES = {
-    "failed_invocations": "failed: they used nothing and cost nothing",
+    "failed_invocations": "failed: without usage and without cost",
     "open_invocations": "still open: not in the costs yet",
-    "unsettled_invocations": "unsettled: nobody knows what they used, so they are not in the costs",
+    "unsettled_invocations": "unsettled: their usage is unknown, so they are not in the costs",
     "unpriced_invocations": "unpriced: the price book has no price for them, so they are not in the costs",
 }
 
@@ -40,7 +40,7 @@ Days = dict[str, list[CostLine]]
 
 
 def costs_in(lake: Path) -> Days:
-    """The lines of each day, as the files of the lake have them. Raises NoLake and UnreadableFileError."""
+    """The lines of each day, from the files of the lake. Raises NoLake and UnreadableFileError."""
     must_be_folder(lake)
     files = sorted(lake.glob("**/costs/dt=*/part-*.parquet"))
     return {file.parent.name.removeprefix("dt="): _lines_in(file) for file in files}
@@ -49,7 +49,7 @@ def costs_in(lake: Path) -> Days:
 def _lines_in(file: Path) -> list[CostLine]:
     try:
         return list(costs_lines(file.read_bytes()))
-    except (ValueError, KeyError) as error:  # of pyarrow: the file is cut off, or is of something else
+    except (ValueError, KeyError) as error:  # from pyarrow: the file is truncated, or is not Parquet
         raise UnreadableFileError(file, error) from error
 
 
@@ -61,7 +61,7 @@ def day_tables(days: Days) -> Page:
     if not any(days.values()):
         return ["Nothing was metered yet."]
     shown: list[Table | str] = [_table(lines, day) for day, lines in sorted(days.items()) if lines]
-    # Aggregated without a row, as most days of a long backfill.
+    # Aggregated without a row, like most days of a long backfill.
     empty = sorted(day for day, lines in days.items() if not lines)
     if empty:
         shown.append(f"Nothing was metered on {counted(len(empty), 'more day')} from {empty[0]} to {empty[-1]}.")
@@ -87,11 +87,11 @@ def _figures(line: CostLine) -> dict[str, Any]:
 
 
 def _table(lines: Sequence[CostLine], title: str = "") -> Table:
-    """A line per cost centre and model; all points of a column of money stand below each other."""
+    """A line per cost centre and model; the decimal points of a money column are aligned."""
     by_team: dict[tuple[str, str], CostLine] = {}
     for line in lines:
         team = (line.cost_centre, line.model_id)
-        # Tenants may use the same name for a cost centre; the report does not know tenants.
+        # Tenants may use the same name for a cost centre; the report has no tenants.
         plain = replace(line, tenant_id="")
         by_team[team] = by_team[team] + plain if team in by_team else plain
     total = _total(by_team.values())
@@ -126,13 +126,13 @@ def _decimals(amount: Decimal) -> int:
 
 # ---------------------------------------------------------------------------------------------------------- statements
 class FolderObjects:
-    """A bucket's files in a folder."""
+    """A bucket's files, as a folder."""
 
     def __init__(self, root: Path):
         self._root = root
 
     def list(self, prefix: str) -> dict[str, str]:
-        """Nothing is read but the folder that is named: a lake has far more usage than it has statements."""
+        """Read only the given folder: a lake has far more usage than statements."""
         folder = self._root / prefix.rpartition("/")[0]
         files = sorted(file for file in folder.rglob("*") if file.is_file())
         keys = {file.relative_to(self._root).as_posix(): file for file in files}
@@ -156,23 +156,23 @@ class FolderObjects:
 
 
 def _version(file: Path) -> str:
-    """Another one for each write, without reading it: a write makes a new file."""
+    """Different after each write, without reading the file: a write creates a new file."""
     found = file.stat()
     return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
 
 class NoLake(Exception):
-    """There is nothing at the place that was named."""
+    """The given place has no lake."""
 
     def __init__(self, lake: Path):
-        super().__init__(f"{lake} is no folder: name the folder of a lake, or s3:// and its bucket for statements")
+        super().__init__(f"{lake} is not a folder: name the folder of a lake, or s3:// and its bucket for statements")
 
 
 class UnreadableFileError(Exception):
-    """A file of the lake is no Parquet of costs."""
+    """A file of the lake is not a Parquet file of costs."""
 
     def __init__(self, file: Path, error: Exception):
-        super().__init__(f"{file} is no file of costs, or is cut off: copy it from the lake again ({error})")
+        super().__init__(f"{file} is truncated or not a file of costs: copy it from the lake again ({error})")
 
 
 def must_be_folder(lake: Path) -> None:
@@ -190,7 +190,7 @@ def objects_of(lake: str) -> Objects:
 
 
 def statements_of(month: str, objects: Objects, delay_days: int = DELAY_DAYS) -> Iterator[tuple[Statement, bool]]:
-    """The statement of each tenant, and whether it is closed or what it would be by now."""
+    """The statement of each tenant, closed or as a draft."""
     costs, files = CostFiles(objects), StatementFiles(objects)
     if month in closed_months(files):
         said = json.loads(files.read(folder(month) + MANIFEST))
@@ -244,12 +244,12 @@ def write_statement(statement: Statement, out: Path, *, closed: bool) -> None:
 
 
 def verified(objects: Objects) -> Verified:
-    """What holds of a lake's statements. Raises ChainBroken."""
+    """Verify a lake's statements. Raises ChainBroken."""
     return verify(CostFiles(objects), StatementFiles(objects))
 
 
 def verified_text(objects: Objects) -> str:
-    """The same in words. Raises ChainBroken."""
+    """The same as text. Raises ChainBroken."""
     return in_words(verified(objects))
 
 
@@ -260,5 +260,5 @@ def in_words(found: Verified) -> str:
     return (
         f"{found.months[0]} to {found.months[-1]}: {counted(found.statements, 'statement')} with "
         f"{counted(found.lines, 'line')}. "
-        f"Every hash, link and sum holds, and every line is a line of the costs.{waiting}\n"
+        f"Every hash, link and sum is valid, and every line is a line of the costs.{waiting}\n"
     )

@@ -1,4 +1,4 @@
-"""Tables of exact figures as text: a column is as wide as its longest value, and no value is cut."""
+"""Formats exact figures as text tables: a column is as wide as its longest value, and no value is cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Cells = Sequence[str]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under one head, with their total. Columns that end in _id are names, all others are numbers."""
+    """Rows under one header, with their total. Columns that end in _id are names, all others are numbers."""
 
     columns: Cells
     rows: Sequence[Cells]

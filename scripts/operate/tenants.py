@@ -1,7 +1,7 @@
-"""Makes a gateway's tenants what a file says, shows them, and adds tenants and keys: `gateway tenants`.
+"""Applies a file of tenants to a gateway, shows its tenants, and adds tenants and keys: `gateway tenants`.
 
-Plan, apply and show talk to the gateway's admin API, signed with the AWS credentials of the environment. A key is shown
-once, when it is made, and never again. Adding a tenant or a key needs no API: it reaches the tenants table.
+Plan, apply and show call the gateway's admin API, signed with the AWS credentials of the environment. A key is shown
+once, at its creation. Adding a tenant or a key needs no API: it writes to the tenants table.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from scripts.project.refusals import sentence
 _THREADS = 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]  # how many are done, and of how many
+Progress = Callable[[int, int], None]  # finished, and in total
 
 
 def unseen(_done: int, _total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore the progress."""
 
 
 # ---------------------------------------------------------------------------------------------------------- the change
 @dataclass
 class Change:
-    """What has to be done to one tenant so that it is what the file says."""
+    """The changes that make one tenant match the file."""
 
     tenant_id: str
-    lines: list[str] = field(default_factory=list)  # of the difference, for people
+    lines: list[str] = field(default_factory=list)  # the difference as text
     settings: dict[str, Any] | None = None  # to put
-    version: int | None = None  # which the difference was read from
+    version: int | None = None  # the version that was compared
     delete: bool = False
     make: list[WantedKey] = field(default_factory=list)
     revoke: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Change:
 
 
 def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Progress = unseen) -> list[Change]:
-    """All that differs between the file and the gateway. With `prune` also what the file does not name."""
+    """All differences between the file and the gateway. With `prune` also tenants and keys missing from the file."""
     there = {tenant["tenant_id"]: tenant for tenant in api.tenants()}
     now = datetime.now(UTC)
 
@@ -130,7 +130,7 @@ KeySink = Callable[[dict[str, str]], None]
 
 
 def key_file(path: Path) -> KeySink:
-    """Appends each key, at once, to a file that only its owner can read."""
+    """Appends each key immediately to a file that only its owner can read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.fchmod(descriptor, 0o600)
     file = os.fdopen(descriptor, "a")
@@ -138,7 +138,7 @@ def key_file(path: Path) -> KeySink:
 
 
 class Keys:
-    """Hands on the text of each new key at the moment it is made, one at a time."""
+    """Passes on the text of each new key as soon as it exists, one at a time."""
 
     def __init__(self, sink: KeySink):
         self._lock, self._sink = threading.Lock(), sink
@@ -149,7 +149,7 @@ class Keys:
 
 
 def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
-    """Do it; the sentence of what went wrong, if anything did."""
+    """Carry out the change; returns a sentence about the failure, if any."""
     try:
         if change.delete:
             api.call("DELETE", of(change.tenant_id))
@@ -180,7 +180,7 @@ def apply(api: AdminApi, found: Sequence[Change], keys: Keys, progress: Progress
 
 
 def current(api: AdminApi, named: set[str] | None = None, progress: Progress = unseen) -> list[dict[str, Any]]:
-    """The gateway's tenants, all or those named, in the form of the file."""
+    """The gateway's tenants, all or the named ones, in the form of the file."""
 
     def whole(tenant: dict[str, Any]) -> dict[str, Any]:
         live = [key for key in api.keys(tenant["tenant_id"]) if is_live(key)]
@@ -192,7 +192,7 @@ def current(api: AdminApi, named: set[str] | None = None, progress: Progress = u
 
 
 def counted(found: Sequence[Change]) -> dict[str, int]:
-    """How many tenants and keys the changes touch, by what is done to them."""
+    """The numbers of changed tenants and keys, by kind of change."""
     kinds = {kind: sum(change.kind == kind for change in found) for kind in ("create", "change", "suspend", "delete")}
     keys = {"make_keys": sum(len(it.make) for it in found), "revoke_keys": sum(len(it.revoke) for it in found)}
     return kinds | keys
@@ -200,15 +200,15 @@ def counted(found: Sequence[Change]) -> dict[str, int]:
 
 def summary(found: Sequence[Change]) -> str:
     if not found:
-        return "Nothing to change: the gateway is what the file says."
+        return "No changes: the gateway matches the file."
     *kinds, (_, made), (_, revoked) = counted(found).items()
     tenants = ", ".join(f"{number} to {kind}" for kind, number in kinds)
-    return f"Tenants: {tenants}. Keys: {made} to make, {revoked} to revoke."
+    return f"Tenants: {tenants}. Keys: {made} to create, {revoked} to revoke."
 
 
 # ------------------------------------------------------------------------------------------------------- by the table
 def table_of(stack: str | None, table: str | None) -> str:
-    """The tenants table: the one named, else that of the stack, else TENANTS_TABLE. Raises WrongUse."""
+    """The tenants table: the named one, else the stack's, else TENANTS_TABLE. Raises WrongUse."""
     table = table or (output(stack, "TenantsTableName") if stack else "")
     table = table or os.environ.get("TENANTS_TABLE", "")
     if not table:
@@ -223,9 +223,9 @@ def add(table: str, tenant_id: str, name: str, cost_centres: Sequence[str], labe
 
 
 def another_key(table: str, tenant_id: str, label: str) -> str:
-    """One more key of a tenant. Raises WrongUse."""
+    """Create another key of a tenant. Raises WrongUse."""
     if TenantTable(table).tenant(TenantId(tenant_id)) is None:
-        raise WrongUse(f"there is no tenant {tenant_id}: `add` makes one with its first key")
+        raise WrongUse(f"no tenant {tenant_id} exists: `add` creates one with its first key")
     return add_key(table, tenant_id, label)
 
 
@@ -244,7 +244,7 @@ def deployed_api(stack: str | None, url: str | None, region: str | None) -> Admi
     """The admin API of a deployed gateway, by its address or its stack. Raises WrongUse."""
     url = url or (output(stack, "ApiUrl", region) if stack else "")
     if not url:
-        raise WrongUse("name the gateway with --stack or --url, or take --local")
+        raise WrongUse("name the gateway with --stack or --url, or use --local")
     host = re.search(r"\.execute-api\.([a-z0-9-]+)\.", url)
     region = region or (host[1] if host else None) or os.environ.get("AWS_REGION")
     credentials = get_session().get_credentials()
@@ -260,5 +260,5 @@ def output(stack: str, name: str, region: str | None = None) -> str:
     (found,) = boto3.client("cloudformation", region_name=region).describe_stacks(StackName=stack)["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", ())}
     if name not in outputs:
-        raise WrongUse(f"the stack {stack} has no output {name}: is it a gateway, and deployed to its end?")
+        raise WrongUse(f"the stack {stack} has no output {name}: check that it is a gateway and completely deployed")
     return str(outputs[name])

@@ -1,11 +1,11 @@
-"""tenants.yaml: the tenants that there shall be, each with the fields of the admin API and the labels of its keys.
+"""Reads tenants.yaml: the desired tenants, each with the fields of the admin API and the labels of its keys.
 
     - tenant_id: my-team
       cost_centres: [research, ops]
       budget: {monthly_usd: "100", hard: true}
       keys: [{label: ci, expires_at: 2027-11-24T00:00:00Z}]
 
-A fault is told with its line.
+Each fault is reported with its line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scripts.project import quick_yaml
 
 
 class _Loader(quick_yaml.Loader):  # type: ignore[misc]
-    """YAML without dates: a time is text, as in JSON."""
+    """A YAML loader without dates: a time is text, as in JSON."""
 
     yaml_implicit_resolvers = {
         letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -47,7 +47,7 @@ class WantedKey:
 
 @dataclass(frozen=True)
 class Wanted:
-    """One tenant of the file. `settings` is the body of its PUT, `shown` what the API will answer to it."""
+    """One tenant of the file. `settings` is the body of its PUT, `shown` the API's response to it."""
 
     tenant_id: str
     settings: dict[str, Any]
@@ -56,7 +56,7 @@ class Wanted:
 
 
 class WrongFile(Exception):
-    """What is wrong with the file, a line for each fault: `tenants.yaml:12: …`."""
+    """The faults of the file, one per line: `tenants.yaml:12: …`."""
 
 
 class _Faults(list[tuple[int, str]]):
@@ -72,7 +72,7 @@ def read(path: Path) -> list[Wanted]:
     except OSError as error:
         raise WrongFile(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise WrongFile(f"{path}: no UTF-8 text") from error
+        raise WrongFile(f"{path}: not UTF-8 text") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise WrongFile(f"{path}:{mark.line + 1 if mark else 1}: {error.problem}") from error
@@ -87,7 +87,7 @@ def _tenants(root: yaml.Node, faults: _Faults) -> Iterator[Wanted]:
     if isinstance(root, yaml.MappingNode) and [key.value for key, _ in root.value] == ["tenants"]:
         entries = root.value[0][1]
     if not isinstance(entries, yaml.SequenceNode):
-        faults.add(entries, "a list of tenants is wanted")
+        faults.add(entries, "must be a list of tenants")
         return
     seen: dict[str, int] = {}
     for entry in entries.value:
@@ -95,7 +95,7 @@ def _tenants(root: yaml.Node, faults: _Faults) -> Iterator[Wanted]:
         if wanted is None:
             continue
         if wanted.tenant_id in seen:
-            faults.add(entry, f"{wanted.tenant_id} stands at line {seen[wanted.tenant_id]} already")
+            faults.add(entry, f"{wanted.tenant_id} is already on line {seen[wanted.tenant_id]}")
         seen[wanted.tenant_id] = entry.start_mark.line + 1
         yield wanted
 
@@ -104,7 +104,7 @@ def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
     before = len(faults)
     values = _plain(entry, faults)
     if not isinstance(values, dict) or not isinstance(values.get("tenant_id"), str):
-        faults.add(entry, "a tenant is a mapping with a tenant_id, which is text")
+        faults.add(entry, "a tenant must be a mapping with a text tenant_id")
         return None
     tenant_id, keys = values.pop("tenant_id"), values.pop("keys", None)
     settings = _fit(TenantSettings, values, entry, (), faults)
@@ -124,7 +124,7 @@ def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
 def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]:
     node = _at(entry, ("keys",))
     if not isinstance(keys, list):
-        faults.add(node, "keys: a list is wanted")
+        faults.add(node, "keys: must be a list")
         return ()
     wanted: list[WantedKey] = []
     for number, key in enumerate(keys):
@@ -132,7 +132,7 @@ def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]
         label = str((said or {}).get("label") or "")
         if said is not None and label in {other.label for other in wanted}:
             faults.add(
-                _at(entry, ("keys", number)), f"keys: two of them are labelled {label!r}, and a label tells a key"
+                _at(entry, ("keys", number)), f"keys: two have the label {label!r}, but a label identifies a key"
             )
         wanted.append(WantedKey(label, (said or {}).get("expires_at")))
     return tuple(wanted)
@@ -141,7 +141,7 @@ def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]
 def _fit(
     schema: type[BaseModel], values: Any, entry: yaml.Node, way: tuple[str | int, ...], faults: _Faults
 ) -> dict[str, Any] | None:
-    """The values as the admin API would take them; else None, and the faults with the lines where they stand."""
+    """The values as the admin API would accept them; else None, and the faults with their lines."""
     try:
         return schema.model_validate_json(json.dumps(values), strict=True).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
@@ -152,12 +152,12 @@ def _fit(
 
 
 def _plain(node: yaml.Node, faults: _Faults) -> Any:
-    """The value of a node; a key that stands twice is a fault."""
+    """The value of a node; a duplicate key is a fault."""
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
         for key, value in node.value:
             if str(key.value) in values:
-                faults.add(key, f"{key.value}: stands here twice")
+                faults.add(key, f"{key.value}: duplicate key")
             values[str(key.value)] = _plain(value, faults)
         return values
     if isinstance(node, yaml.SequenceNode):
@@ -174,7 +174,7 @@ class _Scalars(yaml.constructor.SafeConstructor):
 
 
 def _at(entry: yaml.Node, way: tuple[str | int, ...]) -> yaml.Node:
-    """The node that a way leads to; where it ends early, the last one before. A mapping's key stands for its value."""
+    """The node at a path, or the last one on it if the path ends early. A mapping's key marks its value."""
     node, place = entry, entry
     for step in way:
         if isinstance(node, yaml.MappingNode):
@@ -190,12 +190,12 @@ def _at(entry: yaml.Node, way: tuple[str | int, ...]) -> yaml.Node:
 
 
 def shown(tenant: dict[str, Any]) -> dict[str, Any]:
-    """A tenant as the API shows it, without what only the API sets."""
+    """A tenant as the API shows it, without the fields that only the API sets."""
     return {name: value for name, value in tenant.items() if name not in ("version", "tenant_id")}
 
 
 def is_live(key: dict[str, Any], now: datetime | None = None) -> bool:
-    """Does this key, as the API shows it, still work?"""
+    """Is this key, as the API shows it, still valid?"""
     expires_at = key.get("expires_at")
     return not key["revoked"] and (
         expires_at is None or datetime.fromisoformat(expires_at) > (now or datetime.now(UTC))

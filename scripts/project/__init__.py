@@ -1,1 +1,1 @@
-"""What this checkout is: its template, its environments, the pinned SAM CLI."""
+"""This checkout: its template, its environments, the pinned SAM CLI."""

@@ -1,7 +1,7 @@
-"""How a command that somebody typed ends: a mistake is a sentence that says what to do, never a traceback.
+"""The end of a command: an error is one sentence with its remedy, never a traceback.
 
-Exit code 2 is for what the person who typed it can put right; a command's own codes stay. Nothing of an SDK is imported
-here: a command that only prints its help must start at once.
+Exit code 2 means an error that the user can correct; a command's own codes stay. This module imports no SDK: a command
+that only prints its help must start at once.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Callable
 
 FAILED = 1
 TO_BE_PUT_RIGHT = 2
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
+INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 class WrongUse(Exception):
-    """One sentence for whoever typed the command."""
+    """A user error: one sentence for the user of the command."""
 
 
 class CommandFailedError(Exception):
-    """One sentence about a fault that the command found or met: exit code 1."""
+    """One sentence about a fault that the command found, or that stopped it: exit code 1."""
 
 
 PATHS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 def run(main: Callable[[], int | None]) -> int:
-    """Run a command to its exit code."""
-    # The AWS CLI, SAM and every other SDK read AWS_REGION; boto3 reads the older name alone.
+    """Run a command; returns its exit code."""
+    # The AWS CLI, SAM and every other SDK read AWS_REGION; boto3 reads only the older name.
     if region := os.environ.get("AWS_REGION"):
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
     try:
@@ -44,7 +44,7 @@ def run(main: Callable[[], int | None]) -> int:
         print("\nstopped", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output, such as `head`, has had enough; Python must not flush what is left.
+        # The reader of the output, such as `head`, has closed it; Python must not flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:

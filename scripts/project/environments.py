@@ -1,4 +1,4 @@
-"""Environments beside .venv: what cannot live in it, or must not, each from a lock of its own."""
+"""Environments beside .venv for packages that cannot or must not be in it, each from its own lock."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ROOT = Path(__file__).parents[2]
 
 
 class NotSetUp(RuntimeError):
-    """The environment that could not be made, and why."""
+    """An environment could not be created; carries the reason."""
 
     def __init__(self, lock: Path, said: str):
-        super().__init__(f"the environment of {lock.relative_to(ROOT)} could not be made:\n{said[-2000:]}")
+        super().__init__(f"the environment of {lock.relative_to(ROOT)} could not be created:\n{said[-2000:]}")
 
 
 def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -> None:
-    """Make an environment, once per lock, whoever else asks for it at the same time. Raises NotSetUp."""
+    """Create an environment once per lock, even with concurrent callers. Raises NotSetUp."""
     ready = environment / "ready"
     with lock.open() as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
@@ -33,8 +33,9 @@ def set_up(environment: Path, lock: Path, python: Path = Path(sys.executable)) -
 
 
 def set_up_quickly(environment: Path, lock: Path) -> None:
-    """The same by uv, in a tenth of the time, for what nothing is installed into later; by pip where uv has no way to
-    the index that pip is configured for. Raises NotSetUp.
+    """The same with uv, in a tenth of the time, for environments without later installs. Raises NotSetUp.
+
+    Falls back to pip if uv cannot reach the index that pip is configured for.
     """
     uv, ready = [sys.executable, "-m", "uv"], environment / "ready"
     with lock.open() as alone:
@@ -53,18 +54,18 @@ def set_up_quickly(environment: Path, lock: Path) -> None:
 
 
 def has_node() -> bool:
-    """Is there a Node that is new enough, with npm?"""
+    """Does the path have a recent enough Node, with npm?"""
     if not (shutil.which("node") and shutil.which("npm")):
         return False
     said = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout
     if not (found := re.match(r"v(\d+)\.(\d+)\.", said)):
         return False
     version = (int(found[1]), int(found[2]))
-    return (20, 19) <= version < (21, 0) or version >= (22, 12)  # what Redocly asks for
+    return (20, 19) <= version < (21, 0) or version >= (22, 12)  # Redocly's requirement
 
 
 def set_up_node(home: Path, folder: Path) -> Path:
-    """Install what `home` locks into `folder`, once per lock, and give where its programs are. Raises NotSetUp."""
+    """Install the lock in `home` into `folder`, once per lock; returns the folder of its programs. Raises NotSetUp."""
     folder.mkdir(parents=True, exist_ok=True)
     lock, installed = home / "package-lock.json", folder / "node_modules/of.lock"
     for name in ("package.json", lock.name, ".npmrc"):

@@ -1,4 +1,4 @@
-"""YAML by libyaml where PyYAML has it, which reads the template and the spec in a tenth of the time."""
+"""YAML by libyaml if PyYAML has it: it reads the template and the spec in a tenth of the time."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read(text: str) -> Any:
-    """What a text says; only plain values, as `yaml.safe_load`."""
+    """Parse a text; plain values only, like `yaml.safe_load`."""
     return yaml.load(text, Loader)  # a safe loader

@@ -1,7 +1,7 @@
-"""What AWS or the network refuses, as a sentence that says what to do.
+"""Turns an error of AWS or the network into a sentence with its remedy.
 
 Sources of the codes: "Common Error Types" in the API references of AWS's services, and botocore's own exceptions
-(botocore/exceptions.py). scripts.project.command imports this once there is an error: it takes a third of a second.
+(botocore/exceptions.py). scripts.project.command imports this only after an error: it takes a third of a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-# What the services call it; S3 answers some requests with a status alone.
+# The services' error codes; S3 answers some requests with a status only.
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 UNKNOWN = {
     "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -40,31 +40,31 @@ MISSING = {
 }  # fmt: skip
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown"}
 LOG_IN = "`aws sso login` or `aws login`, or new keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-CREDENTIALS = "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws configure` makes a profile."
+CREDENTIALS = "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws configure` creates a profile."
 
 REFUSALS = (BotoCoreError, ClientError, requests.RequestException)
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, and what to do."""
+    """The error and its remedy."""
     match error:
         case ClientError():
             return _refusal(error)
         case NoRegionError():
             return "No AWS region is named. Set AWS_REGION, or `region` in the profile of AWS_PROFILE."
         case NoCredentialsError() | PartialCredentialsError():
-            return f"There are no AWS credentials, or only a part of them. {CREDENTIALS}"
+            return f"AWS credentials are missing or incomplete. {CREDENTIALS}"
         case ProfileNotFound():
             return f"{error}. Set AWS_PROFILE to one of `aws configure list-profiles`."
         case SSOError() | LoginError() | TokenRetrievalError() | CredentialRetrievalError():
-            return f"The AWS credentials could not be had: {error}. Log in again: {LOG_IN}."
+            return f"The AWS credentials could not be loaded: {error}. Log in again: {LOG_IN}."
         case HTTPClientError() | NoConnectionError():
-            return f"AWS does not answer: {error} Check the network, the proxy, the region and AWS_ENDPOINT_URL."
+            return f"AWS does not respond: {error} Check the network, the proxy, the region and AWS_ENDPOINT_URL."
         case requests.ConnectionError() | requests.Timeout():
             url = error.request.url if error.request is not None else "its address"
-            return f"The gateway does not answer at {url}: check the address, the network and the proxy."
+            return f"The gateway at {url} does not respond: check the address, the network and the proxy."
         case requests.RequestException() | BotoCoreError():
-            return f"The request could not be made: {error}"
+            return f"The request failed: {error}"
     return str(error)
 
 
@@ -74,14 +74,14 @@ def _refusal(error: ClientError) -> str:
     if code in EXPIRED:
         return f"The AWS credentials have expired. Log in again: {LOG_IN}."
     if code in UNKNOWN:
-        return f"AWS does not know these credentials ({code}). {CREDENTIALS}"
+        return f"AWS does not recognize these credentials ({code}). {CREDENTIALS}"
     if code in DENIED:
         return (
-            f"These AWS credentials may not call {asked}: {said or code}. Ask for that right, or take another profile."
+            f"These AWS credentials may not call {asked}: {said or code}. Get this permission, or use another profile."
         )
-    # CloudFormation and DynamoDB's older answers have no code of their own for it.
+    # CloudFormation and DynamoDB's older errors have no specific code for it.
     if code in MISSING or (code == "ValidationError" and "does not exist" in said):
-        return f"{asked} finds nothing there: {said or code}. Check the name, the region and the account."
+        return f"{asked} found no such resource: {said or code}. Check the name, the region and the account."
     if code in THROTTLED:
-        return f"AWS takes no more calls of {asked} just now ({code}). Wait a minute, then try again."
-    return f"AWS refuses {asked}: {code}: {said}"
+        return f"AWS throttles {asked} ({code}). Wait a minute, then retry."
+    return f"AWS refused {asked}: {code}: {said}"

@@ -1,7 +1,7 @@
 """Runs the pinned SAM CLI: `python -m scripts.project.sam build`, and any other command of `sam`.
 
-SAM builds for Lambda with the very Python that Lambda runs, so this finds one; the project itself runs on others too.
-Building, validating and running locally need no AWS account.
+SAM builds for Lambda with the Python version that Lambda runs, so this module finds one; the project itself runs on
+others too. Building, validating and running locally need no AWS account.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 VERSION = "3.13"
 NAME = f"python{VERSION}"
 VARIABLE = "PYTHON313"
-NONE_FOUND = f"""No Python {VERSION} was found, which is what the functions run on, so SAM cannot build them. Either
+NONE_FOUND = f"""SAM needs Python {VERSION} to build the functions, and this machine has none. Either
   - install one:  apt install {NAME} {NAME}-venv  |  brew install python@{VERSION}  |  pyenv install {VERSION}
   - or name one:  {VARIABLE}=/where/it/is/{NAME} make build"""
 WITHOUT_ACCOUNT = {"build", "validate", "local"}
 
 
 def candidates() -> Iterator[Path]:
-    """Where a Python of Lambda's version may be, the best guess first."""
+    """Possible places of a Python of Lambda's version, the likeliest first."""
     if named := os.environ.get(VARIABLE):
         yield Path(named)
         return
@@ -37,7 +37,7 @@ def candidates() -> Iterator[Path]:
 
 
 def fits(python: Path) -> bool:
-    """Does it run (a pyenv shim may not), is it of Lambda's version, and can it install?"""
+    """Does it run (a pyenv shim may not), has it Lambda's version, and can it install packages?"""
     question = f"import sys, pip, venv; sys.exit('%d.%d' % sys.version_info[:2] != '{VERSION}')"
     try:
         return subprocess.run([python, "-c", question], capture_output=True, check=False, timeout=60).returncode == 0
@@ -51,12 +51,12 @@ def find_python() -> Path | None:
 
 @contextmanager
 def environment(python: Path, command: str) -> Iterator[MutableMapping[str, str]]:
-    """The environment for SAM: this Python first on PATH, under the name that SAM looks for."""
+    """SAM's environment: this Python first on PATH, under the name that SAM expects."""
     changed = dict(os.environ, SAM_CLI_TELEMETRY="0")
     if command in WITHOUT_ACCOUNT:
-        changed.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # SAM wants one to be set; nothing is sent there
+        changed.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # SAM requires one; it sends no request there
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-            changed.pop(name, None)  # with credentials SAM would ask AWS whose they are
+            changed.pop(name, None)  # with credentials SAM would look up their owner in AWS
         changed["AWS_EC2_METADATA_DISABLED"] = "true"
     with tempfile.TemporaryDirectory(prefix="sam-python-") as folder:
         named = Path(folder) / NAME
@@ -67,7 +67,7 @@ def environment(python: Path, command: str) -> Iterator[MutableMapping[str, str]
 
 
 def run(*arguments: str, **more: str) -> int:
-    """Run `sam` with these arguments and return its exit code."""
+    """Run `sam` with these arguments; returns its exit code."""
     command = arguments[0] if arguments else ""
     python = find_python()
     if python is None and command == "build":

@@ -1,7 +1,7 @@
-"""Makes a virtual environment from a lock, and the command `gateway` in it, with nothing but a bare Python.
+"""Creates a virtual environment from a lock, and the command `gateway` in it; needs only a bare Python.
 
-set_up.py FOLDER LOCK       the environment, from nothing
-set_up.py --command FILE    the operator's command, a file such as .venv/bin/gateway; takes no time
+set_up.py FOLDER LOCK       create the environment
+set_up.py --command FILE    write the operator's command, a file such as .venv/bin/gateway
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import venv
 from pathlib import Path
 
 OLDEST = (3, 11)
-# The folder is found from where it was called: worktrees may share one environment by a link, and a checkout may move.
-# -P keeps the caller's folder, which may have a `scripts` of its own, from the front of Python's path.
+# The script finds its folder from its own path: worktrees may share one environment by a link, and a checkout may move.
+# -P keeps the caller's folder, which may contain its own `scripts`, off the front of Python's path.
 COMMAND = """\
 #!/bin/sh
 # The operator's command: `gateway --help`. Written by scripts/project/set_up.py; do not edit.
@@ -37,12 +37,12 @@ def make_environment(folder: Path, lock: Path) -> int:
               "Name one: make PYTHON=python3.13 …", file=sys.stderr)  # fmt: skip
         return 1
     if folder.is_symlink():
-        print(f"{folder} is a link, and what it leads to would be emptied. Take it away first.", file=sys.stderr)
+        print(f"{folder} is a link, and its target would be emptied. Remove the link first.", file=sys.stderr)
         return 1
     print(f"setting up {folder} from {lock} (once; about a minute)", flush=True)
     venv.create(folder, with_pip=True, clear=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    # The lock is whole and hashed: nothing is resolved, and nothing else gets in.
+    # The lock is complete and hashed: pip resolves nothing and installs nothing else.
     done = subprocess.run([*pip, "--no-deps", "--require-hashes", "--requirement", str(lock)], check=False)
     if done.returncode == 0:
         (folder / "ready").touch()
@@ -50,7 +50,7 @@ def make_environment(folder: Path, lock: Path) -> int:
 
 
 def write_command(file: Path) -> None:
-    """Write it whole or not at all: other worktrees may be starting it."""
+    """Replace it atomically: other worktrees may be starting it."""
     fresh = file.with_name(f".{file.name}.new")
     fresh.write_text(COMMAND, encoding="utf-8")
     fresh.chmod(0o755)

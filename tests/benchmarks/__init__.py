@@ -1,4 +1,4 @@
-"""Figures, each as a ratio against a baseline in the same run. `make bench` prints them all, and nothing beside them."""
+"""Figures, each as a ratio to a baseline of the same run. `make bench` prints all figures and nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the log: each call writes lines of it to standard output, whoever has got hold of that, and when."""
+    """Silence the log: each call writes log lines to standard output, even if another module replaced it."""
     sys.stdout.flush()
     shown, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

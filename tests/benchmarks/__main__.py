@@ -1,4 +1,4 @@
-"""Runs every benchmark, each in a process of its own, so that none sees what another imported."""
+"""Runs every benchmark in its own process, so that none sees another's imports."""
 
 import subprocess
 import sys

@@ -1,14 +1,14 @@
-"""How much CPU a row of the ledger takes on its way to Parquet, beside the floor of the same run and the old algorithm.
+"""CPU of a ledger row on its way to Parquet, compared with the floor of the same run and the old algorithm.
 
     PYTHONPATH=layers/gateway:. python -m tests.benchmarks.bench_aggregation [sizes] [rows of the old algorithm]
 
-    floor         the bytes are read and parsed, and nothing is done with them
-    aggregation   they are read, checked, priced, sorted and written as the usage file of a partition
-    before        what the predecessor did: a row at a time, the price file read again for each day, all rows in memory
+    floor         reads and parses the bytes
+    aggregation   reads, checks, prices and sorts them, and writes the usage file of a partition
+    before        the predecessor's way: a row at a time, the price file read again for each day, all rows in memory
 
-`1000000,5000000` takes some minutes. Each figure is that of a process of its own with one thread, so that its peak of
-memory is its own. The rows are pages of DynamoDB's JSON as its HTTP API answers them, in a file; there is no network in
-it. Read the ratios.
+`1000000,5000000` takes some minutes. Each figure comes from its own process with one thread, so that its peak memory is
+its own. The rows are pages of DynamoDB's JSON in the form of its HTTP API, in a file, without a network. Read the
+ratios.
 """
 
 from __future__ import annotations

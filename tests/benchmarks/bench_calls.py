@@ -1,7 +1,7 @@
-"""CPU of a metered call beside a bare boto3 call.
+"""CPU of a metered call compared with a bare boto3 call.
 
 The gateway's side is the real handler with a real boto3, reserving and settling in a real DynamoDB wire format; store and
-models are stand-ins in other processes, so that only the caller's CPU is counted.
+models are stand-ins in other processes, so that only the caller's CPU counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
 class Accepting(BaseHTTPRequestHandler):
-    """A DynamoDB that says yes to every write: the least that a store can cost its caller."""
+    """A DynamoDB that accepts every write: the minimum cost of a store to its caller."""
 
     protocol_version = "HTTP/1.1"
 

@@ -1,7 +1,7 @@
-"""CPU of each function's cold start beside a bare Python: the artefact as deployed, and the same without its bytecode.
+"""CPU of each function's cold start compared with a bare Python: the deployed artefact with and without bytecode.
 
-What is imported is what `sam build` made, by the Python that Lambda runs, with the layers of wheels for this machine's CPU.
-Lambda's folders cannot be written to, so without bytecode every cold start compiles all that it imports.
+It imports the output of `sam build` with Lambda's Python version and the layers of wheels for this machine's CPU.
+Lambda's folders are read-only, so without bytecode every cold start compiles all of its imports.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""At which rate one account item stops being enough for a tenant, and how many shards it then needs.
+"""The rate at which a tenant needs more than one account item, and the number of shards it then needs.
 
 DynamoDB serves 1,000 write units a second from one item, and a write costs a unit per started KB of the whole item. Each
-call writes twice (hold, book), and has an entry in the item while it runs: so the item grows with rate x duration, and a
-call gets dearer with it. Here items are made by the real AccountTable (in moto) and weighed by DynamoDB's published
-rules; then calls arrive evenly at a bucket of 1,000 units a second, whose writes that find it empty are throttled.
+call writes twice (hold, book), and has an entry in the item while it runs. So the item grows with rate x duration, and
+each call costs more. Here the real AccountTable (in moto) makes the items, and DynamoDB's published rules give their
+size. Then calls arrive evenly at a bucket of 1,000 units a second; a write that finds it empty is throttled.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def weigh() -> Callable[[int], int]:
 
 
 def serves(rate: float, seconds: float, size: Callable[[int], int]) -> bool:
-    """Does one item take all writes of so many calls a second, of which each lasts so long?"""
+    """Can one item take all writes at this rate of calls, with this duration of each?"""
     horizon = 2 * seconds + 60  # a bucket that is drained slowly is drained by then
     writes = [(n / rate, True) for n in range(int(horizon * rate))]
     heapq.heapify(writes)
@@ -81,7 +81,7 @@ def serves(rate: float, seconds: float, size: Callable[[int], int]) -> bool:
 
 
 def most_served(seconds: float, size: Callable[[int], int]) -> int:
-    """The most calls a second that one item takes."""
+    """The maximum rate of calls that one item can take."""
     low, high = 1, UNITS
     while high - low > 1:
         middle = (low + high) // 2

@@ -1,7 +1,7 @@
-"""What a limit costs a call: DynamoDB requests and write/read units for a tenant without a budget, soft, and hard.
+"""The cost of a limit per call: DynamoDB requests and write/read units without a budget, with a soft and a hard one.
 
-Units are counted from what the handler really sends, by DynamoDB's published rules (a write unit per KB of an item and
-per index entry it changes, a read unit per 4 KB, half of one where the read may be stale); the store is moto's.
+The handler's real requests give the units, by DynamoDB's published rules: a write unit per KB of an item and per changed
+index entry, a read unit per 4 KB, and half of one for an eventually consistent read. The store is moto's.
 """
 
 from __future__ import annotations

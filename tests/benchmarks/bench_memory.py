@@ -1,9 +1,9 @@
-"""Memory of `make dev` by calls: what all its processes hold together, shared pages counted once (PSS).
+"""Memory of `make dev` by number of calls: all its processes together, with shared pages counted once (PSS).
 
     python -m tests.benchmarks.bench_memory [1000,5000,20000]
 
-The calls come from as many clients at a time as a laptop has at most. A laptop's user expects some hundred MB, and that
-what a call adds is its row.
+The calls come from as many concurrent clients as a laptop can have. Its user expects some hundred MB, and that each call
+adds only its row.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the function that streams costs: time added to each event, CPU of an event and a call, memory of a long stream.
+"""The streaming function's cost: time added to each event, CPU per event and per call, memory of a long stream.
 
-The server is the real one, as run.sh starts it. The models are a stand-in that writes the time into each event just
-before it sends it; the store says yes to every write. Each in a process of its own, so CPU and memory are the server's.
-The machine's one monotonic clock is read on both sides.
+The server is the real one, as run.sh starts it. The models' stand-in writes the time into each event just before it
+sends it; the store accepts every write. Each has its own process, so CPU and memory are the server's. Both sides read
+the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _request(path: str, body: Any) -> bytes:
 
 
 def parts(port: int, path: str, body: Any, *, rate: float = 0) -> Iterator[tuple[int, bytes]]:
-    """What a plain client receives, each read with its time, up to the end of a chunked answer."""
+    """The data that a plain client receives, each read with its time, up to the end of a chunked response."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(_request(path, body))

@@ -1,4 +1,4 @@
-"""What an item of DynamoDB weighs: that is what a read or a write of it costs."""
+"""The size of a DynamoDB item, which determines the cost of reading or writing it."""
 
 from __future__ import annotations
 

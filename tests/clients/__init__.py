@@ -1,1 +1,1 @@
-"""The matrix of clients: each popular one, as its makers publish it, in every scenario, on a Claude and on a Nova model."""
+"""The matrix of clients: each popular client, as published, in every scenario, on a Claude and on a Nova model."""

@@ -1,6 +1,6 @@
-"""Plays the matrix, prints what does not work, and writes docs/call/clients.md: `make client-matrix`, or `ARGS="PART_OF_A_NAME …"`.
+"""Plays the matrix, prints the failures, and writes docs/call/clients.md: `make client-matrix`, or `ARGS="PART_OF_A_NAME …"`.
 
-With parts of clients' names only those are played, and no page is written.
+With parts of clients' names it plays only those clients, and writes no page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The coding agents that people point at a gateway: the real commands, run once each, apart from this machine's own."""
+"""The coding agents that people use with a gateway: the real commands, each run once, isolated from this machine's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ wire_api = "responses"
 
 @dataclass(frozen=True)
 class Command:
-    """A command of npm's; `how` says what its user has to set."""
+    """A command from npm; `how` describes the settings that its user needs."""
 
     package: str
     how: str

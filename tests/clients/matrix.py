@@ -1,4 +1,4 @@
-"""What the matrix has: clients, scenarios, models; and what is known of single cells."""
+"""The matrix's clients, scenarios and models, and the known results of single cells."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Client:
 
     @property
     def version(self) -> str:
-        """As it is locked."""
+        """The version in the lock."""
         if self.in_node:
             lock = json.loads((HOME / self.environment / "package-lock.json").read_text())
             return str(lock["packages"][f"node_modules/{self.package}"]["version"])
@@ -121,7 +121,7 @@ FAILING: dict[tuple[str, str, str], str] = {}
 
 
 def miscounted(cell: Cell) -> str:
-    """Why the client's own count is not held against the ledger; empty where it is."""
+    """Why the client's own count is not compared with the ledger; empty if it is."""
     return MISCOUNTED.get((cell.client.package, cell.scenario, cell.model), "")
 
 

@@ -1,4 +1,4 @@
-"""docs/call/clients.md: the matrix as its last run found it."""
+"""docs/clients.md: the results of the matrix's last run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays cells of the matrix against a stack, and judges each by what its client, the ledger and the models say."""
+"""Plays cells of the matrix against a stack, and judges each by its client, the ledger and the models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ INPUTS = tuple(name for name in COUNTS if name not in ("output_tokens", "images"
 
 @dataclass
 class Result:
-    """What came of a cell: no faults means that it works."""
+    """A cell's result: without faults it works."""
 
     told: Json = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Result:
 
 
 def command_of(client: Client) -> list[str]:
-    """How to run its program, in the environment that this sets up once."""
+    """The command of its program, in an environment that this creates once."""
     if client.in_node:
         folder = BUILD / client.environment
         programs = set_up_node(HOME / client.environment, folder)
@@ -60,12 +60,12 @@ def command_of(client: Client) -> list[str]:
 
 
 def tenant_id(name: str) -> str:
-    """Each cell and each command has a tenant to itself, so that its usage is nobody else's."""
+    """Each cell and each command has its own tenant, so that its usage is separate."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def apart(stack: LocalStack, home: Path, **told: str) -> dict[str, str]:
-    """An environment with nothing of this machine's, from which nothing but this machine's own addresses is reached."""
+    """An environment without this machine's variables, which can reach only this machine's own addresses."""
     nowhere = dict.fromkeys(
         ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9"
     )
@@ -76,7 +76,7 @@ def apart(stack: LocalStack, home: Path, **told: str) -> dict[str, str]:
 
 
 class Players:
-    """Plays clients against one stack, each cell as a tenant of its own."""
+    """Plays clients against one stack, each cell as its own tenant."""
 
     def __init__(self, stack: LocalStack, tap: Tap | None = None):
         self.stack, self.tap = stack, tap or Tap(stack.url)
@@ -116,7 +116,7 @@ class Players:
         return key
 
     def _told(self, command: list[str], cells: list[Cell], keys: Mapping[Cell, str]) -> dict[Cell, Json]:
-        """What a client's program said of each cell."""
+        """A client program's output for each cell."""
         asked = [{"id": c.id, "scenario": c.scenario, "model": MODELS[c.model], "key": keys[c]} for c in cells]
         environment = apart(
             self.stack,
@@ -148,7 +148,7 @@ class Players:
         return {cell: lines.get(cell.id, {"error": f"the program said nothing: {said[-600:]}"}) for cell in cells}
 
     def _settled(self) -> list[Json]:
-        """The ledger's rows, once none is open; or as they are when time is up."""
+        """The ledger's rows when none is open, or after a timeout."""
         deadline = time.monotonic() + IN_TIME
         while True:
             rows = metered(self.stack)
@@ -172,7 +172,7 @@ def _of_the_client(cell: Cell, told: Json) -> Iterator[str]:
 
 
 def _of_the_money(cell: Cell, told: Json, rows: list[Json], served: list[Json], reported: Json) -> Iterator[str]:
-    """The client's count, the ledger's rows, `/usage` and the models' own ledger say the same."""
+    """The client's count, the ledger's rows, `/usage` and the models' own ledger agree."""
     if told.get("error"):
         if any(row["outcome"] == "open" for row in rows):
             yield "a row is open"

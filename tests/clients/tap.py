@@ -1,4 +1,4 @@
-"""A pipe between clients and the gateway that changes no byte, and reads the gateway's warnings as they go by."""
+"""A proxy between clients and the gateway that changes no byte, and reads the gateway's warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 1 << 16
 
 
 class Tap:
-    """Listens on `url`. `warnings` is what each key was warned of, as long as it came in HTTP/1.1 and without TLS."""
+    """Listens on `url`. `warnings` has each key's warnings, if they came over HTTP/1.1 without TLS."""
 
     def __init__(self, upstream: str):
         self._upstream = urlsplit(upstream)

@@ -1,4 +1,4 @@
-"""Coding agents: what they send goes in by the real door, and the real commands run to their end against the gateway."""
+"""Coding agents: the real API accepts their requests, and the real commands run to their end against the gateway."""
 
 from __future__ import annotations
 

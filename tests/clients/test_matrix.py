@@ -1,4 +1,4 @@
-"""Popular clients, as their makers publish them, in every scenario: what each is answered, and what it is charged."""
+"""Popular clients, as published, in every scenario: each one's responses and charges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def results(stack: LocalStack) -> Mapping[Cell, Result]:
-    """Of all cells that this machine can play, at once: a program starts once for all cells of its client."""
+    """The results of all cells that this machine can play: a program starts once for all cells of its client."""
     with Tap(stack.url) as tap:
         return Players(stack, tap).play(cell for cell in CELLS if has_node() or not cell.client.in_node)
 

@@ -1,4 +1,4 @@
-"""What the contract tests read: openapi.yaml, template.yaml, and the functions' modules."""
+"""Readers for the contract tests: openapi.yaml, template.yaml, and the functions' modules."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Operation:
 
     @property
     def made(self) -> Method:
-        """The method that API Gateway makes of it."""
+        """API Gateway's method for it."""
         return MADE[self.path, self.method.upper()]
 
     @property
@@ -61,7 +61,7 @@ OPERATIONS = [
 
 
 def resolve(part: Any) -> Any:
-    """What a `$ref` within the spec leads to."""
+    """The target of a `$ref` within the spec."""
     while isinstance(part, dict) and "$ref" in part:
         found: Any = SPEC
         for step in part["$ref"].removeprefix("#/").split("/"):
@@ -71,12 +71,12 @@ def resolve(part: Any) -> Any:
 
 
 def schema_of(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of the spec that stands on its own, for a JSON Schema validator."""
+    """A self-contained schema of the spec, for a JSON Schema validator."""
     return {**part, "components": {"schemas": SPEC["components"]["schemas"]}}
 
 
 def everywhere(part: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object in a document, with the way to it."""
+    """Every object in a document, with its path."""
     if isinstance(part, dict):
         yield where, part
         for name, inner in part.items():
@@ -88,7 +88,7 @@ def everywhere(part: Any, where: str = "#") -> Iterator[tuple[str, dict[str, Any
 
 # --------------------------------------------------------------------------------------------------------- the functions
 def import_app(function: DeclaredFunction) -> ModuleType:
-    """The function's module, as Lambda loads it: on its own."""
+    """The function's module, loaded alone, as Lambda does."""
     path = ROOT / function.code / "app.py"
     spec = importlib.util.spec_from_file_location(f"app_{uuid.uuid4().hex}", path)
     assert spec is not None
@@ -103,7 +103,7 @@ def import_app(function: DeclaredFunction) -> ModuleType:
 
 
 def variables_of(name: str) -> set[str]:
-    """Which variables of the environment a property of the settings reads."""
+    """The environment variables that a property of the settings reads."""
     read: set[str] = set()
 
     class Environment(dict[str, str]):
@@ -119,9 +119,9 @@ WIRING = PACKAGE / "gateway/wiring.py"
 
 
 def settings_read(function: DeclaredFunction) -> set[str]:
-    """The settings that a function's code names: its own, and those of the modules that it imports.
+    """The settings that a function's code uses: its own, and those of the modules that it imports.
 
-    Of the wiring that is what the function takes of it, and nothing else.
+    For the wiring, only the adapters that the function uses count.
     """
     names, seen, waiting = set(), set(), list((ROOT / function.code).glob("*.py"))
     wired: set[str] = set()
@@ -148,7 +148,7 @@ def settings_read(function: DeclaredFunction) -> set[str]:
 
 
 def _modules(tree: ast.AST) -> list[Path]:
-    """The package's modules that are imported."""
+    """The imported modules of the package."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gateway"):
@@ -161,7 +161,7 @@ def _modules(tree: ast.AST) -> list[Path]:
 
 
 def _of_the_wiring(taken: set[str]) -> tuple[set[str], list[Path]]:
-    """The settings that some adapters are built from, and the modules that these adapters lie in."""
+    """The settings of the given adapters, and the modules of these adapters."""
     tree = ast.parse(WIRING.read_text())
     [wiring] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     built = {node.name: node for node in wiring.body if isinstance(node, ast.FunctionDef)}

@@ -1,4 +1,4 @@
-"""template.yaml as CloudFormation gets it: expanded by SAM, conditions decided, names resolved, for a stack and its parameters."""
+"""template.yaml as CloudFormation gets it for a stack and its parameters: SAM, conditions and names resolved."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plain(**parameters: str) -> dict[str, Any]:
 
 
 def stack(name: str = "model-gateway", **parameters: str) -> dict[str, dict[str, Any]]:
-    """The resources of a stack, by logical id, with nothing left to resolve; a name of AWS's own is STACK/LOGICALID."""
+    """The resources of a stack by logical id, completely resolved; a name that AWS generates is STACK/LOGICALID."""
     document = plain(**parameters)
     resolver = _Stack(document, name, parameters)
     return {

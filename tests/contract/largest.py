@@ -1,4 +1,4 @@
-"""A stack at its largest: each parameter as long as the template takes it, each name as long as AWS makes it."""
+"""A stack at its largest: each parameter at the template's limit, each name as long as AWS makes it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def largest_json(opening: str, pair: str, closing: str, most: int) -> str:
 
 
 def largest(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The longest text that each parameter takes, where it may be of any length; the longest number."""
+    """The longest allowed text of each parameter without a fixed set of values; the longest number."""
     most = {name: said["MaxLength"] for name, said in parameters.items() if "MaxLength" in said}
     found = {
         "AnalyticsDatabaseName": "d" * 128,
@@ -76,7 +76,7 @@ def largest(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 
 class LargestStack(Stack):
-    """The resources of an expanded template, with nothing left to resolve."""
+    """The completely resolved resources of an expanded template."""
 
     def __init__(self, document: Mapping[str, Any], name: str, given: Mapping[str, str]):
         self._name = name

@@ -1,7 +1,7 @@
-"""AWS's limits that a deployment meets, each with its source, and how far a template goes towards it.
+"""AWS's limits for a deployment, each with its source, and a template's measured values.
 
 A source is a page of AWS's documentation, or `botocore SERVICE SHAPE`: the service's model, whose figure a test compares.
-Sizes are those of JSON without spaces, in bytes, unless the page says otherwise.
+Sizes are in bytes of JSON without spaces, unless the page differs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Found = Iterator[tuple[str, int]]
 
 @dataclass(frozen=True)
 class Deployed:
-    """An expanded template, and what is made of it for a stack of a name, at the largest parameters."""
+    """An expanded template, and its stack of a given name with the largest parameters."""
 
     document: Mapping[str, Any]
     given: Mapping[str, str]
@@ -37,7 +37,7 @@ class Deployed:
         return cls(document, told, LargestStack(document, name, told).resolved(), file)
 
     def each(self, kind: str, *way: str) -> Iterator[tuple[str, Any]]:
-        """A property of every resource of a type that has it, by logical id; `*` goes through a list."""
+        """A property of every resource of a type that has it, by logical id; `*` iterates over a list."""
         for logical_id, resource in self.resources.items():
             if resource["Type"] == kind:
                 yield from ((logical_id, found) for found in _down(resource["Properties"], way))
@@ -55,7 +55,7 @@ def _down(part: Any, way: Sequence[str]) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Limit:
-    """`measure` gives what is measured, by a name that says where it is."""
+    """`measure` returns the measured values, by a name that shows their place."""
 
     name: str
     most: int
@@ -90,19 +90,19 @@ def _count(section: str) -> Callable[[Deployed], Found]:
 
 # ------------------------------------------------------------------------------------------------------ what is summed up
 def _environments(deployed: Deployed) -> Found:
-    """What Lambda quotes when it refuses: the variables as JSON, in which a quotation mark of a value costs two."""
+    """The text that Lambda measures: the variables as JSON, in which a value's quotation mark takes two bytes."""
     for where, variables in deployed.each("AWS::Lambda::Function", "Environment", "Variables"):
         yield where, size({name: str(text) for name, text in variables.items()})
 
 
 def _inline_policies(deployed: Deployed) -> Found:
-    """All of a role together; white space does not count."""
+    """All inline policies of a role together; white space does not count."""
     for where, policies in deployed.each("AWS::IAM::Role", "Policies"):
         yield where, sum(len(re.sub(r"\s", "", json.dumps(policy["PolicyDocument"]))) for policy in policies)
 
 
 def _function_policies(deployed: Deployed) -> Found:
-    """What permissions add up to, for a function and for each alias of it."""
+    """The sum of the permissions of a function and of each of its aliases."""
     sums: Counter[str] = Counter()
     for where, said in deployed.each("AWS::Lambda::Permission"):
         statement = {
@@ -119,7 +119,7 @@ def _function_policies(deployed: Deployed) -> Found:
 
 
 def _api_resources(deployed: Deployed) -> Found:
-    """Every part of every path is one."""
+    """Every path prefix is one resource."""
     for where, paths in deployed.each("AWS::ApiGateway::RestApi", "Body", "paths"):
         parts = [path.strip("/").split("/") for path in paths]
         yield where, len({tuple(path[:depth]) for path in parts for depth in range(len(path) + 1)})
@@ -165,7 +165,7 @@ def _body(deployed: Deployed) -> Found:
 
 
 def _small_bodies(deployed: Deployed) -> Found:
-    """Those that `sam deploy` sends as they are, since samconfig.toml names a bucket for the gateway's own only."""
+    """The templates that `sam deploy` sends in the request: samconfig.toml names a bucket only for the gateway's own."""
     if deployed.file != "template.yaml":
         yield from _body(deployed)
 
@@ -259,7 +259,7 @@ LIMITS = (
 # ------------------------------------------------------------------------------------------------------------ the names
 @dataclass(frozen=True)
 class Name:
-    """A name that the template gives itself: where it stands, how long it may be, and of what."""
+    """A name that the template sets: its place, its maximum length, and its allowed characters."""
 
     kind: str
     way: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The rules of a template, as CloudFormation holds parameters against them before it makes anything."""
+"""Evaluates a template's rules, as CloudFormation does for parameters before it creates resources."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Rules(Stack):
 
 
 def refusals(template: Mapping[str, Any], region: str, **given: str) -> list[str]:
-    """What the template's rules say against these parameters in this region."""
+    """The violations of the template's rules by these parameters in this region."""
     stack = _Rules(template, given, region)
     return [
         assertion["AssertDescription"]

@@ -1,4 +1,4 @@
-"""What `sam deploy` itself makes of a samconfig.toml and of arguments: the command of the pinned SAM CLI, up to its first call."""
+"""Runs the pinned SAM CLI's `sam deploy` on a samconfig.toml and arguments, up to its first AWS call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _template(template_file: str) -> Any:
 
 
 def deployed(config: Path, *arguments: str) -> dict[str, Any]:
-    """How the command would deploy: its options by name, `parameter_overrides` as CloudFormation gets them."""
+    """The command's options by name, with `parameter_overrides` as CloudFormation gets them."""
     environment = {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1"}
     given = ["-t", str(ROOT / "template.yaml"), "--config-file", str(config), *arguments]
     with (

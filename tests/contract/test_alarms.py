@@ -1,4 +1,4 @@
-"""Alarms come in time to be of use: before a release that fails has all requests."""
+"""Alarms fire in time: before a failing release gets all requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every state machine is good Amazon States Language, and no state of it fails unseen. cfn-lint does not look inside."""
+"""Every state machine is valid Amazon States Language without unhandled failures; cfn-lint does not check this."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def definition(name: str) -> dict[str, Any]:
 
 
 def scopes(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The machine, and each one within it: what a Map or a Parallel runs."""
+    """The machine, and each nested one of a Map or a Parallel."""
     yield machine
     for state in machine["States"].values():
         for part in within(state):

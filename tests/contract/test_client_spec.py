@@ -1,4 +1,4 @@
-"""What generators of clients get is a good spec, and says all that openapi.yaml says to a client."""
+"""Client generators get a valid spec with everything that openapi.yaml has for a client."""
 
 from __future__ import annotations
 

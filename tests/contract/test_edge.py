@@ -1,4 +1,4 @@
-"""Before the API: one stage, a firewall that knows who calls, and what a browser asks first."""
+"""The edge of the API: one stage, a firewall that identifies callers, and a browser's preflight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""events/: every function has one, every operation of the spec has one, and each is what the local stack would make."""
+"""events/: every function and every operation of the spec has one, and each equals the local stack's event."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_operation_has_an_event(operation: Operation) -> None:
 
 
 def call(event: dict[str, Any]) -> Call:
-    """The request that an event is of, on its way through the local stack."""
+    """An event's request, as the local stack processes it."""
     query = "&".join(f"{name}={value}" for name, value in (event["queryStringParameters"] or {}).items())
     headers = [(name, value) for name, value in event["headers"].items() if name.lower() not in SENT]
     target, body = event["path"] + (f"?{query}" if query else ""), (event.get("body") or "").encode()
@@ -99,7 +99,7 @@ def test_an_event_of_the_queue_is_what_sqs_sends() -> None:
 
 
 def selected(states: dict[str, Any]) -> set[tuple[str, frozenset[str]]]:
-    """Which functions are called inside of a Map, and what each is given."""
+    """The functions called inside a Map, and each one's input."""
     return {
         (inner["Parameters"]["FunctionName"], frozenset(name.removesuffix(".$") for name in state["ItemSelector"]))
         for state in states.values()

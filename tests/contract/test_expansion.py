@@ -1,4 +1,4 @@
-"""The templates as CloudFormation has them, whatever their conditions say: good, and made as far as moto makes it."""
+"""The expanded templates are valid under all their conditions, and moto can create what it supports of them."""
 
 from __future__ import annotations
 

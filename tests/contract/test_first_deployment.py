@@ -1,4 +1,4 @@
-"""The runbook of the first deployment: its commands are ones that AWS, SAM, `gateway` and the API have."""
+"""The runbook of the first deployment: AWS, SAM, `gateway` and the API have all of its commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHORT = {"--recursive"}
 
 
 def commands() -> Iterator[list[str]]:
-    """Each simple command of the blocks, in words; what a shell puts in for `$(…)` is a command of its own."""
+    """Each simple command of the blocks, split into words; a `$(…)` is a separate command."""
     for block in BLOCKS:
         for inner in re.findall(r"\$\(([^()]*(?:\([^()]*\)[^()]*)*)\)", block):
             yield shlex.split(inner)
@@ -112,7 +112,7 @@ def test_sam_is_given_parameters_that_the_templates_have() -> None:
 
 
 def read_by_sam(said: str) -> dict[str, Any]:
-    """JSON in a parameter, as SAM CLI hands it on."""
+    """JSON in a parameter, as SAM CLI passes it on."""
     from samcli.cli.types import CfnParameterOverridesType
 
     (value,) = CfnParameterOverridesType().convert([said], None, None).values()

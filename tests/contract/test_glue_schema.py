@@ -1,4 +1,4 @@
-"""What Athena is told about the lake is what is written to it."""
+"""Athena's schema of the lake matches the written files."""
 
 from __future__ import annotations
 

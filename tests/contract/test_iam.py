@@ -1,4 +1,4 @@
-"""A role says what its function's code asks for, and no more. What the code really calls is recorded as the tests run."""
+"""A role grants exactly the calls of its function's code. The tests record the calls that the code really makes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list
 
 
 def modules(function: DeclaredFunction) -> Iterator[Path]:
-    """The files of a function, and all of ours that they lead to."""
+    """The files of a function, and all project files that they import."""
     seen: set[Path] = set()
     waiting = list((ROOT / function.code).glob("*.py"))
     while waiting:
@@ -50,7 +50,7 @@ def modules(function: DeclaredFunction) -> Iterator[Path]:
 
 
 def within_reach(function: DeclaredFunction) -> set[str]:
-    """Names of the actions that the function's code can ask for: every operation named in a module that it imports."""
+    """The actions that the function's code can use: every operation named in a module that it imports."""
     found: set[str] = set()
     for path in modules(function):
         tree = ast.parse(path.read_text())
@@ -185,7 +185,7 @@ def test_a_guardrail_with_cross_region_inference_may_be_applied_by_whatever_call
 
 
 def test_the_role_for_tenants_is_described_with_every_role_that_takes_it() -> None:
-    """Who follows a description that names fewer gets 403 on the calls of the others."""
+    """If a description lists fewer permissions, an operator who follows it gets 403 on the other calls."""
     takers = {name for name, held in of_functions(TEMPLATE).items() if "sts:AssumeRole" in {g.action for g in held}}
     described = TEMPLATE["Parameters"]["TenantRoleArn"]["Description"]
     assert set(re.findall(r"\w+Function\b", described)) == takers

@@ -1,4 +1,4 @@
-"""What is told reaches people: topics and their key let in who tells, as AWS's documentation has it."""
+"""Notifications reach people: topics and their key admit the senders that AWS documents."""
 
 from __future__ import annotations
 

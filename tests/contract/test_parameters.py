@@ -1,4 +1,4 @@
-"""Parameters that are JSON: how they are said to SAM CLI, what the template refuses, and what a function says of the rest."""
+"""JSON parameters: their form for SAM CLI, the template's refusals, and a function's errors for the rest."""
 
 from __future__ import annotations
 

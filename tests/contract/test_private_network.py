@@ -1,4 +1,4 @@
-"""Network: who reaches the API, where the functions run, what leaves their network, and where it lies."""
+"""Network: the API's callers, the functions' subnets, their outgoing traffic, and the address range."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = ("v1", "prod", "admin", "POST")
 
 # --------------------------------------------------------------------------------------------------------------- the API
 def admits(stage: str) -> list[str]:
-    """What the resource policy of a private API allows everybody, as patterns of IAM: an asterisk crosses slashes."""
+    """The IAM patterns that a private API's resource policy allows every caller: an asterisk matches slashes."""
     policy = stack(**PRIVATE, StageName=stage)["Api"]["Properties"]["Policy"]
     (allow,) = [said for said in policy["Statement"] if said["Effect"] == "Allow"]
     assert (allow["Principal"], allow["Action"]) == ("*", "execute-api:Invoke")
@@ -69,7 +69,7 @@ def test_no_other_stage_and_no_other_method_is_open() -> None:
 
 # ----------------------------------------------------------------------------- functions in a VPC, and the API public
 def deployed(**parameters: str) -> dict[str, Any]:
-    """The stack, whose deployment of the API has one name: SAM gives it another each time."""
+    """The stack with a fixed name for the API's deployment: SAM generates another one each time."""
     named: dict[str, Any] = json.loads(
         re.sub(r"ApiDeployment[0-9a-f]{10}", "ApiDeployment", json.dumps(stack(**parameters)))
     )

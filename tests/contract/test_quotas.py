@@ -1,4 +1,4 @@
-"""What a deployment may be told and named stays within AWS's limits; `tests/contract/quotas.py` is their table."""
+"""Parameters and names of a deployment stay within AWS's limits; `tests/contract/quotas.py` is their table."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def text(size: int) -> str:
 
 
 def document(size: int, around: int = 0) -> dict[str, str]:
-    """An object whose JSON has this size, or this less what is around it."""
+    """An object whose JSON has this size, or this size minus its surroundings."""
     return {"a": text(size - around - len('{"a":""}'))}
 
 

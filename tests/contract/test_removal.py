@@ -1,4 +1,4 @@
-"""What a stack leaves behind, and when."""
+"""The resources that a stack leaves behind, and when."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_account_names_a_role_that_stays_as_long_as_it_does() -> None:
 
 # ------------------------------------------------------------------------------------------------------ what is emptied
 def needs(resources: dict[str, Any], name: str) -> Iterator[str]:
-    """The resources that CloudFormation makes before this one, and deletes after it."""
+    """The resources that CloudFormation creates before this one, and deletes after it."""
     said = resources[name]
     text = json.dumps({key: part for key, part in said.items() if key != "DependsOn"})
     named = set(re.findall(r'"Ref": "(\w+)"|"Fn::GetAtt": \["(\w+)"|\$\{(\w+)[.}]', text))
@@ -54,7 +54,7 @@ def needs(resources: dict[str, Any], name: str) -> Iterator[str]:
 
 
 def later(resources: dict[str, Any], name: str) -> set[str]:
-    """All that goes after this one when the stack goes."""
+    """The resources that CloudFormation deletes after this one."""
     seen: set[str] = set()
     waiting = [name]
     while waiting:

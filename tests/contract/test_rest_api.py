@@ -1,4 +1,4 @@
-"""API Gateway's import, built here: each of its rules does what its table says, and names a source and a test."""
+"""The project's API Gateway import: each rule does what its table says, and has a source and a test."""
 
 from __future__ import annotations
 

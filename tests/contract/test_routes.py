@@ -1,4 +1,4 @@
-"""From the spec to the template to the handler: every route leads to one function that knows it, and no other does."""
+"""From the spec to the template to the handler: every route leads to the only function that handles it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_handler_knows_exactly_the_routes_of_its_events(name: str, monkeypatch
 
 
 def known(module: ModuleType) -> set[tuple[str, str]]:
-    """The routes of a function's resolver; the function that streams has it behind its server's application."""
+    """The routes of a function's resolver; the streaming function has it behind its server's application."""
     resolver = module.api if isinstance(module.app, Asgi) else module.app
     assert isinstance(resolver, APIGatewayRestResolver)
     return {
@@ -72,7 +72,7 @@ def known(module: ModuleType) -> set[tuple[str, str]]:
 
 
 def in_python(path: str) -> str:
-    """A path of the spec with its parameters' names as Python has them: `{modelId}` is `{model_id}`."""
+    """A path of the spec with Python names for its parameters: `{modelId}` becomes `{model_id}`."""
     return re.sub(r"\{\w+\}", lambda match: re.sub(r"(?=[A-Z])", "_", match[0]).lower(), path)
 
 
@@ -99,7 +99,7 @@ def test_an_operation_that_streams_may_take_as_long_as_a_function(operation: Ope
 
 
 def _timeout(given: dict[str, str]) -> Any:
-    """What /invoke_model's integration waits, as the spec comes to API Gateway."""
+    """The timeout of /invoke_model's integration in the spec that API Gateway gets."""
     body = stack(**given)["Api"]["Properties"]["Body"]
     return body["paths"]["/invoke_model"]["post"]["x-amazon-apigateway-integration"]["timeoutInMillis"]
 

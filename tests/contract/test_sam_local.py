@@ -1,4 +1,4 @@
-"""What `sam local` is given is the same spec and the same functions, in the form that SAM CLI can serve."""
+"""`sam local` gets the same spec and the same functions, in the form that SAM CLI can serve."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
-    """What samconfig.toml points `sam local` to."""
+    """The template that samconfig.toml gives `sam local`."""
     written: dict[str, Any] = load(ROOT / "local/template.yaml")
     return written
 
@@ -177,7 +177,7 @@ def test_whom_the_authorizer_refuses_gets_a_401_and_reaches_no_function(
 
 @pytest.fixture
 def nobody_listens(edge: ModuleType, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An AWS that is not there."""
+    """An AWS address without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The scan of the templates fails on what nobody explained, and on an explanation of nothing."""
+"""The scan of the templates fails on unexplained findings, and on explanations without a finding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_finding_without_a_reason_is_a_fault() -> None:
 
 
 def test_a_reason_without_a_finding_is_a_fault() -> None:
-    assert list(verdict([], [WHY])) == ["explained, and found no more: CKV_AWS_158 AWS::Logs::LogGroup.*"]
+    assert list(verdict([], [WHY])) == ["explained, but no longer found: CKV_AWS_158 AWS::Logs::LogGroup.*"]
 
 
 def test_every_reason_is_a_sentence_and_stands_once() -> None:

@@ -1,4 +1,4 @@
-"""openapi.yaml is a good spec, keeps its own promises, and is one that API Gateway can import."""
+"""openapi.yaml is a valid spec, matches its own examples, and is importable by API Gateway."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def schemas() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_the_import_leaves_nothing_out_that_is_not_known() -> None:
-    """What it refuses would have raised already."""
+    """A refused definition would have raised already."""
     assert API.summary().keys() == KNOWN
     assert API.models.by_name.keys() == SPEC["components"]["schemas"].keys()
 
@@ -320,7 +320,7 @@ def test_a_schema_is_a_schema() -> None:
 
 
 def test_a_reference_beside_other_words_is_not_used() -> None:
-    """What stands beside a `$ref` is ignored in OpenAPI 3.0."""
+    """OpenAPI 3.0 ignores siblings of a `$ref`."""
     assert not [where for where, part in everywhere(SPEC) if "$ref" in part and len(part) > 1]
 
 

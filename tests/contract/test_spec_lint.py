@@ -1,4 +1,4 @@
-"""The rules of the house for openapi.yaml, as Redocly knows them, each seen to find what it is for."""
+"""The house's Redocly rules for openapi.yaml: each finds the fault it is for."""
 
 from __future__ import annotations
 

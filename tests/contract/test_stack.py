@@ -1,4 +1,4 @@
-"""What a deployed stack is: all that the predecessor's was, by default and in every variant that a parameter chooses."""
+"""A deployed stack has everything that its predecessor had, by default and in every variant of a parameter."""
 
 from __future__ import annotations
 

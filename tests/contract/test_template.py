@@ -1,4 +1,4 @@
-"""Every function of the template has what its code needs, one role, a kept log, and no more."""
+"""Every function of the template has exactly the settings its code needs, one role, and a log with a retention."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_function_has_its_code_and_its_handler(function: DeclaredFunction) -> 
 
 
 def starts_a_server(code: Path) -> None:
-    """What Lambda Web Adapter runs: it takes the script's place with a server of the app."""
+    """The Lambda Web Adapter's script: it replaces itself with a server of the app."""
     script = code / "run.sh"
     assert os.access(script, os.X_OK)
     text = script.read_bytes()

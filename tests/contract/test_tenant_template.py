@@ -1,4 +1,4 @@
-"""templates/tenant.yaml attaches to what template.yaml exports, and asks for what the admin API takes."""
+"""templates/tenant.yaml attaches to template.yaml's exports, and sends requests that the admin API accepts."""
 
 from __future__ import annotations
 

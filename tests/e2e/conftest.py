@@ -1,4 +1,4 @@
-"""The whole gateway on this machine, started once: what `make dev` serves, on free ports and in a folder of its own."""
+"""The whole gateway on this machine, started once, as `make dev` does, on free ports and in its own folder."""
 
 from __future__ import annotations
 

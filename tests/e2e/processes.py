@@ -1,4 +1,4 @@
-"""What has to be waited for, and what still runs."""
+"""Waits for conditions, and checks for running processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment of the SDKs (tests/sdks/requirements.lock), apart from ours, and how what uses them is run in it."""
+"""The SDKs' own environment (tests/sdks/requirements.lock), and runs of their users in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def python(*arguments: str) -> list[str]:
 def run(
     stack: LocalStack, command: list[str], told: Mapping[str, str], seconds: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user of the stack would, with nothing of ours in its environment but what it is told."""
+    """Run a command as a user of the stack would, with only the given variables in its environment."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "PYTEST"))}
     return subprocess.run(
         command,
@@ -40,7 +40,7 @@ def run(
 
 
 def run_suites(stack: LocalStack, told: Mapping[str, str], *arguments: str) -> str:
-    """Run tests of tests/sdks, which have to pass; returns how pytest counts them."""
+    """Run tests of tests/sdks, which have to pass; returns pytest's counts."""
     gateway = {
         "GATEWAY_URL": stack.url,
         "GATEWAY_TLS_URL": stack.tls_url,

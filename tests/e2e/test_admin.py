@@ -1,4 +1,4 @@
-"""Operators and tenants through the whole gateway: who may do what, and that no key is ever kept."""
+"""Operators and tenants through the whole gateway: their permissions, and that no key is ever stored."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ NAMES_A_COST_CENTRE = {
 
 @pytest.fixture(scope="module")
 def keys(stack: LocalStack, admin: AdminApi) -> dict[str, str]:
-    """A key of each kind, and `good` of a tenant beside a victim whose call may be polled."""
+    """A key of each kind; `good` belongs to a tenant, and a second tenant has a call that can be polled."""
     for tenant_id, centre in (("good", "mine"), ("victim", "victims-centre"), ("on-hold", "mine")):
         admin.call("PUT", f"/admin/tenants/{tenant_id}", {"cost_centres": [centre]})
     soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -348,7 +348,7 @@ def test_a_thousand_tenants_by_the_command_line(stack: LocalStack, tmp_path: Pat
 
     second = run("apply")
     assert (second.returncode, second.stdout) == (0, "")
-    assert second.stderr == "Nothing to change: the gateway is what the file says.\n"
+    assert second.stderr == "No changes: the gateway matches the file.\n"
 
     path.write_text(path.read_text().replace('"7.5"', '"8.5"').replace("team-0999", "team-1000"))
     third = run("apply")

@@ -1,4 +1,4 @@
-"""`make bench` prints tables, and of the log of the calls in them nothing."""
+"""`make bench` prints tables without the calls' log lines."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def programs(stack: LocalStack, key: str, number: int, calls: int, repeats: int)
 
 
 def killing(stack: LocalStack, tenant: Tenant, over: threading.Event) -> int:
-    """SIGKILL workers while a tenant's calls are held for, three at a time, any of them; returns how many."""
+    """SIGKILL random workers, three at a time, while a tenant's calls have holds; returns their number."""
     dice, killed = random.Random(20261124), 0
     while killed < 15 and not over.wait(0.1):
         running = workers(stack, "InvokeModelFunction") if account_of(stack, tenant).holds else []

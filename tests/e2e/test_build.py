@@ -1,7 +1,7 @@
-"""`sam build` as a customer types it, in a fresh clone: what it makes, and that Lambda has nothing left to compile.
+"""`sam build` as a customer runs it, in a fresh clone: its output, and that Lambda has nothing left to compile.
 
-This machine is not Lambda's: what is imported here are the same functions and the same package, and the same layers of
-wheels for this machine's CPU, by the Python that Lambda runs.
+This machine is not Lambda's: the test imports the same functions and package, and the same layers with wheels for this
+machine's CPU, with Lambda's Python version.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def asked(code: str, *arguments: str, **variables: str) -> Any:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Of every file: what SAM CLI names the archive of a function or a layer by."""
+    """Every file's hash, from which SAM CLI names the archive of a function or a layer."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "template.yaml")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
@@ -117,7 +117,7 @@ def clone(unbuilt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 @pytest.fixture(scope="module")
 def local(clone: Path) -> dict[str, Any]:
-    """What `sam local` runs in the clone."""
+    """The template that `sam local` runs in the clone."""
     return load(clone / "local/template.yaml")
 
 

@@ -1,4 +1,4 @@
-"""`make client`: what openapi.yaml says is enough for generators, and what they make meets the gateway's answers."""
+"""`make client`: openapi.yaml is sufficient for generators, and the generated clients accept the gateway's responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .test_examples import SPOKEN, assert_printed
 
 @pytest.fixture(scope="module")
 def made() -> str:
-    """What `make client` printed."""
+    """The output of `make client`."""
     run = subprocess.run(
         [sys.executable, "-m", "scripts.generate.clients"], cwd=ROOT, capture_output=True, text=True, check=False
     )

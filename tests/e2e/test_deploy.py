@@ -1,22 +1,21 @@
-"""The template deploys, and what it deploys meters: `make deploy-local` as a test.
+"""The template deploys, and the deployed stack meters: `make deploy-local` as a test.
 
-The AWS is an embedded one. What it does not do as AWS does, so that nothing here proves it:
+The AWS is embedded. It differs from the real one in these points, which the test therefore does not prove:
 
-- API Gateway's import of openapi.yaml is the one of scripts/dev/rest_api, written after AWS's documentation, with
-  ministack behind it: names of headers reach a function in lower case. The spec's own responses (a throttled call's
-  problem), the key that the authorizer names for the usage plan, joined lists in conditions, the partition keys that
-  roles are limited to, the role and the moment of a schedule, and views in Athena are there only because
-  scripts/deploy/ministack/launch.py mends them.
-- A request to the admin API must be signed, and any signature will do; `make dev` checks them as AWS does.
-- Athena is DuckDB: a query here shows that table, view and workgroup fit the files, not that Trino plans it.
-- The schedule fires at a moment that the test sets, with its own target, role and input; its cron expression is only
-  read. What it does about a target that fails (retries, its dead letter queue) is not imitated.
-- A rollback is a deployment of the former template. That CloudFormation takes a failed update back, and that an alias
-  shifts between releases, is not shown.
+- scripts/dev/rest_api imports openapi.yaml, following AWS's documentation, with ministack behind it: header names reach
+  a function in lower case. scripts/deploy/ministack/launch.py adds several features: the spec's own responses (a
+  throttled call's problem), the authorizer's key for the usage plan, joined lists in conditions, the partition keys
+  that limit roles, a schedule's role and time, and views in Athena.
+- A request to the admin API must be signed, but any signature is accepted; `make dev` checks signatures as AWS does.
+- Athena is DuckDB: a query proves that table, view and workgroup match the files, not that Trino plans it.
+- The schedule fires at a time that the test sets, with its own target, role and input; its cron expression is only
+  parsed. Its retries and its dead-letter queue for a failing target are missing.
+- A rollback is a deployment of the former template. CloudFormation's rollback of a failed update, and an alias's shift
+  between releases, are not covered.
 - The functions run on this machine's CPU and libraries, not on arm64 and Amazon Linux; `sam build` for arm64 is
   proven by scripts/project/sam.py and scripts/deploy/artifact_sizes.py.
-- IAM's other condition keys are partly evaluated. A role is refused on its own; what a resource policy of another
-  account would add is not there.
+- Other IAM condition keys are only partly evaluated. Refusals depend on the role alone, without resource policies of
+  other accounts.
 """
 
 from __future__ import annotations

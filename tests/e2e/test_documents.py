@@ -1,4 +1,4 @@
-"""Each command that a page shows runs as it stands there, or is left out by a rule that says why."""
+"""Each command of a page runs unchanged, or is left out by a rule with a reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOT_HERE = (
 
 
 def blocks(page: Path) -> Iterator[list[str]]:
-    """The commands of each block of the shell, without what the page says of them."""
+    """The commands of each shell block, without the page's comments."""
     for fence, text in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.M | re.S):
         lines = text.replace("\\\n", " ").splitlines()
         if fence in {"sh", "bash"} or (not fence and any(line.startswith((".venv/", "aws ")) for line in lines)):
@@ -45,7 +45,7 @@ def blocks(page: Path) -> Iterator[list[str]]:
 
 
 def in_a_sentence(page: Path) -> Iterator[str]:
-    """Commands of this project within the text."""
+    """This project's commands within the text."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     for command in re.findall(r"`([^`\n]+)`", text):
         if (
@@ -65,7 +65,7 @@ SENTENCES = sorted({command for page in PAGES for command in in_a_sentence(page)
 
 @pytest.fixture(scope="module")
 def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout beside a running stack, after a first call."""
+    """A checkout with a running stack, after a first call."""
     folder = tmp_path_factory.mktemp("reader")
     for path in ROOT.iterdir():
         if path.name not in {".dev", "build", ".git", ".venv"}:
@@ -92,7 +92,7 @@ def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def typed(folder: Path, stack: LocalStack, commands: list[str]) -> subprocess.CompletedProcess[str]:
-    """Lines as a reader types them, who has set nothing."""
+    """Lines as a reader without own settings types them."""
     script = (
         "\n".join(commands).replace(SHOWN, stack.url).replace("--month 2026-11", f"--month {datetime.now(UTC):%Y-%m}")
     )
@@ -123,7 +123,7 @@ def test_a_command_in_a_sentence_is_one_that_there_is(project: Path, stack: Loca
 
 
 def arguments_are_read(command: str) -> None:
-    """A command, an option or a choice that is not there fails; of other programs of this project, by `--help`."""
+    """An unknown command, option or choice fails; for other programs of this project, by `--help`."""
     words = shlex.split(command)
     while words and re.match(r"\w+=", words[0]):
         words = words[1:]

@@ -1,4 +1,4 @@
-"""The embedded AWS keeps its items as bytes and looks only where it is asked to: it answers what moto itself would."""
+"""The embedded AWS, which stores items as bytes and reads only a query's items, returns the same results as moto."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def answer(client: Any, operation: str, request: dict[str, Any]) -> Any:
-    """What a client gets: the answer, or the error's code."""
+    """The client's result: the response, or the error's code."""
     try:
         said = getattr(client, operation)(**request)
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""A thousand mixed calls, some failing, some submitted, some never polled: the lake says what the models served."""
+"""After a thousand mixed calls, some failing, submitted or never polled, the lake matches the models' ledger."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def usage_rows(lake: Path) -> list[dict[str, Any]]:
 
 
 def charged(record: dict[str, Any]) -> Decimal:
-    """What the price book says that a served call costs; nothing where the service does not bill it."""
+    """The price-book cost of a served call; nothing if the service does not bill it."""
     if not record["billed"]:
         return Decimal(0)
     names = (*COUNTS, "image_class", "input_images", "service_tier")

@@ -1,4 +1,4 @@
-"""The exactness table: whatever a call is, and wherever it breaks, the ledger says what the models say they served.
+"""The exactness table: for every kind of call and every break, the ledger equals the models' own record.
 
     complete, cache write, cache read,      `succeeded`    every bucket, the tier and the money of the service's own
     geo profile, long context, tier                        ledger, to the last digit
@@ -12,7 +12,7 @@
     refused before the first event          `failed`       nothing; the client gets a status and Retry-After
     tried again, or answered by another     each try is a row that says what was asked, what was used and why
 
-And no row stays open. The money expected is worked out here from price_book.csv and the service's counts alone.
+No row stays open. The test computes the expected cost from price_book.csv and the service's counts alone.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PREFIX = "What stays the same from call to call. " * 30
 # ------------------------------------------------------------------------------------------------- what a call is like
 @dataclass(frozen=True)
 class Ask:
-    """What one call asks for, whatever the words of its surface."""
+    """One call's request, independent of its surface's format."""
 
     model: str
     text: str
@@ -263,7 +263,7 @@ SURFACES = tuple(_surfaces())
 # ------------------------------------------------------------------------------------------------------------ the cells
 @dataclass(frozen=True)
 class Cell:
-    """One surface in one case: the calls it makes, one after the other."""
+    """One surface in one case, with its calls in order."""
 
     surface: Surface
     case: str
@@ -368,7 +368,7 @@ class Answer:
 
 @dataclass
 class Played:
-    """What became of all cells: their answers, the rows of the priced ledger, and the service's own lines."""
+    """The results of all cells: their responses, the rows of the priced ledger, and the service's own lines."""
 
     answers: dict[Cell, list[Answer]]
     rows: list[Json]
@@ -463,7 +463,7 @@ def settled(stack: LocalStack) -> tuple[list[Json], list[Json]]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """More endpoints than a parameter holds, so they lie in an object."""
+    """A stack with more endpoints than a parameter can have, so an S3 object has them."""
     environment = {"GATEWAY_PARAM_ModelRoutesUri": "s3://routes/exact.json"}
     with LocalStack(tmp_path_factory.mktemp("exact"), environment=environment) as running:
         session = boto3.Session("local", "local", region_name="us-east-1")
@@ -499,7 +499,7 @@ BOOK = _book()
 
 
 def money(model: str, line: Json) -> Decimal | None:
-    """What a line of the service's ledger costs; None where a part of it has no price."""
+    """The cost of a line of the service's ledger; None if a part of it has no price."""
     read = sum(line[name] for name in BUCKETS if name != "output_tokens")
     tier = line["service_tier"]
     for thousands in (272, 200, 128, 100):
@@ -517,7 +517,7 @@ def money(model: str, line: Json) -> Decimal | None:
 
 
 def parts_of(line: Json) -> Json:
-    """What is billed of a line: who makes pictures, is paid by the picture and by nothing else."""
+    """The billed parts of a line: image models are paid per image only."""
     if line["images"]:
         return {f"image:{line['image_class']}": line["images"]}
     embeds = line["operation"] == "InvokeModel" and "embed" in line["model_id"]
@@ -525,7 +525,7 @@ def parts_of(line: Json) -> Json:
 
 
 def counts(record: Json) -> Json:
-    """What a row and a line have in common."""
+    """The common fields of a row and a line."""
     made = {name: 0 for name in BUCKETS if record["images"]}
     return {name: record[name] for name in (*BUCKETS, "images", "service_tier")} | made
 
@@ -563,7 +563,7 @@ def test_the_table_has_what_it_is_named_for(played: Played) -> None:
 
 
 def told(cell: Cell, line: Json, answer: Answer) -> Json:
-    """What the service had told of a stream that broke."""
+    """The counts that the service had sent before its stream broke."""
     known = dict.fromkeys((*BUCKETS, "images"), 0)
     if cell.surface.told == "start":
         known |= {name: line[name] for name in BUCKETS if name != "output_tokens"}
@@ -624,7 +624,7 @@ def test_no_row_stays_open_and_no_call_is_without_one(played: Played) -> None:
 # ------------------------------------------------------------------------------------------------ another try, in vain
 @pytest.fixture(scope="module")
 def routed(stack: LocalStack, played: Played) -> tuple[dict[str, list[Answer]], Played]:
-    """Each surface asks twice for a model that has a route: refused once it is tried again, refused twice replaced."""
+    """Each surface calls a routed model twice: after one refusal it is retried, after two it is replaced."""
     client = Client(stack)
 
     def play(surface: Surface) -> list[Answer]:
@@ -661,7 +661,7 @@ IN_TIME = 12  # seconds that a call may take; its function breaks off 5 seconds 
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """Calls that outlive their functions: the streams speak slowly, the others say nothing."""
+    """Calls that outlast their functions: the streams are slow, the others silent."""
     times = {f"GATEWAY_PARAM_{name}TimeoutSeconds": str(IN_TIME) for name in ("Stream", "Invocation")}
     environment = {"GATEWAY_PARAM_SageMakerEndpoints": json.dumps({"endpoint-late": "endpoint-late"}), **times}
     with LocalStack(tmp_path_factory.mktemp("late"), environment=environment) as stack:

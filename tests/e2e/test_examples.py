@@ -1,6 +1,6 @@
-"""Each example of examples/ runs as it stands, against the whole gateway, and prints what it promises.
+"""Each example of examples/ runs unchanged against the whole gateway, and prints the promised output.
 
-The one for the generated client is run where that client is made: tests/e2e/test_clients.py.
+tests/e2e/test_clients.py runs the example of the generated client.
 """
 
 from __future__ import annotations

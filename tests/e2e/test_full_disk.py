@@ -1,4 +1,4 @@
-"""A full disk costs calls, and no rows: a call that cannot be written down is refused before a model runs."""
+"""A full disk loses calls, but no rows: a call that cannot be recorded is refused before a model runs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def rows(stack: LocalStack) -> set[str]:
 
 
 def served(stack: LocalStack) -> set[str]:
-    """The calls that the models were asked, by the gateway's own ids."""
+    """The calls that reached the models, by the gateway's own ids."""
     records = requests.get(f"{stack.model_stand_in_url}/_ledger", timeout=10).json()["records"]
     return {record["request_metadata"]["request_id"] for record in records}
 
 
 @contextmanager
 def full(stack: LocalStack, room: int) -> Iterator[None]:
-    """The journal of the tables can grow by so many bytes and no more."""
+    """The journal of the tables can grow by only so many bytes."""
     pid = stack.info["processes"]["embedded-aws"]
     size = (stack.data / "aws/dynamodb.jsonl").stat().st_size
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + room, resource.RLIM_INFINITY))

@@ -1,7 +1,7 @@
-"""Bodies made to look like nothing, through every surface: whatever a tokenizer makes of them fits into a hard budget.
+"""Deceptively small bodies through every surface: the hard budget covers whatever a tokenizer makes of them.
 
-The model counts every sign of the whole body that reached it, documents unpacked. HOSTILE_BODIES says how many are sent
-to each surface.
+The model counts every symbol of the whole body that reached it, with documents unpacked. HOSTILE_BODIES sets the number
+of bodies per surface.
 """
 
 from __future__ import annotations

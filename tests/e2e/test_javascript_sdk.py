@@ -1,4 +1,4 @@
-"""The AWS SDK for JavaScript as AWS publishes it, which speaks HTTP/2 to Bedrock, at both ports of the local stack."""
+"""The published AWS SDK for JavaScript, which uses HTTP/2 for Bedrock, at both ports of the local stack."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_NODE = "There is no Node 20.19, or 22.12 or newer, here: the AWS SDK for Java
 
 @pytest.fixture(scope="module")
 def installed() -> Path:
-    """The folder where the SDK is, and what walks through it."""
+    """The folder with the SDK and the program that uses it."""
     if not has_node():
         print(NO_NODE, file=sys.stderr)
         pytest.skip(NO_NODE)

@@ -1,6 +1,6 @@
 """langchain-tests' standard suites through langchain-aws and langchain-openai, in the environment of the SDKs.
 
-What cannot pass stands, test by test and with its reason, in the table above its suite.
+The table above each suite lists every test that cannot pass, with its reason.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What API Gateway does at a call besides routing it, as scripts/dev/rest_api/rules.py lists it, on the local stack.
+"""API Gateway's rules for calls besides routing, listed in scripts/dev/rest_api/rules.py, on the local stack.
 
-Each promise is kept for a function that answers and, where it can be, for one that streams.
+Each promise holds for an ordinary function and, if possible, for a streaming one.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Answer:
 
     @property
     def received(self) -> Mapping[str, list[str]]:
-        """The headers that the function received, by their names in small letters."""
+        """The headers that the function received, by their names in lower case."""
         return {name.lower(): values for name, values in self.said["headers"].items()}
 
 
@@ -166,7 +166,7 @@ def send(
     key: str | None = "good",
     **more: Any,
 ) -> Answer:
-    """One request, byte by byte as it stands here."""
+    """Send one request with exactly these bytes."""
     connection = http.client.HTTPConnection(urlsplit(stack.url or "").netloc, timeout=30)
     connection.putrequest(method, target, skip_accept_encoding=True)
     for name, value in (*headers, *([("x-api-key", key)] if key else [])):

@@ -1,4 +1,4 @@
-"""The local stack's promises, by a template, a spec and functions of the test's own."""
+"""The local stack's promises, with the test's own template, spec and functions."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_project(folder: Path) -> Path:
-    """A project as small as can be: a template, a spec, a state machine, three functions."""
+    """A minimal project: a template, a spec, a state machine, three functions."""
     for name, text in {
         "template.yaml": TEMPLATE,
         "openapi.yaml": SPEC,

@@ -1,4 +1,4 @@
-"""The local stack's promises about streams and TLS, by a template, a spec and an ASGI app of the test's own."""
+"""The local stack's promises about streams and TLS, with the test's own template, spec and ASGI app."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import ssl
@@ -402,7 +403,7 @@ def test_a_certificate_is_kept_until_it_expires_and_its_key_is_private(
 
 
 def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Path) -> None:
-    """Of this very project, beside another stack: its second port is free or another is taken."""
+    """It starts this very project beside another stack. The printed call, run as printed, is answered."""
     process = subprocess.Popen(
         [sys.executable, "-m", "scripts.dev", "--exit-with-parent"],
         cwd=ROOT,
@@ -413,17 +414,26 @@ def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Pat
         text=True,
     )
     assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(6)]
+    said = [process.stdout.readline().rstrip("\n") for _ in range(9)]
     assert said[0], process.communicate(timeout=20)[1]
     info, tenants = (json.loads((tmp_path / name).read_text()) for name in ("stack.json", "tenants.json"))
-    process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert said[0].startswith(f"ready {info['url']}  try: curl ")
-    assert [line.strip() for line in said[2:]] == [
-        f"export AWS_DEFAULT_REGION={info['region']}",
-        f"export AWS_CA_BUNDLE={tmp_path}/tls/ca.pem",
-        f"export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={info['tls_url']}",
-        f"export AWS_BEARER_TOKEN_BEDROCK={tenants['tenants'][0]['key']}",
+    curl, *words = shlex.split(said[1].removeprefix("  Call a model: "))
+    assert (curl, words[0], words[1::2][:2], words[-2]) == ("curl", "-s", ["-H", "-H"], "-d")
+    headers = dict(header.split(": ") for header in words[2:5:2])
+    answer = requests.post(words[5], data=words[-1], headers=headers, timeout=20)
+    rest, _ = process.communicate(timeout=20)
+    assert (process.returncode, rest) == (0, "")
+    assert answer.status_code == 200, answer.text
+    assert said[0] == f"ready {info['url']}"
+    assert words[5].startswith(info["url"])
+    assert said[2:] == [
+        "  Or use boto3, over TLS:",
+        f"    export AWS_DEFAULT_REGION={info['region']}",
+        f"    export AWS_CA_BUNDLE={tmp_path}/tls/ca.pem",
+        f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={info['tls_url']}",
+        f"    export AWS_BEARER_TOKEN_BEDROCK={tenants['tenants'][0]['key']}",
+        f"  Keys of the demo tenants: {tmp_path}/tenants.json. Report of their costs: make costs",
+        "  Docs: README.md, docs/ and openapi.yaml. Ctrl-C stops the stack; its data stays.",
     ]
 
 

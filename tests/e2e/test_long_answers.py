@@ -1,4 +1,4 @@
-"""Answers that take longer than API Gateway lets a stream be silent: nobody loses what was paid for."""
+"""Answers that exceed API Gateway's idle timeout of a stream: no client loses a paid answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def running(folder: Any, silence: float) -> LocalStack:
 
 
 def asked(stack: LocalStack) -> dict[str, tuple[int, bytes]]:
-    """Status and body by route, 0 where the connection broke; all at once."""
+    """Status and body by route, 0 if the connection broke; all calls run in parallel."""
     headers = {"x-api-key": stack.tenants[0]["key"]}
 
     def ask(path: str) -> tuple[int, bytes]:
@@ -91,7 +91,7 @@ def test_the_sdks_get_it_and_raise_what_fails_late(stack: LocalStack) -> None:
 
 
 def test_without_signs_of_life_each_of_them_is_cut_and_paid_for(tmp_path: Any) -> None:
-    """What the stand-in holds against an answer, as API Gateway does: else the tests above would show nothing."""
+    """The stand-in applies API Gateway's limits to an answer; without them the tests above would prove nothing."""
     with running(tmp_path, 240) as silent:
         assert {status for status, _ in asked(silent).values()} == {504}
         eventually(lambda: totals(silent)["invocations"] == len(CALLS))

@@ -1,4 +1,4 @@
-"""The model stand-in, read over a real socket by the SDK that production uses."""
+"""The model stand-in, called over a real socket by the production SDK."""
 
 import base64
 import http.client
@@ -34,7 +34,7 @@ _numbers = itertools.count()
 
 
 class Clients(NamedTuple):
-    """What a caller of the models holds: three SDK clients, and the stand-in to look into its ledger."""
+    """A caller's tools: three SDK clients, and the stand-in with its ledger."""
 
     runtime: Any
     control: Any
@@ -91,7 +91,7 @@ def clients() -> Iterator[Clients]:
 
 
 class Shape(NamedTuple):
-    """How one provider asks, and where its answer keeps the text and the counts (None: only the headers have them)."""
+    """A provider's request format, and the place of the text and the counts in its response (None: in headers only)."""
 
     model_id: str
     body: Callable[[str, int], dict[str, Any]]
@@ -422,7 +422,7 @@ def test_cohere_embeds_one_vector_a_text_and_counts_in_the_header_only(clients: 
 
 
 def png_size(image: str) -> tuple[int, int]:
-    """Width and height of a picture, after every check that a decoder makes."""
+    """An image's width and height, after every check that a decoder makes."""
     data = base64.b64decode(image)
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     chunks, place = {}, 8
@@ -1114,7 +1114,7 @@ def test_the_program_says_where_it_listens_and_ends_with_its_parent(tmp_path: Pa
 
 
 class FakeOpenAI(BaseHTTPRequestHandler):
-    """A small OpenAI-compatible server; what it is told in the prompt is how it fails."""
+    """A small OpenAI-compatible server; the prompt tells it how to fail."""
 
     protocol_version = "HTTP/1.1"
     asked: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The old tenants' own calls, replayed with plain `requests` through the local gateway: the stated shapes, exactly."""
+"""The old tenants' own calls, replayed with plain `requests` through the local gateway, return exactly the old shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PNG = base64.b64encode(
 
 
 class OldClient:
-    """How the tenants' code calls: headers, a query, a JSON body."""
+    """A client that calls as the tenants' code does: headers, a query, a JSON body."""
 
     def __init__(self, stack: LocalStack, tenant: int = 0):
         self.url = stack.url
@@ -40,7 +40,7 @@ class OldClient:
         )
 
     def poll(self, request_id: str) -> Any:
-        """Once; again where API Gateway did not wait for that either, which a busy machine may make it do."""
+        """Poll once; again if API Gateway timed out on a busy machine."""
         while (answer := self.post({}, query={"requestId": request_id})).status_code == 504:
             assert answer.json()["code"] == "still_running"
         return answer

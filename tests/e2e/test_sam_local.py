@@ -1,4 +1,4 @@
-"""The local stack as the containers of `sam local` find it."""
+"""The local stack as seen by the containers of `sam local`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The SDKs as their makers publish them, unchanged but for a base URL and a key, against the whole gateway.
+"""The published SDKs, with only a base URL and a key set, against the whole gateway.
 
-They live in an environment of their own (tests/sdks/requirements.lock), so that what they need is not what we need, and
-their tests are tests/sdks. Here they are run, and what they used is held against what the models served.
+They have their own environment (tests/sdks/requirements.lock), so that their dependencies stay separate. Their tests are
+in tests/sdks. This module runs them, and compares their usage with the models' ledger.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def made(admin: AdminApi, tenant_id: str, **record: Any) -> str:
 
 
 def told(stack: LocalStack) -> dict[str, str]:
-    """What tests/sdks/under_test.py reads, beside the gateway itself."""
+    """The variables that tests/sdks/under_test.py reads, besides the gateway's own."""
     said: dict[str, Any] = json.loads((stack.data / "tenants.json").read_text())
     known = Credentials(said["admin"]["access_key_id"], said["admin"]["secret_access_key"])
     admin = AdminApi(stack.url, said["region"], known)

@@ -1,4 +1,4 @@
-"""Calls that outlive API Gateway's patience, and workers that die: nothing is lost, nothing is charged twice."""
+"""Calls that outlast API Gateway's timeout, and workers that die: no call is lost or charged twice."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Pa
             return status
 
         def kept(request_id: str) -> Any:
-            """Its answer; none as long as it runs, or waits for a worker that is not there yet."""
+            """The call's result; None while it runs or waits for a worker."""
             time.sleep(0.3)  # many that poll at once are throttled
             answer = client.post({}, query={"requestId": request_id})
             running = answer.status_code in (404, 429) or answer.json() == [{"request_id": request_id}]
@@ -81,7 +81,7 @@ def test_whenever_an_answer_comes_its_client_has_it_or_polls_for_it(tmp_path: Pa
 
 
 def workers(stack: LocalStack, function: str) -> list[int]:
-    """The processes that run a function: those that write its log."""
+    """The processes that run a function and write its log."""
     log = str(stack.data / "logs" / f"{function}.log")
     if not Path("/proc").exists():
         return [

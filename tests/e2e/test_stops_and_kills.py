@@ -1,4 +1,4 @@
-"""The local stack ends whenever it is told to, and workers that are killed between two calls cost no caller anything."""
+"""The local stack stops at any time, and no caller notices workers that are killed between two calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def none_of(pids: list[int]) -> bool:
 
 
 def stopped_under_load(stack: LocalStack, number: signal.Signals, moment: float) -> float:
-    """Call it by many threads, stop it at some moment; how many seconds it takes to end."""
+    """Call it from many threads and stop it at a random time; returns the seconds until its end."""
     over = threading.Event()
 
     def call_on(caller: int) -> None:

@@ -1,6 +1,6 @@
-"""The steps of `gateway verify-deployment` that need what streams, against the whole gateway on this machine.
+"""The steps of `gateway verify-deployment` that need streaming, against the whole gateway on this machine.
 
-The embedded AWS of `make deploy-local` runs the others, and not these: AWS's layer that streams is not there.
+The embedded AWS of `make deploy-local` runs the other steps; it lacks AWS's streaming layer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def deployment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[D
 
 def test_a_call_an_arn_and_a_stranger(deployment: Deployment) -> None:
     assert edge.strangers(deployment) == "401 without a key and 6 times with a wrong one"
-    assert calls.admin(deployment).endswith(" a:b@c' is put, gets a key, and is read back")
+    assert calls.admin(deployment).endswith(" a:b@c' was put, got a key, and was read back")
     assert calls.call(deployment).startswith(f"{MODEL}: 200, a settled row, 0.0000")
     assert calls.arns(deployment).startswith("…:inference-profile/us.amazon.nova-micro-v1:0: ")
 

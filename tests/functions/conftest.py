@@ -1,4 +1,4 @@
-"""Functions run as Lambda runs them: their own module, a real event, a context with a deadline."""
+"""Runs functions as Lambda does: with their own module, a real event, and a context with a deadline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stand_in() -> Iterator[FakeModels]:
 
 @pytest.fixture
 def models(stand_in: FakeModels, monkeypatch: pytest.MonkeyPatch) -> FakeModels:
-    """The model stand-in, with an empty ledger, where the functions look for Bedrock and SageMaker."""
+    """The model stand-in with an empty ledger, as the functions' Bedrock and SageMaker."""
     for service in ("BEDROCK", "BEDROCK_RUNTIME", "SAGEMAKER_RUNTIME"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", stand_in.url)
     stand_in.ledger.clear()
@@ -63,12 +63,12 @@ def load(aws: None, models: FakeModels) -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def streaming(load: Callable[[str], Any]) -> Any:
-    """The application of stream_model."""
+    """The application of the function stream_model."""
     return load("stream_model").app
 
 
 def register(caller: Caller, *, revoked: bool = False) -> None:
-    """The tenant and the key of a caller, as their table has them."""
+    """Write the tenant and the key of a caller into their table."""
     table = TenantTable("tenants")
     table.put_tenant(caller.tenant)
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The edge of what streams, driven as a server drives it: silent models, slow clients, clients that go, ends of time."""
+"""The streaming edge, driven as a server drives it: silent models, slow clients, hang-ups, timeouts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def streamed(parts: Iterator[bytes], ping: bytes = PING, abort: Callable[[], Non
 
 @dataclass
 class Client:
-    """What a server's side of one request saw. `gate` may hold its writes up; `gone_after` writes it is not there."""
+    """The server's side of one request. `gate` may delay its writes; after `gone_after` writes the client has gone."""
 
     gone_after: int = 1 << 30
     gate: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -242,7 +242,7 @@ FRAME_PING = b"a frame that says nothing"
 
 
 def pending(seconds: float, fault: Exception | None = None, **head: Any) -> Callable[[Request], PendingReply]:
-    """An answer, or a failure, that takes so long."""
+    """A response, or a failure, after a delay."""
 
     def make() -> Reply:
         time.sleep(seconds)

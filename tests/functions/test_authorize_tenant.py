@@ -1,4 +1,4 @@
-"""The authorizer: the key alone says who calls, and everything else is a 401."""
+"""The authorizer: only the key identifies the caller, and every other request gets a 401."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_tenant_with_a_plan_of_its_own_is_throttled_by_that(load: Load) -> Non
 
 
 def listen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """From here on, what the function writes to its log, metrics included."""
+    """The function's log from now on, including metrics."""
     written = io.StringIO()
     logger().info("the logger is made once a process, and keeps the stream of the test that made it")
     for handler in logging.getLogger("model-gateway").handlers:
@@ -166,7 +166,7 @@ SEEN_BY_THE_API = {"Unauthorized": "4XXError", "failed": "5XXError"}
 
 
 def watching(moved: set[tuple[str, str, str]]) -> set[str]:
-    """The alarms of a deployed stack that watch one of these metrics: namespace, name, and what its dimension says."""
+    """The alarms of a deployed stack on one of these metrics: namespace, name, and the dimension's value."""
     found = set()
     for name, alarm in of_kind(stack(), "AWS::CloudWatch::Alarm").items():
         metrics = [one["MetricStat"]["Metric"] for one in alarm.get("Metrics", ()) if "MetricStat" in one] or [alarm]
@@ -177,7 +177,7 @@ def watching(moved: set[tuple[str, str, str]]) -> set[str]:
 
 
 def moved_by(raised: str, lines: list[dict[str, Any]]) -> set[tuple[str, str, str]]:
-    """The metrics that an invocation that raised moves: Lambda's own, the API's, and those that it logged."""
+    """The metrics that a raising invocation changes: Lambda's own, the API's, and those that it logged."""
     own = {
         (described["Namespace"], metric["Name"], line["service"])
         for line in lines

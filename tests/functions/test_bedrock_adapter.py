@@ -1,4 +1,4 @@
-"""Bedrock over the wire: signed as AWS asks, tagged with its owner, read as it comes, and refused in its own words."""
+"""Bedrock over the wire: signed, tagged with the call's owner, streamed, and refused with Bedrock's own errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stop that comes at any moment is heard."""
+"""A stop is noticed whenever it arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each body that openapi.yaml declares is checked by what is generated from it, and the refusal names the field."""
+"""The code generated from openapi.yaml checks each declared body, and its refusal names the field."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wrong(schema: Json) -> Any:
 
 
 def sound(schema: Json) -> Any:
-    """The least value that the schema takes."""
+    """A minimal value that the schema accepts."""
     said = resolve(schema)
     if "enum" in said:
         return said["enum"][0]
@@ -66,7 +66,7 @@ def sound(schema: Json) -> Any:
 
 
 def spoiled(schema: Json) -> Iterator[tuple[str, Any]]:
-    """Values that the schema forbids, each with the way to the field at fault: everything of it that has a type."""
+    """Values that the schema forbids, each with the path of the wrong field, for every part with a type."""
     said = resolve(schema)
     if "type" in said:
         yield "", wrong(said)

@@ -1,4 +1,4 @@
-"""GET /budget and POST /quote: only the caller's own, and what they say comes true."""
+"""GET /budget and POST /quote: only the caller's own, and the later charges match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every connection over which a call of a model goes is kept alive: read from the sockets themselves, while they stand."""
+"""Every connection of a model call has keep-alive, read from the open sockets themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDLE: int = getattr(socket, "TCP_KEEPIDLE", 0) or getattr(socket, "TCP_KEEPALIVE
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A service that refuses everything: it is connected to, and that is all."""
+    """A service that accepts connections and refuses every request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -41,7 +41,7 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Its URL, where every client looks for every service."""
+    """Its URL, set as the endpoint of every service."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"

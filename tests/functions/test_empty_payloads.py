@@ -1,4 +1,4 @@
-"""The bucket of payloads is emptied where its stack goes, and only there."""
+"""The payload bucket is emptied only when its stack is deleted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POLICY = {
 
 
 class Stack:
-    """A stack that asks, and hears what it is told."""
+    """A stack that sends requests and records the responses."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

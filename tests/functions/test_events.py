@@ -1,4 +1,4 @@
-"""Every event of events/, run through its function: what `sam local invoke -e` would show."""
+"""Every event of events/, run through its function, as `sam local invoke -e` would."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def seeded(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def edge(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What stands before a function in SAM CLI's containers."""
+    """The edge before a function in SAM CLI's containers."""
     for folder in (EDGE, STREAM):
         monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("LOCAL_HEADERS", "team_id messages_api")
@@ -84,7 +84,7 @@ def run(load: Load, seeded: None, edge: None) -> Callable[[Case], Any]:
 
 
 def served(app: Any, event: dict[str, Any]) -> dict[str, Any]:
-    """What the function's server answers, as its adapter asks it."""
+    """The response of the function's server to its adapter."""
     from local_adapter import headers, target
 
     told = {"Lambda-Runtime-Aws-Request-Id": "1", "Lambda-Runtime-Deadline-Ms": "99999999999999"}

@@ -1,4 +1,4 @@
-"""Each documented field of each format, through the real door: what becomes of it is what docs/call/compatibility.md says."""
+"""Each documented field of each format, sent to the real API, is handled as docs/compatibility.md describes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whatever a client sends, it is told what is wrong with it: no body of any shape is the gateway's own failure.
+"""Every invalid body gets a precise refusal: no body of any shape causes an internal error.
 
-Bodies are made out of sound ones, by putting a value of any kind anywhere in them, and sent to every surface.
+The bodies are valid ones with a value of any kind put anywhere in them, sent to every surface.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @st.composite
 def spoiled(draw: Callable[..., Any], bodies: list[dict[str, Any]]) -> Any:
-    """A sound body with one to three values of any kind in it, where others were."""
+    """A valid body in which values of any kind replace one to three others."""
     body = copy.deepcopy(draw(st.sampled_from(bodies)))
     for _ in range(draw(st.integers(1, 3))):
         ways = list(places(body))
@@ -138,7 +138,7 @@ def app(streaming: Any) -> Any:
 
 
 def must_not_fail(status: int, sent: bytes, body: Any) -> None:
-    """No 5xx, but where the stand-in itself gave up on a body (599): the service would have said 400."""
+    """No 5xx, unless the stand-in itself failed on a body (599): the service would have answered 400."""
     said = sent.decode(errors="replace")
     if status == 503 and "model_unavailable" in said:
         return

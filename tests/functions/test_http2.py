@@ -1,4 +1,4 @@
-"""The local stack's HTTP/2, by the h2 client: many requests over one connection, flow control both ways, an orderly end."""
+"""The local stack's HTTP/2, with an h2 client: concurrent requests, flow control both ways, an orderly end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Client:
-    """A client that does one thing at a time, and keeps what it was told by stream."""
+    """A client that does one step at a time, and stores received events by stream."""
 
     def __init__(self, server: HttpServer, tls: ssl.SSLContext | None = None, acknowledges: bool = True):
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", server.port), timeout=10)
@@ -70,7 +70,7 @@ class Client:
         return number
 
     def read(self, seconds: float = 10) -> bool:
-        """Take what has come. False at the end."""
+        """Read the available bytes. False at the end."""
         self.socket.settimeout(seconds)
         content = self.socket.recv(65536)
         if not content:
@@ -97,7 +97,7 @@ class Client:
         return True
 
     def until(self, number: int) -> tuple[int, bytes]:
-        """The answer of a stream, when it has ended."""
+        """The response of a stream, after its end."""
         while number not in self.ended:
             assert self.read(), "closed"
         return self.statuses.get(number, [0])[-1], self.bodies.get(number, b"")

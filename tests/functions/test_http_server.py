@@ -1,4 +1,4 @@
-"""The local stack's own HTTP server: HTTP/1.1 that can be read in one way only, and nothing that waits for ever."""
+"""The local stack's own HTTP server: unambiguous HTTP/1.1 only, and a deadline for every wait."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POST = b"POST /echo?a=1 HTTP/1.1\r\nHost: here\r\n"
 
 
 def echo(request: Request) -> Response:
-    """Says what it was asked, or does as the path says."""
+    """Echo the request, or do as the path says."""
     if request.path == "/fail":
         raise ValueError("a secret")
     if request.path == "/sleep":
@@ -65,7 +65,7 @@ def connected(server: HttpServer) -> socket.socket:
 
 
 def answered(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One answer with a length: status, headers in small letters, body."""
+    """One response with a length: status, headers in lower case, body."""
     read = b""
     while b"\r\n\r\n" not in read:
         more = connection.recv(65536)
@@ -80,7 +80,7 @@ def answered(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
 
 
 def sent(server: HttpServer, *parts: bytes) -> tuple[int, dict[str, str], bytes, bool]:
-    """The answer to some bytes, and whether the connection ends behind it."""
+    """The response to some bytes, and whether the connection then ends."""
     with connected(server) as connection:
         for part in parts:
             connection.sendall(part)

@@ -24,7 +24,7 @@ HELLO = {"inputs": "hello", "parameters": {"max_tokens": 20, "temperature": 0.5}
 
 
 class Crash(BaseException):
-    """What no code catches: the process is gone."""
+    """An exception that no code catches, like the end of the process."""
 
 
 def crash(*_: Any, **__: Any) -> None:
@@ -68,7 +68,7 @@ def messages(app: Any) -> int:
 
 
 class During:
-    """The real models, with something that happens while they run."""
+    """The real models, with an event while they run."""
 
     def __init__(self, app: Any, happens: Callable[[], None]):
         self.app, self.real, self.happens = app, app.models, happens

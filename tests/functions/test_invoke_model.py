@@ -71,7 +71,7 @@ TEXT_MODELS = [
 
 
 def agrees(row: UsageRecord, served: dict[str, Any]) -> bool:
-    """Does a ledger row say what the model's service says it served?"""
+    """Does a ledger row match the model service's own record?"""
     counts = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
     return all(getattr(row.usage, name) == served[name] for name in counts)
 
@@ -398,7 +398,7 @@ def test_a_call_that_still_runs_polls_as_not_ready_and_for_nobody_else(load: Loa
     real = app.models
 
     class Watched:
-        """The moment in which the model runs: another environment polls."""
+        """Models that let another environment poll while they run."""
 
         def call(self, made: Any) -> Any:
             other = load("invoke_model")
@@ -431,7 +431,7 @@ def test_an_answer_on_its_way_to_be_kept_is_not_ready_rather_than_unknown(load: 
 
 
 def work_off(app: Any) -> dict[str, Any]:
-    """Deliver what is in the queue to the worker, as the event source does."""
+    """Deliver the queue's messages to the worker, as the event source does."""
     sqs, url = boto3.client("sqs"), app.settings().jobs_queue_url
     messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
     records = [{"messageId": m["MessageId"], "body": m["Body"], "receiptHandle": m["ReceiptHandle"]} for m in messages]
@@ -554,7 +554,7 @@ def test_a_worker_that_crashes_is_followed_by_another_and_the_tenant_pays_once(l
     record = {"messageId": "m0", "body": message["Body"]}
 
     class Crash(BaseException):
-        """What no code catches: the process is gone."""
+        """An exception that no code catches, like the end of the process."""
 
     def crash(*_: Any, **__: Any) -> None:
         raise Crash

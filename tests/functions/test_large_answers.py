@@ -1,4 +1,4 @@
-"""An answer that a Lambda function cannot send is not lost: it waits where its client is sent to."""
+"""An answer too large for a Lambda function is not lost: its client is redirected to a stored copy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def app(load: Callable[[str], Any]) -> Any:
 
 
 def shared(answer: dict[str, Any]) -> Any:
-    """What lies where the answer says; the address is signed, for a while, and names our bucket."""
+    """The object at the response's URL, which is signed, expires, and names the gateway's bucket."""
     (told,) = json.loads(answer["body"])
     (url,) = answer["multiValueHeaders"]["location"]
     assert (answer["statusCode"], told["answer_url"]) == (303, url)

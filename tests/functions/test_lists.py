@@ -1,4 +1,4 @@
-"""The lists of models: by Bedrock's filters, in OpenAI's words, and in Anthropic's."""
+"""The lists of models: with Bedrock's filters, in OpenAI's format, and in Anthropic's."""
 
 from __future__ import annotations
 

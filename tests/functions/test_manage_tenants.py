@@ -1,4 +1,4 @@
-"""/admin/*, and the custom resource that the same function is."""
+"""/admin/*, and the custom resource that the same function implements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANN = "arn:aws:iam::111122223333:user/ann"
 
 
 class Admin:
-    """The function, asked by a principal who has signed."""
+    """The function, called by a principal with a signature."""
 
     def __init__(self, app: Any):
         self._app = app

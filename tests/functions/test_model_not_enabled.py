@@ -1,4 +1,4 @@
-"""A model that the gateway's AWS account has still to enable: one code in every dialect, and the operators hear of it."""
+"""A model that the gateway's AWS account has not enabled: one code in every format, and a notice to the operators."""
 
 from __future__ import annotations
 

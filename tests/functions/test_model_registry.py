@@ -1,4 +1,4 @@
-"""Routes and endpoints from an object in S3: as many as wanted, never a wrong one, and the last good ones while it is wrong."""
+"""Routes and endpoints from an S3 object: any number, never an invalid one; a broken object keeps the last good ones."""
 
 from __future__ import annotations
 

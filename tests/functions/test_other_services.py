@@ -1,4 +1,4 @@
-"""Services that speak as Bedrock may and the stand-in does not: every habit on the wire comes to the same counts."""
+"""Services with wire formats that Bedrock may use and the stand-in does not: all give the same counts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Script = Callable[[socket.socket], None]
 
 
 class Service:
-    """A service on a socket: each request is answered by the next of its scripts, on whatever connection it comes."""
+    """A service on a socket: the next of its scripts answers each request, on any connection."""
 
     def __init__(self, scripts: Sequence[Script]):
         self._scripts = list(scripts)
@@ -87,7 +87,7 @@ def service(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[...
 
 
 class Books:
-    """One call after another by way of attempts, each in a ledger of its own."""
+    """Consecutive calls through attempts, each in its own ledger."""
 
     def __init__(self, runtime: BedrockRuntime):
         self._runtime = runtime
@@ -96,7 +96,7 @@ class Books:
         return nullcontext()
 
     def make(self, api: str) -> tuple[UsageRecord, bytes]:
-        """A call, as its row and what its client reads. Raises what the call raises, if it has no row by then."""
+        """Make a call; returns its row and its client's data. Raises the call's error if it has no row by then."""
         ledger = InMemoryLedger()
         who = Caller(Tenant(TenantId("acme"), "Acme", ()), KeyId("key_1"))
         until = datetime.now(UTC) + timedelta(seconds=60)

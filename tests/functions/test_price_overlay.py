@@ -1,4 +1,4 @@
-"""The private price overlay: an object in S3 over the shipped list, read once and then only when it is another."""
+"""The private price overlay: an S3 object over the shipped list, read once and again only after a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What /v1/responses answered can be referred to: by its own tenant, for a while, and only where it may be kept."""
+"""Earlier /v1/responses items can be referenced by their own tenant, for a time, and only if they may be stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that nothing else here makes, so that every grant of a function's role is seen at work: see tests/recorded.py."""
+"""Calls that no other test makes, so that every grant of a function's role is used: see tests/recorded.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call tells X-Ray's daemon and the log: everything that an operator asks for, and nothing that was said."""
+"""A call's data for X-Ray's daemon and the log: everything that operators need, and no message content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTENING = 0.5  # seconds: more than a datagram takes on one machine
 
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A UDP socket where Lambda's X-Ray daemon would listen."""
+    """A UDP socket in place of Lambda's X-Ray daemon."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.settimeout(LISTENING)
@@ -34,7 +34,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 
 def received(daemon: socket.socket) -> list[dict[str, Any]]:
-    """The subsegments that have come, as the daemon reads them: a header, a line feed, a document."""
+    """The received subsegments in the daemon's format: a header, a line feed, a document."""
     documents: list[dict[str, Any]] = []
     while True:
         try:
@@ -47,7 +47,7 @@ def received(daemon: socket.socket) -> list[dict[str, Any]]:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The lines of the log about calls of models."""
+    """The log lines about model calls."""
     out = capsys.readouterr().out
     assert SECRET not in out
     return [json.loads(line) for line in out.splitlines() if '"model_call"' in line]

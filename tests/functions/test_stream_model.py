@@ -1,4 +1,4 @@
-"""The function that speaks every SDK's language, asked as its server asks it."""
+"""The function that serves every SDK's format, called as its server calls it."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_failed_call_gives_its_key_back(app: Any, models: FakeModels) -> None:
 
 @pytest.mark.parametrize("record", [{}, KEEPS])
 def test_a_key_is_never_ignored(app: Any, models: FakeModels, record: dict[str, Any]) -> None:
-    """Whoever sends one believes that a repeat is safe."""
+    """A client that sends a key relies on safe retries."""
     stream = CALLS["/v1/chat/completions"] | {"stream": True}
     status, body, _ = ask(app, "/v1/chat/completions", stream, record, idempotency_key="k")
     assert (status, json.loads(body)["code"]) == (400, "idempotency_not_for_streams")

@@ -1,6 +1,6 @@
-"""How far it is from a function's app.py to the call of Bedrock: the files whose functions call one another on the way.
+"""The distance from a function's app.py to the call of Bedrock: the files whose functions call one another on the way.
 
-The transport of what streams (gateway/web) comes before app.py and is not counted.
+The streaming transport (gateway/web) comes before app.py and is not counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a service answers without counts that can be read: it is estimated, and costs no more than was held for it."""
+"""A response without readable counts is estimated, and costs no more than its hold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Answer = Callable[[Any], None]
 
 @pytest.fixture
 def answer(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answer]:
-    """Says what both services answer from now on: bytes, or JSON."""
+    """Set both services' response from now on: bytes, or JSON."""
     said: list[bytes] = []
 
     class Service(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Lets the code that lies here write a generation; see the package."""
+"""Makes the present code write a generation; see the package."""
 
 from __future__ import annotations
 

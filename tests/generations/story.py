@@ -1,7 +1,7 @@
-"""What a release is made to write: two tenants' October, closed, and a November up to the morning of the 25th.
+"""The data that a release writes: two tenants' October, closed, and a November up to the morning of the 25th.
 
-Every outcome, unit and state that the ledger, the lake and the tables have is here once; every moment is said, none is
-taken from the clock.
+It has every outcome, unit and state of the ledger, the lake and the tables once. All times are fixed; none comes from the
+clock.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def row(name: str, started: str, model: str = HAIKU, tenant: str = "acme", **mor
 
 
 class Story:
-    """The tables and the lake of a gateway, and all that a release writes into them."""
+    """The tables and the lake of a gateway, and all data that a release writes into them."""
 
     def __init__(self) -> None:
         self.workflow = Workflow()
@@ -225,7 +225,7 @@ class Story:
 
     # ------------------------------------------------------------------------------------------------- what it says
     def manifest(self) -> dict[str, Any]:
-        """What each day has used and cost, by tenant, cost centre and model: row by row, as they were written."""
+        """Each day's usage and cost by tenant, cost centre and model, from the written rows."""
         days: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         for record in self.records.values():
             group = f"{record.tenant_id}/{record.cost_centre}/{record.model_id}"

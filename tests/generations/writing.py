@@ -1,4 +1,4 @@
-"""From a story that a release is made to write, to the files of its generation."""
+"""Writes a release's story into the files of its generation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _settled(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _waiting(queue: str, jobs: list[dict[str, Any]]) -> list[str]:
-    """The messages of the jobs that nobody has done."""
+    """The messages of the unfinished jobs."""
     open_jobs = {job["request_id"]["S"] for job in jobs if job["state"]["S"] == "queued"}
     found = []
     while got := boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):

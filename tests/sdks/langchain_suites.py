@@ -1,4 +1,4 @@
-"""What langchain-tests' suites share here: what the models can do, the files they would load, what cannot pass and why."""
+"""Shared parts of langchain-tests' suites: the models' capabilities, the files, the tests that cannot pass and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Suite = TypeVar("Suite", bound=type)
 
 
 class Capable:
-    """All that a model behind the gateway is asked to do; what LangChain or Bedrock cannot, a table names."""
+    """All features that the suites test on a model behind the gateway; a table names those that LangChain or Bedrock lack."""
 
     supports_anthropic_inputs = True
     supports_audio_inputs = True
@@ -62,7 +62,7 @@ class Capable:
 
     @pytest.fixture(autouse=True)
     def _without_internet(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The suites load a picture and a document from the web."""
+        """Serve the picture and the document that the suites load from the web."""
 
         def get(url: str, **_: Any) -> httpx.Response:
             return httpx.Response(200, content=PDF if url.endswith(".pdf") else PNG)

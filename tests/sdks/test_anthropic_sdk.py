@@ -1,4 +1,4 @@
-"""anthropic: Anthropic and AnthropicBedrock, and what each of their errors is raised for."""
+"""anthropic: Anthropic and AnthropicBedrock, and the cause of each of their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""boto3: bedrock-runtime with a bearer token over TLS, and with any signature and a key beside it over http."""
+"""boto3: bedrock-runtime with a bearer token over TLS, and with any signature plus a key over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""langchain-aws: ChatBedrockConverse by a signature with the key beside it, embeddings by a bearer token over TLS."""
+"""langchain-aws: ChatBedrockConverse with a signature plus the key, embeddings with a bearer token over TLS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE_MODEL = "ChatBedrockConverse takes no model in a call, only when it is made"
 
 @pytest.fixture(scope="module", autouse=True)
 def _models_are_read_once() -> Iterator[None]:
-    """The suites make two clients for each test, and each would read boto3's own files anew: most of their time."""
+    """Cache boto3's own files: the suites create two clients per test, and reading the files takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.session.create_loader))
         yield

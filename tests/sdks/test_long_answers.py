@@ -1,4 +1,4 @@
-"""Answers that take longer than anybody between waits in silence: SDKs get them, and what fails late raises, once."""
+"""Answers that exceed every idle timeout on the way: SDKs get them, and a late failure raises once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openai: chat completions, responses, embeddings, models, and what each of its errors is raised for."""
+"""openai: chat completions, responses, embeddings, models, and the cause of each of its errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway that the SDKs are shown, by what tests/e2e/test_sdks.py says of it in the environment."""
+"""The gateway under test, from the environment that tests/e2e/test_sdks.py sets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where it listens, the keys of its tenants, and what it and the models behind it have been asked so far."""
+    """Its URL, the keys of its tenants, and the requests so far to it and to the models behind it."""
 
     url: str = field(default_factory=lambda: os.environ["GATEWAY_URL"])
     tls_url: str = field(default_factory=lambda: os.environ["GATEWAY_TLS_URL"])
@@ -47,7 +47,7 @@ class Gateway:
     access_log: Path = field(default_factory=lambda: Path(os.environ["GATEWAY_ACCESS_LOG"]))
 
     def served(self, after: int = 0) -> list[dict[str, Any]]:
-        """The models' own ledger, but for what nobody pays for."""
+        """The models' own ledger, without unbilled calls."""
         with urllib.request.urlopen(f"{self.models_url}/_ledger?after={after}") as answer:
             records: list[dict[str, Any]] = json.load(answer)["records"]
         return [record for record in records if record["operation"] not in ("ListFoundationModels", "CountTokens")]

@@ -1,4 +1,4 @@
-"""A synthetic Data Export of CUR 2.0: the columns, types and folders that AWS writes."""
+"""A synthetic Data Export of CUR 2.0 with AWS's columns, types and folders."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def line(
 
 
 def export(lines: Sequence[dict[str, Any]], folder: str = "", without: Sequence[str] = (), part: int = 1) -> None:
-    """Put lines where a Data Export of the name `costs` puts them, in the bucket `bills`."""
+    """Write lines to the path of a Data Export named `costs`, in the bucket `bills`."""
     s3 = boto3.client("s3")
     if "bills" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
         s3.create_bucket(Bucket="bills")

@@ -1,4 +1,4 @@
-"""The state machines; that of the costs with every hour before 2026-11-24 done."""
+"""The state machines; in the one for costs every hour before 2026-11-24 is done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Agree = Callable[[str], None]
 
 @pytest.fixture
 def behind_lambda(aws: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], None]:
-    """Let a machine's handlers be what runs when the AWS of this process invokes a function."""
+    """Make this process's AWS run a machine's handlers when it invokes a function."""
     monkeypatch.setitem(default_user_config, "stepfunctions", {"execute_state_machine": True})
 
     def put(machine: Machine) -> None:
@@ -38,7 +38,7 @@ def workflow(behind_lambda: Callable[[Machine], None]) -> Workflow:
 
 @pytest.fixture
 def agree(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agree]:
-    """Agree on a price of Sonnet's input, in USD a million, in an overlay that every step is told of."""
+    """Set an agreed price of Sonnet's input, in USD a million, in an overlay for every step."""
     boto3.client("s3").create_bucket(Bucket="prices")
 
     def agree(usd: str) -> None:

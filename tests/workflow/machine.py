@@ -1,4 +1,4 @@
-"""The state machines in an AWS of this process: real handlers behind them, real DynamoDB rows before them."""
+"""The state machines in this process's AWS, with real handlers and real DynamoDB rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state machine, run for real: from rows in DynamoDB to Parquet in S3, by the steps' own handlers."""
+"""A real run of the state machine, with the steps' own handlers: from rows in DynamoDB to Parquet in S3."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_sweep_tells_how_long_the_oldest_call_is_open(
 
 
 def told_costs(capsys: pytest.CaptureFixture[str]) -> list[tuple[str, str, float]]:
-    """The metric of what a day costs: the day, the dimension's value and USD, as CloudWatch reads them from the log."""
+    """The metric of a day's cost: the day, the dimension's value and USD, as CloudWatch reads them from the log."""
     told = []
     for line in capsys.readouterr().out.splitlines():
         if '"DayCostUsd"' in line:

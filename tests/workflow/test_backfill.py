@@ -26,7 +26,7 @@ Fill = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def fill(workflow: Workflow) -> Fill:
-    """The three days, one to a window."""
+    """Backfills the three days, one per window."""
     mend_nested_executions()
     states = boto3.client("stepfunctions")
     machine = make_state_machine("backfill_costs", {"AggregateCosts": workflow.arn})

@@ -1,4 +1,4 @@
-"""From rows of the ledger to a closed month and the proof of it, by the real handlers, in S3."""
+"""From ledger rows to a closed month and its proof, with the real handlers, in S3."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_month_is_closed_some_days_after_its_end_and_what_is_restated_later_st
     assert after["previous"]["month"] == "2026-11"
     assert verified_text(S3Objects("lake")) == (
         "2026-11 to 2026-12: 3 statements with 3 lines. "
-        "Every hash, link and sum holds, and every line is a line of the costs.\n"
+        "Every hash, link and sum is valid, and every line is a line of the costs.\n"
     )
 
 

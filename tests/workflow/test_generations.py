@@ -1,6 +1,6 @@
-"""What earlier releases have written, today's code reads, settles, aggregates, closes and proves: see tests/generations.
+"""Today's code reads, settles, aggregates, closes and proves earlier releases' data: see tests/generations.
 
-The last generation is written by the code of today, so that the next release has one to be held to.
+Today's code writes the last generation, as the test data of the next release.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STILL_OPEN = {"wed-open": "2026-11-25T00:20:00+00:00", "once-begun": "2026-11-25
 
 @pytest.fixture(scope="session")
 def todays(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generation of the code that lies here."""
+    """A generation of the present code."""
     into = tmp_path_factory.mktemp("written-by")
     command = [sys.executable, "-m", "tests.generations", TODAY, "--into", str(into)]
     done = subprocess.run(command, cwd=KEPT.parents[2], env=os.environ, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def todays(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[*(generation.folder.name for generation in kept()), TODAY])
 def generation(request: pytest.FixtureRequest, workflow: Workflow) -> Generation:
-    """Loaded into the tables and buckets of this process, as an upgrade finds it."""
+    """A generation loaded into this process's tables and buckets, as an upgrade finds it."""
     folder = request.getfixturevalue("todays") if request.param == TODAY else KEPT / request.param
     found = Generation(folder)
     names = {name: name for name in (*TABLES, *BUCKETS)}
@@ -63,7 +63,7 @@ def generation(request: pytest.FixtureRequest, workflow: Workflow) -> Generation
 
 
 def expected(generation: Generation) -> dict[str, dict[str, Any]]:
-    """What its manifest says of each day and group, and what `settle_what_is_open` adds."""
+    """Its manifest's sums of each day and group, plus those that `settle_what_is_open` adds."""
     days: dict[str, dict[str, Any]] = generation.manifest["days"]
     (haiku,) = [group for group in days["2026-11-25"] if "haiku" in group]
     sums = days["2026-11-25"][haiku]
@@ -78,7 +78,7 @@ def _plain(sums: dict[str, Any]) -> tuple[int, int, int, Decimal]:
 
 
 def held(workflow: Workflow) -> dict[str, dict[str, Any]]:
-    """The same, as the costs of the lake say it."""
+    """The same from the costs of the lake."""
     days: dict[str, dict[str, Any]] = {}
     for day in sorted({key.split("/")[1].removeprefix("dt=") for key in workflow.files("costs/")}):
         for line in workflow.read(f"costs/dt={day}/"):

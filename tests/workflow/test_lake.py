@@ -1,4 +1,4 @@
-"""The lake is what the ledger says after every run, or the run fails by name: by the real handlers, in DynamoDB and S3."""
+"""After every run the lake matches the ledger, or the run fails and names the fault, with the real handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lake has the price book that its costs were made with."""
+"""The lake has the price book of its costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The night: real usage files, a bill in AWS's own layout and CloudWatch's metrics become the three tables."""
+"""The nightly run turns real usage files, a bill in AWS's layout and CloudWatch's metrics into the three tables."""
 
 from __future__ import annotations
 

@@ -64,8 +64,8 @@ def test_costs_are_printed_as_finance_reads_them(stack: Stack) -> None:
         "research  maker.unheard-of                                    5              0            1     unknown      unknown\n"
         "--------  ---------------------------------------  ------------  -------------  -----------  ----------  -----------\n"
         "total                                                      1505              7            3      0.0045     0.000105\n"
-        "  1 failed: they used nothing and cost nothing\n"
-        "  1 unsettled: nobody knows what they used, so they are not in the costs\n"
+        "  1 failed: without usage and without cost\n"
+        "  1 unsettled: their usage is unknown, so they are not in the costs\n"
         "  1 unpriced: the price book has no price for them, so they are not in the costs\n"
     )
 
@@ -82,7 +82,7 @@ def test_rows_in_quarantine_are_told_beside_the_costs(stack: Stack) -> None:
         spoiled = row(name, 0.1).settle(Outcome.SUCCEEDED, TokenUsage(input_tokens=5), row(name, 0.1).started_at)
         boto3.client("dynamodb").put_item(TableName="usage", Item=item(spoiled) | {"input_tokens": {"N": "-5"}})
     (told,) = aggregate(stack, MIDNIGHT + timedelta(hours=0.2), alone=True)
-    assert told.startswith("2 rows cannot be read, or make no sense: they are in no sum")
+    assert told.startswith("2 rows are unreadable or implausible: they are in no sum")
 
 
 def test_days_without_a_row_are_counted_and_have_no_table(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Runs that nothing else here makes, so that every grant of a step's role is seen at work: see tests/recorded.py."""
+"""Runs that no other test makes, so that every grant of a step's role is used: see tests/recorded.py."""
 
 from __future__ import annotations
 

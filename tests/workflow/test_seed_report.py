@@ -1,4 +1,4 @@
-"""A day that is replayed gives the report that a spreadsheet, worked out by hand, says it must give."""
+"""A replayed day gives the same report as a spreadsheet worked out by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sheet(name: str) -> list[dict[str, str]]:
 
 
 def worked_out(text: str) -> Decimal:
-    """What an arithmetic cell of the spreadsheet comes to."""
+    """The value of an arithmetic cell of the spreadsheet."""
 
     def value(node: ast.expr) -> Decimal:
         if isinstance(node, ast.BinOp):

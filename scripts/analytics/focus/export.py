@@ -1,4 +1,4 @@
-"""The costs of a lake as FOCUS 1.2, through the very view that Athena has: `gateway focus`."""
+"""Exports a lake's costs as FOCUS 1.2 through the same view that Athena has: `gateway focus`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from scripts.analytics.duckdb_athena import open_lake, quoted
 from scripts.project.command import CommandFailedError
 
-# Moments as FOCUS writes them; a Parquet file has a type for them.
+# Timestamps in FOCUS's text format; a Parquet file has a type for them.
 MOMENTS = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
 ORDER = "ChargePeriodStart, SubAccountId, x_CostCentre, x_ModelId, ChargeCategory, ChargeClass, SkuPriceId, RegionId"
 
 
 def export(lake: Path, out: Path, month: str = "") -> int:
-    """Write the lines of a lake, and return how many there are. Raises CommandFailedError."""
+    """Write the lines of a lake and return their number. Raises CommandFailedError."""
     if out.suffix not in {".csv", ".parquet"}:
         raise CommandFailedError(f"{out.name}: name a .csv or a .parquet file")
     if not any((lake / "costs").rglob("*.parquet")):
         raise CommandFailedError(f"{lake} has no costs/: name the folder of a lake")
     if not out.parent.is_dir():
-        raise CommandFailedError(f"{out.parent} is no folder: make it, or name another --out")
+        raise CommandFailedError(f"{out.parent} is not a folder: create it, or name another --out")
     written = ", ".join(f"strftime({name}, '%Y-%m-%dT%H:%M:%SZ') AS {name}" for name in MOMENTS)
     columns = f"* REPLACE ({written})" if out.suffix == ".csv" else "*"
     options = "FORMAT csv, HEADER" if out.suffix == ".csv" else "FORMAT parquet, COMPRESSION zstd"

@@ -1,7 +1,6 @@
-"""The export of a made-up lake, judged by `focus-validator`, in an environment of its own.
+"""Runs `focus-validator`, in its own environment, on the export of a synthetic lake.
 
-Its rules of FOCUS 1.2 come with its package, so it needs no network. It ends with 0 whatever it finds: what counts is
-what it prints.
+Its package includes the rules of FOCUS 1.2, so it needs no network. It always exits with 0, so only its output counts.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from scripts.project.words import counted
 
 ENVIRONMENT = ROOT / ".venv-focus"
 LOCK = ROOT / "scripts/analytics/focus/requirements.lock"
-# What the gateway has, in the specification's words: rules about what it has not are left out.
+# The gateway's features, in the specification's terms: the validator skips rules about other features.
 APPLIES = (
     "ACCOUNT_NAMING_SUPPORTED", "MULTIPLE_PRICING_CATEGORIES_SUPPORTED", "NEGOTIATED_PRICING_SUPPORTED",
     "PUBLIC_PRICE_LIST_SUPPORTED", "REGION_SUPPORTED", "SUB_ACCOUNT_SUPPORTED", "TAGGING_SUPPORTED",
@@ -33,10 +32,10 @@ APPLIES = (
 
 
 class Allowed(NamedTuple):
-    """Why the failing of a rule is no fault of the export, and what shows that no data can pass."""
+    """Why a failing rule is not a fault of the export, and the export that proves that no data can pass."""
 
     reason: str
-    otherwise: str  # the export as the rule wants it, a SELECT from `export`
+    otherwise: str  # the export in the form that the rule requires, a SELECT from `export`
     then_fails: str  # the rule that fails instead
 
 
@@ -48,13 +47,13 @@ ALLOWED = {
         "InvoiceId-C-005-C",
     )
 }
-_STDERR = 2  # its notices are beside the result
+_STDERR = 2  # its notices accompany the result
 _TOTAL = re.compile(r"^Total: (\d+) \| Pass: (\d+) \| Fail: (\d+) \| Skipped: (\d+)", re.MULTILINE)
 _FAILED = re.compile(r"^- (\S+): (violations=.*)$", re.MULTILINE)
 
 
 def check(export: Callable[[Path, Path], int], tell: Callable[[str], None]) -> list[str]:
-    """Export a made-up lake as CSV and as Parquet; each fault that the validator finds. Raises CommandFailedError."""
+    """Export a synthetic lake as CSV and as Parquet; return the validator's findings. Raises CommandFailedError."""
     set_up()
     with tempfile.TemporaryDirectory() as folder:
         lake = Path(folder) / "lake"
@@ -77,7 +76,7 @@ def check(export: Callable[[Path, Path], int], tell: Callable[[str], None]) -> l
 
 
 def set_up() -> None:
-    """The validator's environment, made once for each state of its lock. Raises CommandFailedError."""
+    """The validator's environment, created once per version of its lock. Raises CommandFailedError."""
     ready = ENVIRONMENT / "ready"
     if ready.exists() and ready.stat().st_mtime >= LOCK.stat().st_mtime:
         return
@@ -86,11 +85,11 @@ def set_up() -> None:
         raise CommandFailedError(NONE_FOUND)
     command = [python, ROOT / "scripts/project/set_up.py", ENVIRONMENT, LOCK]
     if subprocess.run(command, stdout=_STDERR, check=False).returncode:
-        raise CommandFailedError(f"The validator's environment could not be made in {ENVIRONMENT}.")
+        raise CommandFailedError(f"The validator's environment could not be created in {ENVIRONMENT}.")
 
 
 def validate(out: Path) -> str:
-    """What the validator prints about an export."""
+    """The validator's output for an export."""
     python = ENVIRONMENT / "bin/python"
     where = "import focus_validator, pathlib; print(pathlib.Path(focus_validator.__file__).parents[1])"
     packages = subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
@@ -98,26 +97,26 @@ def validate(out: Path) -> str:
         python, "-m", "focus_validator.main", "--data-file", out, "--validate-version", "1.2", "--block-download",
         "--applicability-criteria", ",".join(APPLIES), "--show-violations",
     ]  # fmt: skip
-    # It looks for its list of currencies below the folder it runs in.
+    # The validator looks for its list of currencies below its working directory.
     ran = subprocess.run(command, cwd=packages, capture_output=True, text=True, check=False)
     return f"{ran.stdout}\n{ran.stderr}"
 
 
 def faults(said: str) -> Iterator[str]:
-    """What the validator has against an export, without what is allowed; a run without a result is a fault as well."""
+    """The validator's findings on an export, without the allowed ones; a run without a result is a finding too."""
     total = _TOTAL.search(said)
     if total is None:
-        yield f"the validator came to no result:\n{said[-2000:]}"
+        yield f"the validator returned no result:\n{said[-2000:]}"
         return
     failed = failures(said)
     if len(failed) != int(total[3]) or not int(total[2]):
-        yield f"what the validator says cannot be read: {total[0]}, of which {len(failed)} failures are named"
+        yield f"the validator's output cannot be parsed: {total[0]}, but it names {len(failed)} failures"
     yield from (f"{rule}: {message}" for rule, message in failed.items() if rule not in ALLOWED)
-    yield from (f"{rule} does not fail any more: take it from the list" for rule in ALLOWED.keys() - failed.keys())
+    yield from (f"{rule} no longer fails: remove it from the list" for rule in ALLOWED.keys() - failed.keys())
 
 
 def unfounded(rule: str, allowed: Allowed, said: str) -> Iterator[str]:
-    """What speaks against allowing a rule to fail, from what the validator says of data made to pass it."""
+    """Reasons not to allow a rule to fail, from the validator's output for data made to pass it."""
     if failures(said).keys() != {allowed.then_fails}:
         yield f"{rule} need not fail: only {allowed.then_fails} should fail instead, and does not\n{said[-2000:]}"
 

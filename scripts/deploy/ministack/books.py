@@ -1,7 +1,7 @@
-"""A deployed stack's nights and month ends: its record against CloudWatch's, and a month that closes.
+"""A deployed stack's nights and month ends: its ledger against CloudWatch's counts, and the close of a month.
 
-CloudWatch is told what the models' stand-in billed, as Bedrock would. The month is an earlier one, with one call in it:
-a row of the ledger is put there as it would have been written then, and everything after that is the stack's own.
+The proof sends CloudWatch the counts that the models' stand-in billed, as Bedrock would. The month is an earlier one
+with one call: the proof inserts a ledger row as it would have been written then. The stack does everything after that.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from scripts.operate.backfill import backfill
 from scripts.operate.statements import objects_of, verified_text
 
 METRICS = {CALLS: (), "InputTokenCount": ("input_tokens",), "OutputTokenCount": ("output_tokens",)}
-STRANGE = "maker.nobody-asked-for-this"  # called by somebody else, and never by the gateway
-BESIDE, MORE = "amazon.titan-embed-text-v1", 100  # called by the gateway, and so often by somebody else
+STRANGE = "maker.nobody-asked-for-this"  # called by others only, never by the gateway
+BESIDE, MORE = "amazon.titan-embed-text-v1", 100  # called by the gateway, and this often by others
 
 Json = Any
 
 
 def a_night(cloud: Cloud, outputs: Mapping[str, str], served: Sequence[Mapping[str, Json]]) -> str:
-    """Every count agrees with CloudWatch's; what CloudWatch alone knows of is named, and above the tolerance told."""
+    """Every count agrees with CloudWatch's; counts in CloudWatch only are listed, and reported above the tolerance."""
     tell_cloudwatch(cloud, served)
     days = sorted({str(line["at"])[:10] for line in served})
     asked = json.dumps({"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "days": days})
     run = cloud.client("stepfunctions").start_execution(stateMachineArn=outputs["ReconcileCostsArn"], input=asked)
     said = json.loads(ended(cloud, run["executionArn"], "the night")["output"])["reconciled"]
     lines = [line for day in days for line in rows_below(cloud, outputs["LakeBucketName"], f"reconciliation/dt={day}/")]
-    hold(sum(day["lines"] for day in said) == len(lines), f"the night says {said}, the lake has {len(lines)} lines")
+    hold(sum(day["lines"] for day in said) == len(lines), f"the run reports {said}, the lake has {len(lines)} lines")
     off = {
         (line["model_id"], line["unit"], reason, line[reason], line["above_tolerance"])
         for line in lines
@@ -48,12 +48,12 @@ def a_night(cloud: Cloud, outputs: Mapping[str, str], served: Sequence[Mapping[s
         (BESIDE, CALLS, "unexplained", Decimal(MORE), True),
     }
     hold(off == expected, f"the ledger and CloudWatch differ by {off}")
-    hold(sum(day["aboveTolerance"] for day in said) == 1, f"the night says {said}")
+    hold(sum(day["aboveTolerance"] for day in said) == 1, f"the run reports {said}")
     return f"{len(lines)} lines"
 
 
 def tell_cloudwatch(cloud: Cloud, served: Sequence[Mapping[str, Json]]) -> None:
-    """What the models billed, in the metrics of AWS/Bedrock, and calls that did not come through the gateway."""
+    """Write the models' billed counts, and calls that bypassed the gateway, into the metrics of AWS/Bedrock."""
     counted: Counter[tuple[str, str, str]] = Counter()
     last = max(str(line["at"]) for line in served if line["model_id"] == BESIDE)
     for line in served:
@@ -70,18 +70,18 @@ def tell_cloudwatch(cloud: Cloud, served: Sequence[Mapping[str, Json]]) -> None:
 
 
 def a_month(cloud: Cloud, stack: str, outputs: Mapping[str, str], row: Mapping[str, Json], folder: Path) -> str:
-    """A call of an earlier month goes from the ledger into a closed statement, whose chain holds."""
+    """A call of an earlier month passes from the ledger into a closed statement, whose chain is valid."""
     day = (datetime.now(UTC) - timedelta(days=40)).date()
     _as_of(cloud, outputs["UsageTableName"], row["request_id"], day.isoformat())
     as_of = datetime.now(UTC).replace(second=0, microsecond=0)
     backfill(cloud.client("stepfunctions"), outputs["BackfillCostsArn"], day, day, as_of, seconds=0.5)
     (function,) = [it.physical for it in resources(cloud, stack) if it.logical == "CloseMonthFunction"]
     asked = {"scheduledTime": f"{as_of:%Y-%m-%dT%H:%M:%SZ}", "month": f"{day:%Y-%m}"}
-    for _ in range(2):  # the second run proves what the first has written
+    for _ in range(2):  # the second run proves the rows that the first wrote
         run = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(asked).encode())
         said = json.load(run["Payload"])
         hold("FunctionError" not in run, f"closing {day:%Y-%m} fails: {said}")
-        hold([month["tenants"] for month in said["months"]] == [1], f"closing {day:%Y-%m} says {said}")
+        hold([month["tenants"] for month in said["months"]] == [1], f"closing {day:%Y-%m} reports {said}")
     s3 = cloud.client("s3")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=outputs["LakeBucketName"]):
         for entry in page.get("Contents", ()):
@@ -94,7 +94,7 @@ def a_month(cloud: Cloud, stack: str, outputs: Mapping[str, str], row: Mapping[s
 
 
 def _as_of(cloud: Cloud, table: str, request_id: str, day: str) -> None:
-    """The row of a settled call, as it would be had it been made on another day."""
+    """The row of a settled call, moved to another day."""
     dynamodb = cloud.client("dynamodb")
     pages = dynamodb.get_paginator("scan").paginate(TableName=table)
     found = [i for page in pages for i in page["Items"] if i.get("request_id", {}).get("S") == request_id]

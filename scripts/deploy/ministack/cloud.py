@@ -26,15 +26,15 @@ PATIENCE = 60.0
 
 
 class NotStarted(RuntimeError):
-    """What did not come up, and the end of its log, which says why."""
+    """A process did not start; carries the end of its log, which has the reason."""
 
     def __init__(self, what: str, log: str):
-        super().__init__(f"{what} did not come up:\n{log[-2000:]}")
+        super().__init__(f"{what} did not start:\n{log[-2000:]}")
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running embedded AWS: where it listens, and how SDKs and the SAM CLI reach it."""
+    """A running embedded AWS: its address, and the environment for SDKs and the SAM CLI."""
 
     url: str
     models_url: str
@@ -51,7 +51,7 @@ class Cloud:
         }
 
     def client(self, service: str, credentials: Mapping[str, str] | None = None) -> Any:
-        """A client of the deployer, or of whom the credentials (as STS gives them) belong to."""
+        """A client with the deployer's credentials, or with the given ones (in STS's form)."""
         given = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         return boto3.client(
             service,
@@ -65,10 +65,10 @@ class Cloud:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cloud]:
-    """The embedded AWS and the models, up and empty; both end with this process, however it ends."""
+    """The embedded AWS and the models, started and empty; both end with this process, however it ends."""
     models_port, port = free_ports(2)
     cloud = Cloud(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{models_port}", folder / "models.jsonl")
-    scratch = folder / "tmp"  # it leaves its unpacked functions behind
+    scratch = folder / "tmp"  # ministack leaves its unpacked functions behind
     scratch.mkdir()
     settings = {
         "BIND_HOST": "127.0.0.1",
@@ -76,7 +76,7 @@ def running(folder: Path) -> Iterator[Cloud]:
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_REGION": REGION,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "AUTH": "true",  # roles and their policies are enforced
+        "AUTH": "true",  # enforces roles and their policies
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "S3_DATA_DIR": str(folder / "s3"),
@@ -84,7 +84,7 @@ def running(folder: Path) -> Iterator[Cloud]:
         "TMPDIR": str(scratch),
         "PATH": os.pathsep.join([str(ENVIRONMENT / "bin"), os.environ.get("PATH", "")]),
     }
-    # A function must not see more than in AWS: of this process's environment only what the machine needs.
+    # A function must not see more than in AWS: it gets only the variables that the machine needs.
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
     stand_in = [sys.executable, "-m", "scripts.dev.fake_models", "--port", str(models_port)]
     stand_in += ["--ledger", str(cloud.models_ledger), "--exit-with-parent"]
@@ -116,7 +116,7 @@ def process(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; all are held until all are known, so that they differ."""
+    """Free ports; all are bound until the last is found, so that they differ."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [held.getsockname()[1] for held in sockets]
     for held in sockets:

@@ -1,4 +1,4 @@
-"""What API Gateway made of the definition that was deployed, and that it refuses one with a fault, here as on AWS."""
+"""Checks the API that API Gateway made of the deployed definition, and that it refuses a faulty one, as AWS does."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ FAULTY: Json = SPEC | {"components": SPEC["components"] | {"schemas": {"Pet": {"
 
 
 def hold_methods_closed(cloud: Cloud, stack: str) -> str:
-    """Each method of the deployed API that runs anything asks who calls, as API Gateway itself tells it."""
+    """API Gateway itself reports that each method of the deployed API with a backend authorizes its callers."""
     api = next(it.physical for it in resources(cloud, stack) if it.kind == "AWS::ApiGateway::RestApi")
     made = Counter((it["authorizationType"], it["apiKeyRequired"]) for it in methods(cloud, api) if not it["mocks"])
-    hold(made.keys() == {("CUSTOM", True), ("AWS_IAM", False)}, f"the methods of the API ask for {dict(made)}")
+    hold(made.keys() == {("CUSTOM", True), ("AWS_IAM", False)}, f"the authorizations of the methods are {dict(made)}")
     return ", ".join(f"{count} {kind}" for (kind, _), count in made.items())
 
 
 def hold_import_strict(cloud: Cloud) -> str:
-    """A definition with a fault fails its stack, and security of the root closes no method."""
+    """A faulty definition fails its stack, and `security` at the root protects no method."""
     status, reason = deploy(cloud, FAULTY)
-    hold(status == "ROLLBACK_COMPLETE", f"a definition with a fault is {status}")
-    hold("nullable" in reason, f"a definition with a fault fails for {reason!r}")
+    hold(status == "ROLLBACK_COMPLETE", f"a faulty definition ends as {status}")
+    hold("nullable" in reason, f"a faulty definition fails with the reason {reason!r}")
     status, api = deploy(cloud, SPEC)
-    hold(status == "CREATE_COMPLETE", f"a definition is {status}: {api}")
+    hold(status == "CREATE_COMPLETE", f"a valid definition ends as {status}: {api}")
     (method,) = methods(cloud, api)
     found = (method["authorizationType"], method["apiKeyRequired"])
-    hold(found == ("NONE", False), f"security of the root makes {found} of a method, which AWS ignores")
+    hold(found == ("NONE", False), f"`security` at the root gives a method {found}, but AWS ignores it")
     cloud.client("cloudformation").delete_stack(StackName=PROBE)
     return "refused, and open"
 
@@ -61,7 +61,7 @@ def methods(cloud: Cloud, api: str) -> Iterator[Json]:
 
 
 def deploy(cloud: Cloud, spec: Json) -> tuple[str, str]:
-    """Deploy a stack of one API: its last status, and the reason or the API's id."""
+    """Deploy a stack of one API; returns its last status, and the reason or the API's id."""
     client = cloud.client("cloudformation")
     template = {"Resources": {"Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": spec}}}}
     stack = client.create_stack(StackName=PROBE, TemplateBody=json.dumps(template))["StackId"]

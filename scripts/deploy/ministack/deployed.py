@@ -1,4 +1,4 @@
-"""What a deployed stack has to do, and how one sees it: that a sentence holds, a run that ended, rows in the lake."""
+"""Helpers to observe a deployed stack: a claim that must hold, a run's end, rows in the lake."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.deploy.ministack.cloud import Cloud
 
 
 class Broken(Exception):
-    """Something that had to hold does not."""
+    """A claim that had to hold does not."""
 
 
 def hold(truth: bool, sentence: str) -> None:
@@ -21,10 +21,10 @@ def hold(truth: bool, sentence: str) -> None:
 
 
 def ended(cloud: Cloud, execution: str, what: str) -> dict[str, Any]:
-    """What Step Functions tells of an execution that has succeeded, waited for."""
+    """Wait for an execution to succeed; returns Step Functions' description of it."""
     states, end = cloud.client("stepfunctions"), time.monotonic() + 300
     while (run := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
-        hold(time.monotonic() < end, f"{what} runs for more than five minutes")
+        hold(time.monotonic() < end, f"{what} has run for more than five minutes")
         time.sleep(0.3)
     hold(run["status"] == "SUCCEEDED", f"{what} {run['status']}: {run.get('error')} {run.get('cause')}")
     found: dict[str, Any] = run

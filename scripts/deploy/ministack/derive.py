@@ -1,10 +1,9 @@
-"""template.yaml as the embedded AWS can run it: same resources, this machine's CPU, and the model stand-in.
+"""Derives from template.yaml what the embedded AWS can run: same resources, this machine's CPU, the model stand-in.
 
-A state machine's definition is given as JSON: of the two forms that CloudFormation takes, ministack reads one. What
-it does not know is left out: alarms over the sum of several metrics, the saved queries of Athena, and the flow logs of
-a VPC.
+State machine definitions become JSON: CloudFormation accepts two forms, ministack one. The result omits resources that
+ministack does not support: alarms over the sum of several metrics, Athena's saved queries, and a VPC's flow logs.
 
-Nothing else may differ, or what is proven here would not be about template.yaml.
+Nothing else may differ, or the proof would not be about template.yaml.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from scripts.project.template import FUNCTION, LAYER, STATE_MACHINE, load
 
 MODELS = "ModelsUrl"
 UNKNOWN = {"AWS::Athena::NamedQuery", "AWS::EC2::FlowLog"}
-# The SDK's own variables: what is deployed needs no word about a stand-in.
+# The SDK's own variables: the deployed code needs no setting for a stand-in.
 ENDPOINTS = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME")
 
 
 def derive(source: Path, target: Path) -> None:
-    """Write the template for this machine; paths in it lead from `target` to where those of `source` do."""
+    """Write the template for this machine; its paths, relative to `target`, lead where those of `source` do."""
     template = load(source)
     template["Resources"] = {
         name: it
@@ -39,7 +38,7 @@ def derive(source: Path, target: Path) -> None:
 
 
 def adapt(template: dict[str, Any], source: Path, target: Path) -> None:
-    """This machine's CPU, and paths that lead from `target`; definitions of state machines are written beside it."""
+    """Set this machine's CPU and paths relative to `target`; write state machine definitions beside it."""
     architecture = this_machine()
     way = os.path.relpath(source.parent, target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)

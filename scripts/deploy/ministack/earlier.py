@@ -1,6 +1,6 @@
-"""A deployed stack over what an earlier release wrote: its calls, keys, answers and months go on as if its own.
+"""A deployed stack over an earlier release's data: calls, keys, answers and months continue as if they were its own.
 
-The tables and the lake of a generation are put beside what the stack has, and are taken out again when it is proven.
+The proof adds the tables and the lake of a generation to the stack's data, and removes them afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLACES = {
     "payloads": "PayloadsBucket",
 }
 KEYS = {"results": ("request_id",), "budgets": ("pk",), "idempotency": ("id",)}  # of the others `pk` and `sk`
-SCHEDULED = "2026-11-25T08:10:00Z"  # after all that a generation has, by its own calendar
+SCHEDULED = "2026-11-25T08:10:00Z"  # after everything in a generation, by its own calendar
 TENANT = "acme"
 
 Place = tuple[str, str]
@@ -46,7 +46,7 @@ def load(cloud: Cloud, stack: str, generation: Generation) -> None:
 
 
 def forget_proofs(cloud: Cloud, stack: str) -> None:
-    """As after an upgrade: an earlier release proves nothing, and what it wrote lies there before the first run."""
+    """Simulate an upgrade: remove the proofs, which an earlier release does not write, before the first run."""
     dynamodb, table = cloud.client("dynamodb"), places(cloud, stack)["usage"]
     proofs = dynamodb.query(
         TableName=table, KeyConditionExpression="pk = :proofs", ExpressionAttributeValues={":proofs": {"S": "proofs"}}
@@ -57,7 +57,7 @@ def forget_proofs(cloud: Cloud, stack: str) -> None:
 
 @contextmanager
 def beside(cloud: Cloud, stack: str, generation: Generation) -> Iterator[None]:
-    """For as long as it lasts, what an earlier release wrote lies in the stack, and whatever is made of it."""
+    """Within it the stack contains an earlier release's data, and everything derived from it."""
     before = set(_all(cloud, stack))
     load(cloud, stack, generation)
     yield
@@ -70,7 +70,7 @@ def beside(cloud: Cloud, stack: str, generation: Generation) -> Iterator[None]:
 
 
 def _all(cloud: Cloud, stack: str) -> Iterator[Place]:
-    """Every item and every file of a stack, by its place and key."""
+    """Every item and every file of a stack, by place and key."""
     dynamodb, s3 = cloud.client("dynamodb"), cloud.client("s3")
     for where, name in places(cloud, stack).items():
         if where in BUCKETS:
@@ -83,11 +83,11 @@ def _all(cloud: Cloud, stack: str) -> Iterator[Place]:
 
 
 def aggregated(cloud: Cloud, stack: str, outputs: Mapping[str, str], generation: Generation) -> str:
-    """The state machine goes on where the earlier release stopped."""
+    """The state machine continues where the earlier release stopped."""
     asked = json.dumps({"scheduledTime": SCHEDULED})
     run = cloud.client("stepfunctions").start_execution(stateMachineArn=outputs["AggregateCostsArn"], input=asked)
     said = json.loads(ended(cloud, run["executionArn"], f"the aggregation over {generation.folder.name}")["output"])
-    hold((said["mendedFiles"], said["lostFiles"]) == ([], []), f"over {generation.folder.name} it says {said}")
+    hold((said["mendedFiles"], said["lostFiles"]) == ([], []), f"over {generation.folder.name} it reports {said}")
     for day, groups in generation.manifest["days"].items():
         held: dict[str, list[Any]] = defaultdict(lambda: [0, 0, 0, Decimal(0)])
         for line in rows_below(cloud, outputs["LakeBucketName"], f"costs/dt={day}/"):
@@ -98,23 +98,23 @@ def aggregated(cloud: Cloud, stack: str, outputs: Mapping[str, str], generation:
             group: [sums["calls"], sums["input_tokens"], sums["output_tokens"], Decimal(sums["cost"])]
             for group, sums in groups.items()
         }
-        hold(dict(held) == expected, f"costs of {day} are {dict(held)}, by the earlier release {expected}")
+        hold(dict(held) == expected, f"costs of {day} are {dict(held)}, not {expected} as the earlier release computed")
     return f"{generation.folder.name}: {sum(map(len, generation.manifest['days'].values()))} sums"
 
 
 def prove_months(cloud: Cloud, stack: str, generation: Generation) -> None:
-    """The months that the earlier release has closed are proven, and stay as they are."""
+    """The months that the earlier release closed are proven, and stay unchanged."""
     (function,) = [it.physical for it in resources(cloud, stack) if it.logical == "CloseMonthFunction"]
     for month in generation.manifest["closed_months"]:
         proof = json.dumps({"scheduledTime": SCHEDULED, "month": month}).encode()
         done = cloud.client("lambda").invoke(FunctionName=function, Payload=proof)
         answer = json.load(done["Payload"])
-        hold("FunctionError" not in done, f"{month}, closed by an earlier release, is not proven: {answer}")
-        hold([line["closed"] for line in answer["months"]] == [False], f"{month} is closed once more: {answer}")
+        hold("FunctionError" not in done, f"{month}, closed by an earlier release, was not proven: {answer}")
+        hold([line["closed"] for line in answer["months"]] == [False], f"{month} was closed a second time: {answer}")
 
 
 def reported(report: Json, generation: Generation) -> None:
-    """GET /usage, by the key of an earlier release, of its last two days."""
+    """GET /usage with a key of an earlier release returns its last two days."""
     own = [
         sums
         for day in ("2026-11-24", "2026-11-25")
@@ -122,6 +122,6 @@ def reported(report: Json, generation: Generation) -> None:
         if group.startswith(f"{TENANT}/")
     ]
     totals = report["totals"]
-    hold(totals["invocations"] == sum(sums["calls"] for sums in own), f"GET /usage says {totals} of an earlier release")
+    hold(totals["invocations"] == sum(sums["calls"] for sums in own), f"GET /usage returns {totals}")
     cost = sum((Decimal(sums["cost"]) for sums in own), Decimal(0))
-    hold(Decimal(totals["cost"]) == cost, f"GET /usage says {totals['cost']} USD, an earlier release {cost}")
+    hold(Decimal(totals["cost"]) == cost, f"GET /usage returns {totals['cost']} USD, not the earlier release's {cost}")

@@ -1,4 +1,4 @@
-"""What an earlier release has written, as files: see tests/generations, which makes them."""
+"""The data that an earlier release wrote, as files made by tests/generations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class Generation:
-    """The folder of one, and what is in it."""
+    """The folder of one generation, and its content."""
 
     folder: Path
 
@@ -44,11 +44,11 @@ class Generation:
         return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
 
     def load(self, dynamodb: Any, s3: Any, names: Mapping[str, str], until: datetime | None = None) -> None:
-        """Put all of it into tables and buckets, which have these names. `until`: no item is over before."""
+        """Put all of it into the tables and buckets of these names. `until`: no item expires before."""
         later = {"expires_at": {"N": str(int(until.timestamp()))}} if until else {}
         for table, items in self.items.items():
             for item in items:
-                is_over = "N" in item.get("expires_at", {})  # a key's is a text, and no deletion
+                is_over = "N" in item.get("expires_at", {})  # a key's expiry is a text and deletes nothing
                 dynamodb.put_item(TableName=names[table], Item=item | (later if is_over else {}))
         for bucket in BUCKETS:
             for key, content in self.files(bucket).items():

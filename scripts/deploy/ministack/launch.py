@@ -1,8 +1,8 @@
-"""Runs ministack until standard input ends: whoever started it is gone then. Runs in .venv-embedded, not in .venv.
+"""Runs ministack until standard input ends, when its parent has gone. Runs in .venv-embedded, not in .venv.
 
-What AWS does and ministack does not is mended here, by replacing functions of the pinned version: each says what. What
-comes over loopback counts as TLS, which policies ask for and it does not speak; schedules are looked at every second;
-and a layer is unpacked once instead of at every cold start, since 16 of them begin when the state machine maps.
+This module replaces functions of the pinned version where ministack differs from AWS; each replacement describes the
+difference. Requests over loopback count as TLS, which policies require and ministack lacks. Schedules are checked every
+second. A layer is unpacked once, not at every cold start, since the state machine's map starts 16 functions at once.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ministack.services.cloudformation import changesets, handlers, provisioners
 
 from scripts.dev.rest_api.importing import ImportRefused, import_rest_api
 
-# The line of a traceback that names the exception: the last that follows the indented lines of its frames.
+# The line of a traceback that names the exception: the last one after the indented lines of its frames.
 RAISED = re.compile(r"^[ ].*\n([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
 
 def naming_errors(execute: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Lambda names an error by its exception's class; ministack has one name for all.
+    """Lambda names an error after its exception's class; ministack has one name for all.
 
-    The state machine retries and catches by name, so without this its paths could not be told apart.
+    The state machine retries and catches by name, so without this it could not tell errors apart.
     """
 
     def executed(*arguments: Any, **more: Any) -> dict[str, Any]:
@@ -58,8 +58,8 @@ usage_plan_key: ContextVar[str | None] = ContextVar("usage_plan_key", default=No
 def keeping_usage_plan_key(authorize: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """With `x-amazon-apigateway-api-key-source: AUTHORIZER` the authorizer names the usage plan's key.
 
-    ministack only knows the source HEADER. Here the key that an authorizer answers counts, and its answer is taken per
-    request, as the spec turns its cache off.
+    ministack supports the source HEADER only. Here the key in the authorizer's response counts, and each request calls
+    the authorizer, since the spec turns its cache off.
     """
 
     async def authorized(*arguments: Any, **more: Any) -> Any:
@@ -74,7 +74,7 @@ def keeping_usage_plan_key(authorize: Callable[..., Awaitable[Any]]) -> Callable
 
 
 def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[..., dict[str, bool]]:
-    """CloudFormation joins a list within a condition; ministack compares the unjoined words with what is asked for."""
+    """CloudFormation joins a list within a condition; ministack compares the unjoined list."""
 
     def joined(part: Any, given: dict[str, Any]) -> Any:
         if isinstance(part, dict) and "Fn::Join" in part:
@@ -93,9 +93,9 @@ def joining_in_conditions(evaluate: Callable[..., dict[str, bool]]) -> Callable[
 
 
 def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
-    """What API Gateway refuses of a definition fails the deployment, and what it ignores is not there.
+    """A definition that API Gateway refuses fails the deployment; parts that it ignores are left out.
 
-    ministack takes every definition, applies the root's `security`, and leaves gateway responses and ANY methods out.
+    ministack accepts every definition, applies the root's `security`, and omits gateway responses and ANY methods.
     """
 
     def imported(spec: dict[str, Any], *arguments: Any) -> str:
@@ -116,7 +116,7 @@ def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
 
 
 def importing_on_request(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """ImportRestApi, which fails on warnings where it is told to; ministack creates an empty API for it."""
+    """ImportRestApi, which fails on warnings if the request says so; ministack creates an empty API for it."""
 
     async def handled(method: str, path: str, headers: Any, body: Any, query: dict[str, Any]) -> Any:
         if method == "POST" and path.strip("/") == "restapis" and "import" in query.get("mode", ""):
@@ -134,7 +134,7 @@ def importing_on_request(handle: Callable[..., Awaitable[Any]]) -> Callable[...,
 
 
 def sending_nothing(send: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    """A function's answer without a body (a 204) is sent without one; ministack fails at it."""
+    """Send a function's response without a body (a 204); ministack fails on it."""
 
     async def sent(to: Any, status: int, headers: Any, body: Any, **more: Any) -> None:
         await send(to, status, headers, b"" if body is None else body, **more)
@@ -143,9 +143,9 @@ def sending_nothing(send: Callable[..., Awaitable[None]]) -> Callable[..., Await
 
 
 def firing_as_its_role(invoke: Callable[..., None]) -> Callable[..., None]:
-    """EventBridge Scheduler takes the schedule's role, and writes the moment it was scheduled for into the input.
+    """EventBridge Scheduler assumes the schedule's role, and writes the scheduled time into the input.
 
-    ministack starts the target with no role, and hands the input on as it stands.
+    ministack starts the target without a role, and passes the input on unchanged.
     """
 
     def invoked(target: dict[str, Any], event: dict[str, Any], schedule: dict[str, Any], view: Any = None) -> None:
@@ -167,7 +167,7 @@ def firing_as_its_role(invoke: Callable[..., None]) -> Callable[..., None]:
 
 
 def arming_again(update: Callable[..., Any]) -> Callable[..., Any]:
-    """A schedule whose time was changed counts from then; ministack keeps in mind when the old one was due."""
+    """A schedule with a changed time counts from then; ministack remembers when the old one was due."""
 
     def updated(name: str, body: dict[str, Any]) -> Any:
         answer = update(name, body)
@@ -179,7 +179,7 @@ def arming_again(update: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Athena reads a view by the statement that the catalogue keeps of it; ministack knows tables only."""
+    """Athena reads a view through its statement in the catalogue; ministack supports tables only."""
 
     async def rewritten(query: str, database: str, catalog: Any = None) -> Any:
         while True:
@@ -192,7 +192,7 @@ def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
                     alias = "" if named.aliased else f' AS "{named.table}"'
                     views.append((named.start, named.end, f"(\n{text}\n){alias}"))
             if not views:
-                # DuckDB has Trino's function under a name of its own; the formats that are used here are the same.
+                # DuckDB has Trino's function under another name; the formats used here are the same.
                 return await rewrite(query.replace("date_format(", "strftime("), database, catalog)
             for start, end, text in sorted(views, reverse=True):
                 query = query[:start] + text + query[end:]
@@ -201,7 +201,7 @@ def expanding_views(rewrite: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
 
 
 def of_empty_buckets(delete: Callable[..., None]) -> Callable[..., None]:
-    """S3 deletes no bucket that holds anything, and the stack with it fails; ministack deletes whatever is in it."""
+    """S3 refuses to delete a non-empty bucket, and the stack's deletion fails; ministack deletes the content too."""
 
     def deleted(physical_id: str, props: dict[str, Any]) -> None:
         if (s3._buckets.get(physical_id) or {}).get("objects"):
@@ -212,7 +212,7 @@ def of_empty_buckets(delete: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_leading_keys(context: Callable[[bytes], dict[str, Any]]) -> Callable[[bytes], dict[str, Any]]:
-    """`dynamodb:LeadingKeys`: the partition key that a request names. ministack does not know the condition."""
+    """`dynamodb:LeadingKeys`: the partition key of a request. ministack does not support the condition."""
 
     def told(body: bytes) -> dict[str, Any]:
         said = json.loads(body or b"{}")
@@ -225,7 +225,7 @@ def with_leading_keys(context: Callable[[bytes], dict[str, Any]]) -> Callable[[b
 
 
 def with_tls(resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """The same conditions of policies, for a caller that has come by TLS."""
+    """The policies' condition keys, for a caller over TLS."""
 
     def resolved(key: str, context: Any) -> Any:
         return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
@@ -234,7 +234,7 @@ def with_tls(resolve: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class UnpackedOnce(zipfile.ZipFile):
-    """A zip file whose content is kept, and linked to from every place that it is unpacked to."""
+    """A zip file that is unpacked once; every target folder links to that copy."""
 
     KEPT = Path(tempfile.gettempdir()) / "unpacked"
     LOCK = threading.Lock()
@@ -245,7 +245,7 @@ class UnpackedOnce(zipfile.ZipFile):
         return self.KEPT / hashlib.sha256(told.encode()).hexdigest()
 
     def namelist(self) -> list[str]:
-        """Names to check before unpacking: none where all are unpacked already."""
+        """The names to check before unpacking: none if they are unpacked already."""
         return [] if self.kept.exists() else super().namelist()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:

@@ -1,7 +1,7 @@
-"""The 2024 sample's configuration, migrated and deployed over the running gateway, and called as its clients call.
+"""Migrates the 2024 sample's configuration, deploys it over the running gateway, and calls it as its clients do.
 
-What the program prints is used as it stands: its tables as the samconfig.toml of `sam deploy`, its command for the
-tenant and key as a command.
+It uses the program's output unchanged: the tables as the samconfig.toml of `sam deploy`, the command for the tenant and
+key as a command.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scripts.operate.migrate_2024 import TENANTS, migrate
 ROOT = Path(__file__).parents[3]
 MODEL = "amazon.titan-text-express-v1"
 TEAM = "web"
-# As the sample's own file has it, but for one name of an endpoint that no shell and no parser leaves alone.
+# As in the sample's own file, except for one endpoint name with characters that shells and parsers interpret.
 UNIT: Mapping[str, Any] = {
     "STACK_PREFIX": "retail",
     "BEDROCK_REQUIREMENTS": "boto3",
@@ -39,10 +39,10 @@ UNIT: Mapping[str, Any] = {
 
 
 def configuration(folder: Path, stack: str, more: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """What `sam deploy` is told to take the migrated parameters for this stack, and the lines that are printed."""
+    """The arguments that make `sam deploy` use the migrated parameters for this stack, and the printed lines."""
     text, lines = migrate([UNIT], {UNIT["STACK_PREFIX"]: [TEAM]})
     (name,) = tomllib.loads(text)
-    # Its bucket is there, so that SAM makes none. The parameters are the last table.
+    # The bucket exists, so SAM creates none. The parameters are the last table.
     text = text.replace("resolve_s3 = true", 's3_bucket = "artifacts"')
     text += "".join(f"{parameter} = {json.dumps(value)}\n" for parameter, value in more.items())
     config = folder / "samconfig.toml"
@@ -52,7 +52,7 @@ def configuration(folder: Path, stack: str, more: Mapping[str, str]) -> tuple[li
 
 
 def key_of(cloud: Cloud, lines: list[str], stack: str) -> str:
-    """The tenant and its key, by the very command that is printed, for this stack."""
+    """Create the tenant and its key in this stack with the printed command."""
     (words,) = [said for line in lines if (said := shlex.split(line, comments=True))[:2] == list(TENANTS)]
     command = [sys.executable, "-m", "scripts.operate.cli", *words[1:-1], stack]
     paths = {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers/gateway"), str(ROOT)])}
@@ -63,7 +63,7 @@ def key_of(cloud: Cloud, lines: list[str], stack: str) -> str:
 
 
 class Client:
-    """Calls as the sample's notebooks do: a key and a team in headers, the model in the query, JSON in the body."""
+    """Call as the sample's notebooks do: a key and a team in headers, the model in the query, JSON in the body."""
 
     def __init__(self, url: str, key: str):
         self._url, self._headers = url, {"x-api-key": key, "team_id": TEAM}
@@ -86,14 +86,14 @@ class Client:
 
 
 def call(client: Client) -> int:
-    """A list, an answer and a submitted call; how many calls reached a model."""
+    """List models, call one and submit a call; returns the number of calls that reached a model."""
     hold(bool(client.get("/list_foundation_models")["modelSummaries"]), "the list of models is empty")
     asked = {"inputs": "What is a ledger?", "parameters": {"maxTokenCount": 64, "temperature": 0.2}}
-    hold(bool(client.post("", asked)["generated_text"]), "a call has no text")
+    hold(bool(client.post("", asked)["generated_text"]), "a call's response has no text")
     request_id = client.post("", asked, streaming="true")["request_id"]
     end = time.monotonic() + 30
     while "generated_text" not in client.post(f"&requestId={request_id}", {}):
-        hold(time.monotonic() < end, f"{request_id} has no answer after half a minute")
+        hold(time.monotonic() < end, f"{request_id} has no response after half a minute")
         time.sleep(0.3)
     return 2
 
@@ -101,14 +101,14 @@ def call(client: Client) -> int:
 def hold_migrated(
     cloud: Cloud, stack: str, folder: Path, url: str, deploy: Callable[..., None], more: Mapping[str, str]
 ) -> str:
-    """Deploy the migrated parameters into the stack, make its tenant, and call; `more` are parameters beside them."""
+    """Deploy the migrated parameters into the stack, create its tenant, and call; `more` has further parameters."""
     told, lines = configuration(folder, stack, more)
     deploy(told)
     (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     given = {said["ParameterKey"]: said["ParameterValue"] for said in found["Parameters"]}
     shape = {"Network": "functions-in-vpc", "VpcCidr": UNIT["VPC_CIDR"], "RateLimit": "10000", "BurstLimit": "5000"}
     hold(shape.items() <= given.items(), f"the stack has {given}")
-    hold(json.loads(given["SageMakerEndpoints"]) == {'Llama "8B"': "llama-endpoint"}, "a name of an endpoint is lost")
+    hold(json.loads(given["SageMakerEndpoints"]) == {'Llama "8B"': "llama-endpoint"}, "an endpoint's name is lost")
     tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
     hold(tags.get("Tenant") == UNIT["STACK_PREFIX"], f"its tags are {tags}")
     calls = call(Client(url, key_of(cloud, lines, stack)))

@@ -1,4 +1,4 @@
-"""The gateway's stack goes, though a large request lies in its bucket; what it says it keeps is kept."""
+"""Deletes the gateway's stack with a large request in its bucket; its retained resources stay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.deploy.ministack.cloud import Cloud
 from scripts.deploy.ministack.deployed import hold
 from scripts.deploy.ministack.roles import resources
 
-LARGE = 300_000  # characters of a request that is kept in S3, as none below 200 KB is
+LARGE = 300_000  # characters; requests from 200 KB on are stored in S3
 PAYLOADS = "PayloadsBucket"
 
 
@@ -20,10 +20,10 @@ def objects(cloud: Cloud, bucket: str) -> int:
 
 
 def remove(cloud: Cloud, stack: str, outputs: Mapping[str, str]) -> str:
-    """`sam delete`, but for its questions."""
+    """`sam delete`, without its prompts."""
     (payloads,) = [it.physical for it in resources(cloud, stack) if it.logical == PAYLOADS]
     left = objects(cloud, payloads)
-    hold(left > 0, "a large request that was submitted is not in the bucket of payloads")
+    hold(left > 0, "a submitted large request is not in the payload bucket")
     stacks, s3 = cloud.client("cloudformation"), cloud.client("s3")
     stacks.delete_stack(StackName=stack)
     try:
@@ -31,10 +31,10 @@ def remove(cloud: Cloud, stack: str, outputs: Mapping[str, str]) -> str:
     except WaiterError as error:
         left_over = stacks.describe_stack_resources(StackName=stack)["StackResources"]
         said = {it["LogicalResourceId"]: it.get("ResourceStatusReason") for it in left_over}
-        hold(False, f"the stack does not go: {said or error}")
+        hold(False, f"the stack is not deleted: {said or error}")
     there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    hold(payloads not in there, "the bucket of payloads outlives its stack")
-    hold(outputs["LakeBucketName"] in there, "the lake goes with the stack")
+    hold(payloads not in there, "the payload bucket outlives its stack")
+    hold(outputs["LakeBucketName"] in there, "the lake is deleted with the stack")
     tables = set(cloud.client("dynamodb").list_tables()["TableNames"])
-    hold({outputs["TenantsTableName"], outputs["UsageTableName"]} <= tables, "a table that is kept goes with the stack")
+    hold({outputs["TenantsTableName"], outputs["UsageTableName"]} <= tables, "a retained table is deleted too")
     return f"{left} objects"

@@ -1,7 +1,7 @@
-"""What the roles of a deployed stack may not do: every one of them is refused whatever its policies do not name.
+"""Proves the limits of a deployed stack's roles: each is refused every request that its policies do not allow.
 
-The probes go over everything that the stack has and over what a thief would want. A role is asked for nothing that its
-policies name: that it may do this, the calls through the gateway show.
+The probes cover all resources of the stack and the targets of a thief. They skip requests that a role's policies allow:
+the calls through the gateway prove those.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError
 from scripts.deploy.ministack.cloud import ACCOUNT, REGION, Cloud
 
 Json = Any
-STRANGER = "tenant-of-nobody"  # no role may name the partitions of this key
-# What AWS's own policies, which SAM gives to functions, name of what is probed.
+STRANGER = "tenant-of-nobody"  # no role's policy has the partitions of this key
+# The probed actions that AWS's own policies, which SAM gives to functions, allow.
 OF_AWS: Mapping[str, list[str]] = {
     "AmazonAPIGatewayPushToCloudWatchLogs": [],
     "AWSLambdaBasicExecutionRole": [],
@@ -30,12 +30,12 @@ OF_AWS: Mapping[str, list[str]] = {
     "AWSXRayDaemonWriteAccess": [],
 }
 PREFIXES = ("usage", "costs", "statements")
-INVOKED = ("ManageTenantsFunction", "InvokeModelFunction", "PriceUsageFunction")  # all are alike to a role
+INVOKED = ("ManageTenantsFunction", "InvokeModelFunction", "PriceUsageFunction")  # all alike for a role
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One request, as an SDK's service sends it; the resource and the keys of conditions that IAM judges it by."""
+    """One request in the SDK's form, with the resource and the condition keys that IAM evaluates."""
 
     service: str
     method: str
@@ -45,7 +45,7 @@ class Probe:
 
     @property
     def action(self) -> str:
-        """IAM's name of it, in lower case, as IAM does not mind."""
+        """IAM's name for it, in lower case, since IAM ignores case."""
         service = {"stepfunctions": "states", "bedrock-runtime": "bedrock"}.get(self.service, self.service)
         method = {"invoke": "invoke_function", "list_objects_v2": "list_bucket"}.get(self.method, self.method)
         return f"{service}:{method.replace('_', '')}"
@@ -59,7 +59,7 @@ class Resource:
 
 
 class Allowed(Exception):
-    """A role did what its policies do not name."""
+    """A role succeeded with a request that its policies do not allow."""
 
     def __init__(self, role: str, probe: Probe, how: str):
         super().__init__(f"{role} is not refused {probe.action} on {probe.resource}: {how}")
@@ -118,9 +118,9 @@ def _of_bucket(name: str) -> Iterator[Probe]:
             yield Probe("s3", method, f"{arn}/{there['Key']}", there)
 
 
-# -------------------------------------------------------------------------------------------------------- what is named
+# ----------------------------------------------------------------------------------------------- grants of the policies
 def statements(cloud: Cloud, role: str) -> list[Json]:
-    """What the policies of a role allow, its own and AWS's."""
+    """The grants of a role's policies, its own and AWS's."""
     iam = cloud.client("iam")
     names = iam.list_role_policies(RoleName=role)["PolicyNames"]
     documents = [iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names]
@@ -141,7 +141,7 @@ def is_named(probe: Probe, allowed: list[Json]) -> bool:
 
 
 def _meets(probe: Probe, keys: Mapping[str, Json]) -> bool:
-    """A condition on a key that the probe does not have is taken to be met: then it is not asked for."""
+    """A condition on a key that the probe lacks counts as met, so the probe is skipped."""
     return all(
         key not in probe.conditions or any(fnmatchcase(probe.conditions[key], pattern) for pattern in _many(patterns))
         for key, patterns in keys.items()
@@ -154,7 +154,7 @@ def _many(value: Json) -> list[Json]:
 
 # ------------------------------------------------------------------------------------------------------------ the proof
 def refuse_unnamed(cloud: Cloud, stack: str) -> tuple[int, int]:
-    """Every role of a stack is refused all that it does not name; returns how many roles, and how many refusals.
+    """Every role of a stack is refused all requests it does not allow; returns the numbers of roles and refusals.
 
     Raises Allowed.
     """

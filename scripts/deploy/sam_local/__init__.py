@@ -1,1 +1,1 @@
-"""The gateway by `sam local`."""
+"""The gateway under `sam local`."""

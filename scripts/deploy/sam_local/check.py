@@ -1,9 +1,9 @@
-"""Proves that `sam local` serves the gateway: `make sam-local-check`, where a Docker engine runs.
+"""Proves that `sam local` serves the gateway: `make sam-local-check`, which needs a Docker engine.
 
-The base image of Lambda's Python is used as it is, pulled, or made (scripts/deploy/sam_local/image.py). Then plain SAM
-CLI with samconfig.toml: `sam local start-api` is called as tenants call, and `sam local invoke` gets every event of
-events/. Everything behind it is the embedded AWS and the models' stand-in. Exit code 0 means that all of it holds, or
-that there is no Docker, which the last line then says.
+It uses the local base image of Lambda's Python, pulls it, or builds a stand-in (scripts/deploy/sam_local/image.py).
+Then the plain SAM CLI runs with samconfig.toml: `sam local start-api` gets calls as tenants make them, and
+`sam local invoke` gets every event of events/. The embedded AWS and the models' stand-in serve the functions. Exit code
+0 means that everything holds, or that Docker is missing; the last line says which.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ TEXT, EMBEDDING, IMAGE = (
     "amazon.titan-image-generator-v1",
 )
 CONTAINERS = ("--filter", "label=sam.cli.container.type=lambda")
-NOT_RUN = "sam-local-check did not run: there is no Docker engine here (`docker info` fails). Nothing was proven."
+NOT_RUN = "sam-local-check did not run: no Docker engine responds (`docker info` fails). Nothing was proven."
 
 Json = Any
 
 
 class Broken(Exception):
-    """Something that had to hold does not."""
+    """A claim that had to hold does not."""
 
 
 def hold(truth: bool, sentence: str) -> None:
@@ -66,7 +66,7 @@ def hold(truth: bool, sentence: str) -> None:
 
 @dataclass
 class Table:
-    """What was tried, and how it went; printed line by line."""
+    """The attempted checks and their results, printed line by line."""
 
     failed: list[str] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ def docker_runs() -> bool:
 
 
 def sweep_containers(known: set[str]) -> None:
-    """SAM CLI may leave warm containers behind. Only those that came during this run go."""
+    """Remove the warm containers that SAM CLI leaves behind, but only those started during this run."""
     for container in containers() - known:
         sam_local_image.docker("rm", "--force", container)
 
@@ -97,7 +97,7 @@ def containers() -> set[str]:
 
 @contextmanager
 def start_api(port: int) -> Iterator[str]:
-    """`sam local start-api`, as samconfig.toml has it, until the end of the `with`."""
+    """`sam local start-api` with samconfig.toml, until the end of the `with`."""
     log = RUN / "start-api.log"
     python = sam.find_python() or Path(sys.executable)
     with sam.environment(python, "local") as environment, log.open("wb") as output:
@@ -119,12 +119,12 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: P
     end = time.monotonic() + START
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
-            raise Broken(f"sam local start-api did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+            raise Broken(f"sam local start-api did not start:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
 
 
 def invoke(logical_id: str, sent: Json) -> Json:
-    """`sam local invoke`; what the function answers."""
+    """Run `sam local invoke`; returns the function's response."""
     path = RUN / f"{uuid.uuid4()}.json"
     path.write_text(json.dumps(sent))
     python = sam.find_python() or Path(sys.executable)
@@ -132,7 +132,7 @@ def invoke(logical_id: str, sent: Json) -> Json:
         command = [sys.executable, "-m", "samcli", "local", "invoke", logical_id, "-e", str(path)]
         done = subprocess.run(command, cwd=ROOT, env=dict(environment), capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
-    hold(bool(lines), f"sam local invoke says nothing:\n{done.stderr[-1500:]}")
+    hold(bool(lines), f"sam local invoke prints nothing:\n{done.stderr[-1500:]}")
     return json.loads(lines[-1])
 
 
@@ -178,20 +178,20 @@ def refused(api: Api, path: str, body: Json, status: int, code: str, **headers: 
 
 
 def submit(api: Api, stack: LocalStack) -> str:
-    """A call for later: taken off the queue, run by the worker in a container, polled."""
+    """Submit a call, receive it from the queue, run the worker in a container, and poll."""
     (submitted,) = api.invoke("What is a queue?", TEXT, streaming="true")
     request_id = submitted["request_id"]
     poll = f"/invoke_model?requestId={request_id}"
-    hold("generated_text" not in api.good(poll, {})[0], "it is answered before its worker ran")
+    hold("generated_text" not in api.good(poll, {})[0], "it has a result before its worker ran")
     queue, sqs = stack.info["queues"]["JobsQueue"], stack.client("sqs")
     while True:
         received = sqs.receive_message(QueueUrl=queue, AttributeNames=["All"], WaitTimeSeconds=2).get("Messages")
-        hold(bool(received), "the queue has no message of it")
+        hold(bool(received), "the queue has no message for it")
         if json.loads(received[0]["Body"])["request_id"] == request_id:
             break
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     worked = invoke("CompleteInvocationFunction", sqs_event(received, arn, sam_local_overlay.REGION))
-    hold(worked == {"batchItemFailures": []}, f"the worker answers {worked}")
+    hold(worked == {"batchItemFailures": []}, f"the worker returns {worked}")
     return str(api.good(poll, {})[0]["generated_text"])
 
 
@@ -216,7 +216,7 @@ def call_everything(table: Table, api: Api, stack: LocalStack) -> None:
         "POST /invoke_model: Converse": lambda: api.invoke(blocks, TEXT, {"maxTokens": 50}, messages_api="true")[0][
             "generated_text"
         ],
-        "POST /invoke_model: submitted, worked off, polled": lambda: submit(api, stack),
+        "POST /invoke_model: submitted, run, polled": lambda: submit(api, stack),
         "POST /stream_model": lambda: str(api.good(f"/stream_model?model_id={TEXT}", {"inputs": "hi"}))[:90],
         "POST /v1/chat/completions": lambda: api.good("/v1/chat/completions", {"model": TEXT, "messages": chat})[
             "choices"
@@ -255,7 +255,7 @@ def call_everything(table: Table, api: Api, stack: LocalStack) -> None:
 
 def streamed(api: Api, path: str, body: Json, last: bytes) -> str:
     answer = api.good(path, body)
-    hold(isinstance(answer, bytes) and last in answer, f"no whole stream: {answer!r}")
+    hold(isinstance(answer, bytes) and last in answer, f"incomplete stream: {answer!r}")
     return f"{len(answer)} bytes, in one piece"
 
 
@@ -267,7 +267,7 @@ def metered(report: Json) -> str:
 
 # --------------------------------------------------------------------------------------------------------------- events
 def invoke_everything(table: Table) -> None:
-    """Every event; those of one function in their order, several functions at once."""
+    """Invoke every event: those of one function in order, several functions in parallel."""
     by_folder = {folder_of(function): name for name, function in functions(load(ROOT / "template.yaml")).items()}
     found: dict[str, list[Case]] = {}
     for case in cases():
@@ -300,7 +300,7 @@ def answered(logical_id: str, case: Case) -> str:
 
 @contextmanager
 def stack_that_listens() -> Iterator[HTTPServer]:
-    """Where a custom resource tells CloudFormation how it went."""
+    """The endpoint where a custom resource reports its result to CloudFormation."""
 
     class Stack(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
@@ -327,21 +327,21 @@ def prove(table: Table) -> None:
     port = int(os.environ.get(PORT_VARIABLE) or free_ports(1)[0])
     known = containers()
     try:
-        # The queue is left alone: its worker has to run in a container as well.
+        # Nothing polls the queue here: its worker has to run in a container too.
         with sam_local.backing_stack(RUN / "stack", GATEWAY_DEV_EVENTS="off") as stack, start_api(port) as url:
             print(f"{time.monotonic() - begun:6.1f} s  image, build, start", flush=True)
             call_everything(table, Api(url, stack.tenants[0]["key"]), stack)
             invoke_everything(table)
     finally:
         sweep_containers(known)
-    print(f"{time.monotonic() - begun:6.1f} s  in all", flush=True)
+    print(f"{time.monotonic() - begun:6.1f} s  in total", flush=True)
 
 
 def main() -> int:
     if not docker_runs():
         print(NOT_RUN)
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started has to end
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what this run started has to end
     table = Table()
     try:
         prove(table)

@@ -1,8 +1,8 @@
-"""A stand-in for AWS's base image of Lambda's Python, where no image can be pulled: Debian's Python 3.13 and AWS's
-own runtime interface client, under the name that SAM CLI asks for.
+"""Builds a stand-in for AWS's base image of Lambda's Python if no image can be pulled.
 
-It has what the functions need of the real one: the layout, the environment, exec wrappers. It is no Amazon Linux: its
-libc is newer, so it says nothing about whether a wheel loads on AWS.
+It contains Debian's Python 3.13 and AWS's own runtime interface client, under the name that SAM CLI requests. It has
+the parts of the real image that the functions need: the layout, the environment, exec wrappers. It is not Amazon Linux:
+its libc is newer, so it does not prove that a wheel loads on AWS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bundle.recipe import this_machine
 ARCHITECTURE = this_machine()
 REPOSITORY = "public.ecr.aws/lambda/python"
 IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
-# What SAM CLI makes of it once, and would go on using after the base has changed.
+# SAM CLI builds this image once, and would keep using it after the base image changed.
 DERIVED = f"{REPOSITORY}:3.13-rapid-{ARCHITECTURE}"
 SUITE = "trixie"  # the release of Debian whose Python is Lambda's
 PACKAGES = (
@@ -49,25 +49,23 @@ ENTRYPOINT ["/var/runtime/bootstrap"]
 
 
 class NoImage(Exception):
-    """No base image is there, can be pulled or made; one sentence why."""
+    """No base image exists locally, and none can be pulled or built; carries the reason as one sentence."""
 
 
 def ready(work: Path) -> str:
-    """Have the image; says where it came from. Raises NoImage."""
+    """Provide the image; returns where it came from. Raises NoImage."""
     if not docker("image", "inspect", IMAGE).returncode:
         return "was here"
     if not docker("pull", "--quiet", IMAGE).returncode:
         return "pulled"
     make(work)
-    return "made here: a stand-in"
+    return "a stand-in, built here"
 
 
 def make(work: Path) -> None:
     """Build the stand-in. Raises NoImage."""
     if not shutil.which("mmdebstrap"):
-        raise NoImage(
-            f"{IMAGE} cannot be pulled, and without mmdebstrap (apt install mmdebstrap) no stand-in can be made"
-        )
+        raise NoImage(f"{IMAGE} cannot be pulled, and building a stand-in needs mmdebstrap (apt install mmdebstrap)")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     run(
@@ -79,7 +77,7 @@ def make(work: Path) -> None:
     (work / "bootstrap").write_text(BOOTSTRAP)
     (work / "bootstrap").chmod(0o755)
     (work / "Dockerfile").write_text(DOCKERFILE)
-    # The classic builder: the other one is a plugin that need not be there.
+    # The classic builder: BuildKit is a plugin that may be missing.
     run("docker", "build", "--quiet", "--tag", IMAGE, str(work), DOCKER_BUILDKIT="0")
     docker("image", "rm", "--force", DERIVED)
 
@@ -92,5 +90,5 @@ def run(*command: str, **environment: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     if done.returncode:
         raise NoImage(
-            f"{command[0]} failed, so there is no stand-in for {IMAGE}:\n{(done.stdout + done.stderr)[-2000:]}"
+            f"{command[0]} failed, so no stand-in for {IMAGE} was built:\n{(done.stdout + done.stderr)[-2000:]}"
         )

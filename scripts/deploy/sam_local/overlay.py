@@ -1,19 +1,19 @@
-"""template.yaml and openapi.yaml as `sam local` can serve them: `python -m scripts.deploy.sam_local.overlay`.
+"""Writes template.yaml and openapi.yaml for `sam local`: `python -m scripts.deploy.sam_local.overlay`.
 
-Part of `make generate`. It writes local/template.yaml, which samconfig.toml points `sam local` to, and which names what
-`sam build` built: functions and the package are the very folders that `sam deploy` uploads, layers of wheels are those
-that bundle/recipe.py made for this machine's CPU. `--check` changes nothing, and fails where a file is not as made.
+Part of `make generate`. samconfig.toml points `sam local` to the result, local/template.yaml, which refers to the
+output of `sam build`. Functions and the package are the folders that `sam deploy` uploads; bundle/recipe.py made the
+layers of wheels for this machine's CPU. `--check` changes nothing, and fails if a file is out of date.
 
-Same functions, same layers, same routes. What differs, and why:
+Functions, layers and routes are the same. The differences, with their reasons:
 
-- one authorizer in a requirement, no API key beside it: SAM CLI refuses two. It checks no signature either, so /admin
-  is open to whoever reaches it, which is this machine only.
-- STREAM integrations become ordinary ones, and the Lambda Web Adapter, AWS's own layer, a small one of ours that
-  answers in one piece: SAM CLI cannot stream, and without a network there is no layer of AWS's.
-- every environment variable is a value: SAM CLI would make `!Ref UsageTable` into `UsageTable`. Names are those of the
-  local stack, whose embedded AWS has these tables, buckets and queues.
-- an edge before each function: see scripts/deploy/sam_local/layer/python/local_edge.py.
-- of the routes there is what SAM CLI reads, since it validates no request.
+- A security requirement has one authorizer and no API key: SAM CLI refuses two. It checks no signature either, so
+  /admin is open to every process that reaches it, which means this machine only.
+- STREAM integrations become ordinary ones, and a small layer of ours, which answers in one piece, replaces AWS's Lambda
+  Web Adapter. SAM CLI cannot stream, and AWS's layer cannot be had without a network.
+- Every environment variable is a value: SAM CLI would make `!Ref UsageTable` into `UsageTable`. The names are those of
+  the local stack, whose embedded AWS has these tables, buckets and queues.
+- An edge precedes each function: see scripts/deploy/sam_local/layer/python/local_edge.py.
+- Routes have only the parts that SAM CLI reads, since it validates no request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SAMCONFIG = ROOT / "samconfig.toml"
 BUILT = ROOT / ".aws-sam/build"
 EDGE = "LocalEdgeLayer"
 EDGE_FOLDER = ROOT / "scripts/deploy/sam_local/layer"
-# What containers call this machine: samconfig.toml has it in `add_host`.
+# The name of this machine in containers: `add_host` in samconfig.toml.
 HOST = "awslocal"
 AWS_PORT, MODELS_PORT = 4580, 4581
 REGION = "us-east-1"
@@ -52,7 +52,7 @@ RESPONSES = "x-amazon-apigateway-gateway-responses"
 INVOCATION = (
     "arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{}.Arn}}/invocations"
 )
-# What only the real adapter reads.
+# Variables that only the real adapter reads.
 OF_THE_ADAPTER = ("AWS_LWA_INVOKE_MODE",)
 
 Json = dict[str, Any]
@@ -67,7 +67,7 @@ def derive_spec(spec: Json) -> Json:
     for path, method, operation in operations(spec):
         if (function := named_function(operation.get(INTEGRATION, {}).get("uri"))) is None:
             continue
-        # The operation's own alone: API Gateway ignores the root's.
+        # The operation's own only: API Gateway ignores the root's.
         kept: list[Json] = [{name: [] for name in said if name in asked} for said in operation.get("security", ())]
         paths.setdefault(path, {})[method] = {
             "operationId": operation["operationId"],
@@ -113,14 +113,14 @@ def authorizing(spec: Json) -> set[str]:
 
 
 def underscored(spec: Json) -> list[str]:
-    """Headers that SAM CLI's server drops; sent with a hyphen they arrive, and the edge names them right."""
+    """Headers that SAM CLI's server drops; sent with a hyphen they arrive, and the edge restores their names."""
     parameters = [parameter for _, _, operation in operations(spec) for parameter in operation.get("parameters", ())]
     return sorted({said["name"] for said in parameters if said.get("in") == "header" and "_" in said["name"]})
 
 
 # ------------------------------------------------------------------------------------------------------ the template
 def derive_template(source: Path, spec: Json) -> Json:
-    """The template of what `sam build` built, for this machine's containers."""
+    """The template of the output of `sam build`, for this machine's containers."""
     template = Template(source, {"AWS_REGION": REGION}, f"http://{HOST}:{AWS_PORT}")
     layers = {
         source.parent / said["ContentUri"]: name
@@ -158,7 +158,7 @@ def derive_template(source: Path, spec: Json) -> Json:
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
-        # Of which CPU the layers are: bundle/recipe.py writes it, samconfig.toml names the file.
+        # The layers' CPU: bundle/recipe.py writes it, samconfig.toml names the file.
         "Parameters": {"Machine": {"Type": "String", "Default": "x86_64", "AllowedValues": ["x86_64", "arm64"]}},
         "Globals": {
             "Function": {
@@ -172,23 +172,23 @@ def derive_template(source: Path, spec: Json) -> Json:
 
 
 def built(layer: str, source: Path) -> str:
-    """Where `sam build` puts a layer: wheels have a CPU, the package has none."""
+    """The folder where `sam build` puts a layer: wheels are for one CPU, the package for any."""
     folder = LOCAL if (source / REQUIREMENTS).exists() else BUILT
     return f"../{(folder / layer).relative_to(ROOT)}"
 
 
 def before(function: Function, *, authorizer: bool) -> tuple[str, Json]:
-    """The handler that stands before a function's own, and the environment of both."""
+    """The handler that precedes a function's own, and the environment of both."""
     variables = {key: value for key, value in function.environment.items() if key not in OF_THE_ADAPTER}
     if function.serves_http:
-        # On 8080 listens the runtime's emulator.
+        # The runtime's emulator listens on 8080.
         return function.handler, variables | {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/web_adapter", "AWS_LWA_PORT": "8090"}
     edge = "local_edge.authorizer" if authorizer else "local_edge.handler"
     return edge, variables | {"LOCAL_HANDLER": function.handler}
 
 
 def mounted(template: Json, function: str, here: Path = TARGET.parent) -> tuple[list[Path], dict[str, str]]:
-    """Where a function of local/template.yaml imports from, without the edge, and the environment of its own code."""
+    """The import folders of a function of local/template.yaml, without the edge, and its code's environment."""
     properties = template["Resources"][function]["Properties"]
     layers = [template["Resources"][layer["Ref"]]["Properties"]["ContentUri"] for layer in properties["Layers"][:-1]]
     folders = [here / properties["CodeUri"], *(here / layer / "python" for layer in layers)]
@@ -198,14 +198,14 @@ def mounted(template: Json, function: str, here: Path = TARGET.parent) -> tuple[
 
 def overlay() -> str:
     template = derive_template(ROOT / "template.yaml", load(ROOT / "openapi.yaml"))
-    # SAM CLI teaches the YAML loader of its process ordered dictionaries, which no safe dump knows.
+    # SAM CLI makes its process's YAML loader return ordered dictionaries, which a safe dump refuses.
     plain = json.loads(json.dumps(template))
     return HEADER + yaml.safe_dump(plain, sort_keys=False, width=160, allow_unicode=True)
 
 
 # ------------------------------------------------------------------------------------------------------- samconfig.toml
 def samconfig() -> str:
-    """samconfig.toml with the cache of this recipe: SAM's own key is a layer's folder, and not what builds it."""
+    """samconfig.toml with a cache per recipe: SAM's own cache key is the layer's folder, not the recipe."""
     recipe = hashlib.sha256(
         b"".join(path.read_bytes() for path in (ROOT / "bundle/Makefile", ROOT / "bundle/recipe.py"))
     )
@@ -216,14 +216,14 @@ def samconfig() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where the files are not as made")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is out of date")
     check = parser.parse_args().check
     failed = 0
     for path, text in ((TARGET, overlay()), (SAMCONFIG, samconfig())):
         if path.exists() and path.read_text() == text:
             continue
         if check:
-            print(f"{path.relative_to(ROOT)} is not what would be made: run `make generate`", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date: run `make generate`", file=sys.stderr)
             failed = 1
         else:
             path.parent.mkdir(exist_ok=True)

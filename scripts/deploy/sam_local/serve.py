@@ -1,7 +1,7 @@
-"""What `sam local` talks to: `python -m scripts.deploy.sam_local.serve`, which is `make sam-local`.
+"""Serves the backends of `sam local`: `python -m scripts.deploy.sam_local.serve`, which is `make sam-local`.
 
-The embedded AWS, the models' stand-in and the queue's worker, where containers reach them. The functions themselves
-are those of local/template.yaml: see scripts/deploy/sam_local/overlay.py.
+These are the embedded AWS, the models' stand-in and the queue's worker, at an address that containers reach. The
+functions themselves are those of local/template.yaml: see scripts/deploy/sam_local/overlay.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DATA = ROOT / ".dev/sam-local"
 
 
 def bridge() -> str:
-    """Where containers reach this machine: the address of Docker's bridge; with Docker Desktop the machine's own."""
+    """This machine's address for containers: Docker's bridge; with Docker Desktop the machine's own."""
     if sys.platform != "linux":
         return LOOPBACK
     with socket.socket() as probe:
@@ -39,7 +39,7 @@ def bridge() -> str:
 
 
 def backing() -> dict[str, str]:
-    """The environment for a local stack that the containers reach."""
+    """The environment for a local stack that containers reach."""
     return {
         "GATEWAY_DEV_HOST": bridge(),
         "GATEWAY_DEV_AWS_PORT": str(AWS_PORT),
@@ -50,7 +50,7 @@ def backing() -> dict[str, str]:
 
 @contextmanager
 def backing_stack(data: Path, **environment: str) -> Iterator[LocalStack]:
-    """A local stack without an API, with what the events of events/ speak of."""
+    """A local stack without an API, with the tenants and keys of events/."""
     with LocalStack(data, port=None, environment=backing() | environment) as stack:
         os.environ |= {"AWS_ENDPOINT_URL": stack.aws_endpoint, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
@@ -66,11 +66,11 @@ def main() -> int:
     over = Bell()
     over.ring_at(signal.SIGINT, signal.SIGTERM)
     if sys.platform == "linux" and bridge() == LOOPBACK:
-        print("docker0 is not there: start Docker first, or containers will not reach what runs here", file=sys.stderr)
+        print("docker0 does not exist: start Docker first, or containers will not reach this stack", file=sys.stderr)
     try:
         with backing_stack(DATA) as stack:
             print(f"ready: an AWS at {stack.aws_endpoint}, models at {stack.model_stand_in_url}")
-            print("  now, elsewhere: sam build && sam local start-api  (or .venv/bin/sam)")
+            print("  in another terminal: sam build && sam local start-api  (or .venv/bin/sam)")
             key = stack.tenants[0]["key"]
             print(f"  then: curl -s -H 'x-api-key: {key}' http://127.0.0.1:3000/list_foundation_models", flush=True)
             over.wait()

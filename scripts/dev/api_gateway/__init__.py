@@ -1,1 +1,1 @@
-"""API Gateway as the local stack has it: routes, keys, validation, events."""
+"""The local stack's API Gateway: routes, keys, validation, events."""

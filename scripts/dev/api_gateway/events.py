@@ -1,4 +1,4 @@
-"""The events of API Gateway and SQS, as functions get them on AWS."""
+"""The events of API Gateway and SQS, in the form that functions get on AWS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scripts.dev.rest_api.headers import to_function
 from scripts.project.template import ACCOUNT, API_ID, Function
 
 _REQUEST_CONTEXT, _LAMBDA_CONTEXT = "x-amzn-request-context", "x-amzn-lambda-context"
-# What concerns one connection only, and what a client cannot be allowed to say.
+# Headers of one connection only, and headers that a client must not set.
 _NOT_FORWARDED = {"keep-alive", "proxy-connection", "content-length", _REQUEST_CONTEXT, _LAMBDA_CONTEXT}
 
 
@@ -36,7 +36,7 @@ class Call:
     trace_id: str = field(default_factory=lambda: f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
     received: float = field(default_factory=time.time)
     authorizer: dict[str, Any] | None = None
-    identity: dict[str, str] = field(default_factory=dict)  # of the principal that signed
+    identity: dict[str, str] = field(default_factory=dict)  # of the signing principal
     api_key_id: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
@@ -46,7 +46,7 @@ class Call:
         return f"arn:aws:execute-api:{self.region}:{ACCOUNT}:{API_ID}/{self.stage}/{self.request.method}/{path}"
 
     def template_context(self) -> dict[str, Any]:
-        """What a gateway response may name."""
+        """The variables of a gateway response's templates."""
         return {
             "requestId": self.request_id,
             "extendedRequestId": self.extended_id,
@@ -98,12 +98,12 @@ def _request_context(call: Call) -> dict[str, Any]:
 
 
 def query_pairs(call: Call) -> list[tuple[str, str]]:
-    """The query parameters, decoded. API Gateway parts them at a semicolon as well."""
+    """The query parameters, decoded. API Gateway splits them at semicolons too."""
     return parse_qsl(call.request.query.replace(";", "&"), keep_blank_values=True)
 
 
 def _common(call: Call, sent: list[tuple[str, str]]) -> dict[str, Any]:
-    """What the events of the authorizer and of the integration share. The path stays percent-encoded."""
+    """The common part of the authorizer's and the integration's event. The path stays percent-encoded."""
     request, pairs = call.request, query_pairs(call)
     return {
         "resource": call.route.path if call.route else "/",
@@ -120,7 +120,7 @@ def _common(call: Call, sent: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _sent(call: Call) -> list[tuple[str, str]]:
-    """The headers of the request, and those that API Gateway adds."""
+    """The request's headers, and those that API Gateway adds."""
     return [
         *call.request.headers,
         ("X-Amzn-Trace-Id", call.trace_id),
@@ -131,7 +131,7 @@ def _sent(call: Call) -> list[tuple[str, str]]:
 
 
 def _last(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The last value of each name, under the name as it was sent last: `X-A` and `x-a` are one header."""
+    """The last value of each header, under the last spelling of its name: `X-A` and `x-a` are one header."""
     spelled = {name.lower(): name for name, _ in pairs}
     return {spelled[name.lower()]: value for name, value in pairs}
 
@@ -146,14 +146,14 @@ def _all(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def authorizer_event(call: Call) -> dict[str, Any]:
     event = {"type": "REQUEST", "methodArn": call.method_arn} | _common(call, _sent(call))
-    # Here, other than in the proxy event, nothing is an empty object.
+    # Unlike in the proxy event, no value is an empty object here.
     for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables"):
         event[name] = event[name] or {}
     return event
 
 
 def proxy_event(call: Call, binary: bool = False) -> dict[str, Any]:
-    """`binary`: the content type is one of the API's binary media types. Any other body is text, come what may."""
+    """`binary`: the content type is one of the API's binary media types. Any other body is always text."""
     sent, body = call.request.body, None
     if sent:
         body = base64.b64encode(sent).decode() if binary else sent.decode(errors="replace")
@@ -165,7 +165,7 @@ def _handed_on(call: Call) -> list[tuple[str, str]]:
 
 
 def adapted_headers(call: Call, event: Mapping[str, Any], function: Function) -> list[tuple[str, str]]:
-    """The headers of a proxy event, as the Lambda Web Adapter hands them with the rest of it to a function's server."""
+    """The headers that the Lambda Web Adapter sends to a function's server: the event's own, and its context."""
     context = {
         "request_id": str(uuid.uuid4()),
         "deadline": int((time.time() + function.timeout) * 1000),

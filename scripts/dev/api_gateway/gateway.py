@@ -1,10 +1,10 @@
 """API Gateway on this machine: routes, security, validation and throttling of openapi.yaml, then the function.
 
-A request goes the way it goes on AWS, and each step may end it with a gateway response:
+A request takes the same steps as on AWS, and each step may end it with a gateway response:
 
     size -> route -> authorizer -> usage plan key -> request validation -> throttling -> function
 
-A STREAM integration leads to a function's server, and what that answers goes out as it comes.
+A STREAM integration leads to a function's server, whose response is sent on as it arrives.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scripts.project.template import UsagePlanKey
 
 logger = logging.getLogger(__name__)
 LARGEST_EVENT = 6_291_556  # bytes: Lambda's limit for a whole event
-_MOST_OF_HEADERS = 10_240  # bytes of the request line and all values
+_MOST_OF_HEADERS = 10_240  # bytes of the request line and all header values
 _LONGEST_ARN = 1_600
 _NOT_HANDED_ON = {"content-length", "keep-alive"}
 _OVERRIDDEN = "x-http-method-override"
@@ -121,17 +121,17 @@ class ApiGateway:
         if route.function is None:
             raise Refused("API_CONFIGURATION_ERROR")
         if call.request.header(CHUNKED) is not None:
-            raise Refused("API_CONFIGURATION_ERROR")  # AWS says "Exception", and no status
+            raise Refused("API_CONFIGURATION_ERROR")  # AWS documents "Exception", without a status
         event = proxy_event(call, self._is_binary(call.request.header("content-type")))
         if _is_large(event) and len(json.dumps(event, ensure_ascii=False).encode()) > LARGEST_EVENT:
             raise Refused("REQUEST_TOO_LARGE")
         server = self._servers.get(route.function)
         if route.streams != (server is not None):
-            raise Refused("INTEGRATION_FAILURE")  # a function has one mode, and every integration must be of it
+            raise Refused("INTEGRATION_FAILURE")  # a function has one mode, which all its integrations must use
         if server is not None:
             return self._stream(call, server, event, route.timeout)
         try:
-            # Patience begins with the integration: what the authorizer took is not taken from it.
+            # The timeout begins with the integration: the authorizer's time does not count.
             outcome = self._functions.invoke(route.function, event, route.timeout)
         except StillRunning:
             raise Refused("INTEGRATION_TIMEOUT") from None
@@ -141,12 +141,12 @@ class ApiGateway:
             raise Refused("INTEGRATION_FAILURE") from None
 
     def _is_binary(self, content_type: str | None) -> bool:
-        """Is it one of the API's binary media types?"""
+        """Is the content type one of the API's binary media types?"""
         kind = (content_type or "").split(";")[0].strip().lower()
         return bool(kind) and bool({kind, "*/*"} & set(self._spec.api.binary_media_types))
 
     def _proxied(self, call: Call, outcome: Outcome) -> Response:
-        """A function's answer as a response. Raises on one that API Gateway calls malformed."""
+        """A function's result as a response. Raises for one that API Gateway calls malformed."""
         answer: Any = json.loads(outcome.payload)
         if outcome.failed or not isinstance(answer, dict) or "statusCode" not in answer:
             raise ValueError("no proxy answer")
@@ -155,7 +155,7 @@ class ApiGateway:
             raise TypeError("the body is no text")
         content = (body or "").encode()
         said = next(value for name, value in headers if name.lower() == "content-type")
-        accepted = (call.request.header("accept") or "").split(",")[0]  # the first alone counts
+        accepted = (call.request.header("accept") or "").split(",")[0]  # only the first counts
         if answer.get("isBase64Encoded") and (self._is_binary(accepted) or self._is_binary(said)):
             content = base64.b64decode(content, validate=True)
         status = int(answer["statusCode"])
@@ -174,7 +174,7 @@ class ApiGateway:
         return Response(reply.status, b"", _handed_on(reply), reply.parts())
 
     def _watched(self, call: Call, response: Response, stream: Iterator[bytes], began: float) -> Iterator[bytes]:
-        """A streamed body on its way, noted at its end and, where it is collected for that, judged by the spec."""
+        """Pass a streamed body on and log it at its end. JSON that arrived in one piece is checked against the spec."""
         size, first, whole = 0, None, False
         kept: list[bytes] | None = [] if self._contract.takes(response) else None
         try:
@@ -193,7 +193,7 @@ class ApiGateway:
             self._note(call, response.status, size, began, first)
 
     def _note(self, call: Call, status: int, size: int, began: float, first: float | None = None) -> None:
-        """One line for each request, without any key or body."""
+        """Log one line for each request, without keys or bodies."""
         said = call.authorizer or {}
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(call.received)),
@@ -208,18 +208,18 @@ class ApiGateway:
         }
         if first is not None:
             line["first_byte_ms"] = round((first - began) * 1000, 1)
-        with contextlib.suppress(OSError):  # on a full disk: what was answered is not lost for its line
+        with contextlib.suppress(OSError):  # the disk is full: the response matters more than its log line
             self._access_log.write(json.dumps(line).encode() + b"\n")
 
 
 def mocked(call: Call, route: Route) -> Response:
-    """What a mock integration answers: its templates stand in the spec, and only $context.requestId is filled in."""
+    """A mock integration's response, from the spec's templates; only $context.requestId is substituted."""
     said = route.imported.operation[INTEGRATION]
     sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
     if sent not in said["requestTemplates"]:
         if said.get("passthroughBehavior", "when_no_match").lower() == "never":
             raise Refused("UNSUPPORTED_MEDIA_TYPE")
-        raise Refused("API_CONFIGURATION_ERROR")  # what came is then read as the template's outcome, and has no status
+        raise Refused("API_CONFIGURATION_ERROR")  # the request then counts as the template's result, without a status
     answer = said["responses"]["default"]
     body = answer["responseTemplates"]["application/json"].replace("$context.requestId", call.request_id)
     headers = [("Content-Type", "application/json")]
@@ -229,7 +229,7 @@ def mocked(call: Call, route: Route) -> Response:
 
 
 def _fits(request: Request) -> None:
-    """What is refused before it is known which API is asked."""
+    """Refusals before the request's API is known."""
     if request.too_large:
         raise Refused("BODY_TOO_LARGE")
     if len(request.target) + sum(len(value) for _, value in request.headers) > _MOST_OF_HEADERS:
@@ -239,7 +239,7 @@ def _fits(request: Request) -> None:
 
 
 def _is_large(event: Mapping[str, Any]) -> bool:
-    """May it be above the limit? As JSON a letter of a body has six bytes at most, and mostly one."""
+    """Can the event exceed the limit? In JSON a body's character takes six bytes at most, and usually one."""
     return len(event["body"] or "") > LARGEST_EVENT // 7
 
 
@@ -249,7 +249,7 @@ def _handed_on(reply: Reply) -> list[tuple[str, str]]:
 
 
 def _named_headers(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The headers of a function's answer, with a content type."""
+    """The headers of a function's response, with a content type."""
     several = answer.get("multiValueHeaders") or {}
     single = answer.get("headers") or {}
     headers = [(name, _text(value)) for name, values in several.items() for value in values]

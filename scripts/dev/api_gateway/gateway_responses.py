@@ -1,4 +1,4 @@
-"""What API Gateway itself answers, as the spec's x-amazon-apigateway-gateway-responses say."""
+"""API Gateway's own responses, as the spec's x-amazon-apigateway-gateway-responses define them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.dev.http_server import Response
 
-# Status and error type of each kind, as API Gateway has them by default.
+# API Gateway's default status and error type of each kind.
 _DEFAULTS = {
     "ACCESS_DENIED": (403, "AccessDeniedException"),
     "API_CONFIGURATION_ERROR": (500, "InternalServerErrorException"),
@@ -28,7 +28,7 @@ _DEFAULTS = {
     "UNAUTHORIZED": (401, "UnauthorizedException"),
     "UNSUPPORTED_MEDIA_TYPE": (415, "BadRequestException"),
 }
-# What no gateway response of one's own changes: status, content type, body, error type.
+# Responses that an API cannot customise: status, content type, body, error type.
 _FIXED = {
     "REQUEST_TOO_LARGE": (413, "application/json", '{"message":"Request Too Long"}', "BadRequestException"),
     "BODY_TOO_LARGE": (413, "text; charset=utf-8", "HTTP content length exceeded 10485760 bytes.", None),
@@ -36,9 +36,9 @@ _FIXED = {
     "URI_TOO_LONG": (414, "application/json", '{"message":"Request URI too long"}', None),
     "BAD_QUERY": (400, "application/json", '{"message":"Bad Request"}', None),
 }
-# Of these no API is known yet, so that there is no id of a request.
+# API Gateway sends these before it knows the API, so they have no request id.
 NAMELESS = {"BODY_TOO_LARGE", "HEADERS_TOO_LARGE", "BAD_QUERY"}
-_BAD_ANSWER_STATUS = 502  # of a proxy integration whose function failed, where the spec names no status
+_BAD_ANSWER_STATUS = 502  # if the function of a proxy integration failed and the spec has no status
 _HEADER = "gatewayresponse.header."
 _VARIABLE = re.compile(r"\$(context(?:\.\w+)+)")
 
@@ -48,7 +48,7 @@ class GatewayResponses:
         self._declared = declared
 
     def render(self, kind: str, context: Mapping[str, Any]) -> Response:
-        """The response of one kind. `context` holds what templates may name: requestId, authorizer, error."""
+        """The response of one kind. `context` has the variables of the templates: requestId, authorizer, error."""
         if kind in _FIXED:
             status, content_type, fixed, fixed_type = _FIXED[kind]
             told = [("x-amzn-ErrorType", fixed_type)] if fixed_type else []

@@ -1,4 +1,4 @@
-"""What API Gateway makes of openapi.yaml, as routes: which method a request is for, and what stands before it."""
+"""The routes that API Gateway makes of openapi.yaml: a request's method, and its authorizer and checks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from scripts.dev.rest_api.importing import Method, Quotas, Resolve, import_rest_
 from scripts.project.template import load
 
 _FUNCTION = re.compile(r"\$\{(\w+)\.(?:Arn|Alias)\}|functions/\$\{(\w+)\}|function:([\w-]+)")
-# A stack on this machine has whatever integration timeout it is told: the account's quota is another's matter.
+# The local stack accepts any integration timeout: an account's quota does not matter here.
 _QUOTAS = Quotas(integration_timeout=900_000)
 
 
 @dataclass(frozen=True)
 class Authorizer:
-    """Who decides: a function, or IAM by the signature. `kind` is its type, as the stand-in's authorizers are named."""
+    """The authorizer: a function, or IAM by the signature. `kind` is its name among the stand-in's authorizers."""
 
     kind: str
     function: str | None
@@ -30,7 +30,7 @@ class Route:
     """One method of one path."""
 
     path: str
-    method: str  # in small letters; `any` for ANY
+    method: str  # in lower case; `any` for ANY
     imported: Method
     function: str | None
     streams: bool
@@ -41,7 +41,7 @@ class Route:
 
 
 class Spec:
-    """The spec: its document and its routes. Raises ImportRefused for one that API Gateway refuses."""
+    """The spec: its document and its routes. Raises ImportRefused if API Gateway refuses it."""
 
     def __init__(self, path: Path, resolve: Resolve | None = None):
         self.path = path
@@ -52,7 +52,7 @@ class Spec:
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route of a request, and its path parameters, percent-encoded as they came.
 
-        The most specific resource is the only one that is asked for the method: none falls to a greedy one beside it.
+        Only the most specific resource counts: a method it lacks does not fall through to a greedy one.
         """
         resource = None
         for route in self.routes:
@@ -67,7 +67,7 @@ class Spec:
 
 def _route(method: Method) -> Route:
     integration = method.integration
-    assert integration is not None  # or the import refuses
+    assert integration is not None  # the import refuses all others
     return Route(
         path=method.path,
         method=method.http_method.lower(),
@@ -90,7 +90,7 @@ def _authorizer(method: Method) -> Authorizer | None:
 
 
 def named_function(uri: Any) -> str | None:
-    """The logical id of the function that an integration's uri names."""
+    """The logical id of the function in an integration's uri."""
     text = uri.get("Fn::Sub") if isinstance(uri, Mapping) else uri
     match = _FUNCTION.search(text) if isinstance(text, str) else None
     return next((name for name in match.groups() if name), None) if match else None
@@ -107,6 +107,6 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _specificity(route: Route) -> tuple[Any, ...]:
-    """What is written out goes before a parameter, that before a greedy one, and a method before any."""
+    """Literal segments precede parameters, these precede greedy ones, and a method precedes ANY."""
     order = tuple((2, "") if "+}" in part else (1, "") if "{" in part else (0, part) for part in route.path.split("/"))
     return (order, route.method == "any")

@@ -1,7 +1,7 @@
-"""Who may call: the authorizers of the spec, and the usage plans that throttle.
+"""The authorizers of the spec, and the usage plans that throttle.
 
-A kind of authorizer is one entry of `authorizers`: it gets the call and either fills in what the function will see of
-the caller, or refuses with the name of a gateway response.
+Each kind of authorizer is one entry of `authorizers`. It gets the call, and either sets the function's view of the
+caller or refuses with the name of a gateway response.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from scripts.dev.api_gateway.routes import Authorizer
 from scripts.dev.lambda_runtime.pool import FunctionHost, StillRunning
 from scripts.project.template import ACCOUNT, PARTITION, UsagePlanKey
 
-_PATIENCE = 29.0  # API Gateway's, for an authorizer
-_SKEW = 300  # seconds that a signature's time may be off
+_PATIENCE = 29.0  # API Gateway's limit for an authorizer
+_SKEW = 300  # seconds; the tolerance for a signature's time
 _SIGNED = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<day>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
@@ -34,7 +34,7 @@ _SIGNED = re.compile(
 
 
 class Refused(Exception):
-    """The gateway answers by itself, with the gateway response of this kind."""
+    """The gateway itself answers, with the gateway response of this kind."""
 
     def __init__(self, kind: str):
         super().__init__(kind)
@@ -45,7 +45,7 @@ Authorize = Callable[[Call, Authorizer, FunctionHost], "str | None"]
 
 
 def ask_function(call: Call, authorizer: Authorizer, functions: FunctionHost) -> str | None:
-    """A Lambda authorizer of type REQUEST. Gives the usage identifier key, if there is one.
+    """A Lambda authorizer of type REQUEST. Returns the usage identifier key, if any.
 
     Results are not cached, whatever the spec's TTL says.
     """
@@ -78,7 +78,7 @@ def ask_function(call: Call, authorizer: Authorizer, functions: FunctionHost) ->
 
 @dataclass(frozen=True)
 class Credentials:
-    """The access key of the one principal that this machine's account has."""
+    """The access key of the local account's only principal."""
 
     access_key_id: str
     secret_access_key: str
@@ -94,7 +94,7 @@ class Credentials:
 
 
 class SignedBy:
-    """AWS_IAM with one principal: Signature Version 4 for the service execute-api, over the request as it came in."""
+    """AWS_IAM with one principal: Signature Version 4 for the service execute-api, over the unchanged request."""
 
     def __init__(self, credentials: Credentials):
         self._credentials = credentials
@@ -123,7 +123,7 @@ class SignedBy:
 
 
 def _signature(call: Call, credentials: Credentials, names: list[str], at: str) -> str:
-    """What botocore, as the reference, makes of the request and these of its headers."""
+    """botocore's signature, as the reference, for the request and the signed headers."""
     from botocore import credentials as of_botocore
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -163,7 +163,7 @@ def authorizers(operator: Credentials) -> dict[str, Authorize]:
 
 
 def _flat(value: Any) -> str:
-    """API Gateway hands on texts, numbers and booleans, all of them as text."""
+    """API Gateway passes on texts, numbers and booleans, all as text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
@@ -172,7 +172,7 @@ def _flat(value: Any) -> str:
 
 
 def allows(statements: list[Mapping[str, Any]], method_arn: str) -> bool:
-    """Does a policy let this method be called? A deny wins; silence denies."""
+    """Does the policy allow this method? An explicit deny wins; no match denies."""
     effects = {
         statement["Effect"]
         for statement in statements
@@ -190,7 +190,7 @@ def _matches(patterns: str | list[str], text: str) -> bool:
 
 
 class TokenBucket:
-    """So many requests a second, so many at once."""
+    """A token bucket: a rate per second, and a burst."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic):
         self._rate, self._burst, self._clock = rate, burst, clock
@@ -209,14 +209,14 @@ class TokenBucket:
 
 
 class UsagePlans:
-    """The API keys of the template, and how fast each may call."""
+    """The API keys of the template, and their rate limits."""
 
     def __init__(self, keys: list[UsagePlanKey]):
         self._keys = {key.value: key for key in keys}
         self._buckets = {key.key_id: TokenBucket(key.rate, key.burst) for key in keys if key.rate is not None}
 
     def identify(self, call: Call, value: str | None) -> None:
-        """Note whose plan the call counts for. Raises Refused for a key that is in none."""
+        """Set the plan that the call counts for. Raises Refused for a key without a plan."""
         key = self._keys.get(value or "")
         if key is None:
             raise Refused("INVALID_API_KEY")

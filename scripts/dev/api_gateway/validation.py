@@ -1,6 +1,6 @@
 """Requests against the spec, as API Gateway checks them.
 
-Required parameters must be there, and a body must fit its model. It does not look at a parameter's value.
+Required parameters must exist, and a body must match its model. API Gateway ignores parameter values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scripts.dev.api_gateway.security import Refused
 
 
 class RequestValidation:
-    """By the models that the import made: what it left out of a schema is not asked for."""
+    """Validates with the models that the import made: schema parts that the import dropped do not apply."""
 
     def __init__(self, spec: Spec):
         self._models = spec.api.models
@@ -44,8 +44,8 @@ class RequestValidation:
         body, models = call.request.body, route.imported.request_models
         if not body and not route.imported.body_required:
             return
-        # A request without a content type is JSON to API Gateway. One of a type that has no model is not looked at, and
-        # a proxy integration passes it on (Developer Guide, "Request validation for REST APIs").
+        # API Gateway treats a request without a content type as JSON. It does not check a type without a model; a
+        # proxy integration passes it on (Developer Guide, "Request validation for REST APIs").
         sent = (call.request.header("content-type") or "application/json").split(";")[0].strip().lower()
         name = models.get(sent)
         if name is None or not (sent == "application/json" or sent.endswith("+json")):

@@ -1,6 +1,6 @@
-"""A stand-in for the models behind Bedrock and SageMaker that speaks their wire formats and keeps its own ledger.
+"""A stand-in for the models behind Bedrock and SageMaker with their wire formats and its own ledger.
 
-The gateway's bill is proved against that ledger: bodies, headers, stream metrics and ledger lines share one count.
+That ledger proves the gateway's bill: bodies, headers, stream metrics and ledger lines share one count.
 
     python -m scripts.dev.fake_models --port 9100 --ledger served.jsonl
 """

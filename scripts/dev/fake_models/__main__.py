@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="model_stand_in", description="A stand-in for Bedrock and SageMaker models.")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--ledger", help="the file that gets a line for every model call")
+    parser.add_argument("--ledger", help="append a line to this file for every model call")
     parser.add_argument("--upstream", default=os.environ.get("BEDROCK_UPSTREAM"), help="openai:http://host:port/v1")
     parser.add_argument("--upstream-model", default=os.environ.get("BEDROCK_UPSTREAM_MODEL"))
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _ring_at_end_of_input(stopped: Bell) -> None:
-    # Not sys.stdin: a thread that holds its lock while the interpreter ends is a fatal error.
+    # Not sys.stdin: if a thread holds its lock when the interpreter exits, Python aborts.
     while os.read(0, 4096):
         pass
     stopped.ring()

@@ -39,7 +39,7 @@ _ECHOED = ("X-Amzn-Bedrock-Service-Tier", "X-Amzn-Bedrock-PerformanceConfig-Late
 
 
 class Bedrock:
-    """Answers calls to models, and counts each of them once."""
+    """Answers model calls, and counts each call once."""
 
     def __init__(self, ledger: Ledger, model: Model) -> None:
         self._ledger = ledger
@@ -48,7 +48,7 @@ class Bedrock:
         self._throttle = Throttle()
 
     def answer(self, exchange: Exchange, model_id: str, path: str) -> None:
-        """Answer one call to a model."""
+        """Answer one model call."""
         if path not in _OPERATIONS:
             refuse(exchange, Refusal(404, "UnknownOperationException", f"No operation at {exchange.path}"))
             return
@@ -151,7 +151,7 @@ class Bedrock:
         headers = {**_JSON, **_latency(call), **_echo(call)}
         usage = Usage()
         if dialect != "titan-image":
-            # Images are billed by the piece: Titan and Nova Canvas send no token count at all, Stability the prompt's.
+            # Images are billed per image: Titan and Nova Canvas send no token count, Stability sends the prompt's.
             usage = _overridden(Usage(input_tokens=painting.tokens), directives)
             if not directives.nocount:
                 headers["X-Amzn-Bedrock-Input-Token-Count"] = str(usage.input_tokens)
@@ -190,7 +190,7 @@ def _json(data: bytes | str) -> dict[str, Any]:
 
 
 def _reading(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Read a body; a value of a wrong type in it is the caller's mistake, as it is on AWS, and not a fault of ours."""
+    """Read a body; a value of a wrong type is the caller's error, as on AWS, not an error of the stand-in."""
     try:
         return read(*args, **kwargs)
     except (AttributeError, TypeError, LookupError, ValueError) as error:
@@ -198,7 +198,7 @@ def _reading(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def _whole(call: Call, directives: Directives) -> Usage | None:
-    """The usage of a call whose whole body is to count; a refusal where it is longer than its model reads."""
+    """The usage of a call with [[whole=N]], which counts the whole body; a body above N tokens is refused."""
     if directives.whole is None:
         return None
     tokens = count_whole(_body(call.exchange))

@@ -1,4 +1,4 @@
-"""One metered call: wait and refuse as the prompt asks, run the model, write the ledger, answer, in that order."""
+"""One metered call: obeys the prompt's directives, runs the model, writes the ledger, and answers, in that order."""
 
 import contextlib
 import threading
@@ -14,7 +14,7 @@ from scripts.dev.fake_models.exchange import ClientGone, Exchange, refuse
 from scripts.dev.fake_models.generation import Generation
 from scripts.dev.fake_models.ledger import Ledger, Served, Usage
 
-# What a stream says when it breaks, by the name of its event: SageMaker's own, then Bedrock's.
+# A failing stream's messages, by the name of its event: SageMaker's own, then Bedrock's.
 _STREAM_ERRORS: dict[str, dict[str, Any]] = {
     "ModelStreamError": {
         "Message": "The model stream ended with an error.",
@@ -29,18 +29,18 @@ _STREAM_ERRORS: dict[str, dict[str, Any]] = {
 }
 
 
-_END = 1 << 30  # More events than any stream has: what is to happen later than that happens at the end.
+_END = 1 << 30  # More events than any stream has: a break after this number happens at the end.
 
 
 class Throttle:
-    """Counts the calls that share a label, so that the first of them can be refused."""
+    """Counts the calls per label, so that the first ones can be refused."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[str, int] = {}
 
     def refuses(self, directives: Directives) -> bool:
-        """Whether this call is one of the first N with its label."""
+        """Is this call one of the first N with its label?"""
         if directives.throttle_times is None:
             return False
         times, label = directives.throttle_times
@@ -50,22 +50,22 @@ class Throttle:
 
 
 class StreamBroke(Exception):
-    """The model failed in the middle of its answer, with the event that says so."""
+    """The model failed in the middle of its answer; carries the error event."""
 
 
 class StreamCut(Exception):
-    """The connection is to break here."""
+    """The connection breaks here."""
 
 
 class Call:
-    """One call on its way: what its ledger line will say, and the single place where that line is written."""
+    """A call in progress: the fields of its ledger line, and the only place that writes this line."""
 
     def __init__(self, exchange: Exchange, ledger: Ledger, operation: str, model_id: str) -> None:
         self.exchange = exchange
         self._ledger = ledger
         self.served = Served(exchange.request_id, operation, model_id, exchange.region)
         self._written = False
-        self._said = 0  # events of its stream
+        self._said = 0  # sent events of its stream
         self._started = time.monotonic()
 
     @property
@@ -73,7 +73,7 @@ class Call:
         return int((time.monotonic() - self._started) * 1000)
 
     def obey(self, directives: Directives, throttle: Throttle, refusals: Mapping[str, Refusal]) -> None:
-        """Wait and refuse as the prompt asks, before any model runs."""
+        """Apply the prompt's delays and refusals before any model runs."""
         if directives.delay:
             time.sleep(directives.delay)
         if directives.error:
@@ -82,13 +82,13 @@ class Call:
             raise replace(refusals["throttle"])
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer an error; no model ran, so nothing is billed."""
+        """Answer with an error; no model ran, so the call is not billed."""
         self.served.status, self.served.error_type = refusal.status, refusal.type
         self._write(completed=not self.exchange.gone(), billed=False)
         refuse(self.exchange, refusal)
 
     def answer(self, body: bytes, headers: Mapping[str, str], usage: Usage, *, cut: bool = False) -> None:
-        """Answer at once with what the model said."""
+        """Answer in one piece with the model's output."""
         self.count(usage)
         lost = cut or self.exchange.gone()
         self._write(completed=not lost, billed=True)
@@ -98,14 +98,14 @@ class Call:
             self.exchange.send(200, body, headers)
 
     def uncounted(self, body: object) -> None:
-        """Answer what no model ran for (CountTokens)."""
+        """Answer without running a model (CountTokens)."""
         self._write(completed=True, billed=False)
         self.exchange.send_json(200, body)
 
     def stream(
         self, events: Iterator[bytes], generation: Generation, headers: Mapping[str, str], directives: Directives
     ) -> None:
-        """Send events as the model speaks. When nobody listens any more it still speaks to its end, and is billed."""
+        """Send events as the model generates. After a hang-up the model still completes its answer, and is billed."""
         self.served.billed = True
         try:
             self.exchange.begin(headers)
@@ -135,7 +135,7 @@ class Call:
                     break
                 if held:
                     self.exchange.event(held)
-                # Once the model is done nothing is slow any more: an event that may be the last waits for the next.
+                # When the model is done, the rest is fast: an event that may be the last waits for the next.
                 held = event if generation.done else b""
                 if not held:
                     self.exchange.event(event)
@@ -145,7 +145,7 @@ class Call:
                 self.exchange.event(held)
             raise
         lost = self.exchange.gone()
-        # The line is written before the last event leaves, so whoever has the whole answer finds it in the ledger.
+        # The line is written before the last event, so a client with the whole answer finds it in the ledger.
         self._settle(generation.usage, completed=not lost)
         if lost:
             raise ClientGone
@@ -156,7 +156,7 @@ class Call:
             error = "ModelStreamError"
         self.served.error_type = error
         if error == "throttlingException" and not self._said:
-            self._write(completed=False, billed=False)  # refused, though its status was sent: no model ran
+            self._write(completed=False, billed=False)  # refused after its status was sent: no model ran
         else:
             self._settle(generation.usage_so_far, completed=False)
         self.exchange.end(exception_event(error, _STREAM_ERRORS[error]))
@@ -174,7 +174,7 @@ class Call:
 
 
 def _all_of(generation: Generation) -> Usage:
-    """What is billed when the client is lost: the whole answer, or as much as the model managed to say."""
+    """The billed usage after a hang-up: the whole answer, or the part that the model generated."""
     with contextlib.suppress(StreamBroke):
         generation.finish()
     return generation.usage_so_far

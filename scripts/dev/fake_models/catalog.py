@@ -1,4 +1,4 @@
-"""The models and inference profiles that the stand-in knows, as ListFoundationModels describes them."""
+"""The stand-in's models and inference profiles, as ListFoundationModels describes them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PREFIXES = (*_REGIONS, "us-gov", "ca", "in", "sa")
 
 @dataclass(frozen=True)
 class FoundationModel:
-    """A model: which shape its bodies have (`dialect`), what it can do, and where it may be called."""
+    """A model: the shape of its bodies (`dialect`), its capabilities, and the regions where it is callable."""
 
     id: str
     name: str
@@ -223,7 +223,7 @@ def _models() -> Iterator[FoundationModel]:
 
 
 _NEWER = (
-    # provider, dialect, where its profiles are, whether the bare id may be called, ids
+    # provider, dialect, geographies of its profiles, whether the bare id is callable, ids
     (
         "Anthropic",
         "claude",
@@ -288,7 +288,7 @@ _STABILITY_EDITS = (
 
 
 def _newer_models() -> Iterator[FoundationModel]:
-    """Models that differ from another only in their names."""
+    """Models that differ from another one only in their names."""
     for provider, dialect, profiles, on_demand, identifiers in _NEWER:
         inputs = ("TEXT", "IMAGE") if dialect == "claude" else ("TEXT",)
         for identifier in identifiers.split():
@@ -311,7 +311,7 @@ MODELS = {model.id: model for model in _models()}
 
 
 def find_model(model_id: str) -> FoundationModel | None:
-    """The model behind an id, a profile id or an ARN; None where only the body can tell (any ARN is accepted)."""
+    """The model of an id, a profile id or an ARN; None if only the body identifies it (any ARN is accepted)."""
     if model_id.startswith("arn:"):
         return _inside_arn(model_id)
     if model_id in MODELS:
@@ -408,7 +408,7 @@ def _describe(model: FoundationModel, prefix: str, region: str) -> dict[str, Any
 
 
 def _application_profile(arn: str, region: str) -> dict[str, Any]:
-    """Any application profile exists here; its model is the one its name holds, else a small one."""
+    """Every application profile exists here; its name may contain its model's id, else it is a small model."""
     model = _inside_arn(arn) or MODELS["amazon.nova-micro-v1:0"]
     name = arn.rsplit("/", 1)[-1]
     return {

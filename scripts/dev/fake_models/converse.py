@@ -72,7 +72,7 @@ def read_converse(model_id: str, body: Mapping[str, Any]) -> Ask:
 
 
 def _form(body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The JSON schema that the answer has to fit."""
+    """The JSON schema that the answer must match."""
     wanted = _object(_object(body, "outputConfig"), "textFormat")
     if not wanted:
         return None
@@ -83,7 +83,7 @@ def _form(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def tier_of(body: Mapping[str, Any]) -> str | None:
-    """The service tier a Converse request asks for."""
+    """The service tier of a Converse request."""
     tier = _object(body, "serviceTier").get("type")
     if tier is not None and tier not in _TIERS:
         raise invalid(
@@ -140,7 +140,7 @@ def stream_converse(body: Mapping[str, Any], ask: Ask, answer: Generation, cache
 
 
 def write_usage(ask: Ask, usage: Usage, caches: bool) -> dict[str, Any]:
-    """TokenUsage: inputTokens excludes what the cache gave or took, totalTokens includes it."""
+    """TokenUsage: inputTokens excludes cache reads and writes, totalTokens includes them."""
     written: dict[str, Any] = {
         "inputTokens": usage.input_tokens,
         "outputTokens": usage.output_tokens,
@@ -279,7 +279,7 @@ def _tools(body: Mapping[str, Any], prompt: Prompt) -> Iterator[Tool]:
 
 
 def _tool_choice(model_id: str, body: Mapping[str, Any], tools: tuple[Tool, ...]) -> tuple[str | None, bool]:
-    """The tool that must be used, and whether any may be. Claude also reads its own form of it."""
+    """The tool that the model must use, and whether it may use any. Claude also accepts its own form."""
     choice = _object(_object(body, "toolConfig"), "toolChoice")
     own = _object(_object(body, "additionalModelRequestFields"), "tool_choice") if ".claude" in model_id else {}
     if own:

@@ -1,4 +1,4 @@
-"""InvokeModel's text bodies: how each provider asks, answers and streams, in its own words.
+"""InvokeModel's text bodies: each provider's formats of requests, responses and streams.
 
 A dialect reads a body into an Ask, writes a Generation into a body, and streams it as chunks. The last chunk of a
 stream carries Bedrock's own count under `amazon-bedrock-invocationMetrics`.
@@ -22,7 +22,7 @@ METRICS = "amazon-bedrock-invocationMetrics"
 
 @dataclass(frozen=True)
 class Dialect:
-    """One provider's way to ask and answer."""
+    """One provider's request and response format."""
 
     read: Callable[[str, Json], Ask]
     write: Callable[[Ask, Generation], Json]
@@ -30,7 +30,7 @@ class Dialect:
 
 
 def invocation_metrics(ask: Ask, answer: Generation) -> Json:
-    """Bedrock's count at the end of every invoke stream; the cache's counts only where a cache was used."""
+    """Bedrock's count at the end of every invoke stream; with cache counts only if a cache was used."""
     metrics: Json = {}
     if not ask.directives.nocount:
         usage = answer.usage
@@ -581,7 +581,7 @@ _CLAUDE_DELTA = {
 
 def _chunk_claude(ask: Ask, answer: Generation) -> Iterator[Json]:
     started: Json = {**_claude_message(ask), "content": [], "stop_reason": None, "stop_sequence": None}
-    # Here Claude counts one token of the output; the whole output comes in message_delta.
+    # Claude reports one output token here; message_delta has the whole count.
     started.update(_counted(ask, {"usage": {**_claude_usage(answer.usage), "output_tokens": 1}}))
     yield {"type": "message_start", "message": started}
     kind, index = "", -1
@@ -619,7 +619,7 @@ def _close_claude_block(kind: str, index: int) -> Iterator[Json]:
 
 
 def _read_nova(model_id: str, body: Json) -> Ask:
-    """Nova asks nearly as Converse does; its own names for the inference parameters are the older ones."""
+    """Nova's request resembles Converse's, with older names for the inference parameters."""
     _need(body, "messages")
     config = dict(body.get("inferenceConfig") or {})
     for old, new in (("max_new_tokens", "maxTokens"), ("top_p", "topP")):
@@ -657,7 +657,7 @@ def _chunk_nova(ask: Ask, answer: Generation) -> Iterator[Json]:
     yield {"messageStart": {"role": "assistant"}}
     index = -1
     for index, delta in enumerate(answer):
-        # Nova closes the block after every delta and counts on; a reader that waits for one block per answer is wrong.
+        # Nova closes the block after every delta and increments its index, so one answer has many blocks.
         said: Json = {"text": delta.text}
         if delta.kind == "tool":
             said = {"toolUse": {"input": delta.text}}

@@ -1,4 +1,4 @@
-"""What a prompt may ask of the stand-in itself: [[throttle]], [[delay=0.2]], [[tokens_out=7]] …
+"""Directives to the stand-in in a prompt: [[throttle]], [[delay=0.2]], [[tokens_out=7]] …
 
 error    [[throttle]] [[denied]] [[notfound]] [[invalid]] [[quota]] [[timeout]] [[modelerror]] [[notready]]
          [[internal]] [[unavailable]] [[notenabled]] (no agreement) [[noform]] (Anthropic's use case);
@@ -6,7 +6,7 @@ error    [[throttle]] [[denied]] [[notfound]] [[invalid]] [[quota]] [[timeout]] 
 time     [[delay=S]] before the answer, [[chunk_delay=S]] before each delta of a stream
 answer   [[tokens_out=N]] [[chunks=N]] [[reasoning]] or [[reasoning=N]] (tokens) [[tool=name]]
 counts   [[nocount]] hides every count, [[usage={"input_tokens": 1, …}]] overrides them (names as in the ledger),
-         [[whole=N]] counts the whole body, sign by sign and unpacked; a body above N tokens is refused as too long
+         [[whole=N]] counts the whole body, unpacked and by character; a body above N tokens is refused as too long
 break    [[cut=N]] after N stream events (a buffered answer is cut before its first byte),
          [[streamerror=N]] and [[streamthrottle=N]] send an error event after N events
 """
@@ -24,7 +24,7 @@ _DEFAULT_REASONING_TOKENS = 12
 
 @dataclass(frozen=True)
 class Directives:
-    """The wishes found in one prompt; where one is repeated the last counts."""
+    """The directives of one prompt; the last of several equal ones counts."""
 
     error: str | None = None
     throttle_times: tuple[int, str] | None = None
@@ -45,7 +45,7 @@ _NONE = Directives()
 
 
 def read_directives(text: str) -> Directives:
-    """Find the directives in a prompt; one that cannot be read is refused, so that a test never passes by a typo."""
+    """Find the directives in a prompt. A malformed one is refused, so that no test passes because of a typo."""
     if "[[" not in text:
         return _NONE
     found: dict[str, Any] = {}
@@ -80,4 +80,4 @@ def _read(name: str, value: str) -> dict[str, Any]:
             return {"stream_error": (int(value), "modelStreamErrorException")}
         case "streamthrottle":
             return {"stream_error": (int(value), "throttlingException")}
-    return {}  # Two brackets are ordinary text too.
+    return {}  # Two brackets can be ordinary text.

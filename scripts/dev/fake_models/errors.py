@@ -1,8 +1,8 @@
-"""How a model call is refused.
+"""Refusals of model calls.
 
-Refusal            carries the status, the AWS error type and the sentence; the server turns it into an answer
-  BEDROCK[name]    what a prompt directive such as [[throttle]] asks for, as Bedrock answers it
-  SAGEMAKER[name]  the same wish, as SageMaker answers it
+Refusal            carries the status, the AWS error type and the message; the server turns it into a response
+  BEDROCK[name]    Bedrock's refusal for a prompt directive such as [[throttle]]
+  SAGEMAKER[name]  SageMaker's refusal for the same directive
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """A call that the service refuses, as AWS words it."""
+    """A call that the service refuses, with AWS's wording."""
 
     status: int
     type: str
@@ -21,7 +21,7 @@ class Refusal(Exception):
 
 
 def invalid(message: str) -> Refusal:
-    """A request that Bedrock finds malformed."""
+    """A request that Bedrock calls malformed."""
     return Refusal(400, "ValidationException", message)
 
 
@@ -59,7 +59,7 @@ BEDROCK = {
     "unavailable": Refusal(503, "ServiceUnavailableException", "Bedrock is unable to process your request."),
 }
 
-# SageMaker's runtime has fewer errors: what has no name of its own there arrives as the nearest it really sends.
+# SageMaker's runtime has fewer errors: a directive without its own SageMaker error becomes the nearest one.
 SAGEMAKER = {
     "throttle": Refusal(400, "ThrottlingException", "Rate exceeded"),
     "denied": Refusal(403, "AccessDeniedException", "User is not authorized to perform: sagemaker:InvokeEndpoint"),

@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 _STRING = 7
-# Bedrock pads every event with some letters of this row, so that a frame's length does not tell its text's length.
+# Bedrock pads every event with a prefix of this string, so that a frame's length does not reveal its text's length.
 _PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 

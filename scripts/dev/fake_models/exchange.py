@@ -1,4 +1,4 @@
-"""One HTTP request and the way back to whoever sent it."""
+"""One HTTP request and the connection back to its client."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ __all__ = ["ClientGone", "Exchange", "refuse"]
 
 
 class Exchange:
-    """One request and the way back to whoever sent it."""
+    """One request and the connection back to its client."""
 
     def __init__(self, request: Request, reply: Reply) -> None:
         self._reply = reply
@@ -28,18 +28,18 @@ class Exchange:
         self.answered = False
 
     def json(self) -> Any:
-        """The body as JSON; whoever asks decides what a malformed one is."""
+        """The body as JSON; the caller decides how to handle a malformed one."""
         return json.loads(self.body or b"{}")
 
     @property
     def region(self) -> str | None:
-        """The region this call was signed for; a bearer token does not say."""
+        """The region of this call's signature; a bearer token has none."""
         _, found, scope = self.headers.get("authorization", "").partition("Credential=")
         parts = scope.split(",")[0].split("/")
         return parts[-3] if found and len(parts) >= 5 else None
 
     def gone(self) -> bool:
-        """Whether the client hung up."""
+        """Has the client hung up?"""
         return self._reply.gone()
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ class Exchange:
         self._reply.begin(200, self._named(headers))
 
     def event(self, data: bytes) -> None:
-        """Send one event of a stream in a chunk of its own."""
+        """Send one event of a stream in its own chunk."""
         if self.gone():
             raise ClientGone
         self._reply.part(data)
@@ -69,7 +69,7 @@ class Exchange:
         self._reply.end()
 
     def cut(self) -> None:
-        """Break the connection as a failing network would: nothing says that the answer is not whole."""
+        """Break the connection as a failing network would, without marking the response as incomplete."""
         self.answered = True
         self._reply.cut()
 
@@ -78,7 +78,7 @@ class Exchange:
 
 
 def refuse(exchange: Exchange, refusal: Refusal) -> None:
-    """Answer an error as AWS does: the type in a header, the sentence in the body."""
+    """Answer with an error as AWS does: the type in a header, the message in the body."""
     if exchange.segments[:1] == ["endpoints"]:
         body: dict[str, Any] = {"Message": refusal.message}
         if refusal.type == "ModelError":

@@ -1,4 +1,4 @@
-"""What one call asks of a model, and what the model says: the middle that every wire format reads and writes."""
+"""One call's request and answer, independent of any wire format; every format reads and writes it."""
 
 import json
 import re
@@ -30,14 +30,14 @@ _THINKING = "Thinking about the question. "
 
 
 class Part(NamedTuple):
-    """A piece of a prompt: what identifies it (for the prompt cache) and how many tokens it is."""
+    """A piece of a prompt: its identity (for the prompt cache) and its number of tokens."""
 
     content: str
     tokens: int
 
 
 class Prompt:
-    """What a call says to a model, in order, with the places up to which it may be cached."""
+    """A call's input in order, with its cache points."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -62,7 +62,7 @@ class Prompt:
         self.chat[-1]["content"].append({"type": "image_url", "image_url": {"url": url}})
 
     def attach(self, document: str, size: int, text: str | None = None) -> None:
-        """Add `size` bytes of a document to the current message; `text` is what an upstream can read of it."""
+        """Add `size` bytes of a document to the current message; `text` is the part that an upstream can read."""
         self.parts.append(Part(document, count_bytes(size)))
         if text is not None:
             self.chat[-1]["content"].append({"type": "text", "text": text})
@@ -75,16 +75,16 @@ class Prompt:
         self.chat[-1].setdefault("tool_calls", []).append(call)
 
     def tool_result(self, identifier: str) -> None:
-        """Begin what a tool returned; the next `turn` ends it."""
+        """Begin a tool's result; the next `turn` ends it."""
         self.chat.append({"role": "tool", "tool_call_id": identifier, "content": []})
 
     def declare(self, definition: Any) -> None:
-        """Add what is counted but not said: a tool's definition, a tool call of an earlier turn."""
+        """Add input that counts but is no message: a tool's definition, a tool call of an earlier turn."""
         text = json.dumps(definition, sort_keys=True)
         self.parts.append(Part(text, count_tokens(text)))
 
     def cache_point(self, ttl: Ttl = "5m") -> None:
-        """Everything so far may be cached."""
+        """Set a cache point after the input so far."""
         self.cache_points.append((len(self.parts), ttl))
 
     @property
@@ -97,7 +97,7 @@ class Prompt:
 
     @property
     def question(self) -> str:
-        """What the user said last; empty where it was a tool that spoke last."""
+        """The user's last message; empty if a tool's result came last."""
         last = next((turn for turn in reversed(self.chat) if turn["content"]), None)
         if last is None or last["role"] != "user":
             return ""
@@ -115,7 +115,7 @@ class Tool:
 
 @dataclass
 class Ask:
-    """One call to a text model, whatever shape it arrived in."""
+    """One call to a text model, in any wire format."""
 
     model_id: str
     prompt: Prompt
@@ -125,9 +125,9 @@ class Ask:
     top_p: float | None = None
     tools: tuple[Tool, ...] = ()
     must_use_tool: str | None = None
-    form: Mapping[str, Any] | None = None  # The JSON schema that the answer has to fit.
+    form: Mapping[str, Any] | None = None  # The JSON schema that the answer must match.
     may_use_tools: bool = True
-    chatty: bool = False  # Asked in messages, where the same model also takes a prompt.
+    chatty: bool = False  # In messages, if the same model also accepts a prompt.
     directives: Directives = field(default_factory=Directives)
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ class Delta(NamedTuple):
 
 
 class Generation:
-    """An answer while it is being said. `usage` and `stop` are final once `done`; a stand-in knows them before."""
+    """An answer in progress. `usage` and `stop` are final when `done`; the deterministic model knows them earlier."""
 
     def __init__(self, said: Iterator[Delta], usage: Usage, stop: Stop = "end", tool: str | None = None) -> None:
         self._said = said
@@ -157,7 +157,7 @@ class Generation:
         self.first_delta_at: float | None = None
 
     def say(self, said: Iterator[Delta]) -> None:
-        """Take over what is to be said, for a source that itself changes `usage` and `stop` as it goes."""
+        """Set the source of the deltas, which may itself change `usage` and `stop` along the way."""
         self._said = said
 
     def __iter__(self) -> Iterator[Delta]:
@@ -169,7 +169,7 @@ class Generation:
         self.done = True
 
     def finish(self) -> "Generation":
-        """Let the model speak to its end, whether or not anybody listens, without any pause."""
+        """Complete the answer without pauses, whether or not the client still listens."""
         self.hurry = True
         for _ in self:
             pass
@@ -192,7 +192,7 @@ class Generation:
 
     @property
     def usage_so_far(self) -> Usage:
-        """What was used when the answer broke off: all of the input, and what was said of the output."""
+        """The usage of a broken answer: all of the input, and the generated part of the output."""
         if self.done:
             return self.usage
         kinds: tuple[Kind, ...] = ("reasoning", "text", "tool")
@@ -209,17 +209,17 @@ class Generation:
 
 
 class Model(Protocol):
-    """Whoever answers: the stand-in's own deterministic model, or a real one behind it."""
+    """A source of answers: the stand-in's own deterministic model, or a real one behind it."""
 
     def generate(self, ask: Ask, usage: Usage, stream: bool) -> Generation:
         """Begin an answer; `usage` holds the input as the stand-in counts it."""
 
 
 class DeterministicModel:
-    """The same question always gets the same answer, as long as it is asked to be and never longer than allowed."""
+    """The same question always gets the same answer, of the requested length and never above the limit."""
 
     def generate(self, ask: Ask, usage: Usage, stream: bool) -> Generation:
-        """Plan the whole answer (it thinks, speaks, calls a tool), then say it delta by delta."""
+        """Plan the whole answer (reasoning, text, a tool call), then produce it delta by delta."""
         wish = ask.directives
         limit = ask.max_tokens or _NO_LIMIT
         reasoning = max(0, min(wish.reasoning, min(limit, wish.tokens_out or limit) - 1))
@@ -268,7 +268,7 @@ class DeterministicModel:
 
     @staticmethod
     def _tool(ask: Ask) -> Tool | None:
-        """The tool that the prompt or the call names; else one whose subject the user asks about."""
+        """The tool that the prompt or the call names; else one whose subject is in the user's question."""
         if not ask.may_use_tools:
             return None
         if wanted := ask.directives.tool or ask.must_use_tool:
@@ -293,12 +293,12 @@ def _pieces(text: str, count: int | None) -> Iterator[str]:
 
 
 def _subject(tool: str) -> set[str]:
-    """What a tool is about by its name: `get_weather` is about the weather."""
+    """A tool's subject, from its name: `get_weather` is about the weather."""
     return set(_WORD.findall(tool.lower())[1:])
 
 
 def _sample(schema: Mapping[str, Any], prompt: Prompt) -> str:
-    """JSON of the least that a schema asks for. It takes the question's own numbers and quoted words where it can."""
+    """Minimal JSON for a schema, with the question's numbers and quoted words if they fit."""
     numbers = iter(map(int, _NUMBER.findall(prompt.question)))
     quoted = iter(_QUOTED.findall(prompt.question))
     defined: Mapping[str, Any] = {**schema.get("definitions", {}), **schema.get("$defs", {})}

@@ -1,8 +1,8 @@
-"""Which shape a body has when only an ARN names the model: a custom, imported or provisioned one."""
+"""Guesses a body's dialect if only an ARN names the model: a custom, imported or provisioned one."""
 
 from typing import Any
 
-# What people and AWS put into the names of custom models, most telling first.
+# Parts of custom models' names, by people and AWS, the most specific first.
 _HINTS = (
     ("embed-image", "titan-embed-image"),
     ("titan-image", "titan-image"),
@@ -20,7 +20,7 @@ _HINTS = (
 
 
 def guess_dialect(arn: str, body: dict[str, Any]) -> str:
-    """The dialect that a body's own keys give away, then the one that the ARN's name does."""
+    """The dialect that the body's keys imply, else the one that the ARN's name implies."""
     keys = body.keys()
     if "taskType" in keys:
         return "titan-image"

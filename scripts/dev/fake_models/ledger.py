@@ -1,6 +1,6 @@
-"""What the stand-in served: one line of a file for each model call.
+"""The stand-in's ledger: a file with one line for each model call.
 
-A line is written before the last byte of its answer, so a client that has its answer finds the line.
+A line is written before the last byte of its answer, so a client with a complete answer finds the line.
 """
 
 import json
@@ -37,7 +37,7 @@ class Usage:
 
 @dataclass(slots=True)
 class Served:
-    """One model call as the stand-in saw it; `billed` says that a model ran, `completed` that its answer got away."""
+    """One model call. `billed`: a model ran; `completed`: the whole answer was sent."""
 
     request_id: str
     operation: str
@@ -73,10 +73,10 @@ COUNTS = (
 
 
 class Ledger:
-    """An append-only list of served calls; a restart with the same file goes on where it ended.
+    """An append-only list of served calls; a restart with the same file continues where it ended.
 
-    The lines are in the file alone, which without a path goes with this process. One that cannot be written is an
-    OSError, and is not there; one that cannot be read costs no other.
+    Only the file has the lines; without a path it is temporary. A line that cannot be written raises OSError and does
+    not exist. A line that cannot be read affects no other.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -84,19 +84,19 @@ class Ledger:
         self._file: IO[bytes] = (
             tempfile.TemporaryFile(buffering=0) if path is None else Path(path).open("ab+", buffering=0)  # noqa: SIM115
         )
-        self._numbers, self._places = array("Q"), array("Q")  # of each line: its number, and where it begins
+        self._numbers, self._places = array("Q"), array("Q")  # each line's number and offset
         self._seq = 0
-        self._end = 0  # of the last line
+        self._end = 0  # number of the last line
         if unread := self._read():
-            print(f"{path}: {unread} lines cannot be read, and are left out", file=sys.stderr, flush=True)
+            print(f"{path}: skipped {unread} unreadable lines", file=sys.stderr, flush=True)
 
     def _read(self) -> int:
-        """Find the lines of the file; gives how many cannot be read."""
+        """Find the lines of the file; returns the number of unreadable ones."""
         unread, at = 0, 0
         with open(self._file.fileno(), "rb", closefd=False) as lines:
             lines.seek(0)
             for line in lines:
-                if line.endswith(b"\n"):  # of half a line nobody was told: its writer died
+                if line.endswith(b"\n"):  # no client has the answer of a partial line: its writer died
                     unread += not self._noted(line, at) and bool(line.strip())
                 at += len(line)
         self._end = at
@@ -117,7 +117,7 @@ class Ledger:
         return True
 
     def _cut(self, size: int) -> None:
-        """Take half a line away; where that cannot be done, end it."""
+        """Remove a partial line; if that fails, terminate it."""
         try:
             self._file.truncate(size)
             self._file.seek(size)
@@ -126,7 +126,7 @@ class Ledger:
             self._end += self._file.write(b"\n")
 
     def append(self, served: Served) -> dict[str, Any]:
-        """Number a call, write it down, and answer its line. Raises OSError."""
+        """Number a call, write it, and return its line. Raises OSError."""
         record: dict[str, Any] = {"seq": 0, "at": datetime.now(UTC).isoformat(timespec="milliseconds")}
         record.update(asdict(served))
         with self._lock:
@@ -145,7 +145,7 @@ class Ledger:
         return record
 
     def after(self, seq: int = 0) -> list[dict[str, Any]]:
-        """The lines with a higher number than `seq`."""
+        """The lines with a number above `seq`."""
         with self._lock:
             first = bisect_right(self._numbers, seq)
             places = self._places[first:]
@@ -155,7 +155,7 @@ class Ledger:
         return [json.loads(content[place - places[0] : content.index(b"\n", place - places[0])]) for place in places]
 
     def summary(self) -> dict[str, dict[str, int]]:
-        """Totals by model id of what was billed, and how many calls were not."""
+        """The billed totals by model id, and the number of unbilled calls."""
         totals: dict[str, dict[str, int]] = {}
         for record in self.after():
             total = totals.setdefault(record["model_id"], dict.fromkeys(("calls", "billed", "refused", *COUNTS), 0))
@@ -167,7 +167,7 @@ class Ledger:
         return totals
 
     def clear(self) -> None:
-        """Forget every line; numbers go on, so that a reader's `after` stays right."""
+        """Delete every line; the numbering continues, so that a reader's `after` stays valid."""
         with self._lock:
             self._file.truncate(0)
             self._file.seek(0)
@@ -175,6 +175,6 @@ class Ledger:
             del self._numbers[:], self._places[:]
 
     def close(self) -> None:
-        """Close the file; nothing is lost, every line was written."""
+        """Close the file; every line was written before."""
         with self._lock:
             self._file.close()

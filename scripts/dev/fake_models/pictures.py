@@ -1,4 +1,4 @@
-"""InvokeModel's image bodies, and valid pictures for them: one bit a pixel, so that a large one is small and cheap."""
+"""InvokeModel's image bodies, with valid images of one bit per pixel, so that a large image is cheap."""
 
 import base64
 import struct
@@ -28,7 +28,7 @@ _SDXL_STEPS = 30
 
 @dataclass(frozen=True)
 class Painting:
-    """What one call asks an image model for."""
+    """One request to an image model."""
 
     prompt: str
     count: int = 1
@@ -40,7 +40,7 @@ class Painting:
 
     @property
     def image_class(self) -> str:
-        """The class that images are priced by."""
+        """The price class of the images."""
         size = "512x512" if max(self.width, self.height) <= _SMALL else "larger"
         return f"{size}:{'premium' if self.premium else 'standard'}"
 
@@ -49,7 +49,7 @@ class Painting:
         return count_tokens(self.prompt)
 
     def images(self) -> list[str]:
-        """The pictures, as base64 of PNG."""
+        """The images, as base64 of PNG."""
         return [base64.b64encode(self._paint(index)).decode() for index in range(self.count)]
 
     def _paint(self, index: int) -> bytes:
@@ -68,7 +68,7 @@ def read_picture(dialect: str, body: dict[str, Any]) -> Painting:
 
 
 def write_picture(dialect: str, painting: Painting) -> dict[str, Any]:
-    """Write the pictures as the model's maker does."""
+    """Write the images in the provider's format."""
     images = painting.images()
     seeds = [painting.seed + index for index in range(painting.count)]
     if dialect == "sdxl":

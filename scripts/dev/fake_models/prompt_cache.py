@@ -1,4 +1,4 @@
-"""Which part of a prompt was read from a cache, which was written to it, and which was neither."""
+"""Splits a prompt's tokens into cache reads, cache writes and the rest."""
 
 import hashlib
 import threading
@@ -11,14 +11,14 @@ _SECONDS = {"5m": 300.0, "1h": 3600.0}
 
 
 class PromptCache:
-    """Prefixes seen before, by model. A prefix that is read lives on for another whole time to live."""
+    """Known prefixes by model. Reading a prefix renews its time to live."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._expires: dict[bytes, float] = {}
 
     def split(self, model_id: str, prompt: Prompt) -> Usage:
-        """Count the input in disjoint buckets; the longest known prefix is read, the rest up to a point is written."""
+        """Count disjoint buckets: the longest known prefix is read, the rest up to a cache point is written."""
         if not prompt.cache_points:
             return Usage(input_tokens=prompt.tokens)
         usage = Usage()

@@ -1,4 +1,4 @@
-"""The most that a tokenizer makes of a whole body: each sign by itself, and all that can be unpacked."""
+"""An upper bound of a whole body's tokens: every symbol counts, and compressed content is unpacked."""
 
 import base64
 import binascii
@@ -9,8 +9,8 @@ import zipfile
 import zlib
 from typing import Any
 
-_PICTURE = 4_784  # what Claude counts for its largest picture
-# What stands beside the words of a body and is read by the service, not by the model.
+_PICTURE = 4_784  # Claude's count for its largest image
+# Keys of a body that the service reads, not the model.
 _SETTINGS = frozenset(
     {"inferenceConfig", "requestMetadata", "serviceTier", "performanceConfig", "guardrailConfig", "max_tokens",
      "anthropic_version", "anthropic_beta", "schemaVersion", "textGenerationConfig", "temperature", "top_p", "stream"}
@@ -20,7 +20,7 @@ _PICTURES = ("iVBORw", "/9j/", "R0lGOD", "UklGR")
 
 
 def count_whole(body: dict[str, Any]) -> int:
-    """Tokens of all that a body shows to a model."""
+    """The tokens of all content that the model sees."""
     shown = {name: value for name, value in body.items() if name not in _SETTINGS}
     packed: list[str] = []
     text = json.dumps(_without_blobs(shown, packed), ensure_ascii=False)
@@ -28,7 +28,7 @@ def count_whole(body: dict[str, Any]) -> int:
 
 
 def count_pieces(text: str) -> int:
-    """Words are whole, any other sign stands alone, and a letter beyond ASCII is as many tokens as bytes."""
+    """A word is one token, any other symbol too; a character beyond ASCII counts as many tokens as bytes."""
     found = _PIECES.findall(text)
     return sum(1 if piece.isascii() else len(piece.encode(errors="surrogatepass")) for piece in found)
 
@@ -46,7 +46,7 @@ def _without_blobs(value: Any, packed: list[str], name: str = "") -> Any:
 
 
 def _blob(blob: str) -> int:
-    """A picture by its size; a document by the text that lies in it, unpacked."""
+    """An image counts by its size, a document by its unpacked text."""
     if blob.startswith(_PICTURES):
         return _PICTURE
     try:
@@ -57,7 +57,7 @@ def _blob(blob: str) -> int:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return sum(count_pieces(archive.read(name).decode(errors="replace")) for name in archive.namelist())
     if content.startswith(b"%PDF"):
-        pages = max(1, content.count(b"/Contents"))  # they may share one stream, and each of them shows it
+        pages = max(1, content.count(b"/Contents"))  # several may share one stream, and each shows it
         return pages * sum(count_pieces(_inflated(stream)) for stream in content.split(b"stream\n")[1:])
     return count_pieces(content.decode(errors="replace"))
 

@@ -1,4 +1,4 @@
-"""The operations of sagemaker-runtime: an endpoint that speaks as a text container or an embedding container does."""
+"""The operations of sagemaker-runtime: an endpoint in the format of a text or an embedding container."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _EMBEDDING_SIZE = 384
 
 
 class SageMaker:
-    """Answers calls to endpoints. Any name exists but those that hold `missing`; one that holds `embed` embeds."""
+    """Answers calls to endpoints. Every name exists except those with `missing`; names with `embed` embed."""
 
     def __init__(self, ledger: Ledger, model: Model) -> None:
         self._ledger = ledger
@@ -97,7 +97,7 @@ def _check_exists(endpoint: str, component: str) -> None:
 
 
 def _parts(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines as payload parts. SageMaker cuts where its buffer ends, not where a line does: every third is cut here."""
+    """Lines as payload parts. SageMaker splits at its buffer's end, not at a line's: here every third is split."""
     for index, line in enumerate(lines):
         middle = len(line) // 2 if index % 3 == 1 else len(line)
         yield blob_event("PayloadPart", line[:middle])

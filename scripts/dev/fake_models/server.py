@@ -1,4 +1,4 @@
-"""Finds who answers a path, and is served by the local stack's own HTTP server, as strict and as bounded as that."""
+"""Routes a path to its service, on the local stack's own strict and bounded HTTP server."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class FakeModels:
-    """The stand-in as a context manager: it listens on `url` inside the `with`, and `ledger` holds what it served."""
+    """The stand-in as a context manager: it listens on `url` inside the `with`, and `ledger` has the served calls."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class FakeModels:
         return self
 
     def stop(self) -> None:
-        """Close the port and every connection; the ledger's lines were all written before."""
+        """Close the port and every connection; all ledger lines were written before."""
         self._server.stop(0)
         self._server.hang_up()
         self.ledger.close()
@@ -66,7 +66,7 @@ class FakeModels:
         except ClientGone:
             raise
         except Exception:
-            # A fault of the stand-in must look like one, and not like a model's error that a test waits for.
+            # A fault of the stand-in must not look like a model error that a test expects.
             logger.exception("model stand-in failed on %s %s", exchange.method, exchange.path)
             if exchange.answered:
                 exchange.cut()
@@ -74,7 +74,7 @@ class FakeModels:
                 exchange.send(599, traceback.format_exc().encode(), {"Content-Type": "text/plain"})
 
     def answer(self, exchange: Exchange) -> None:
-        """Find who answers a path."""
+        """Route a path to its service."""
         match exchange.method, exchange.segments:
             case "POST", ["model", model_id, operation]:
                 self._bedrock.answer(exchange, model_id, operation)

@@ -1,4 +1,4 @@
-"""One simple, deterministic count of tokens, shared by bodies, headers, stream metrics and the ledger."""
+"""A simple deterministic token count, shared by bodies, headers, stream metrics and the ledger."""
 
 import hashlib
 
@@ -8,17 +8,17 @@ _FILLER = "Every word of this answer is made up, yet every token of it is counte
 
 
 def count_tokens(text: str) -> int:
-    """A quarter of the UTF-8 bytes, rounded up, at least one."""
+    """A quarter of the UTF-8 bytes, rounded up, but at least one."""
     return max(1, (len(text.encode()) + 3) // BYTES_PER_TOKEN)
 
 
 def count_bytes(size: int) -> int:
-    """Tokens of `size` bytes of a document."""
+    """The tokens of `size` bytes of a document."""
     return max(1, (size + 3) // BYTES_PER_TOKEN)
 
 
 def fingerprint(text: str) -> str:
-    """Eight hex digits that name a prompt."""
+    """Eight hex digits that identify a prompt."""
     return hashlib.blake2s(text.encode(), digest_size=4).hexdigest()
 
 

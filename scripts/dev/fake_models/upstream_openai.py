@@ -1,6 +1,6 @@
-"""A real model behind the stand-in: any server that speaks OpenAI's chat completions. Its counts are the true ones.
+"""A real model behind the stand-in: any server with OpenAI's chat completions. The call is billed by its counts.
 
-Its errors become Bedrock's; nothing ever falls back to the deterministic model, or a proof would prove nothing.
+Its errors become Bedrock's. There is no fallback to the deterministic model, since that would invalidate a proof.
 """
 
 import http.client
@@ -32,17 +32,17 @@ _REFUSALS = {
 
 
 class OpenAIUpstream:
-    """Asks `openai:http://host:port/v1`; without a model's name the first that the server lists."""
+    """Calls `openai:http://host:port/v1`; without a model's name, the first model that the server lists."""
 
     def __init__(self, address: str, model: str | None = None) -> None:
         kind, _, url = address.partition(":")
         if kind != "openai" or not url.startswith("http"):
-            raise ValueError(f"an upstream is openai:http://host:port/v1, not {address!r}")
+            raise ValueError(f"an upstream must be openai:http://host:port/v1, not {address!r}")
         self._url = urlsplit(url.rstrip("/"))
         self._model = model
 
     def generate(self, ask: Ask, usage: Usage, stream: bool) -> Generation:
-        """Ask upstream. The answer's status is known before this returns, its tokens when the answer is done."""
+        """Call upstream. The response's status is known when this returns, its tokens when the answer is done."""
         body: dict[str, Any] = {"model": self._name(), "messages": _messages(ask), "stream": stream}
         options = {
             "max_tokens": ask.max_tokens,
@@ -124,7 +124,7 @@ def _streamed(response: http.client.HTTPResponse, generation: Generation) -> Ite
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise StreamBroke("modelStreamErrorException") from error
     if not counted:
-        # An answer without a count cannot be billed, so it is an error and never a guess.
+        # An answer without a count cannot be billed, so it is an error, never a guess.
         raise StreamBroke("modelStreamErrorException")
 
 

@@ -14,17 +14,17 @@ _MOST_TEXTS = 96
 
 @dataclass
 class Embedding:
-    """What one call asks an embedding model for: texts and images, and how long each vector is to be."""
+    """One request to an embedding model: texts and images, and the vectors' length."""
 
     texts: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     size: int = 1024
     types: tuple[str, ...] = ()
-    fused: bool = False  # Titan multimodal makes one vector of a text and an image.
+    fused: bool = False  # Titan multimodal makes one vector from a text and an image.
 
     @property
     def tokens(self) -> int:
-        """Titan Multimodal counts text only; its images are priced by the piece."""
+        """Titan Multimodal counts text only; its images are priced per image."""
         images = 0 if self.fused else len(self.images) * IMAGE_TOKENS
         return sum(map(count_tokens, self.texts)) + images
 
@@ -66,7 +66,7 @@ def read_embedding(dialect: str, model_id: str, body: dict[str, Any]) -> Embeddi
 
 
 def write_embedding(dialect: str, request: Embedding, tokens: int | None) -> dict[str, Any]:
-    """Write the vectors as the model's maker does; Cohere's body has no count, only its header has."""
+    """Write the vectors in the provider's format; Cohere's count is in a header, not in the body."""
     counted = {} if tokens is None else {"inputTextTokenCount": tokens}
     if dialect == "cohere-embed":
         return _write_cohere(request)

@@ -1,12 +1,12 @@
-"""An HTTP server of bounded cost: HTTP/1.1 by h11 and HTTP/2 by h2, over TLS or not, headers exactly as they were sent.
+"""An HTTP server with bounded cost: HTTP/1.1 by h11 and HTTP/2 by h2, plain or over TLS, with unchanged headers.
 
-WSGI would fold `team_id` and `Team-Id` into one name; API Gateway hands a header on as the client wrote it. And a call
-through the stack passes four of these, so each must cost a fraction of a millisecond.
+WSGI would fold `team_id` and `Team-Id` into one name; API Gateway passes a header on as the client wrote it. A call
+through the stack passes four of these servers, so each must cost a fraction of a millisecond.
 
-    server       listens, admits connections, hands requests to whoever answers them, stops
-    connections  how many there may be, and the one thread that waits for all that are silent
+    server       listens, admits connections, passes requests to handlers, stops
+    connections  their limit, and the one thread that waits for all silent ones
     transport    the bytes of one connection, plain or TLS
-    http1, http2 one conversation each: requests out of bytes, and bytes out of replies
+    http1, http2 one conversation each: requests from bytes, and bytes from replies
     messages     a request, a response, a problem
 """
 

@@ -1,7 +1,7 @@
-"""How many connections there may be, and the one thread that waits for all that are silent.
+"""Limits the number of connections; one thread waits for all silent ones.
 
-A connection that says nothing for a moment is parked: it costs a descriptor and a few hundred bytes, and no thread. At
-the bound the one that has been silent for longest makes room for a new one.
+A connection that is silent for a moment is parked: it costs a descriptor and a few hundred bytes, but no thread. At the
+limit, the connection that has been silent longest is closed for a new one.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-_MOST_DESCRIPTORS = 16384  # no need for more, however many the hard limit allows
+_MOST_DESCRIPTORS = 16384  # enough, even if the hard limit allows more
 _MOST = 4096  # connections, and calls: each call has a thread
-_SPARED = 1.0  # a connection that was busy so shortly ago is about to be used again
-_SPARE = 32  # descriptors for what is opened and closed at once: files, pipes, probes
+_SPARED = 1.0  # seconds; a connection that was busy so recently is likely to be used again
+_SPARE = 32  # descriptors for short-lived files, pipes, probes
 
 
 @dataclass(frozen=True)
 class Limits:
     """Seconds."""
 
-    handshake: float = 10.0  # of TLS
+    handshake: float = 10.0  # of the TLS handshake
     head: float = 10.0  # of a request, from its first byte
     body: float = 60.0  # from the end of the head
     idle: float = 75.0  # between two requests
-    stalled: float = 300.0  # a client takes nothing of an answer
-    linger: float = 1.0  # so long a thread waits for the next request, before the connection is parked
+    stalled: float = 300.0  # while a client reads nothing of a response
+    linger: float = 1.0  # before a connection without a next request is parked
 
 
 def descriptors() -> int:
-    """Raise this process's limit of open files as far as it may be, within reason; gives the limit."""
+    """Raise this process's limit of open files as far as allowed and useful; returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # macOS names no hard limit, and yet has one.
+        # macOS reports no hard limit, but has one.
         for limit in (wanted, 10240):
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -51,7 +51,7 @@ def descriptors() -> int:
 
 
 def room(reserved: int = 0) -> int:
-    """How many more connections this process can have, where each has a call that opens one more descriptor."""
+    """How many more connections this process can have if each has a call that opens another descriptor."""
     free = descriptors() - _open() - reserved - _SPARE
     return max(min(free // 2, _MOST), 8)
 
@@ -64,23 +64,23 @@ def _open() -> int:
 
 
 class Parkable(Protocol):
-    """A connection, as far as it is waited for."""
+    """The part of a connection that waiting needs."""
 
     def fileno(self) -> int: ...
     def goodbye(self) -> None:
-        """Tell the client that nothing more is read, as far as that can be told, and end both directions."""
+        """Tell the client, if the protocol can, that no more requests are read, and end both directions."""
 
     def wake(self) -> None:
-        """Something has come, or the end."""
+        """Data or the end has arrived."""
 
 
 class Connections:
-    """All connections of some servers. Those that rest are known by the moment since which they do."""
+    """The connections of one or more servers. Each idle one has the time since which it is idle."""
 
     def __init__(self, most: int | None = None, reserved: int = 0):
         self.most = room(reserved) if most is None else most
         self._lock = threading.Lock()
-        self._resting: dict[Parkable, float] = {}  # the one that rests for longest first
+        self._resting: dict[Parkable, float] = {}  # the longest idle first
         self._all: set[Parkable] = set()
         self._calls = 0
         self._closed = False
@@ -94,13 +94,13 @@ class Connections:
         return len(self._all)
 
     def close(self) -> None:
-        """Wait for nothing any more: whoever is parked has to be dismissed before."""
+        """Stop waiting; dismiss the parked connections before this."""
         self._closed = True
         self._ring()
 
     # -------------------------------------------------------------------------------------------------- admission
     def admit(self, connection: Parkable) -> bool:
-        """Is there room for one more? The one that has rested for longest may have to go for it."""
+        """Is there room for one more? The longest idle connection may be closed for it."""
         with self._lock:
             if len(self._all) >= self.most and not self._evict():
                 return False
@@ -127,7 +127,7 @@ class Connections:
 
     # ---------------------------------------------------------------------------------------------- rest and work
     def rest(self, connection: Parkable) -> bool:
-        """It waits for a request from now on; False where it has been told to go."""
+        """The connection waits for a request from now on; False if it was dismissed."""
         with self._lock:
             if connection not in self._all:
                 return False
@@ -135,7 +135,7 @@ class Connections:
             return True
 
     def work(self, connection: Parkable) -> bool:
-        """A request has begun to come; False where the connection has been told to go before."""
+        """A request has begun to arrive; False if the connection was dismissed before."""
         with self._lock:
             self._resting.pop(connection, None)
             return connection in self._all
@@ -152,7 +152,7 @@ class Connections:
             self._calls -= 1
 
     def dismiss(self, which: Callable[[Parkable], bool]) -> None:
-        """Say goodbye to those that rest."""
+        """Dismiss the idle connections."""
         with self._lock:
             for connection in [connection for connection in self._resting if which(connection)]:
                 del self._resting[connection]
@@ -165,12 +165,12 @@ class Connections:
 
     # ------------------------------------------------------------------------------------------------------ parked
     def park(self, connection: Parkable, until: float) -> None:
-        """Wait for it without a thread, until that moment at most."""
+        """Wait for it without a thread, until that time at most."""
         self._arriving.append((connection, until))
         self._ring()
 
     def _ring(self) -> None:
-        with contextlib.suppress(OSError):  # full, so that it is heard; or closed
+        with contextlib.suppress(OSError):  # full, so the thread wakes anyway; or closed
             os.write(self._bell_in, b"!")
 
     def _wait(self) -> None:
@@ -196,7 +196,7 @@ class Connections:
                 continue
             swept = now
             for connection in [connection for connection, until in ends.items() if until < now]:
-                # It becomes readable by this, and then goes the way of all.
+                # This makes it readable, and its thread then ends it like any other.
                 self.discard(connection)
                 connection.goodbye()
         selector.close()

@@ -1,7 +1,7 @@
-"""A conversation in HTTP/1.1: whatever could be read in two ways is refused, and the connection with it.
+"""A conversation in HTTP/1.1: an ambiguous request is refused, and its connection closed.
 
-h11 reads the requests. Nine of ten are plain, though: one head in one piece, by a strict pattern, and at most one
-length. Those are read by the pattern alone, at an eighth of the cost; any doubt is h11's to decide.
+h11 parses the requests. Nine of ten are plain, though: the head arrives in one piece, matches a strict pattern, and has
+at most one length. The pattern alone parses those at an eighth of the cost; h11 decides every doubtful case.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from scripts.dev.http_server.messages import (
 from scripts.dev.http_server.transport import Transport
 
 LARGEST_HEAD = 65536
-_DRAINED = 64 * 1024 * 1024  # of a body that is too large this much is read, so that its sender sees the answer
+_DRAINED = 64 * 1024 * 1024  # bytes read of a too large body, so that its sender sees the response
 _FAREWELL = 1.0
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -47,12 +47,12 @@ _DOUBTFUL = {"transfer-encoding", "expect", "upgrade"}
 
 @dataclass(frozen=True)
 class Terms:
-    """What a server grants to a conversation."""
+    """The server's services and limits for a conversation."""
 
     limits: Limits
     largest_body: int
     client: str
-    one_only: bool = False  # one request, and then the end
+    one_only: bool = False  # end after one request
 
 
 class Http1:
@@ -60,31 +60,31 @@ class Http1:
 
     def __init__(self, transport: Transport, terms: Terms, handle: Handler):
         self._transport, self._terms, self._handle = transport, terms, handle
-        self._came = b""  # and is of no request yet
+        self._came = b""  # and belongs to no request yet
         self._began = 0.0
-        self._last = False  # nothing follows the request that is served
+        self._last = False  # end after the running request
 
     @property
     def begun(self) -> bool:
-        """Is a part of the next request here already?"""
+        """Has a part of the next request arrived?"""
         return bool(self._came)
 
     def stop(self) -> None:
-        """The request that runs is the last one."""
+        """Make the running request the last one."""
         self._last = True
 
     def goodbye(self) -> None:
-        """HTTP/1.1 has no word for it."""
+        """HTTP/1.1 has no message for it."""
 
     def over(self) -> None:
-        """The connection has ended: nobody waits for it."""
+        """The connection has ended: no thread waits for it."""
 
     def looked_at(self) -> bool:
-        """Nothing is under way between two requests."""
+        """No work is in progress between two requests."""
         return True
 
     def received(self, content: bytes, began: float) -> bool:
-        """Take what has come, and serve what is whole. False where the connection is to be closed."""
+        """Read the available bytes and serve complete requests. False if the connection must close."""
         self._began = began
         self._came = content.lstrip(b"\r\n")  # some clients send an empty line after a body
         if not content:
@@ -97,7 +97,7 @@ class Http1:
         return True
 
     def _serve(self) -> bool:
-        """Serve the request that has begun. False where it was the last one."""
+        """Serve the request that has begun. False if it was the last one."""
         try:
             request = self._plain() or self._doubtful()
         except Malformed as malformed:
@@ -118,7 +118,7 @@ class Http1:
 
     # ------------------------------------------------------------------------------------------------------ requests
     def _plain(self) -> Request | None:
-        """A request whose head is here and leaves no doubt; None for any other. Raises Malformed."""
+        """A request with a complete, unambiguous head; None for any other. Raises Malformed."""
         head = _PLAIN.match(self._came)
         if head is None:
             return None
@@ -178,9 +178,9 @@ class Http1:
 
     def _event(self, reader: h11.Connection, until: float, what: str) -> object:
         while (event := reader.next_event()) is h11.NEED_DATA:
-            # It would be read for as long as somebody sends; h11 does not tell of it before the first byte.
+            # Else it would be read as long as the client sends; h11 reports the size only after the first byte.
             if getattr(reader._reader, "_bytes_in_chunk", 0) > _DRAINED:
-                raise Malformed(400, "malformed_request", "A chunk of the body says that it is larger than any body.")
+                raise Malformed(400, "malformed_request", "A chunk of the body is larger than any body may be.")
             reader.receive_data(self._receive(until, what))
         return event
 
@@ -195,13 +195,13 @@ class Http1:
         if len(headers) > MOST_HEADERS:
             raise too_many_headers()
         if head.http_version not in (b"1.0", b"1.1"):
-            raise Malformed(400, "malformed_request", "This is no HTTP/1.1.")
+            raise Malformed(400, "malformed_request", "This is not HTTP/1.1.")
         chunked, length = (
             next((value for name, value in head.headers if name == wanted), None)
             for wanted in (b"transfer-encoding", b"content-length")
         )
         if chunked is not None and (length is not None or head.http_version < b"1.1"):
-            # What stands between may have read the other one.
+            # A proxy in between may have used the other length.
             raise Malformed(400, "malformed_request", "A body has one length: by Content-Length, or in chunks.")
         request = Request(head.method.decode(), head.target.decode("latin-1"), headers, client=self._terms.client)
         request.version = "HTTP/" + head.http_version.decode()
@@ -229,7 +229,7 @@ class Http1:
 
 
 class Http1Reply(Reply):
-    """The way back over HTTP/1.1. `last`: is this the connection's last answer? `modern` clients know of chunks."""
+    """The reply over HTTP/1.1. `last`: this is the connection's last response. `modern`: the client accepts chunks."""
 
     def __init__(
         self, transport: Transport, limits: Limits, method: str, last: Callable[[], bool], modern: bool = True
@@ -299,6 +299,6 @@ class Http1Reply(Reply):
 
 def _malformed(error: h11.RemoteProtocolError) -> Malformed:
     if error.error_status_hint == 431:
-        return Malformed(431, "headers_too_large", f"The head of a request has {LARGEST_HEAD} bytes at most.")
-    reason = str(error).partition(":")[0]  # behind it stands what was sent
-    return Malformed(error.error_status_hint, "malformed_request", f"This is no HTTP/1.1: {reason}.")
+        return Malformed(431, "headers_too_large", f"The head of a request may have at most {LARGEST_HEAD} bytes.")
+    reason = str(error).partition(":")[0]  # h11 appends the received bytes
+    return Malformed(error.error_status_hint, "malformed_request", f"This is not HTTP/1.1: {reason}.")

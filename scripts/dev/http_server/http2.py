@@ -1,7 +1,7 @@
-"""A conversation in HTTP/2: many requests at a time over one connection, each answered by a thread of its own.
+"""A conversation in HTTP/2: many concurrent requests over one connection, each answered by its own thread.
 
-h2 keeps the protocol's state, under this conversation's lock. What it wants to send is collected in `_outbox`, and goes
-out by whichever thread is first: nobody holds the lock while the network makes it wait.
+h2 has the protocol's state, under this conversation's lock. Its output collects in `_outbox`, and the first free thread
+sends it: no thread holds the lock while it waits for the network.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from scripts.dev.http_server.transport import Transport
 logger = logging.getLogger(__name__)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MOST_STREAMS = 100
-_WINDOW = 1 << 20  # of a stream: so much may be on its way to us
+_WINDOW = 1 << 20  # bytes of a stream in flight to this server
 _CONNECTION_WINDOW = 1 << 23
-_FULL = 1 << 18  # bytes that wait to be sent: a stream that wants to add to them waits
+_FULL = 1 << 18  # bytes waiting to be sent: above it a stream waits before it adds more
 _PIECE = 1 << 14
 _SETTINGS = {
     h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: MOST_STREAMS,
@@ -53,7 +53,7 @@ _SETTINGS = {
 
 
 class _State(h2.connection.H2ConnectionStateMachine):
-    """GOAWAY says that nothing more is begun, and what was begun goes on (RFC 9113, 6.8). h2 takes it for the end."""
+    """GOAWAY stops new streams and lets open ones finish (RFC 9113, 6.8). h2 treats it as the end."""
 
     _transitions = h2.connection.H2ConnectionStateMachine._transitions | {
         (state, heard): (None, state)
@@ -64,15 +64,15 @@ class _State(h2.connection.H2ConnectionStateMachine):
 
 @dataclass
 class Stream:
-    """One request that comes, and then is answered."""
+    """One stream: a request that arrives, and its response."""
 
     number: int
     request: Request
-    until: float  # the body has to be here by then
+    until: float  # the deadline for the body
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     whole: bool = False
-    gone: bool = False  # nothing can be sent on it any more
+    gone: bool = False  # it accepts no more data
 
 
 class Http2:
@@ -89,11 +89,11 @@ class Http2:
         self._changed = threading.Condition()
         self._writing = threading.Lock()
         self._streams: dict[int, Stream] = {}
-        self._running = 0  # requests that are being answered, streams that were reset among them
+        self._running = 0  # requests in progress, including reset streams
         self._outbox = bytearray()
         self._closed = False
         self._leaving = False
-        self._half_since: float | None = None  # something has come that is no whole frame yet
+        self._half_since: float | None = None  # an incomplete frame has arrived
         with self._changed:
             self._h2.initiate_connection()
             self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
@@ -102,12 +102,12 @@ class Http2:
 
     @property
     def begun(self) -> bool:
-        """Is a request under way, or a part of one here?"""
+        """Is a request in progress, or has a part of one arrived?"""
         return bool(self._streams) or self._running > 0
 
-    # ---------------------------------------------------------------------------------------------- what comes in
+    # --------------------------------------------------------------------------------------------- incoming bytes
     def received(self, content: bytes, began: float) -> bool:
-        """Take what has come. False where the connection is to be closed."""
+        """Read the available bytes. False if the connection must close."""
         whole: list[Stream] = []
         with self._changed:
             if self._closed or not content:
@@ -119,7 +119,7 @@ class Http2:
                 self._collect()
                 self._last_words()
                 return self._end()
-            except (ValueError, KeyError, IndexError) as error:  # of the decoder of headers
+            except (ValueError, KeyError, IndexError) as error:  # from the header decoder
                 logger.debug("no HTTP/2: %r", error)
                 return self._end()
             if events:
@@ -132,14 +132,14 @@ class Http2:
             self._collect()
             self._changed.notify_all()
         for stream in whole:
-            if not stream.gone:  # reset in the same breath
+            if not stream.gone:  # reset in the same batch
                 self._answer(stream)
         self._flush(wait=len(self._outbox) > 4 * _FULL)
         with self._changed:
             return not self._closed and not (self._leaving and not self._streams)
 
     def looked_at(self) -> bool:
-        """End what has begun and is too late. False where the connection is to be closed."""
+        """End overdue requests. False if the connection must close."""
         now = time.monotonic()
         with self._changed:
             if self._closed:
@@ -156,7 +156,7 @@ class Http2:
         return not (self._leaving and not self.begun)
 
     def _taken(self, event: h2.events.Event) -> Stream | None:
-        """Take an event; gives a stream whose request is whole by it. Called with the lock held."""
+        """Handle an event; returns a stream whose request it completes. Called with the lock held."""
         match event:
             case h2.events.RequestReceived(stream_id=int(number), headers=list(headers)):
                 return self._opened(number, headers, event.stream_ended is not None)
@@ -176,7 +176,7 @@ class Http2:
 
     def _opened(self, number: int, headers: Iterable[tuple[bytes, bytes]], ended: bool) -> Stream | None:
         if self._leaving or self._running >= MOST_STREAMS:
-            # It can be sent again elsewhere: nothing of it was begun.
+            # The client can retry it elsewhere: this server has not begun it.
             self._h2.reset_stream(number, h2.errors.ErrorCodes.REFUSED_STREAM)
             return None
         limits = self._terms.limits
@@ -184,7 +184,7 @@ class Http2:
         self._streams[number] = stream
         if not ended and (stream.request.header("expect") or "").lower() == "100-continue":
             self._h2.send_headers(number, [(b":status", b"100")])
-        return None  # where it has ended, an event of its own says so
+        return None  # its end is a separate event
 
     def _fed(self, number: int, content: bytes, counted: int) -> None:
         stream = self._streams.get(number)
@@ -210,7 +210,7 @@ class Http2:
             try:
                 if late is not None:
                     deliver(late.response(), reply)
-                    self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)  # of what is still to come nothing is read
+                    self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)  # the rest of the request is not read
                 elif len(stream.request.headers) > MOST_HEADERS:
                     deliver(too_many_headers().response(), reply)
                 else:
@@ -228,7 +228,7 @@ class Http2:
             self.done(stream)
 
     def done(self, stream: Stream) -> None:
-        """The request of a stream is answered, or nobody waits for it any more."""
+        """The stream's request was answered, or its client has gone."""
         with self._changed:
             self._running -= 1
             self._streams.pop(stream.number, None)
@@ -249,7 +249,7 @@ class Http2:
         self._flush()
 
     def data(self, stream: Stream, content: bytes, *, last: bool) -> None:
-        """Send a part of a body, as the client has room for it. Raises ClientGone where it takes nothing for long."""
+        """Send a part of a body as the client's window allows. Raises ClientGone if it stays closed too long."""
         left = memoryview(content)
         while True:
             with self._changed:
@@ -264,7 +264,7 @@ class Http2:
                 return
 
     def _wait_for_room(self, stream: Stream) -> int:
-        """How many bytes the client takes; 0 where that is none for long, and the stream is given up."""
+        """The bytes that the client accepts now; 0 if the window stays closed too long and the stream is abandoned."""
         until = time.monotonic() + self._terms.limits.stalled
         while (room := self._room(stream)) <= 0:
             if not self._changed.wait(until - time.monotonic()):
@@ -307,12 +307,12 @@ class Http2:
             self._h2.reset_stream(stream.number, code)
             self._collect()
 
-    # --------------------------------------------------------------------------------------------- what goes out
+    # -------------------------------------------------------------------------------------------- outgoing bytes
     def _collect(self) -> None:
         self._outbox += self._h2.data_to_send()
 
     def _flush(self, wait: bool = False) -> None:
-        """Send what waits. Where another thread is sending it takes ours along; `wait` until that one is done."""
+        """Send the outbox. A thread that is already sending sends this part too; `wait` until it is done."""
         while self._outbox:
             if not self._writing.acquire(blocking=wait):
                 return
@@ -333,12 +333,12 @@ class Http2:
                 self._writing.release()
 
     def over(self) -> None:
-        """The connection has ended: whoever has something to send is told."""
+        """The connection has ended: wake every thread that waits to send."""
         with self._changed:
             self._end()
 
     def _end(self) -> bool:
-        """Nothing comes or goes any more. Called with the lock held."""
+        """Mark the connection as ended in both directions. Called with the lock held."""
         self._closed = True
         for stream in self._streams.values():
             stream.gone = True
@@ -351,9 +351,9 @@ class Http2:
             self._transport.send(bytes(self._outbox), time.monotonic() + 1)
             self._outbox.clear()
 
-    # ------------------------------------------------------------------------------------------------------- farewell
+    # ------------------------------------------------------------------------------------------------------------ end
     def stop(self) -> None:
-        """Take no more requests, and end when those that run are answered."""
+        """Accept no more requests, and end when the running ones are answered."""
         with self._changed:
             self._leave()
             over = not self.begun
@@ -362,7 +362,7 @@ class Http2:
             self._transport.hang_up()
 
     def goodbye(self) -> None:
-        """Say that nothing more is read, as far as that goes out at once."""
+        """Send GOAWAY, if it can be sent at once."""
         with self._changed:
             self._leave()
             content = bytes(self._outbox)
@@ -378,7 +378,7 @@ class Http2:
 
 
 class Http2Reply(Reply):
-    """The way back of one stream."""
+    """The reply on one stream."""
 
     def __init__(self, conversation: Http2, stream: Stream):
         self._conversation, self._stream = conversation, stream
@@ -417,7 +417,7 @@ def _head(status: int, headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _request(headers: Iterable[tuple[bytes, bytes]], client: str) -> Request:
-    """A request as it would have come by HTTP/1.1. h2 has seen to it that what begins with a colon is there once."""
+    """A request in the form of HTTP/1.1. h2 has verified that each pseudo-header occurs once."""
     pseudo: dict[str, str] = {}
     plain: list[tuple[str, str]] = []
     cookies: list[str] = []
@@ -426,7 +426,7 @@ def _request(headers: Iterable[tuple[bytes, bytes]], client: str) -> Request:
         if name.startswith(":"):
             pseudo[name] = value
         elif name == "cookie":
-            cookies.append(value)  # may come in crumbs
+            cookies.append(value)  # may be split (RFC 9113, 8.2.3)
         else:
             plain.append((name, value))
     if cookies:

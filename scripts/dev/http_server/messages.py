@@ -1,4 +1,4 @@
-"""What passes through the server: requests, responses, the way back to a client, and problems of the server's own."""
+"""The server's messages: requests, responses, the reply to a client, and the server's own problems."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Protocol
 
 Headers = Sequence[tuple[str, str]]
 MOST_HEADERS = 200
-# RFC 9110, 5.6.2 and 5.5; the value's space around it is none of it.
+# RFC 9110, 5.6.2 and 5.5; a value excludes the whitespace around it.
 NAME = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 _SENDABLE = re.compile(NAME + rb":" + VALUE)
-# They concern one connection, and are the server's own to say.
+# Headers of one connection, which only the server itself sets.
 _OF_THE_CONNECTION = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 
 
 @dataclass
 class Request:
-    """One request. `too_large` says that its body was thrown away."""
+    """One request. `too_large`: its body was discarded."""
 
     method: str
     target: str
@@ -43,16 +43,16 @@ class Request:
         return self.target.partition("?")[2]
 
     def header(self, name: str) -> str | None:
-        """The last header of that name, in any case."""
+        """The last header of that name, ignoring case."""
         name = name.lower()
         return next((value for key, value in reversed(self.headers) if key.lower() == name), None)
 
 
 @dataclass
 class Response:
-    """One response. A `stream` is its body as it comes, and is read to its end even where the client has gone.
+    """One response. A `stream` is a body in pieces; the server reads it to its end even after a hang-up.
 
-    It may raise an OSError: the answer then breaks off, so that the client sees that something is missing.
+    It may raise an OSError: the response then breaks off, so that the client notices the loss.
     """
 
     status: int
@@ -62,29 +62,29 @@ class Response:
 
 
 class ClientGone(ConnectionError):
-    """The client hung up, or takes nothing any more."""
+    """The client hung up, or reads no more."""
 
 
 class Reply(Protocol):
-    """The way back to the client of one request. Each method but the last two raises ClientGone where there is none."""
+    """The reply to one request. Each method except the last two raises ClientGone if the client has gone."""
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head."""
 
     def part(self, content: bytes) -> None:
-        """Send a part of the body at once, unless the answer has none by its nature."""
+        """Send a part of the body at once, unless this kind of response has no body."""
 
     def end(self) -> None:
-        """Say that the body is whole."""
+        """Mark the body as complete."""
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
-        """Head and body in one."""
+        """Send head and body together."""
 
     def cut(self) -> None:
-        """Break off, so that the client sees that something is missing."""
+        """Break off, so that the client notices the loss."""
 
     def gone(self) -> bool:
-        """Has the client hung up? It has nothing to send before it has its answer, so silence means that it waits."""
+        """Has the client hung up? It sends nothing before it has its response, so silence means that it waits."""
 
 
 Answer = Callable[[Request], Response]
@@ -92,7 +92,7 @@ Handler = Callable[[Request, Reply], None]
 
 
 def deliver(response: Response, reply: Reply) -> None:
-    """Send a response. Its stream is read to its end, whoever still listens: what it says last may be what it cost."""
+    """Send a response. Its stream is read to the end even after a hang-up, since its last event may have the usage."""
     if response.stream is None:
         reply.send(response.status, response.headers, response.body)
         return
@@ -117,7 +117,7 @@ def deliver(response: Response, reply: Reply) -> None:
 
 
 def sendable(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """The headers that can be sent, with a date. One that would break the head is left out."""
+    """The headers to send, with a date. A header that would break the head is left out."""
     sent = []
     dated = False
     for name, value in headers:
@@ -142,7 +142,7 @@ def says_length(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 class Malformed(Exception):
-    """What came is no HTTP request, or not a whole one: the status and the problem for whoever sent it."""
+    """The bytes are no HTTP request, or an incomplete one; carries the status and the problem for the client."""
 
     def __init__(self, status: int, code: str, message: str):
         super().__init__(message)
@@ -153,7 +153,7 @@ class Malformed(Exception):
 
 
 def problem(status: int, code: str, message: str) -> Response:
-    """A problem that the server itself has with a request, in the shape that all problems have."""
+    """The server's own problem with a request, in the common shape of all problems."""
     request_id = str(uuid.uuid4())
     said = {"code": code, "message": message, "request_id": request_id}
     return Response(
@@ -162,19 +162,19 @@ def problem(status: int, code: str, message: str) -> Response:
 
 
 def busy(what: str) -> Response:
-    """The server is at its bound."""
+    """The server is at its limit."""
     response = problem(
         503,
         "too_many_connections" if what == "connections" else "too_many_calls",
-        f"This server has as many {what} as it can have. Close some, or call again in a second.",
+        f"This server is at its limit of {what}. Close some, or retry in a second.",
     )
     response.headers.append(("Retry-After", "1"))
     return response
 
 
 def not_in_time(what: str) -> Malformed:
-    return Malformed(408, "request_timeout", f"{what} did not come in time. Send the request again, whole.")
+    return Malformed(408, "request_timeout", f"{what} did not arrive in time. Send the complete request again.")
 
 
 def too_many_headers() -> Malformed:
-    return Malformed(431, "headers_too_large", f"There are more than {MOST_HEADERS} headers. Send fewer.")
+    return Malformed(431, "headers_too_large", f"The request has more than {MOST_HEADERS} headers. Send fewer.")

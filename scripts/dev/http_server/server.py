@@ -1,10 +1,10 @@
-"""Listens, admits connections as far as there is room, hands their requests to whoever answers them, and stops.
+"""Listens, admits connections up to the limit, passes their requests to handlers, and stops.
 
 accepted ── room? ──no──> 503, and the end
     │yes
-TLS, where it is served ── HTTP/1.1 or HTTP/2, by ALPN or by the first bytes
+TLS, if configured ── HTTP/1.1 or HTTP/2, by ALPN or by the first bytes
     │
-a thread serves what comes; where nothing does for a moment, the connection is parked without one
+a thread serves its requests; after a moment of silence the connection is parked without a thread
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from scripts.dev.http_server.messages import (
 from scripts.dev.http_server.transport import TlsTransport, Transport
 
 logger = logging.getLogger(__name__)
-_REFUSING = 16  # so many are told at a time that there is no room; others wait for that
+_REFUSING = 16  # so many connections are refused at a time; others wait
 _REFUSAL = Limits(handshake=2.0, head=2.0, body=2.0, idle=0.0, stalled=2.0, linger=2.0)
 _PROTOCOLS = ["h2", "http/1.1"]
 
 
 class HttpServer:
-    """Listens from the moment it is made, answers from `start` to `stop`. With `tls`, over TLS.
+    """Listens from its creation, and answers from `start` to `stop`. With `tls`, over TLS.
 
-    Servers may share `connections`, and with them the bound on their number.
+    Servers may share `connections`, and with them the limit on their number.
     """
 
     _handler: Handler
@@ -78,16 +78,16 @@ class HttpServer:
         self.stopping = False
 
     def start(self, answer: Answer) -> None:
-        """Answer each request by a function."""
+        """Answer each request with the result of a function."""
         self.serve(lambda request, reply: deliver(answer(request), reply))
 
     def serve(self, handler: Handler) -> None:
-        """The same for whoever writes the answer piece by piece."""
+        """The same for a function that writes the response piece by piece."""
         self._handler = handler
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
 
     def stop(self, grace: float) -> None:
-        """Take no more requests; let the running ones end for `grace` seconds."""
+        """Accept no more requests; give the running ones `grace` seconds to end."""
         end = time.monotonic() + grace
         if not self.stopping:
             self.stopping = True
@@ -101,12 +101,12 @@ class HttpServer:
             while self._calls and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
         while self._own() and time.monotonic() < end:
-            time.sleep(0.005)  # an answer is on its way out
+            time.sleep(0.005)  # a response is being sent
         if not self._shares:
             self.connections.close()
 
     def hang_up(self) -> None:
-        """End what is still open, answered or not."""
+        """End all open connections, answered or not."""
         for connection in self._own():
             connection.goodbye()
 
@@ -124,7 +124,7 @@ class HttpServer:
             except OSError:
                 if self.stopping:
                     return
-                self.connections.make_room()  # out of file descriptors: some will be free again
+                self.connections.make_room()  # out of file descriptors: wait until some are free
                 time.sleep(0.05)
                 continue
             connection = Connection(self, accepted, client)
@@ -132,7 +132,7 @@ class HttpServer:
                 connection.wake()
 
     def _admitted(self, connection: Connection) -> bool:
-        """Is there room, or a thread to say that there is none? Until one of them is there it waits."""
+        """Wait for room, or for a thread that refuses the connection; returns whether there is room."""
         while not self.connections.admit(connection):
             if self._refusing.acquire(timeout=0.05):
                 connection.refuse(self._refusing.release)
@@ -165,13 +165,13 @@ class HttpServer:
 
     @staticmethod
     def _failed(reply: Reply) -> None:
-        response = problem(500, "internal_error", "The local server failed. Its log says why.")
+        response = problem(500, "internal_error", "The local server failed. Its log has the reason.")
         try:
             deliver(response, reply)
         except ClientGone:
             raise
         except Exception:
-            reply.cut()  # the answer had begun
+            reply.cut()  # the response had begun
 
 
 class Connection:
@@ -189,17 +189,17 @@ class Connection:
         return self._transport.fileno()
 
     def wake(self) -> None:
-        """Serve what comes, by a thread."""
+        """Serve the connection's requests in a thread."""
         if not spawn(self._run):
             self.close()
 
     def refuse(self, refused: Callable[[], None]) -> None:
-        """Say to one request that there is no room, and call `refused`."""
+        """Refuse one request for lack of room, and call `refused`."""
         self._limits, self._refused = _REFUSAL, refused
         self.wake()
 
     def stop(self) -> None:
-        """The requests that run are the last ones."""
+        """Make the running requests the last ones."""
         if self._conversation is not None:
             self._conversation.stop()
 
@@ -237,7 +237,7 @@ class Connection:
     _parks = False
 
     def _next(self) -> bool:
-        """Wait for what comes next, and serve it. False at the end, or where the connection is to be parked."""
+        """Wait for the next request and serve it. False at the end, or if the connection should be parked."""
         self._parks = False
         conversation = self._conversation
         busy_still = conversation is not None and conversation.begun
@@ -256,7 +256,7 @@ class Connection:
         try:
             content = self._transport.receive(time.monotonic() + self._limits.head)
         except TimeoutError:
-            return True  # it was TLS's own affair
+            return True  # the bytes were TLS's own
         return conversation.received(content, time.monotonic()) and conversation.looked_at()
 
     def _may_rest(self) -> bool:
@@ -266,15 +266,15 @@ class Connection:
         return self._refused is not None or self.server.connections.work(self)
 
     def _begin(self) -> bool:
-        """Shake hands, and find out which protocol is spoken."""
+        """Do the TLS handshake, and detect the protocol."""
         self._transport.open(time.monotonic() + self._limits.handshake)
         began = time.monotonic()
         terms = Terms(self._limits, self.server.largest_body, self._client, one_only=self._refused is not None)
         handle = self.server.handle if self._refused is None else _no_room
         first = b""
         if self._transport.protocol is None:
-            # Without ALPN the first bytes say it: no method of HTTP/1.1 is PRI.
-            with contextlib.suppress(TimeoutError):  # HTTP/1.1 has an answer to it
+            # Without ALPN the first bytes decide: HTTP/1.1 has no method PRI.
+            with contextlib.suppress(TimeoutError):  # the HTTP/1.1 code answers it
                 while PREFACE.startswith(first[: len(PREFACE)]) and len(first) < len(PREFACE):
                     received = self._transport.receive(began + self._limits.head)
                     if not received:
@@ -294,7 +294,7 @@ def _no_room(request: Request, reply: Reply) -> None:
 
 
 def spawn(work: Callable[[], None]) -> bool:
-    """Do it in a thread; False where the system gives none."""
+    """Run it in a thread; False if the system refuses one."""
     try:
         threading.Thread(target=work, daemon=True).start()
     except RuntimeError:

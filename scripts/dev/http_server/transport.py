@@ -1,6 +1,6 @@
-"""The bytes of one connection, with an end to all waiting. Several threads may send, while one receives.
+"""The bytes of one connection, with a deadline for every wait. Several threads may send, while one receives.
 
-Moments (`until`) are those of time.monotonic; where one passes, a TimeoutError is raised.
+Deadlines (`until`) are in time.monotonic; a wait past its deadline raises TimeoutError.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ PIECE = 65536
 
 
 class Transport:
-    """A plain connection. Its socket is closed by whoever receives, and never while another thread sends."""
+    """A plain connection. The receiving thread closes its socket, and never while another thread sends."""
 
-    protocol: str | None = None  # what was agreed on with the client by ALPN
+    protocol: str | None = None  # negotiated by ALPN
 
     def __init__(self, connection: socket.socket):
         connection.setblocking(False)
@@ -34,18 +34,18 @@ class Transport:
         return self._socket.fileno()
 
     def open(self, until: float) -> None:
-        """Do what has to be done before the first byte of a request can come."""
+        """Do the steps that precede the first byte of a request."""
 
     def readable(self, seconds: float) -> bool:
-        """Wait so long at most for something to come, or for the end."""
+        """Wait at most this long for data or the end."""
         return self.buffered() or bool(self._incoming_poll.poll(max(seconds, 0) * 1000))
 
     def buffered(self) -> bool:
-        """Is there something to read that no longer waits in the socket?"""
+        """Has data left the socket that is not yet read?"""
         return False
 
     def receive(self, until: float) -> bytes:
-        """What has come; nothing at the end."""
+        """The available data; empty at the end."""
         while True:
             try:
                 return self._socket.recv(PIECE)
@@ -83,12 +83,12 @@ class Transport:
             return True
 
     def hang_up(self) -> None:
-        """End both directions; whoever waits for this connection notices."""
+        """End both directions, which wakes every thread that waits for this connection."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def farewell(self, seconds: float) -> None:
-        """Say that nothing more comes, and throw away for so long what still does: a reset would destroy the answer."""
+        """Send the end, and discard incoming data for this long: a reset would destroy the response."""
         end = time.monotonic() + seconds
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
@@ -102,7 +102,7 @@ class Transport:
 
 
 class TlsTransport(Transport):
-    """The same over TLS, by OpenSSL's memory: its sockets are not made for two threads."""
+    """The same over TLS, through OpenSSL's memory BIOs: its sockets do not support two threads."""
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext):
         super().__init__(connection)
@@ -111,7 +111,7 @@ class TlsTransport(Transport):
         self._state = threading.Lock()  # of the three
 
     def open(self, until: float) -> None:
-        """Shake hands. Raises an OSError (an SSLError is one) where that fails."""
+        """Do the TLS handshake. Raises an OSError (an SSLError is one) if it fails."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -160,7 +160,7 @@ class TlsTransport(Transport):
             self._flush(until)
 
     def _flush(self, until: float) -> None:
-        with self._sending:  # what OpenSSL wrote first goes first
+        with self._sending:  # sends OpenSSL's output in its order
             with self._state:
                 written = self._outgoing.read()
             if written:

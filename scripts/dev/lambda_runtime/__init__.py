@@ -1,1 +1,1 @@
-"""Lambda as the local stack has it: workers, the web adapter, queues and schedules."""
+"""The local stack's Lambda: workers, the web adapter, queues and schedules."""

@@ -1,8 +1,8 @@
-"""Stands between the supervisor and one function's server: `keeper.py FD SECONDS COMMAND…`, run as a file.
+"""The parent process of one function's server, below the supervisor: `keeper.py FD SECONDS COMMAND…`, run as a file.
 
-The server ends when this does what it is there for: the pipe FD reads its end when the supervisor has died, and then
-the server takes no more calls, finishes for at most SECONDS those under way, and goes. This process lives exactly as
-long, and holds the lifeline of whatever the server needs to finish.
+The pipe FD reaches its end when the supervisor dies. The keeper then stops the server, which accepts no more calls and
+has at most SECONDS to finish the running ones. The keeper ends with the server. Until then it holds open the lifeline
+of the services that the server needs to finish.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def see_out(server: subprocess.Popen[bytes], supervisor: int, seconds: float) ->
 def main() -> None:
     supervisor, seconds, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     for sent in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sent, lambda *_: None)  # they are for the server, which is of the same group
+        signal.signal(sent, lambda *_: None)  # the signals are for the server, in the same process group
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     threading.Thread(target=see_out, args=(server, supervisor, seconds), daemon=True).start()
     status = server.wait()

@@ -1,8 +1,8 @@
 """Lambda on this machine: a pool of worker processes for each function.
 
-A worker serves one event at a time. A pool grows while events wait, up to its cap; what comes beyond waits its turn. A
-worker that dies in an event makes that event a Runtime.ExitError; one that runs over the function's timeout is killed.
-An event that a dead worker has not begun is given to another: only what was begun may have called a model.
+A worker serves one event at a time. A pool grows while events wait, up to its cap; further events queue. If a worker
+dies during an event, the event fails with Runtime.ExitError; a worker that exceeds the function's timeout is killed. An
+event that a dead worker had not begun goes to another one: only a begun event may have called a model.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from scripts.project.template import Function
 _WORKER = Path(__file__).with_name("worker.py")
 _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
-_CORES = os.cpu_count() or 2  # no more workers than these start at a time: loading a function is work
-_PATIENCE = 0.02  # a busy worker is often free sooner than a new one has started
-_KEPT, _QUIET = 2, 3.0  # idle workers of a function; seconds after which there are no more than that
-_TRIES = 3  # for an event whose workers die before they begin it, and for a worker that dies while it starts
+_CORES = os.cpu_count() or 2  # workers that may start at a time: loading a function uses much CPU
+_PATIENCE = 0.02  # a busy worker is often free before a new one has started
+_KEPT, _QUIET = 2, 3.0  # idle workers kept per function; seconds after which the others end
+_TRIES = 3  # attempts for an event whose workers die before they begin it, and for a worker that dies at its start
 _BEGUN = b"*"
-_CAN_FORK = sys.platform == "linux"  # macOS's libraries do not survive a fork without exec
+_CAN_FORK = sys.platform == "linux"  # macOS's libraries break after a fork without exec
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an event came to: the function's JSON, or the JSON of its error."""
+    """An event's result: the function's JSON, or the JSON of its error."""
 
     payload: bytes
     failed: bool
 
 
 class StillRunning(Exception):
-    """The event outlived the caller's patience. It goes on."""
+    """The event outlasted the caller's timeout, and still runs."""
 
 
 class WorkerDied(Exception):
@@ -54,7 +54,7 @@ class WorkerDied(Exception):
 
 
 class NotBegun(Exception):
-    """The worker died before it began the event, which so can be given to another."""
+    """The worker died before it began the event, so another can take it."""
 
 
 def _error(kind: str, message: str) -> Outcome:
@@ -62,7 +62,7 @@ def _error(kind: str, message: str) -> Outcome:
 
 
 class PreforkServer:
-    """Makes worker processes: forks of a warm one where that works, else fresh ones."""
+    """Creates worker processes: forks of a warm one if possible, else fresh ones."""
 
     def __init__(self, environment: Mapping[str, str], lifeline: int):
         self._environment = dict(environment)
@@ -76,7 +76,7 @@ class PreforkServer:
             self._breed()
 
     def _breed(self) -> None:
-        """Start the process that forks, anew where it has died."""
+        """Start the forking process, again if it has died."""
         if self._zygote is not None and self._commands is not None:
             self._commands.close()
             self._zygote.kill()
@@ -89,7 +89,7 @@ class PreforkServer:
     def _run(self, connection: socket.socket, *options: str) -> subprocess.Popen[bytes]:
         with connection:
             return subprocess.Popen(
-                # -P: the folder of worker.py is no place to import from.
+                # -P: keep the folder of worker.py off the import path.
                 [sys.executable, "-P", str(_WORKER), "--fd", str(connection.fileno()), *options],
                 pass_fds=(connection.fileno(), self._lifeline),
                 stdin=subprocess.DEVNULL,
@@ -116,7 +116,7 @@ class PreforkServer:
         raise WorkerDied
 
     def _forked(self, theirs: socket.socket) -> int | None:
-        """The process id of a new fork; None where the process that forks has died."""
+        """The process id of a new fork; None if the forking process has died."""
         assert self._commands is not None
         try:
             socket.send_fds(self._commands, [b"w"], [theirs.fileno()])
@@ -127,7 +127,7 @@ class PreforkServer:
 
     @property
     def pid(self) -> int | None:
-        """The process that forks, which leads the group of its forks."""
+        """The forking process, which leads the process group of its forks."""
         return self._zygote.pid if self._zygote else None
 
     def close(self) -> None:
@@ -143,22 +143,22 @@ class PreforkServer:
 
 
 class Worker:
-    """One worker process, as seen from here."""
+    """One worker process, seen from the supervisor."""
 
     def __init__(self, nursery: PreforkServer, configuration: bytes):
         self._socket, self.pid = nursery.make()
-        self.begun = False  # the event that it was given last
+        self.begun = False  # its last event
         self._socket.settimeout(_START_TIMEOUT)
         self._send(configuration)
         self.idle_since = time.monotonic()
 
     def ready(self) -> Outcome | None:
-        """Wait until the function is loaded; the error if it cannot be."""
+        """Wait until the function is loaded; returns the error if loading fails."""
         answer = self._receive()
         return Outcome(answer[1:], failed=True) if answer[:1] == b"!" else None
 
     def alive(self) -> bool:
-        """Does it wait for an event? It says nothing meanwhile, so all that can come is its end."""
+        """Does it wait for an event? It then sends no data, so a readable socket means its end."""
         self._socket.settimeout(0)
         try:
             self._socket.recv(1, socket.MSG_PEEK)
@@ -174,7 +174,7 @@ class Worker:
         self._send(invocation)
 
     def outcome(self, patience: float) -> Outcome:
-        """The end of the event that runs. Raises TimeoutError when patience ends before any of it is there."""
+        """The result of the running event. Raises TimeoutError if none of it arrives before the timeout."""
         end = time.monotonic() + patience
         answer = _BEGUN
         while answer == _BEGUN:
@@ -191,7 +191,7 @@ class Worker:
 
     def _receive(self) -> bytes:
         head = self._read(_LENGTH.size)
-        # An answer that has begun to come is on its way.
+        # Once a result has begun to arrive, wait for all of it.
         self._socket.settimeout(_START_TIMEOUT)
         return self._read(_LENGTH.unpack(head)[0])
 
@@ -251,7 +251,7 @@ class Pool:
 
     # ---------------------------------------------------------------------------------------------- one event
     def invoke(self, event: Any, patience: float | None = None) -> Outcome:
-        """Run one event. Without an end after `patience` seconds it raises StillRunning, and the event goes on."""
+        """Run one event. If it has not ended after `patience` seconds, raise StillRunning, and let the event run on."""
         give_up = None if patience is None else time.monotonic() + patience
         for _ in range(_TRIES):
             with contextlib.suppress(NotBegun):
@@ -259,10 +259,10 @@ class Pool:
         return _error("Runtime.ExitError", "Every worker that was given this event died before it began it")
 
     def _tried(self, event: Any, give_up: float | None) -> Outcome:
-        """Have one worker run the event. Raises NotBegun where it died before."""
+        """Run the event in one worker. Raises NotBegun if the worker died before."""
         worker = self._acquire(give_up)
         if worker is None:
-            # Nobody may have begun it yet, but it was accepted: it runs, with nobody waiting.
+            # Perhaps no worker has begun it, but it was accepted: it runs although its caller has gone.
             threading.Thread(target=self.invoke, args=(event,), daemon=True).start()
             raise StillRunning
         if isinstance(worker, Outcome):
@@ -342,7 +342,7 @@ class Pool:
                     self._failures.clear()
 
     def _grow(self) -> None:
-        """Start workers for the events that wait. Called with the lock held."""
+        """Start workers for the waiting events. Called with the lock held."""
         size = len(self._idle) + len(self._busy) + self._starting
         while self._starting < min(self._waiting, _CORES) and size < self._cap:
             self._starting += 1
@@ -372,7 +372,7 @@ class Pool:
         return failure is None
 
     def _loaded(self) -> tuple[Worker, Outcome | None]:
-        """A worker that has loaded the function, or the error why it cannot. One that dies meanwhile is replaced."""
+        """A worker with the loaded function, or the load error. A worker that dies meanwhile is replaced."""
         for left in reversed(range(_TRIES)):
             worker = None
             try:
@@ -397,7 +397,7 @@ class Pool:
             self._changed.notify()
 
     def _retire_later(self) -> None:
-        """What a burst has started goes when it is over: each worker takes 20 MB. Called with the lock held."""
+        """End a burst's extra workers after it: each takes 20 MB. Called with the lock held."""
         if len(self._idle) <= _KEPT or self._retiring:
             return
         self._retiring = True
@@ -407,7 +407,7 @@ class Pool:
             with self._changed:
                 self._retiring = False
                 quiet = time.monotonic() - _QUIET
-                while len(self._idle) > _KEPT and self._idle[0].idle_since <= quiet:  # the longest idle is first
+                while len(self._idle) > _KEPT and self._idle[0].idle_since <= quiet:  # the longest idle first
                     retired.append(self._idle.pop(0))
                 self._retire_later()
             for worker in retired:
@@ -423,7 +423,7 @@ class Pool:
             self._changed.notify()
 
     def warm(self) -> bool:
-        """Have one worker ready; False where the function cannot be loaded."""
+        """Start one worker; False if it cannot load the function."""
         with self._changed:
             if self._idle or self._busy or self._starting:
                 return True
@@ -435,14 +435,14 @@ class Pool:
         return self._cap
 
     def close(self, end: float) -> None:
-        """Let running events end until the moment `end` (monotonic), then kill what is left."""
+        """Let running events finish until `end` (monotonic), then kill the rest."""
         with self._changed:
             self._closed = True
             for worker in self._idle:
                 worker.close()
             self._idle.clear()
             self._changed.notify_all()
-            # A worker that still loads its function has nothing to end, and ends itself at the end of its socket.
+            # A worker that is still loading has no event, and ends itself when its socket ends.
             while self._busy and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
             for worker in self._busy:
@@ -455,7 +455,7 @@ def _invocation(request_id: str, deadline: float, event: Any) -> bytes:
 
 
 class FunctionHost:
-    """All functions that take events, by name, ARN or logical id."""
+    """All functions that accept events, by name, ARN or logical id."""
 
     def __init__(
         self,

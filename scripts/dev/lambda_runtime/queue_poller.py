@@ -1,4 +1,4 @@
-"""SQS as a source of events: takes messages off a queue, hands them to a function, deletes what it has done."""
+"""SQS as a source of events: receives messages, invokes a function with them, deletes the processed ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scripts.dev.lambda_runtime.pool import FunctionHost
 from scripts.dev.lambda_runtime.sqs_events import sqs_event
 
 logger = logging.getLogger(__name__)
-_WAIT = 20  # seconds, the most that SQS lets a receive wait
+_WAIT = 20  # seconds, SQS's maximum
 
 
 class QueuePoller:
-    """Polls one queue for one function. No message is taken while no worker could begin it."""
+    """Polls one queue for one function. It receives no message unless a worker can begin it."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class QueuePoller:
                 self._release_slot(message)
 
     def _release_slot(self, message: Mapping[str, Any]) -> None:
-        """Let a message that came while stopping be taken at once by whoever comes next."""
+        """Make a message received during the stop visible to the next consumer at once."""
         with contextlib.suppress(Exception):
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
@@ -78,7 +78,7 @@ class QueuePoller:
         try:
             outcome = self._functions.invoke(self._function, sqs_event(messages, self._arn, self._region))
             if outcome.failed:
-                return  # every message comes again when its visibility timeout is over
+                return  # every message returns after its visibility timeout
             failed = self._failed(json.loads(outcome.payload))
             if failed is None:
                 return
@@ -91,7 +91,7 @@ class QueuePoller:
             self._slots.release()
 
     def _failed(self, answer: Any) -> set[str] | None:
-        """The messages that the function gives back; None for the whole batch, where the answer cannot be read."""
+        """The messages that the function reports as failed; None for the whole batch if its response is malformed."""
         if not self._partial or not answer:
             return set()
         try:

@@ -1,4 +1,4 @@
-"""Schedules of functions that run at a rate. A state machine's schedule is left to `make costs`."""
+"""Runs functions that are scheduled at a rate. `make costs` runs the scheduled state machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def interval(expression: str) -> int | None:
 
 
 class Schedules:
-    """Runs what is due, until stopped."""
+    """Runs due schedules until stopped."""
 
     def __init__(self, functions: FunctionHost):
         self._functions = functions

@@ -1,4 +1,4 @@
-"""Events of a queue."""
+"""Lambda events of an SQS queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def sqs_event(messages: Sequence[Mapping[str, Any]], queue_arn: str, region: str) -> dict[str, Any]:
-    """The event of a batch of messages, as boto3 received them."""
+    """The event for a batch of messages in boto3's form."""
     return {
         "Records": [
             {

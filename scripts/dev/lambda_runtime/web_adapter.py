@@ -1,7 +1,7 @@
-"""Lambda behind the Lambda Web Adapter on this machine: a function that is an HTTP server, one process for many calls.
+"""Lambda behind the Lambda Web Adapter on this machine: the function is an HTTP server, one process for many calls.
 
-What AWS does, this does: the server is asked at `/` until it answers, gets the event's context in headers, and is never
-told that a client has gone. What it answers is handed on as it comes, and read to its end whoever still listens.
+It works as on AWS. It polls the server at `/` until it responds, sends the event's context in headers, and does not
+report a client's hang-up. It passes the response on as it arrives, and reads it to the end even after a hang-up.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ logger = logging.getLogger(__name__)
 _KEEPER = Path(__file__).with_name("keeper.py")
 _HOST = "127.0.0.1"
 _START_TIMEOUT = 60.0
-_LOOK = 0.01  # between two looks whether the server is ready
-IDLE = 300.0  # so long API Gateway lets a stream be silent (developer guide, "Stream the integration response")
-_AFTERLIFE = 5.0  # beyond its timeout in which a call whose supervisor has died may still end
+_LOOK = 0.01  # between two readiness checks
+IDLE = 300.0  # seconds; API Gateway's idle timeout of a stream (developer guide, "Stream the integration response")
+_AFTERLIFE = 5.0  # seconds beyond its timeout for a call to end after its supervisor has died
 _PIECE = 65536
 _LARGEST_HEAD = 1 << 20
 
 
 class FunctionFailed(Exception):
-    """The server cannot be started, has died, or answered what is no HTTP."""
+    """The server cannot be started, has died, or sent a response that is not HTTP."""
 
 
 class Reply:
-    """What the server answers: the head at once, then the body as it comes. Errors in it are OSErrors."""
+    """The server's response: the head first, then the body as it arrives. Reading raises OSErrors."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Reply:
         idle: float = IDLE,
     ):
         self._connection, self._broken = connection, broken
-        self._ends, self._patience = ends, patience  # of the function, of whoever asks (monotonic)
+        self._ends, self._patience = ends, patience  # the function's and the caller's deadline (monotonic)
         self._idle = idle
         head, self._rest = self._read_head()
         lines = head.decode("latin-1").split("\r\n")
@@ -81,7 +81,7 @@ class Reply:
             self._broken()
             raise
         except TimeoutError:
-            # Whoever asked is sent away; the function goes on.
+            # The caller gets a timeout; the function runs on.
             threading.Thread(target=self._drain, args=(self._connection.dup(),), daemon=True).start()
             raise
 
@@ -94,12 +94,12 @@ class Reply:
 
     @property
     def length(self) -> int | None:
-        """Of the body, where the function said so."""
+        """The body's length, if the function sent it."""
         said = self._named.get("content-length", "")
         return int(said) if said.isdigit() else None
 
     def parts(self) -> Iterator[bytes]:
-        """The body. Raises ConnectionError where it ends early, TimeoutError where patience does."""
+        """The body. Raises ConnectionError if it ends early, TimeoutError after the deadline."""
         with self._connection:
             if self._bodyless:
                 return
@@ -117,14 +117,14 @@ class Reply:
                 read = self._receive()
             if left or chunks:
                 self._broken()
-                raise ConnectionError("the function's answer has no end")
+                raise ConnectionError("the function's response is incomplete")
 
 
 class Chunks:
-    """The content of a chunked body, out of its pieces as they come."""
+    """Decodes a chunked body from the pieces as they arrive."""
 
     def __init__(self) -> None:
-        self._left = 0  # of a chunk, the line's end behind it included
+        self._left = 0  # bytes of a chunk, including the line end after it
         self._held = b""
         self.over = False
 
@@ -145,14 +145,14 @@ class Chunks:
             try:
                 size = int(read[at:end].split(b";")[0], 16)
             except ValueError as error:
-                raise ConnectionError("the function's answer has no chunks") from error
+                raise ConnectionError("the function's response is not chunked correctly") from error
             self.over = size == 0
             self._left, at = size + 2, end + 2
         return b"".join(content)
 
 
 class WebFunction:
-    """One function's server: started when it is needed, started anew when it has died."""
+    """One function's server: started on demand, and restarted after it died."""
 
     def __init__(
         self, function: Function, environment: Mapping[str, str], log: Path, lifeline: int, idle: float = IDLE
@@ -166,12 +166,12 @@ class WebFunction:
         self._process: subprocess.Popen[bytes] | None = None
         self._supervisor: int | None = None  # our end of the keeper's pipe
         self._port = 0
-        self._suspected = False  # of being dead, since a call broke off
+        self._suspected = False  # suspected dead, since a call broke off
         self._closed = False
 
     # ------------------------------------------------------------------------------------------------- one call
     def ask(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes, patience: float) -> Reply:
-        """Pass a request on. Raises FunctionFailed, and TimeoutError after `patience` seconds."""
+        """Forward a request. Raises FunctionFailed, and TimeoutError after `patience` seconds."""
         began = time.monotonic()
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
         if body or method in ("POST", "PUT", "PATCH"):
@@ -210,7 +210,7 @@ class WebFunction:
 
     # ---------------------------------------------------------------------------------------------- its process
     def warm(self) -> bool:
-        """Have it ready; False where it cannot be started."""
+        """Start it if necessary; False if that fails."""
         try:
             self._ready_port()
         except FunctionFailed:
@@ -219,7 +219,7 @@ class WebFunction:
 
     @property
     def pid(self) -> int | None:
-        """The keeper, which leads the group of the server."""
+        """The keeper, which leads the server's process group."""
         return self._process.pid if self._process else None
 
     def _ready_port(self) -> int:
@@ -239,7 +239,7 @@ class WebFunction:
         self._suspected = True
 
     def _answers(self, seconds: float) -> bool | None:
-        """Ask at `/`, as the adapter does. None is no answer in time, which one that is busy may give."""
+        """Poll `/`, as the adapter does. None means no response in time, which a busy server may cause."""
         end = time.monotonic() + seconds
         try:
             with socket.create_connection((_HOST, self._port), seconds) as connection:
@@ -251,7 +251,7 @@ class WebFunction:
             return False
 
     def _forget(self, port: int) -> None:
-        """Nobody listens there: whatever is left of that process goes."""
+        """Its port is closed: end the rest of that process."""
         with self._lock:
             if self._port == port:
                 self._kill()
@@ -292,7 +292,7 @@ class WebFunction:
         if self._closed:
             self._kill()
             raise FunctionFailed
-        logger.warning("%s does not get ready: see %s", self.function.logical_id, self._log)
+        logger.warning("%s does not become ready: see %s", self.function.logical_id, self._log)
         self._kill()
         raise FunctionFailed
 
@@ -311,10 +311,10 @@ class WebFunction:
             os.killpg(self._process.pid, number)
 
     def close(self, end: float) -> None:
-        """Let calls end until the moment `end` (monotonic), then kill what is left."""
-        self._closed = True  # whoever is starting it sees this, and lets go
+        """Let calls finish until `end` (monotonic), then kill the rest."""
+        self._closed = True  # a thread that is starting it sees this, and gives up
         if not self._lock.acquire(timeout=max(end - time.monotonic(), 2)):
-            return  # the process notices the end of our pipe
+            return  # the process notices the end of this pipe
         try:
             if self._process is not None:
                 self._signal(signal.SIGTERM)

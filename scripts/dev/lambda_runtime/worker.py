@@ -1,14 +1,14 @@
 """One execution environment of Lambda: a process that loads one function and serves one event at a time.
 
-Run as a file, with nothing of this project on its path, so that a function finds here what it finds in Lambda: its
-own folder, its layers, the dependencies. Events come and answers go as length-prefixed JSON over a socket:
+Run it as a file, without this project on its path, so that a function can import the same as in Lambda: its own folder,
+its layers, the dependencies. Events and results pass over a socket as length-prefixed JSON:
 
-    supervisor -> worker    the function (once), then {"request_id", "deadline", "event"} again and again
+    supervisor -> worker    the function (once), then {"request_id", "deadline", "event"} repeatedly
     worker -> supervisor    `+` when ready (or `!` and the error); then `*` when an event begins, and `+` and the
-                            result or `!` and the error when it ends. What has no `*` can be given to another worker.
+                            result or `!` and the error when it ends. An event without `*` can go to another worker.
 
-The end of the socket ends the worker. In the middle of an event it finishes that first, as a function does on AWS when
-whoever called it has gone.
+The end of the socket ends the worker. It first finishes a running event, as a function does on AWS after its caller has
+gone.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from collections.abc import Callable
 from typing import Any
 
 LENGTH = struct.Struct("!I")
-LARGEST_RESULT = 6 * 1024 * 1024  # Lambda's
-AFTERLIFE = 5  # seconds beyond its timeout in which an event whose supervisor has died may still end
+LARGEST_RESULT = 6 * 1024 * 1024  # Lambda's limit
+AFTERLIFE = 5  # seconds beyond its timeout for an event to end after its supervisor has died
 
 
 class LambdaContext:
-    """What Lambda's Python runtime hands to a handler."""
+    """The context that Lambda's Python runtime passes to a handler."""
 
     def __init__(self, function: dict[str, Any], request_id: str, deadline: float, stream: str):
         self.aws_request_id = request_id
@@ -80,7 +80,7 @@ def write_frame(connection: socket.socket, content: bytes) -> None:
 
 
 def described(error: BaseException, request_id: str = "") -> bytes:
-    """An error as Lambda answers it."""
+    """An error in Lambda's response format."""
     trace = traceback.extract_tb(error.__traceback__)[1:]
     return json.dumps(
         {
@@ -93,7 +93,7 @@ def described(error: BaseException, request_id: str = "") -> bytes:
 
 
 def load(function: dict[str, Any]) -> Callable[[Any, Any], Any]:
-    """Import the function's handler with its folder and layers first on the path."""
+    """Import the function's handler, with its folder and layers first on the path."""
     sys.path[:0] = [function["code"], *function["layers"]]
     os.chdir(function["code"])
     module, _, name = function["handler"].rpartition(".")
@@ -109,7 +109,7 @@ class ImportModuleError(Exception):
 
 
 def serve(connection: socket.socket) -> None:
-    """Be one execution environment, until the connection ends."""
+    """Run one execution environment until the connection ends."""
     first = read_frame(connection)
     if first is None:
         return
@@ -137,7 +137,7 @@ def serve(connection: socket.socket) -> None:
         except OSError:
             return
         invocation = json.loads(frame)
-        # Whoever would end an event that runs too long may have died. Then this does.
+        # The supervisor would kill an overdue event. If it has died, this timer does.
         signal.setitimer(signal.ITIMER_REAL, max(invocation["deadline"] - time.time(), 0) + AFTERLIFE)
         context = LambdaContext(function, invocation["request_id"], invocation["deadline"], stream)
         try:
@@ -161,9 +161,9 @@ def serve(connection: socket.socket) -> None:
 
 
 def fork_loop(commands: socket.socket) -> None:
-    """Import what every function imports, then fork a worker for each socket that comes: a start costs a fork."""
+    """Import the modules that every function imports, then fork a worker per received socket: a start costs a fork."""
     warm_up()
-    # What is the same in all of them stays one: a collection would write into each object that it looks at.
+    # Forks share unchanged memory: a garbage collection would write into each object that it visits.
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -191,7 +191,7 @@ def fork_loop(commands: socket.socket) -> None:
 
 
 def warm_up() -> None:
-    """Import the dependencies, and let botocore read its models: the default session keeps them."""
+    """Import the dependencies, and make botocore read its models, which the default session caches."""
     for name in ("aws_lambda_powertools.event_handler", "pydantic", "yaml"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""S3: objects are plain files, so that the lake can be read by whatever reads Parquet."""
+"""S3: objects are plain files, so that every Parquet reader can read the lake."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scripts.project import template
 
 _LAKE = "LakeBucket"
 _SAFE = "=+-_.~@,:;!()'& "
-_EMPTY = "%"  # the name of a part that is empty, as in `a//b`
+_EMPTY = "%"  # the file name for an empty part of a key, as in `a//b`
 
 
 class Objects:
-    """The objects of all buckets, each in a file."""
+    """The objects of all buckets, each in its file."""
 
     def __init__(self, data: Path):
         self.lock = threading.RLock()
@@ -33,7 +33,7 @@ class Objects:
         self._folders: dict[str, Path] = {}
 
     def load(self, buckets: list[template.Bucket], region: str) -> None:
-        """Make the buckets and put what is in their folders into them."""
+        """Create the buckets and load the files of their folders into them."""
         self._unfinished.mkdir(parents=True, exist_ok=True)
         for left_over in self._unfinished.iterdir():
             left_over.unlink()
@@ -51,7 +51,7 @@ class Objects:
 
     @contextlib.contextmanager
     def request(self, method: str, path: str, query: str, body: bytes) -> Iterator[None]:
-        """Be alone with the objects. A request whose files cannot be written has not happened."""
+        """Hold the lock on the objects. A request whose files cannot be written is rolled back."""
         with self.lock:
             try:
                 yield
@@ -62,7 +62,7 @@ class Objects:
                 raise
 
     def _take_back(self, bucket: str, name: str) -> None:
-        """Make an object what its file is."""
+        """Load an object from its file."""
         if (folder := self._folders.get(bucket)) is None:
             return
         path, keys = folder / _path(name), self._backend.buckets[bucket].keys
@@ -72,7 +72,7 @@ class Objects:
             keys.pop(name)
 
     def written(self, method: str, path: str, query: str, body: bytes) -> None:
-        """Make the files what the objects are that a successful request has named. Called within it. Raises OSError."""
+        """Write the objects that a successful request changed. Called within `request`. Raises OSError."""
         bucket, names = _named(method, path, query, body)
         if (folder := self._folders.get(bucket)) is not None:
             for name in names:
@@ -84,7 +84,7 @@ class Objects:
         if not isinstance(found, FakeKey):
             path.unlink(missing_ok=True)
             return
-        # Whoever reads the folder at this moment sees the old file or the new one.
+        # A concurrent reader sees the old file or the new one.
         unfinished = self._unfinished / uuid.uuid4().hex
         try:
             unfinished.write_bytes(found.value)
@@ -96,7 +96,7 @@ class Objects:
 
 
 def _named(method: str, path: str, query: str, body: bytes) -> tuple[str, list[str]]:
-    """The bucket of a request, and the objects that it may change."""
+    """The bucket of a request, and the objects that the request may change."""
     bucket, _, key = unquote(path.lstrip("/")).partition("/")
     if "partNumber=" in query:
         return bucket, []
@@ -106,7 +106,7 @@ def _named(method: str, path: str, query: str, body: bytes) -> tuple[str, list[s
 
 
 def _path(key: str) -> Path:
-    """A path for a key: as it is where a file system allows that, else escaped."""
+    """A path for a key: unchanged if a file system allows it, else escaped."""
     return Path(*(_segment(part) for part in key.split("/")))
 
 

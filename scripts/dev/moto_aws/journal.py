@@ -1,4 +1,4 @@
-"""A dictionary with a memory: each change is a line of a file, written before it counts."""
+"""A durable dictionary: each change is a line of a file, written before it takes effect."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _PIECE = 1 << 20
 
 
 class Journal:
-    """Values by key; None means there is no longer any.
+    """Values by key; None means that the key was deleted.
 
-    A line is `[key, value]`, or a list of those that count together or not at all. Lines reach the operating system at
-    once, so the death of this process loses none; that of the machine may lose the last. A line that cannot be read
-    costs what it says, and nothing beside it.
+    A line is `[key, value]`, or a list of such pairs that take effect together or not at all. Lines reach the operating
+    system at once, so a crash of this process loses none; a crash of the machine may lose the last. An unreadable line
+    loses its own changes only.
     """
 
     def __init__(self, path: Path):
         self._path = path
         self._file: Any = None
-        self._torn = False  # the file ends in the midst of a line
+        self._torn = False  # the file ends within a line
 
     def open(self, restore: Callable[[str, Any], bool]) -> None:
-        """Hand over what was written so far, and keep in the file just that of which `restore` says so.
+        """Pass each stored value to `restore`, and compact the file to the values for which it returns True.
 
-        Where there is no room for a second file, the first is gone on with.
+        If the disk has no room for a second file, the journal continues with the first.
         """
         newest, unread = self._read()
         fresh = self._path.with_suffix(".new")
@@ -50,12 +50,12 @@ class Journal:
             fresh.replace(self._path)
         else:
             fresh.unlink(missing_ok=True)
-            logger.warning("%s: there is no room to make it compact", self._path)
+            logger.warning("%s: the disk has no room to compact it", self._path)
         self._file = self._path.open("ab", buffering=0)
         self._torn = self._ends_in_a_line()
 
     def write(self, changes: Iterable[tuple[str, Any]]) -> None:
-        """All of the changes or, with an OSError, none."""
+        """Write all of the changes, or raise OSError and write none."""
         entries = list(changes)
         if not entries:
             return
@@ -70,7 +70,7 @@ class Journal:
         self._torn = False
 
     def _cut(self, size: int) -> None:
-        """Take half a line away again; where that cannot be done, the next line begins with an end of this one."""
+        """Remove a partial line; if that fails, the next write first ends this line."""
         try:
             os.ftruncate(self._file.fileno(), size)
         except OSError:
@@ -78,7 +78,7 @@ class Journal:
 
     # -------------------------------------------------------------------------------------------------- reading
     def _read(self) -> tuple[dict[str, bytes], list[bytes]]:
-        """The newest value of each key, as JSON, and the lines that cannot be read."""
+        """The newest value of each key, as JSON, and the unreadable lines."""
         newest: dict[str, bytes] = {}
         unread: list[bytes] = []
         if not self._path.exists():
@@ -97,14 +97,14 @@ class Journal:
         return newest, unread
 
     def _put_aside(self, unread: list[bytes]) -> bool:
-        """Keep what cannot be read, and say so. False where there is no room for it."""
-        # Of the last line nobody was told: the process died, or the disk was full, in its midst.
+        """Save the unreadable lines, and log a warning. False if the disk has no room for them."""
+        # The last line's request was never answered: the process died, or the disk was full, within it.
         lines = [line for line in unread if line.strip() and line.endswith(b"\n")]
         if not lines:
             return True
         aside = self._path.with_suffix(".unread")
         logger.warning(
-            "%s: %d lines cannot be read. What they say is lost to the stack; they are kept in %s", self._path,
+            "%s: %d lines cannot be read. The stack lacks their changes; the lines are saved in %s", self._path,
             len(lines), aside.name,
         )  # fmt: skip
         with aside.open("ab", buffering=0) as file:

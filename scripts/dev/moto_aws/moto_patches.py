@@ -1,6 +1,6 @@
-"""Every name of moto that the embedded AWS replaces: moto has no other place to put a table or a client of one's own.
+"""Every name of moto that the embedded AWS replaces: moto has no other hook for custom tables or clients.
 
-`replace` refuses a name that moto lacks, so an upgrade that renames one fails at the start of the stack, by name.
+`replace` refuses a name that moto lacks. So after an upgrade that renames one, the stack's start fails and names it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from datetime import datetime
 from importlib import metadata
 from typing import Any
 
-_LARGEST_ITEM = 405_000  # bytes, as moto has it for 400 KB
+_LARGEST_ITEM = 405_000  # bytes, moto's value of 400 KB
 
 
 class PatchedNameError(Exception):
-    """moto lacks a name that is replaced here."""
+    """moto lacks a name that this module replaces."""
 
     def __init__(self, owner: str, name: str):
         super().__init__(
@@ -37,7 +37,7 @@ def named(module: str, name: str = "") -> Any:
 
 
 def present(owner: Any, name: str) -> Any:
-    """The value of a name, its owner's own or inherited, but not one that every object has. Raises PatchedNameError."""
+    """The value of a name, its owner's own or inherited, but not from `object`. Raises PatchedNameError."""
     owners = [each for each in owner.__mro__ if each is not object] if isinstance(owner, type) else [owner]
     if not any(name in vars(each) for each in owners):
         path = f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
@@ -46,14 +46,14 @@ def present(owner: Any, name: str) -> Any:
 
 
 def replace(owner: Any, name: str, replacement: Any) -> None:
-    """Set a name of a module or a class that is there already. Raises PatchedNameError."""
+    """Set an existing name of a module or a class. Raises PatchedNameError."""
     present(owner, name)
     setattr(owner, name, replacement)
 
 
 # ---------------------------------------------------------------------------------------------------------- DynamoDB
 def patch_tables(table: Any) -> None:
-    """Make moto's DynamoDB of tables of this class. Raises PatchedNameError."""
+    """Make moto's DynamoDB use this table class. Raises PatchedNameError."""
     models = named("moto.dynamodb.models")
     transact = present(models.DynamoDBBackend, "transact_write_items")
 
@@ -72,7 +72,7 @@ def patch_tables(table: Any) -> None:
 
 
 def _weigh_items_once() -> None:
-    """moto weighs the whole item again for each attribute."""
+    """moto computes the size of the whole item again for each attribute."""
     kinds = named("moto.dynamodb.models.dynamo_type")
     item, value, attributes = (present(kinds, name) for name in ("Item", "DynamoType", "LimitedSizeDict"))
     too_large = named("moto.dynamodb.exceptions", "ItemSizeTooLarge")
@@ -87,14 +87,14 @@ def _weigh_items_once() -> None:
 
 
 def _keep_tokens() -> None:
-    """moto reads an expression again with each request, though a program has few."""
+    """moto parses an expression again with each request, though a program has few."""
     tokenizer = named("moto.dynamodb.parsing.expressions", "ExpressionTokenizer")
     tokens = functools.lru_cache(maxsize=1000)(present(tokenizer, "make_list"))
     replace(tokenizer, "make_list", staticmethod(lambda text: list(tokens(text))))
 
 
 def _forget_objects() -> None:
-    """moto lists all objects that it ever made, for a page that nothing here shows."""
+    """moto lists all objects that it ever created, for a page that the embedded AWS does not serve."""
     model = named("moto.core.common_models", "BaseModel")
 
     def made(cls: Any, *_: Any, **__: Any) -> Any:
@@ -105,14 +105,14 @@ def _forget_objects() -> None:
 
 # ---------------------------------------------------------------------------------------------------- state machines
 def patch_state_machines() -> None:
-    """Make moto's Step Functions light, quick and able to nest. Imports them: a second. Raises PatchedNameError."""
+    """Make moto's Step Functions small, fast and able to nest. Imports them: a second. Raises PatchedNameError."""
     _leave_out_ec2()
     _keep_clients()
     mend_nested_executions()
 
 
 def _leave_out_ec2() -> None:
-    """moto's Step Functions import its EC2, which reads lists of all types of machines: 80 MB that nobody asks for."""
+    """moto's Step Functions import its EC2, which reads lists of all instance types: 80 MB without a use here."""
     utilities = named("moto.utilities.utils")
     load = present(utilities, "load_resource")
     replace(utilities, "load_resource", lambda _: {})
@@ -123,10 +123,10 @@ def _leave_out_ec2() -> None:
 
 
 def _keep_clients() -> None:
-    """moto's interpreter makes a new client for every task, which takes longer than the task."""
+    """moto's interpreter creates a new client for every task, which takes longer than the task."""
     name = "boto_client_for"
     make = named("moto.stepfunctions.parser.asl.utils.boto_client", name)
-    named("moto.stepfunctions.models")  # imports the modules that have the name from there
+    named("moto.stepfunctions.models")  # imports the modules that copied the name from there
     made: dict[tuple[str, str], Any] = {}
     lock = threading.Lock()
 
@@ -142,7 +142,7 @@ def _keep_clients() -> None:
 
 
 def mend_nested_executions() -> None:
-    """Let `states:startExecution.sync:2` run in this process: botocore writes the names otherwise than moto does.
+    """Run `states:startExecution.sync:2` in this process: botocore and moto spell its names differently.
 
     Once is enough. Imports an interpreter of state machines, which takes a second. Raises PatchedNameError.
     """

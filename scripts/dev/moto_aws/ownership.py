@@ -1,4 +1,4 @@
-"""One embedded AWS for each data folder: two would write over each other's journals."""
+"""Allows one embedded AWS per data folder: two would overwrite each other's journals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _POLITE = 3.0  # seconds until a SIGKILL follows
 
 
 def take(data: Path) -> IO[str]:
-    """Become the owner for as long as the file is open. One that a dead supervisor left behind is asked to leave."""
+    """Own the folder as long as the file is open. Terminates an owner that a dead supervisor left behind."""
     (data / "aws").mkdir(parents=True, exist_ok=True)
     file = (data / "aws" / "lock").open("a+")
     began = time.monotonic()
@@ -37,6 +37,6 @@ def take(data: Path) -> IO[str]:
 
 
 def dismiss(data: Path) -> None:
-    """Have no owner, so that its port is free for the next one."""
+    """Terminate the owner, so that its port is free for the next one."""
     with take(data) as file:
         file.truncate(0)

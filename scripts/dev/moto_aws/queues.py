@@ -1,4 +1,4 @@
-"""SQS: moto's queues, with long polling that holds no lock, and a journal of messages."""
+"""SQS: moto's queues, with long polling without a lock, and a journal of messages."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CHANGES = {
     "SendMessage", "SendMessageBatch", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch",
     "ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "PurgeQueue",
 }  # fmt: skip
-_LOOK_AGAIN = 0.2  # seconds: a message that was hidden comes back without anybody's doing
+_LOOK_AGAIN = 0.2  # seconds: a hidden message returns without any request
 
 
 class Queues:
-    """The messages of all queues, kept in a journal."""
+    """The messages of all queues, stored in a journal."""
 
     def __init__(self, path: Path, region: str):
         self.lock = threading.RLock()
@@ -34,7 +34,7 @@ class Queues:
         self._known: dict[str, dict[str, tuple[Any, ...]]] = {}
 
     def load(self, queues: list[template.Queue]) -> None:
-        """Make the queues and put their kept messages into them, hidden for as long as they were."""
+        """Create the queues and load their stored messages, hidden for the rest of their timeouts."""
         for queue in queues:
             self._backend.create_queue(queue.name, {}, **queue.attributes)
         messages: dict[tuple[str, str], Message] = {}
@@ -59,7 +59,7 @@ class Queues:
             self._known.setdefault(name, {})[message_id] = _state(message)
 
     def wait(self, queue_name: str, seconds: float) -> None:
-        """Return when there is a message to receive, or after so many seconds."""
+        """Return when a message can be received, or after so many seconds."""
         end = time.monotonic() + seconds
         with self._arrived:
             while (left := end - time.monotonic()) > 0:
@@ -69,7 +69,7 @@ class Queues:
                 self._arrived.wait(min(left, _LOOK_AGAIN))
 
     def patience(self, queue_name: str, asked: int | None) -> int:
-        """How long a receive waits: as it asks, or as its queue says."""
+        """The wait time of a receive: its own, or its queue's."""
         if asked is not None:
             return asked
         queue = self._backend.queues.get(queue_name)
@@ -77,7 +77,7 @@ class Queues:
 
     @contextlib.contextmanager
     def request(self, queue_name: str) -> Iterator[None]:
-        """Be alone with the queues. Where the request cannot be written down, it has not happened."""
+        """Hold the lock on the queues. A request that cannot be written to the journal is rolled back."""
         with self.lock:
             before = [self._remembered(queue) for queue in self._reached(queue_name)]
             try:
@@ -88,12 +88,12 @@ class Queues:
                 raise
 
     def _reached(self, queue_name: str) -> list[Queue]:
-        """A queue, and that which its messages may go to."""
+        """A queue, and its dead-letter queue."""
         queue = self._backend.queues.get(queue_name)
         return [each for each in (queue, queue and queue.dead_letter_queue) if each is not None]
 
     def _remembered(self, queue: Queue) -> Callable[[], None]:
-        """What makes a queue again what it is now."""
+        """The undo function that restores a queue's present state."""
         collections = {name: copy.copy(value) for name, value in vars(queue).items() if isinstance(value, list | set)}
         messages = [(message, dict(vars(message))) for message in queue._messages]
         known = dict(self._known.get(queue.name, {}))
@@ -107,7 +107,7 @@ class Queues:
         return undo
 
     def written(self, operation: str, queue_name: str) -> None:
-        """Keep what a successful request has changed. Called within `request`. Raises OSError."""
+        """Store the changes of a successful request. Called within `request`. Raises OSError."""
         if queue_name not in self._backend.queues or operation not in _CHANGES:
             return
         self._journal.write([change for each in self._reached(queue_name) for change in self._changes(each)])

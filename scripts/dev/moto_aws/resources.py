@@ -1,4 +1,4 @@
-"""What template.yaml declares, made in the embedded AWS each time it starts, with what was kept of it."""
+"""Creates the resources of template.yaml at each start of the embedded AWS, and loads their stored data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(data: Path, environment: Mapping[str, str], url: str, control: str | No
     objects = Objects(data)
     objects.load(template.buckets(), template.region)
     aws = EmbeddedAws(tables, queues, objects, control)
-    # moto's interpreter of state machines takes a second to import, and no request needs it.
+    # The import of moto's state machine interpreter takes a second, and no early request needs it.
     threading.Thread(target=_make_state_machines, args=(aws, template), daemon=True).start()
     return aws
 
@@ -50,7 +50,7 @@ def _make_state_machines(aws: EmbeddedAws, template: Template) -> None:
                 },
             )
     except Exception:
-        logger.exception("a state machine cannot be made")
+        logger.exception("a state machine cannot be created")
     finally:
         aws.workflows_ready.set()
 

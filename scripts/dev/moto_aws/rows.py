@@ -1,7 +1,7 @@
-"""DynamoDB's items as bytes: moto's objects take more than ten times the memory.
+"""Stores DynamoDB's items as bytes: moto's objects need more than ten times the memory.
 
-A request reads and changes moto's objects, unpacked for it alone. When it has succeeded, what it changed is packed;
-when it has not, all of it is forgotten, so that what a table has is only ever what its journal has as well.
+A request reads and changes moto's objects, unpacked for this request only. If it succeeds, the changed items are
+packed; if it fails, they are discarded. So a table always has the same content as its journal.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _MOST_SHAPES = 4096
 
 
 class Seen(Item):
-    """An item that is only looked at: moto copies what it answers, in case somebody changes it."""
+    """A read-only item: moto copies its results in case they change later, and this one does not."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Seen:
         return self
 
 
 class Packing:
-    """Attributes to bytes and back. Names and types are kept once for all items that have the same."""
+    """Packs attributes into bytes and back. Items with the same names and types share one copy of these."""
 
     def __init__(self) -> None:
         self._shapes: list[list[list[str]]] = []
@@ -50,7 +50,7 @@ class Packing:
 
 
 class Rows:
-    """The items of one table, in the place of moto's dictionaries: `[hash key]`, and below it `[range key]`."""
+    """The items of one table, in place of moto's dictionaries: `[hash key]`, and below it `[range key]`."""
 
     def __init__(self, hash_name: str, range_name: str | None):
         self._names = (hash_name, range_name)
@@ -58,7 +58,7 @@ class Rows:
         self._packed: dict[Key, dict[Key, bytes]] = {}
         self._unpacked: dict[tuple[Key, Key], tuple[dict[str, Any], Item | None]] = {}  # with the item's key
 
-    # ------------------------------------------------------------------------------------- as moto looks at it
+    # ---------------------------------------------------------------------------------------- moto's interface
     def __getitem__(self, hash_key: DynamoType) -> Any:
         return Partition(self, hash_key) if self._names[1] else self.item(hash_key, None)
 
@@ -77,7 +77,7 @@ class Rows:
 
     # ---------------------------------------------------------------------------------------------- for a request
     def item(self, hash_key: DynamoType, range_key: DynamoType | None) -> Item:
-        """The item itself: what is done to it counts if the request succeeds. Raises KeyError."""
+        """The item itself: its changes count if the request succeeds. Raises KeyError."""
         key = (plain(hash_key), plain(range_key))
         if key not in self._unpacked:
             item = self._made(self._packed[key[0]][key[1]], Item)
@@ -97,27 +97,27 @@ class Rows:
         return item
 
     def keys(self, hash_key: DynamoType | None = None) -> list[tuple[Key, Key]]:
-        """Of a partition, or of all, in their order."""
+        """The keys of a partition, or of all, in order."""
         if hash_key is None:
             return sorted((pk, sk) for pk, partition in self._packed.items() for sk in partition)
         pk = plain(hash_key)
         return [(pk, sk) for sk in sorted(self._packed.get(pk, ()))]  # type: ignore[type-var]
 
     def copy(self, key: tuple[Key, Key]) -> Item:
-        """An item to look at."""
+        """A read-only item."""
         return self._made(self._packed[key[0]][key[1]])
 
     def every(self, text: str | None = None) -> Iterator[Item]:
-        """Items to look at; with a text those that have it as a value, and maybe others."""
+        """Read-only items; with a text, those with that value, and maybe others."""
         wanted = b"" if text is None else json.dumps(text, ensure_ascii=False).encode()
         for partition in self._packed.values():
             for packed in partition.values():
                 if wanted in packed:
                     yield self._made(packed)
 
-    # ------------------------------------------------------------------------------------------------ its end
+    # ------------------------------------------------------------------------------------ commit and rollback
     def changed(self) -> Iterator[tuple[dict[str, Any], tuple[Key, Key], Attributes | None]]:
-        """What the request has changed: each item's key, twice, and what it is now, if it is."""
+        """The request's changes: each item's key in both forms, and its present state, or None if it was deleted."""
         for key, (named, item) in self._unpacked.items():
             attributes = None if item is None else item.to_json()["Attributes"]
             packed = None if attributes is None else self._packing.pack(attributes)
@@ -125,7 +125,7 @@ class Rows:
                 yield named, key, attributes
 
     def keep(self, key: tuple[Key, Key], attributes: Attributes | None) -> None:
-        """Let a change count."""
+        """Commit a change."""
         if attributes is not None:
             self._packed.setdefault(key[0], {})[key[1]] = self._packing.pack(attributes)
         elif (partition := self._packed.get(key[0])) is not None:
@@ -134,11 +134,11 @@ class Rows:
                 del self._packed[key[0]]
 
     def forget(self) -> None:
-        """What was unpacked, with what was done to it."""
+        """Discard the unpacked items with their changes."""
         self._unpacked.clear()
 
     def restore(self, attributes: Attributes) -> None:
-        """Put an item back without checking once more what was checked when it was written."""
+        """Load an item without repeating the checks of its first write."""
         keys = [plain(DynamoType(attributes[name])) if name else None for name in self._names]
         self.keep((keys[0], keys[1]), attributes)
 
@@ -170,7 +170,7 @@ class Partition:
 
 
 def plain(key: DynamoType | None) -> Key:
-    """A key that takes less, compares as quickly as its value does, and is equal where DynamoDB says so."""
+    """A compact key that compares as fast as its value, with DynamoDB's equality."""
     if key is None:
         return None
     value: Key = key.cast_value

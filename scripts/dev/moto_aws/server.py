@@ -1,4 +1,4 @@
-"""The one socket of the embedded AWS: finds the service of a request, and lets moto answer it."""
+"""The one socket of the embedded AWS: finds a request's service, and passes the request to moto."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _ServedRequest(MotoRequest):
 
 
 class EmbeddedAws:
-    """Answers any AWS request. `control` is where functions are invoked."""
+    """Answers any AWS request. `control` is the URL that invokes functions."""
 
     def __init__(self, tables: Tables, queues: Queues, objects: Objects, control: str | None):
         self._tables = tables
@@ -58,7 +58,7 @@ class EmbeddedAws:
             return self._answer(request)
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
-            problem = {"__type": "InternalServerError", "message": "The embedded AWS failed. Its log says why."}
+            problem = {"__type": "InternalServerError", "message": "The embedded AWS failed. Its log has the reason."}
             return Response(500, json.dumps(problem).encode(), [("Content-Type", "application/x-amz-json-1.0")])
 
     def _answer(self, request: Request) -> Response:
@@ -76,12 +76,12 @@ class EmbeddedAws:
         if service == "states":
             self.workflows_ready.wait(60)
             if target.endswith(".StartExecution"):
-                # moto would call every execution without a name `None`.
+                # moto would name every unnamed execution `None`.
                 request.body = json.dumps({"name": str(uuid.uuid4())} | json.loads(request.body)).encode()
         return self.through_moto(request)
 
     def through_moto(self, request: Request) -> Response:
-        """Any service by moto's own rules."""
+        """Any other service, by moto's own rules."""
         return _through_wsgi(self._others, request)
 
     def _dynamodb(self, request: Request, operation: str) -> Response:
@@ -95,7 +95,7 @@ class EmbeddedAws:
         body = json.loads(request.body or b"{}")
         queue = str(body.get("QueueUrl", "")).rstrip("/").rpartition("/")[2]
         if operation == "ReceiveMessage":
-            # moto would hold the lock while it waits.
+            # moto would hold the lock while it waited.
             self._queues.wait(queue, self._queues.patience(queue, body.get("WaitTimeSeconds")))
             request.body = json.dumps(body | {"WaitTimeSeconds": 0}).encode()
         with self._queues.request(queue):
@@ -114,7 +114,7 @@ class EmbeddedAws:
             return response
 
     def _lambda(self, request: Request, name: str) -> Response:
-        """Invoke a function where the functions are: Step Functions' tasks come here, too."""
+        """Invoke a function through the supervisor, which runs them; Step Functions' tasks use it too."""
         if self._control is None:
             return Response(503, b'{"Type":"Service","Message":"No functions are running"}')
         url = f"{self._control}/2015-03-31/functions/{name}/invocations"
@@ -131,7 +131,7 @@ def _relevant(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _dispatched(handler: Any, request: Request) -> Response:
-    """Straight to a service's own dispatcher, past Flask."""
+    """Call a service's own dispatcher directly, without Flask."""
     moto_request = _ServedRequest(_environ(request))
     response = handler()._dispatch(moto_request, moto_request.raw_url, moto_request.headers)
     status, headers, body = (
@@ -146,7 +146,7 @@ def _through_wsgi(application: Any, request: Request) -> Response:
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
         response.status = int(status.split(" ", 1)[0])
-        # A HEAD's length is that of the object, not of the empty body.
+        # A HEAD response has the object's length, not the empty body's.
         keep_length = request.method == "HEAD"
         response.headers = [
             (name, value)
@@ -164,7 +164,7 @@ def _through_wsgi(application: Any, request: Request) -> Response:
 
 
 def _environ(request: Request) -> dict[str, Any]:
-    """The request for WSGI."""
+    """The request as a WSGI environment."""
     host, _, port = (request.header("host") or "127.0.0.1:80").partition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,

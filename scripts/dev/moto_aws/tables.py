@@ -1,9 +1,8 @@
-"""DynamoDB: moto's tables, with indexes where it has none, and a journal of every changed item.
+"""DynamoDB: moto's tables, with real indexes and a journal of every changed item.
 
-moto sorts the whole table for each query, copies it for each transaction, keeps 10 KB a row, and reads and writes its
-messages by a general way that takes ten times what the operation does. A ledger of some thousand rows would make every
-call slow, so here a table looks only where it is asked to, its items are bytes, and the usual operations take a short
-way in and out.
+moto sorts the whole table for each query, copies it for each transaction, and needs 10 KB a row. Its general parser and
+serializer take ten times as long as the operation. A ledger of some thousand rows would make every call slow. So here a
+table reads only the items of a query, stores them as bytes, and has a fast path for the usual operations.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _WRITES = {
 
 
 class PackedTable(Table):
-    """A table that looks only where a query points, and keeps its items as bytes. Used under one lock."""
+    """A table that reads only the items of a query, and stores items as bytes. Used under one lock."""
 
     items: Any
     in_transaction = False
@@ -63,9 +62,9 @@ class PackedTable(Table):
             keys = self.items.keys(hash_key)[:: 1 if scan_index_forward else -1]
             if self.range_key_type and range_comparison:
                 fits = [_typed(self.range_key_type, key[1]).compare(range_comparison, range_objs) for key in keys]
-                # And the one behind them: that there is one makes moto say that there may be more.
+                # And the next one: its existence makes moto return a LastEvaluatedKey.
                 keys = [key for key, *of in zip(keys, fits, [False, *fits], strict=False) if any(of)]
-            # What moto's older parameters filter, it has to see.
+            # moto's legacy filter parameters need the items.
             others = options.keys() - {"hash_key_conditions", "range_key_conditions"}
             self._narrowed = self._page(keys, exclusive_start_key, None if others else limit, scan_index_forward)
         else:
@@ -98,7 +97,7 @@ class PackedTable(Table):
             self._narrowed = None
 
     def _page(self, keys: list[Any], start: dict[str, Any] | None, limit: int | None, forward: bool) -> list[Item]:
-        """The items of some keys behind `start`, by one more than a page can have."""
+        """The items of some keys after `start`, one more than a page can have."""
         names = (self.hash_key_attr, self.range_key_attr)
         behind = tuple(plain(DynamoType(start[name])) if name else None for name in names) if start else None
         found: list[Item] = []
@@ -113,7 +112,7 @@ class PackedTable(Table):
         return found
 
     def all_items(self) -> list[Item]:
-        # A query sorts what it finds by itself.
+        # A query sorts its own result.
         return sorted(self.items.every(), key=_order) if self._narrowed is None else self._narrowed
 
     def has_idx_items(self, index_name: str) -> list[Item]:
@@ -124,9 +123,9 @@ class PackedTable(Table):
         return len(self.items.keys())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PackedTable:
-        # moto copies a table to return to it where a transaction fails. What that has changed is forgotten anyway.
+        # moto copies a table to restore it if a transaction fails. Here failed changes are discarded anyway.
         if not self.in_transaction:
-            raise NotImplementedError("the embedded AWS makes no backups")
+            raise NotImplementedError("the embedded AWS does not support backups")
         return self
 
 
@@ -161,7 +160,7 @@ _SHORT_WAY = {
 
 
 class Tables:
-    """The items of all tables, kept in a journal."""
+    """The items of all tables, stored in a journal."""
 
     def __init__(self, path: Path, region: str):
         self._lock = threading.RLock()
@@ -170,7 +169,7 @@ class Tables:
         self._backend: Any = dynamodb_backends[template.ACCOUNT][region]
 
     def load(self, tables: list[template.Table]) -> None:
-        """Make the tables and put their kept items into them."""
+        """Create the tables and load their stored items."""
         for table in tables:
             definition = table.definition
             self._backend.create_table(
@@ -206,7 +205,7 @@ class Tables:
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
-        """Be alone with the tables. What is not said to be `written` has not happened."""
+        """Hold the lock on the tables. Changes that are not committed by `written` are discarded."""
         with self._lock:
             try:
                 yield
@@ -218,9 +217,9 @@ class Tables:
             table.items.forget()
 
     def answer(self, operation: str, body: bytes) -> Response | None:
-        """A usual operation that succeeds; None for any other, which moto's own way answers. The lock is held."""
+        """The fast path: a usual operation that succeeds; None for any other, which moto answers. The lock is held."""
         method = _SHORT_WAY.get(operation)
-        if method is None or b'"B"' in body or b'"BS"' in body:  # binary values come and go in another form
+        if method is None or b'"B"' in body or b'"BS"' in body:  # binary values have another wire format
             return None
         handler = DynamoHandler()
         handler.current_account, handler.region = template.ACCOUNT, self._region
@@ -229,14 +228,14 @@ class Tables:
             result = getattr(handler, method)().result
             content = json.dumps(result, default=_plain, separators=(",", ":")).encode()
         except Exception:
-            self._forget()  # moto knows how to say what was wrong
+            self._forget()  # moto produces the error response
             return None
         checksum = ("x-amz-crc32", str(binascii.crc32(content)))
         identity = ("x-amzn-requestid", uuid.uuid4().hex)
         return Response(200, content, [("Content-Type", "application/x-amz-json-1.0"), checksum, identity])
 
     def written(self, operation: str) -> None:
-        """Let count what a successful request has changed, once it is in the journal. Raises OSError."""
+        """Write a successful request's changes to the journal, then commit them. Raises OSError."""
         if operation not in _WRITES:
             return
         changes = [

@@ -1,4 +1,4 @@
-"""Tells whoever typed `make dev` what its journals could not read: nobody looks into a log unasked."""
+"""Warns of unreadable journal lines at the end of `make dev`'s start, since few developers read logs unprompted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BEGAN = time.time()
 
 
 def repeat_warnings(data: Path) -> None:
-    """Once: what an earlier start put aside was said then."""
+    """Warn of the lines found by this start only: earlier starts reported theirs."""
     for path in sorted((data / "aws").glob("*.unread")):
         if path.stat().st_mtime >= _BEGAN:
-            print(f"some of what was kept cannot be read, and is not there: see {path}", file=sys.stderr, flush=True)
+            print(f"some stored data cannot be read and is left out: see {path}", file=sys.stderr, flush=True)

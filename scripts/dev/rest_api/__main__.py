@@ -1,4 +1,4 @@
-"""`python -m scripts.dev.rest_api` says what becomes of openapi.yaml in API Gateway; with `--rules`, by which rules."""
+"""`python -m scripts.dev.rest_api` prints API Gateway's import of openapi.yaml; `--rules` prints the rules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def main() -> int:
     template = project_template()
     path = template.api_definition()
     if path is None:
-        print("The template has no API that is defined by a file.", file=sys.stderr)
+        print("The template has no API with a definition file.", file=sys.stderr)
         return 1
     try:
         print(report(import_rest_api(load(path), template.resolve)))

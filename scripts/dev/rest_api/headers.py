@@ -1,7 +1,7 @@
-"""Which headers pass between a client and a Lambda function, and which are dropped or renamed on the way.
+"""Headers between a client and a Lambda function: passed on, dropped or renamed.
 
-The table stands in the API Gateway Developer Guide, *Amazon API Gateway important notes*, REST APIs. It gives a fate
-for each header, each direction and each kind of integration; here is the column of Lambda.
+The rules are from the API Gateway Developer Guide, *Amazon API Gateway important notes*, REST APIs. Its table has a
+rule for each header, direction and kind of integration; this module has Lambda's column.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 Headers = list[tuple[str, str]]
 
 REMAPPED = "X-Amzn-Remapped-"
-CHUNKED = "transfer-encoding"  # to a function: an exception
+CHUNKED = "transfer-encoding"  # to a function: raises an exception
 NOT_TO_A_FUNCTION = {
     "connection", "content-md5", "expect", "max-forwards", "proxy-authenticate", "server", "te", "trailer", "upgrade",
     "www-authenticate",
@@ -37,7 +37,7 @@ def to_function(headers: Iterable[tuple[str, str]], by_iam: bool) -> Headers:
 
 
 def from_function(headers: Iterable[tuple[str, str]]) -> Headers:
-    """The headers of a function's answer as a client gets them. API Gateway's own length and date stand beside them."""
+    """The headers of a function's response as a client gets them. API Gateway adds its own length and date."""
     return [
         (f"{REMAPPED}{name}" if name.lower() in RENAMED_FROM_A_FUNCTION else name, value)
         for name, value in headers

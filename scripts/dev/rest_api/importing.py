@@ -1,4 +1,4 @@
-"""The import itself: an OpenAPI document in, out the REST API that API Gateway makes of it, or every reason why not."""
+"""The import itself: turns an OpenAPI document into API Gateway's REST API, or raises with every reason against it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TAKEN_OF_A_PARAMETER = {"name", "in", "required", "description", "schema"}
 
 @dataclass(frozen=True)
 class Quotas:
-    """What an account allows. The integration timeout, in milliseconds, is the one that is often raised."""
+    """An account's quotas. The integration timeout, in milliseconds, is often raised."""
 
     integration_timeout: int = DEFAULT_TIMEOUT
     resources: int = 300
@@ -50,7 +50,7 @@ class Quotas:
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule, and where in the document it was met."""
+    """A rule, and the place in the document where it applied."""
 
     rule: Rule
     where: str
@@ -60,7 +60,7 @@ class Finding:
 
 
 class ImportRefused(Exception):
-    """The document that API Gateway does not import, or whose API it does not deploy, with every reason."""
+    """API Gateway does not import the document, or does not deploy its API; carries every reason."""
 
     def __init__(self, findings: tuple[Finding, ...]):
         super().__init__("\n".join(["API Gateway refuses this definition:", *map(str, findings)]))
@@ -69,7 +69,7 @@ class ImportRefused(Exception):
 
 @dataclass(frozen=True)
 class Authorizer:
-    """A Lambda or Cognito authorizer. `uri` is as the document says it."""
+    """A Lambda or Cognito authorizer. `uri` is unchanged from the document."""
 
     name: str
     kind: str
@@ -85,7 +85,7 @@ class Validator:
 
 @dataclass(frozen=True)
 class Integration:
-    """`uri` is as the document says it; `timeout`, in milliseconds, is API Gateway's default where it says none."""
+    """An integration. `uri` is unchanged from the document; `timeout`, in milliseconds, defaults to API Gateway's."""
 
     kind: str
     uri: Any
@@ -95,7 +95,7 @@ class Integration:
 
 @dataclass(frozen=True)
 class Method:
-    """One method of one resource. `authorization` is NONE where nothing asks who calls."""
+    """One method of one resource. `authorization` is NONE if it does not authorize callers."""
 
     path: str
     http_method: str
@@ -104,7 +104,7 @@ class Method:
     authorizer: Authorizer | None
     api_key_required: bool
     validator: Validator
-    request_parameters: Mapping[str, bool]  # by names such as method.request.header.x-a: is it required?
+    request_parameters: Mapping[str, bool]  # name, such as method.request.header.x-a, to whether it is required
     request_models: Mapping[str, str | None]  # by content type
     body_required: bool
     response_models: Mapping[str, Mapping[str, str | None]]  # by status and content type
@@ -113,7 +113,7 @@ class Method:
 
 @dataclass(frozen=True)
 class RestApi:
-    """What was made, what was not, and `document`: the definition without what is ignored."""
+    """The created API, the applied rules, and `document`: the definition without its ignored parts."""
 
     methods: tuple[Method, ...]
     resources: frozenset[str]
@@ -124,12 +124,12 @@ class RestApi:
     findings: tuple[Finding, ...]
 
     def summary(self) -> dict[str, int]:
-        """How often each rule was met."""
+        """How often each rule applied."""
         return dict(Counter(finding.rule.name for finding in self.findings))
 
 
 def import_rest_api(document: Json, resolve: Resolve | None = None, quotas: Quotas | None = None) -> RestApi:
-    """Import a parsed OpenAPI document. `resolve` does CloudFormation's part; without it no intrinsic may be left.
+    """Import a parsed OpenAPI document. `resolve` replaces intrinsics like CloudFormation; without it none may remain.
 
     Raises ImportRefused.
     """
@@ -188,7 +188,7 @@ class _Import:
                     yield path, method, operation
 
     def _resources(self) -> frozenset[str]:
-        """Every part of every path is one, and so is the root."""
+        """Create the resources: each path prefix is one, and so is the root."""
         found, parameters = {"/"}, dict[str, str]()
         for path in self.document.get("paths") or {}:
             segments = [segment for segment in path.split("/") if segment]
@@ -246,7 +246,7 @@ class _Import:
         return Authorizer(name, str(said.get("type")), said.get("authorizerUri"), sources)
 
     def _security(self, operation: Mapping[str, Any], where: str) -> tuple[str, Authorizer | None, bool]:
-        """Authorization type, authorizer, and whether a usage plan's key is asked for. The root has no say."""
+        """Authorization type, authorizer, and whether a usage plan's key is required. Ignores the root's `security`."""
         chosen: list[tuple[str, Authorizer | None]] = []
         needs_key = False
         for name in [name for requirement in operation.get("security") or () for name in requirement]:
@@ -294,7 +294,7 @@ class _Import:
             )
 
     def _part(self, node: Any, where: str) -> Json:
-        """What a `$ref` to another component leads to."""
+        """The target of a `$ref` to another component."""
         while isinstance(node, dict) and "$ref" in node:
             if not str(node["$ref"]).startswith("#/"):
                 self.tell("other files", f"{where}: {node['$ref']}")

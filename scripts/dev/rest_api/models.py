@@ -1,4 +1,4 @@
-"""What API Gateway makes of the schemas of an OpenAPI file: models, in JSON Schema draft 4."""
+"""API Gateway's models, in JSON Schema draft 4, from the schemas of an OpenAPI file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-Tell = Callable[[str, str], None]  # a rule, and where it was met
+Tell = Callable[[str, str], None]  # a rule, and the place where it applied
 Schema = dict[str, Any]
 
 LARGEST_MODEL = 400 * 1024
@@ -34,7 +34,7 @@ _COMBINED = ("oneOf", "anyOf", "allOf")
 
 
 class Models:
-    """The models by their names: those of the document, and those that an inline schema becomes."""
+    """The models by name: the document's own, and those made from inline schemas."""
 
     def __init__(self, schemas: Mapping[str, Any], tell: Tell):
         self._tell = tell
@@ -48,7 +48,7 @@ class Models:
             self.by_name[name] = self._model(schema, where)
 
     def named(self, schema: Mapping[str, Any], where: str) -> str | None:
-        """The name of the model that a body's schema is; None where its `$ref` leads nowhere."""
+        """The name of a body schema's model; None if its `$ref` has no target."""
         if "$ref" in schema:
             return self._referred(schema["$ref"], where)
         self._inline += 1
@@ -57,7 +57,7 @@ class Models:
         return name
 
     def whole(self, name: str) -> Schema:
-        """A model that stands on its own, for a validator."""
+        """A self-contained model, for a validator."""
         return {"$ref": f"{DEFINITIONS}{name}", "definitions": self.by_name}
 
     def _model(self, schema: Any, where: str) -> Schema:

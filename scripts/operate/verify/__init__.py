@@ -1,1 +1,1 @@
-"""Asks a deployed gateway whether it answers as it must: `gateway verify-deployment`."""
+"""Verifies a deployed gateway: `gateway verify-deployment`."""

@@ -1,4 +1,4 @@
-"""What is made of the calls: the hourly costs, the events that tell people, the views that finance reads."""
+"""Steps on the results of calls: the hourly costs, the events for people, the views for finance."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from scripts.operate.verify.steps import NotAskedError, StepError, must
 
 VIEWS = Path(__file__).parents[2] / "analytics/sql/views"
 TABLES = ("usage", "costs")
-RUN = 900.0  # seconds that an aggregation may take
-ARRIVAL = 120.0  # seconds until an event is with people
+RUN = 900.0  # seconds allowed for an aggregation
+ARRIVAL = 120.0  # seconds allowed for an event's delivery
 QUERY = 120.0
 UNDER_WAY = {"QUEUED", "RUNNING"}
 
 
 # ---------------------------------------------------------------------------------------------------------- aggregation
 def aggregation(deployment: Deployment) -> str:
-    """The same run that the schedule starts: for this moment, over every hour that is not closed."""
+    """The scheduled run: for the present time, over every hour that is not closed."""
     run = ended(deployment, json.dumps({"scheduledTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}))
     must(run["status"] == "SUCCEEDED", f"it {run['status']}: {run.get('error')} {str(run.get('cause'))[:300]}")
     found = {prefix: parquet_below(deployment, f"{prefix}/") for prefix in TABLES}
     if not all(found.values()):
         raise NotAskedError(
-            "it SUCCEEDED, and no hour with calls is over yet: ask again ten minutes into the next hour"
+            "it SUCCEEDED, but no hour with calls has ended yet: run this again ten minutes into the next hour"
         )
     return f"SUCCEEDED; Parquet: {', '.join(f'{count} below {prefix}/' for prefix, count in found.items())}"
 
 
 def ended(deployment: Deployment, said: str) -> dict[str, Any]:
-    """An execution of AggregateCosts with that input, when it has come to its end."""
+    """Run AggregateCosts with that input to its end."""
     states = deployment.client("stepfunctions")
     arn = states.start_execution(stateMachineArn=deployment.outputs["AggregateCostsArn"], input=said)["executionArn"]
     with patience(RUN) as time_is_left:
@@ -43,35 +43,35 @@ def ended(deployment: Deployment, said: str) -> dict[str, Any]:
             run: dict[str, Any] = states.describe_execution(executionArn=arn)
             if run["status"] != "RUNNING":
                 return run
-            must(time_is_left(), f"AggregateCosts runs for more than {RUN:.0f} s")
+            must(time_is_left(), f"AggregateCosts has run for more than {RUN:.0f} s")
             time.sleep(1)
 
 
 def parquet_below(deployment: Deployment, prefix: str) -> int:
-    """How many files there are, up to a thousand."""
+    """The number of files, up to a thousand."""
     listed = deployment.client("s3").list_objects_v2(Bucket=deployment.outputs["LakeBucketName"], Prefix=prefix)
     return sum(entry["Key"].endswith(".parquet") for entry in listed.get("Contents", ()))
 
 
 # --------------------------------------------------------------------------------------------------------------- events
 def events(deployment: Deployment) -> str:
-    """A run that fails is told to the topic of the alarms, by EventBridge; a queue listens for this run."""
+    """EventBridge reports a failed run to the alarm topic; a temporary queue receives the message."""
     sqs, topic = deployment.client("sqs"), deployment.outputs["AlarmTopicArn"]
     url = listening(deployment, topic)
     began = time.monotonic()
     run = ended(deployment, "{}")
-    must(run["status"] == "FAILED", f"a run without its moment {run['status']}")
+    must(run["status"] == "FAILED", f"a run without its scheduled time {run['status']}")
     with patience(ARRIVAL) as time_is_left:
         while time_is_left():
             for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", ()):
                 if run["executionArn"] in message["Body"]:
-                    return f"told within {time.monotonic() - began:.0f} s"
+                    return f"reported within {time.monotonic() - began:.0f} s"
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    raise StepError(f"nothing comes within {ARRIVAL:.0f} s; FailedInvocations of its rule: {lost(deployment)}")
+    raise StepError(f"no message arrives within {ARRIVAL:.0f} s; FailedInvocations of its rule: {lost(deployment)}")
 
 
 def listening(deployment: Deployment, topic: str) -> str:
-    """The URL of a new queue that is subscribed to a topic; both go with this run."""
+    """The URL of a new queue that is subscribed to a topic; this run deletes both."""
     sqs, sns, name = deployment.client("sqs"), deployment.client("sns"), f"{PREFIX}{secrets.token_hex(6)}"
     url = deployment.make(
         f"the queue {name}",
@@ -100,7 +100,7 @@ def takes_from(topic: str, queue: str) -> dict[str, Any]:
 
 
 def lost(deployment: Deployment) -> int:
-    """Events of the rule that EventBridge could not hand over in the last quarter of an hour."""
+    """The number of the rule's events that EventBridge could not deliver in the last quarter of an hour."""
     now = datetime.now(UTC)
     found = deployment.client("cloudwatch").get_metric_statistics(
         Namespace="AWS/Events",
@@ -116,7 +116,7 @@ def lost(deployment: Deployment) -> int:
 
 # --------------------------------------------------------------------------------------------------------------- Athena
 def athena(deployment: Deployment) -> str:
-    """Every view and table in the deployed workgroup, as its owner would read them."""
+    """Query every view and table in the deployed workgroup, as its owner would."""
     client, outputs = deployment.client("athena"), deployment.outputs
     names = [*TABLES, *sorted(file.stem for file in VIEWS.glob("*.sql"))]
     asked = {
@@ -134,7 +134,7 @@ def athena(deployment: Deployment) -> str:
                 status = client.get_query_execution(QueryExecutionId=asked[name])["QueryExecution"]["Status"]
                 if status["State"] not in UNDER_WAY:
                     ends[name] = status
-            must(time_is_left() or len(ends) == len(asked), f"queries take more than {QUERY:.0f} s")
+            must(time_is_left() or len(ends) == len(asked), f"queries have run for more than {QUERY:.0f} s")
             time.sleep(0.5)
     return must_succeed(ends)
 
@@ -146,4 +146,4 @@ def must_succeed(ends: Mapping[str, Mapping[str, Any]]) -> str:
         if status["State"] != "SUCCEEDED"
     ]
     must(not failed, "; ".join(failed))
-    return f"{len(ends) - len(TABLES)} views and {len(TABLES)} tables answer"
+    return f"{len(ends) - len(TABLES)} views and {len(TABLES)} tables return results"

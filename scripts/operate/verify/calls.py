@@ -1,4 +1,4 @@
-"""Calls of a model as a tenant makes them: each is answered, metered and settled; too many are throttled."""
+"""Model calls as a tenant makes them: each is answered, metered and settled; too many are throttled."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from scripts.operate.verify.steps import NotAskedError, StepError, must
 
 Json = Any
 BEARER = "AWS_BEARER_TOKEN_BEDROCK"
-SETTLING = 90.0  # seconds until a call that was hung up on is settled
-PROPAGATION = 90.0  # seconds until a usage plan counts; API Gateway throttles as well as it can, not exactly
+SETTLING = 90.0  # seconds until a call is settled after a hang-up
+PROPAGATION = 90.0  # seconds until a usage plan takes effect; API Gateway throttles on a best-effort basis
 AT_ONCE = 20
 LONG = "Count from 1 to 300 in words, one number a line, and leave none out."
 
 
 # ------------------------------------------------------------------------------------------------------------- one call
 def admin(deployment: Deployment) -> str:
-    """A signature covers the path, and a path with a space and a colon can be written in more than one way."""
+    """A signature covers the path, and a path with a space and a colon has several valid encodings."""
     tenant_id, _ = deployment.new_tenant({}, " a:b@c")
     found = deployment.admin.call("GET", of(tenant_id))["tenant_id"]
-    must(found == tenant_id, f"the tenant {tenant_id} is found as {found}")
-    return f"{tenant_id!r} is put, gets a key, and is read back"
+    must(found == tenant_id, f"the tenant {tenant_id} is returned as {found}")
+    return f"{tenant_id!r} was put, got a key, and was read back"
 
 
 def call(deployment: Deployment) -> str:
@@ -49,7 +49,7 @@ def call(deployment: Deployment) -> str:
     before = totals_of(caller, start)
     asked = [{"role": "user", "content": [{"text": "What is a ledger? Answer in one sentence."}]}]
     answer = caller.call("POST", f"/invoke_model?model_id={model}", {"inputs": asked, "parameters": {"max_tokens": 60}})
-    must(answer.status_code == 200, f"{model} answers {shown(answer)}")
+    must(answer.status_code == 200, f"{model} returns {shown(answer)}")
     row = settled_row(deployment, answer.headers.get("x-request-id", ""))
     if row is not None:
         must_be_charged(row)
@@ -58,25 +58,25 @@ def call(deployment: Deployment) -> str:
 
 def totals_of(caller: Caller, start: str) -> Mapping[str, Any]:
     report = caller.call("GET", f"/usage?start={start}")
-    must(report.status_code == 200, f"GET /usage answers {shown(report)}")
+    must(report.status_code == 200, f"GET /usage returns {shown(report)}")
     totals: Mapping[str, Any] = said(report)["totals"]
     return totals
 
 
 def costs_more(before: Mapping[str, Any], after: Mapping[str, Any], model: str) -> str:
-    """What GET /usage says of one call more."""
+    """The change of GET /usage after one more call."""
     calls = after["invocations"] - before["invocations"]
     must(calls >= 1, "GET /usage does not show the call")
     unpriced = after["unpriced_invocations"] - before["unpriced_invocations"]
-    must(unpriced == 0, f"the price book has no price for {model} in this region: it is listed as unpriced")
+    must(unpriced == 0, f"the price book has no price for {model} in this region, so GET /usage lists it as unpriced")
     cost = Decimal(after["cost"]) - Decimal(before["cost"])
-    must(cost > 0, f"GET /usage says that the call cost {cost} USD")
+    must(cost > 0, f"GET /usage reports {cost} USD for the call")
     return f"{model}: 200, a settled row, {cost:f} USD"
 
 
 def settled_row(deployment: Deployment, request_id: str) -> UsageRecord | None:
-    """The row of a call, waited for until it is settled; None where these credentials may not read the ledger."""
-    must(bool(request_id), "an answer has no x-request-id")
+    """Wait until a call's row is settled, and return it; None if these credentials may not read the ledger."""
+    must(bool(request_id), "a response has no x-request-id")
     ledger = DynamoLedger(deployment.outputs["UsageTableName"])
     row: UsageRecord | None = None
     with patience(SETTLING) as time_is_left:
@@ -110,12 +110,12 @@ def arns(deployment: Deployment) -> str:
             answer = runtime.converse(modelId=arn, messages=asked, inferenceConfig={"maxTokens": 10})
         except ClientError as error:
             told = error.response["Error"]
-            raise StepError(f"{kind_of(arn)} is answered {told.get('Code')}: {told.get('Message')}") from error
+            raise StepError(f"{kind_of(arn)} gets {told.get('Code')}: {told.get('Message')}") from error
     return f"{kind_of(arn)}: {answer['usage']['totalTokens']} tokens"
 
 
 def arn_of(deployment: Deployment) -> str:
-    """A profile over the model, where there is one and it takes no given key, which may not name it; else the model."""
+    """A profile of the model, if one exists and no key was given (a given key may not allow it); else the model."""
     base = split_profile(model_of(deployment))[1]
     region = deployment.session.region_name
     plain = f"arn:{deployment.session.get_partition_for_region(region)}:bedrock:{region}::foundation-model/{base}"
@@ -132,7 +132,7 @@ def kind_of(arn: str) -> str:
 
 @contextmanager
 def bedrock(deployment: Deployment, caller: Caller) -> Iterator[Any]:
-    """boto3's bedrock-runtime as tenants use it: the gateway as its endpoint, the key as Bedrock's bearer token."""
+    """boto3's bedrock-runtime with a tenant's settings: the gateway as endpoint, the key as Bedrock's bearer token."""
     told = {"endpoint_url": caller.url, "region_name": deployment.session.region_name}
     once = Config(retries={"total_max_attempts": 1})
     os.environ[BEARER] = caller.key
@@ -152,7 +152,7 @@ def bedrock(deployment: Deployment, caller: Caller) -> Iterator[Any]:
 # -------------------------------------------------------------------------------------------------------------- streams
 @dataclass(frozen=True)
 class Heard:
-    """A stream as it came: its request, each part with the second at which it came, counted from the request."""
+    """A received stream: its request id, and each part with its arrival in seconds after the request."""
 
     request_id: str
     content_type: str
@@ -164,15 +164,15 @@ class Heard:
 
 
 def listen(caller: Caller, model: str, tokens: int, enough: Callable[[int], bool], prompt: str = LONG) -> Heard:
-    """Stream an answer; hang up as soon as that many parts are enough."""
+    """Stream an answer; hang up after that many parts."""
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "stream": True}
     began, parts = time.monotonic(), list[tuple[float, bytes]]()
     with (
         requests.Session() as session,
         caller.send(session, "POST", "/v1/chat/completions", body, stream=True) as answer,
     ):
-        if answer.status_code != 200:  # to tell what it says would read a stream to its end
-            raise StepError(f"a stream of {model} answers {shown(answer)}")
+        if answer.status_code != 200:  # showing the response would read a stream to its end
+            raise StepError(f"a stream of {model} returns {shown(answer)}")
         for part in answer.iter_content(chunk_size=None):
             parts.append((time.monotonic() - began, part))
             if enough(len(parts)):
@@ -187,16 +187,16 @@ def stream(deployment: Deployment) -> str:
 
 
 def over_time(heard: Heard) -> str:
-    """A stream comes in pieces, over time, and to its end."""
-    must(heard.content_type.startswith("text/event-stream"), f"a stream is {heard.content_type}")
-    must("data: [DONE]" in heard.text, "a stream does not come to its end")
+    """A stream arrives in several parts, over time, and completely."""
+    must(heard.content_type.startswith("text/event-stream"), f"a stream has the content type {heard.content_type}")
+    must("data: [DONE]" in heard.text, "a stream is incomplete")
     first, last = heard.parts[0][0], heard.parts[-1][0]
-    must(len(heard.parts) > 1 and last - first > 0.1, f"a stream comes in one piece, after {last:.1f} s")
+    must(len(heard.parts) > 1 and last - first > 0.1, f"a stream arrives in one piece, after {last:.1f} s")
     return f"{len(heard.parts)} parts, the first after {first:.2f} s, the last after {last:.2f} s"
 
 
 def hang_up(deployment: Deployment) -> str:
-    """Whoever hangs up is charged for the whole answer, which the gateway reads to its end."""
+    """After a hang-up the tenant pays for the whole answer, which the gateway reads to its end."""
     heard = listen(deployment.caller, model_of(deployment), 400, lambda parts: parts >= 2)
     row = settled_row(deployment, heard.request_id)
     if row is None:
@@ -207,9 +207,9 @@ def hang_up(deployment: Deployment) -> str:
 
 # ------------------------------------------------------------------------------------------------------------- throttle
 def throttle(deployment: Deployment) -> str:
-    """A usage plan of one request a second holds one tenant back, and no other."""
+    """A usage plan of one request a second throttles one tenant, and no other."""
     if deployment.given_key:
-        raise NotAskedError("needs tenants of its own: run it without --key")
+        raise NotAskedError("it needs its own tenants: run it without --key")
     tenant_id, own = deployment.new_tenant({})
     value = secrets.token_hex(20)
     plan_of(deployment, value)
@@ -223,8 +223,8 @@ def throttle(deployment: Deployment) -> str:
             time.sleep(2)
     must_be_throttled(answers)
     others = at_once(deployment.caller, 3)
-    must(all(answer.status_code == 200 for answer in others), "another tenant is held back as well")
-    return f"{len(refused)} of {AT_ONCE} requests are 429 throttled; another tenant's are 200"
+    must(all(answer.status_code == 200 for answer in others), "another tenant is throttled too")
+    return f"{len(refused)} of {AT_ONCE} requests get 429 throttled; another tenant's get 200"
 
 
 def at_once(caller: Caller, times: int) -> list[requests.Response]:
@@ -234,22 +234,22 @@ def at_once(caller: Caller, times: int) -> list[requests.Response]:
 
 def must_be_throttled(answers: Sequence[requests.Response]) -> None:
     refused = [answer for answer in answers if answer.status_code == 429]
-    must(bool(refused), f"{len(answers)} requests at once are all answered, above one a second")
+    must(bool(refused), f"{len(answers)} requests at once all succeed, above one a second")
     for answer in refused:
-        must(said(answer).get("code") == "throttled", f"a throttled request is told {answer.text[:200]}")
-        must(bool(answer.headers.get("retry-after")), "a throttled request is not told when to come back")
+        must(said(answer).get("code") == "throttled", f"a throttled request gets {answer.text[:200]}")
+        must(bool(answer.headers.get("retry-after")), "a throttled response has no Retry-After")
     odd = {answer.status_code for answer in answers} - {200, 429}
-    must(not odd, f"some of them are answered {odd}")
+    must(not odd, f"some of them get {odd}")
 
 
 def plan_of(deployment: Deployment, value: str) -> None:
-    """A usage plan of one request a second for the API key of that value, both for this run alone."""
+    """A usage plan of one request a second for the API key of that value, both for this run only."""
     api, outputs = deployment.client("apigateway"), deployment.outputs
     stage = {"apiId": outputs["ApiId"], "stage": outputs["StageName"]}
     name = f"{PREFIX}{secrets.token_hex(6)}"
 
     def remove(plan: Any) -> None:
-        # A plan that a stage hangs on cannot be deleted.
+        # A plan with a stage cannot be deleted.
         off = {"op": "remove", "path": "/apiStages", "value": f"{stage['apiId']}:{stage['stage']}"}
         api.update_usage_plan(usagePlanId=plan["id"], patchOperations=[off])
         api.delete_usage_plan(usagePlanId=plan["id"])

@@ -1,6 +1,6 @@
-"""The deployed gateway that is asked: its stack, clients of its services, and callers with and without a key.
+"""The deployed gateway under test: its stack, clients of its services, and callers with and without a key.
 
-What is made in order to ask is taken away again: each thing is put on `undo` at the moment it is there.
+All temporary resources are deleted afterwards: each is registered on `undo` as soon as it exists.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from scripts.project.template import load, project_template
 
 ROOT = Path(__file__).parents[3]
 SPEC = ROOT / "openapi.yaml"
-# API Gateway takes few changes a second (one deletion of an API in thirty), so a refused one is tried for long.
+# API Gateway allows few changes a second (one API deletion in thirty), so a refused one is retried for long.
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
-PREFIX = "verify-"  # of whatever is made here
+PREFIX = "verify-"  # prefix of all temporary resources
 
 Json = Any
 Made = TypeVar("Made")
@@ -39,7 +39,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever calls the gateway with one key, or with none."""
+    """A caller of the gateway, with one key or none."""
 
     url: str
     key: str = ""
@@ -51,7 +51,7 @@ class Caller:
     def send(
         self, session: requests.Session, method: str, path: str, body: Json = None, *, stream: bool = False
     ) -> requests.Response:
-        session.trust_env = False  # a .netrc would add a signature of its own
+        session.trust_env = False  # a .netrc would add its own credentials
         headers = {"x-api-key": self.key} if self.key else {}
         if method == "POST":
             headers |= {"content-type": "application/json", "messages_api": "true"}
@@ -60,7 +60,7 @@ class Caller:
 
 
 def said(answer: requests.Response) -> Json:
-    """The JSON of an answer; empty where it is none."""
+    """The JSON of a response; empty if it is not JSON."""
     try:
         return answer.json()
     except ValueError:
@@ -68,7 +68,7 @@ def said(answer: requests.Response) -> Json:
 
 
 def shown(answer: requests.Response) -> str:
-    """An answer in a few words: its status, the code of its problem, its sentence."""
+    """A short form of a response: status, problem code, message."""
     problem = said(answer)
     if not isinstance(problem, dict):
         return str(answer.status_code)
@@ -78,7 +78,7 @@ def shown(answer: requests.Response) -> str:
 
 @dataclass
 class Deployment:
-    """A stack by its name, as it is deployed. Raises what boto3 raises."""
+    """A deployed stack by its name. Raises boto3's errors."""
 
     stack: str
     undo: ExitStack
@@ -105,14 +105,14 @@ class Deployment:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """openapi.yaml as CloudFormation hands it on, with names of functions that there are not."""
+        """openapi.yaml as CloudFormation passes it on, with the names of nonexistent functions."""
         template = project_template({"AWS_REGION": self.session.region_name or "us-east-1"})
         resolved: dict[str, Any] = template.resolve(load(SPEC))
         return resolved
 
     @cached_property
     def wanted(self) -> tuple[Method, ...]:
-        """The methods that API Gateway makes of it, by the rules of its import."""
+        """The methods that API Gateway's import makes of it."""
         return import_rest_api(self.document).methods
 
     @cached_property
@@ -137,18 +137,18 @@ class Deployment:
     def url(self) -> str:
         return (self.given_url or self.outputs["ApiUrl"]).rstrip("/")
 
-    # -------------------------------------------------------------------------------------------------- who is asked as
+    # ---------------------------------------------------------------------------------------------------------- callers
     @cached_property
     def admin(self) -> AdminApi:
         return AdminApi(self.url, self.session.region_name, self.session.get_credentials())
 
     @cached_property
     def caller(self) -> Caller:
-        """The tenant that calls models: the given key's, or one that is made for this run."""
+        """The tenant that calls models: the given key's, or one created for this run."""
         return Caller(self.url, self.given_key) if self.given_key else self.new_tenant({})[1]
 
     def new_tenant(self, settings: Mapping[str, Any], suffix: str = "") -> tuple[str, Caller]:
-        """A tenant with one key, for this run alone. Raises Refused."""
+        """Create a tenant with one key, for this run only. Raises Refused."""
         tenant_id = f"{PREFIX}{secrets.token_hex(6)}{suffix}"
         self.undo.callback(self._gone, f"tenant {tenant_id}", lambda: self._delete_tenant(tenant_id))
         self.put_tenant(tenant_id, settings)
@@ -163,12 +163,12 @@ class Deployment:
         try:
             self.admin.call("DELETE", of(tenant_id))
         except Refused as refused:
-            if refused.status != 404:  # it was never made
+            if refused.status != 404:  # it was never created
                 raise
 
-    # ------------------------------------------------------------------------------------------------------ taking away
+    # --------------------------------------------------------------------------------------------------------- deletion
     def make(self, what: str, create: Callable[[], Made], remove: Callable[[Made], object]) -> Made:
-        """What `create` makes, and takes away at the end of the run: Ctrl-C waits until that is arranged."""
+        """The result of `create`, deleted at the end of the run. Ctrl-C waits until the deletion is registered."""
         with unbroken():
             made = create()
             self.undo.callback(self._gone, what, lambda: remove(made))
@@ -178,12 +178,12 @@ class Deployment:
         try:
             remove()
         except (ClientError, BotoCoreError, Refused, requests.RequestException) as error:
-            self.tell(f"Take away by hand: {what} ({' '.join(str(error).split())[:300]})")
+            self.tell(f"Delete by hand: {what} ({' '.join(str(error).split())[:300]})")
 
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Within, Ctrl-C and a request to end wait."""
+    """Within it, Ctrl-C and SIGTERM wait."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -193,6 +193,6 @@ def unbroken() -> Iterator[None]:
 
 @contextmanager
 def patience(seconds: float) -> Iterator[Callable[[], bool]]:
-    """Is there time left? Asked between two looks at what takes its time."""
+    """Is time left? Call it between two polls."""
     end = time.monotonic() + seconds
     yield lambda: time.monotonic() < end

@@ -1,4 +1,4 @@
-"""What stands in front of the functions: the account's limits, the import, who guards which method, strangers."""
+"""Steps on the edge before the functions: the account's limits, the import, each method's authorizer, strangers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Json = Any
 # New accounts begin with less than Lambda's default of 1,000, often with 10. Lambda's guide, "Lambda quotas".
 FEWEST_EXECUTIONS = 100
 JSON_VARIABLES = ("MODEL_ROUTES", "SAGEMAKER_ENDPOINTS")
-LONGEST = 600  # letters of what API Gateway says
-WRONG_KEYS = 6  # RequestErrorsAlarm is reached by five errors
+LONGEST = 600  # characters of API Gateway's messages
+WRONG_KEYS = 6  # five errors trigger RequestErrorsAlarm
 ALARMS = ("RequestErrorsAlarm", "ApiErrorsAlarm")
 
 
@@ -31,12 +31,12 @@ ALARMS = ("RequestErrorsAlarm", "ApiErrorsAlarm")
 def account(deployment: Deployment) -> str:
     limits = deployment.client("lambda").get_account_settings()["AccountLimit"]
     most = int(limits["ConcurrentExecutions"])
-    must(most >= FEWEST_EXECUTIONS, f"the account runs {most} functions at a time: ask for Lambda's default of 1,000")
+    must(most >= FEWEST_EXECUTIONS, f"the account runs {most} functions at a time: request Lambda's default of 1,000")
     return f"{most} functions at a time, {limits.get('UnreservedConcurrentExecutions', most)} of them not reserved"
 
 
 def model_enabled(deployment: Deployment) -> str:
-    """Bedrock's own word on whether the account may call the model. For a profile, on the model behind it."""
+    """Bedrock reports whether the account may call the model. For a profile, the model behind it."""
     model_id = split_profile(model_of(deployment))[1]
     found = deployment.client("bedrock").get_foundation_model_availability(modelId=model_id)
     return availability(model_id, found)
@@ -63,10 +63,10 @@ CHEAP = (
 
 
 def model_of(deployment: Deployment) -> str:
-    """The model that is called: the given one, or the first cheap one that the gateway lists. Raises NotAskedError."""
+    """The model to call: the given one, or the first cheap one that the gateway lists. Raises NotAskedError."""
     if not deployment.given_model:
         listed = deployment.caller.call("GET", "/list_foundation_models")
-        must(listed.status_code == 200, f"listing models answers {shown(listed)}")
+        must(listed.status_code == 200, f"listing models returns {shown(listed)}")
         summaries = said(listed)[0]["modelSummaries"]
         by_id = {it["modelId"]: it.get("inferenceTypesSupported", ()) for it in summaries}
         known = [model_id for model_id in CHEAP if "ON_DEMAND" in by_id.get(model_id, ())]
@@ -78,12 +78,12 @@ def model_of(deployment: Deployment) -> str:
 
 # ----------------------------------------------------------------------------------------------------------- the import
 def imported(deployment: Deployment) -> str:
-    """API Gateway's own import of openapi.yaml into an API that goes again. It needs no stack."""
+    """API Gateway imports openapi.yaml into a temporary API. It needs no stack."""
     if not deployment.with_import:
-        raise NotAskedError("makes an API for a moment: ask for it by --import")
+        raise NotAskedError("it creates a temporary API: run it with --import")
     api = deployment.client("apigateway")
     body = json.dumps(deployment.document | {"info": own_name(deployment.document)}).encode()
-    # An API that streams is Regional or private; without this it would be edge-optimized.
+    # A streaming API must be Regional or private; without this it would be edge-optimized.
     told = {"body": body, "parameters": {"endpointConfigurationTypes": "REGIONAL"}}
 
     def take(*, strictly: bool) -> dict[str, Any]:
@@ -105,8 +105,8 @@ def imported(deployment: Deployment) -> str:
     faults = faults_of_methods(deployment.wanted, resources_of(api, made["id"]))
     must(not faults, "; ".join(faults))
     warnings += made.get("warnings", ())
-    told_too = f"warnings to read: {shortened('; '.join(warnings))}" if warnings else "no warnings"
-    return f"taken, {len(deployment.wanted)} methods; {told_too}"
+    told_too = f"warnings: {shortened('; '.join(warnings))}" if warnings else "no warnings"
+    return f"accepted, {len(deployment.wanted)} methods; {told_too}"
 
 
 def shortened(text: str) -> str:
@@ -114,7 +114,7 @@ def shortened(text: str) -> str:
 
 
 def refusal_of(error: ClientError) -> str:
-    """What API Gateway has against a definition. Raises any other error again."""
+    """API Gateway's reasons against a definition. Raises any other error again."""
     if code_of(error) != "BadRequestException":
         raise error
     return " ".join(str(error.response["Error"].get("Message", "")).split())
@@ -124,7 +124,7 @@ def own_name(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec["info"], "title": f"{PREFIX}{secrets.token_hex(6)}"}
 
 
-# -------------------------------------------------------------------------------------------------------- who guards it
+# -------------------------------------------------------------------------------------------------------- authorization
 def resources_of(api: Any, api_id: str) -> list[dict[str, Any]]:
     pages = api.get_paginator("get_resources").paginate(
         restApiId=api_id, embed=["methods"], PaginationConfig={"PageSize": 500}
@@ -133,7 +133,7 @@ def resources_of(api: Any, api_id: str) -> list[dict[str, Any]]:
 
 
 def faults_of_methods(methods: Iterable[Method], resources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where an API is guarded otherwise than its definition wants it, by the names of its methods."""
+    """The methods whose authorization differs from the definition."""
     methods = tuple(methods)
     wanted = {(it.http_method, it.path): (it.authorization, it.api_key_required) for it in methods}
     mocks = [it for it in methods if it.integration and it.integration.kind.upper() == "MOCK"]
@@ -143,8 +143,8 @@ def faults_of_methods(methods: Iterable[Method], resources: Iterable[Mapping[str
         for resource in resources
         for name, method in resource.get("resourceMethods", {}).items()
     }
-    faults = [f"{method} {path} is not there" for method, path in sorted(wanted.keys() - there.keys())]
-    faults += [f"{method} {path} is in no spec" for method, path in sorted(there.keys() - wanted.keys())]
+    faults = [f"{method} {path} is missing" for method, path in sorted(wanted.keys() - there.keys())]
+    faults += [f"{method} {path} is not in the spec" for method, path in sorted(there.keys() - wanted.keys())]
     for (method, path), guard in sorted(wanted.items()):
         found = there.get((method, path), guard)
         if guard[0] == "NONE" and (method, path) not in runs_nothing:
@@ -152,7 +152,7 @@ def faults_of_methods(methods: Iterable[Method], resources: Iterable[Mapping[str
         if found[0] != guard[0]:
             faults.append(f"{method} {path} is {found[0]}, not {guard[0]}")
         if found[1] != guard[1]:
-            faults.append(f"{method} {path} asks for {'an' if found[1] else 'no'} API key")
+            faults.append(f"{method} {path} requires {'an' if found[1] else 'no'} API key")
     return faults
 
 
@@ -163,7 +163,7 @@ def authorization(deployment: Deployment) -> str:
     kinds = Counter(method.authorization for method in deployment.wanted)
     return (
         f"{kinds['CUSTOM']} by the authorizer and a usage plan, {kinds['AWS_IAM']} by IAM; {kinds['NONE']} open, "
-        "which run nothing and say 404"
+        "which have no backend and return 404"
     )
 
 
@@ -176,8 +176,8 @@ def stage(deployment: Deployment) -> str:
 
 def must_be_one(names: Sequence[str], wanted: str) -> None:
     others = [name for name in names if name != wanted]
-    must(wanted in names, f"there is no stage {wanted}: {', '.join(names)}")
-    must(not others, f"beside {wanted} there is the stage {', '.join(others)}, without WAF, access log and usage plan")
+    must(wanted in names, f"the API has no stage {wanted}, only {', '.join(names)}")
+    must(not others, f"besides {wanted} there is the stage {', '.join(others)}, without WAF, access log and usage plan")
 
 
 # --------------------------------------------------------------------------------------------------------- environments
@@ -191,7 +191,7 @@ def environment(deployment: Deployment) -> str:
 
 
 def must_be_whole(name: str, found: Mapping[str, Any]) -> int:
-    """A function that is up, whose JSON is JSON; returns how many routes it has."""
+    """A function is active and its JSON variables are valid; returns its number of routes."""
     must(found.get("State", "Active") == "Active", f"{name} is {found.get('State')}: {found.get('StateReason')}")
     routes = 0
     for variable in JSON_VARIABLES:
@@ -202,7 +202,7 @@ def must_be_whole(name: str, found: Mapping[str, Any]) -> int:
             parsed = json.loads(text)
         except ValueError:
             parsed = None
-        must(isinstance(parsed, dict), f"{variable} of {name} is no JSON object: {text[:80]}")
+        must(isinstance(parsed, dict), f"{variable} of {name} is not a JSON object: {text[:80]}")
         routes = max(routes, len(parsed) if variable == "MODEL_ROUTES" else 0)
     return routes
 
@@ -219,18 +219,18 @@ def strangers(deployment: Deployment) -> str:
 
 
 def must_be_refused(answer: requests.Response, what: str) -> None:
-    must(answer.status_code == 401, f"{what} is answered {shown(answer)}")
-    must(said(answer).get("code") == "unauthorized", f"{what} gets no code: {answer.text[:200]}")
+    must(answer.status_code == 401, f"{what} gets {shown(answer)}")
+    must(said(answer).get("code") == "unauthorized", f"{what} gets no error code: {answer.text[:200]}")
     must(bool(answer.headers.get("x-request-id")), f"{what} gets no x-request-id")
 
 
 def rose(alarm: Mapping[str, Any], began: datetime) -> bool:
-    """Did it go off in this run? One that was on before says nothing of strangers."""
+    """Did the alarm go off in this run? One that was on before proves nothing about strangers."""
     return bool(alarm["StateValue"] == "ALARM" and alarm["StateUpdatedTimestamp"] >= began)
 
 
 def alarms(deployment: Deployment) -> str:
-    """Asked last, since CloudWatch judges its five minutes afterwards."""
+    """Runs last, since CloudWatch evaluates its five minutes afterwards."""
     if deployment.strangers_at is None:
         raise NotAskedError("no strangers called in this run")
     names = {deployment.resources[name][1]: name for name in ALARMS if name in deployment.resources}

@@ -1,7 +1,7 @@
-"""A step asks one thing of a deployed gateway and is judged: ok, failed, or not asked with the reason.
+"""A step checks one property of a deployed gateway; it ends as ok, failed, or not asked with the reason.
 
-StepError       what was asked did not answer as it must
-NotAskedError   it could not be asked here: no right to, no such operation, no flag
+StepError       the checked property does not hold
+NotAskedError   the check was not possible here: no permission, no such operation, no flag
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from scripts.operate.verify.deployment import Deployment
 from scripts.project import refusals
 
 RUNBOOK = "docs/run/first-deployment.md"
-# An AWS that is a stand-in knows less than the real one.
+# A stand-in for AWS lacks some operations.
 _UNKNOWN = {"UnknownOperation", "UnknownOperationException", "InvalidAction", "NotImplemented", "501", "404"}
 
 
 class StepError(Exception):
-    """What was asked did not answer as it must: a sentence that says how."""
+    """The checked property does not hold; carries a sentence with the difference."""
 
 
 class NotAskedError(Exception):
-    """It could not be asked here: a sentence that says why."""
+    """The check was not possible here; carries a sentence with the reason."""
 
 
 class Verdict(StrEnum):
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One question. `ask` returns what is worth telling; it raises StepError or NotAskedError."""
+    """One check. `ask` returns its notes; it raises StepError or NotAskedError."""
 
     number: int  # in the runbook
     name: str
@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """How a step ended."""
+    """A step's result."""
 
     number: int
     name: str
@@ -69,7 +69,7 @@ def must(truth: bool, sentence: str) -> None:
 
 
 def results(steps: Sequence[Step], deployment: Deployment, left_out: frozenset[str]) -> Iterator[Result]:
-    """The results of all steps, as each comes to its end."""
+    """The results of all steps, each when its step ends."""
     for step in steps:
         if step.name in left_out:
             yield Result(step.number, step.name, step.proves, Verdict.NOT_ASKED, "left out by --without")
@@ -79,7 +79,7 @@ def results(steps: Sequence[Step], deployment: Deployment, left_out: frozenset[s
 
 
 def judged(step: Step, deployment: Deployment) -> tuple[Verdict, str]:
-    """Ask one step. What AWS, or the way there, says of it is a verdict as well, never a traceback."""
+    """Run one step. An error of AWS or of the network is a result too, never a traceback."""
     try:
         return Verdict.OK, step.ask(deployment)
     except NotAskedError as reason:
@@ -100,7 +100,7 @@ def judged(step: Step, deployment: Deployment) -> tuple[Verdict, str]:
     except (BotoCoreError, requests.RequestException) as error:
         return Verdict.FAILED, sentence(error)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        return Verdict.FAILED, f"an answer has not the expected shape: {type(error).__name__} {error}"
+        return Verdict.FAILED, f"a response has an unexpected shape: {type(error).__name__} {error}"
 
 
 def code_of(error: ClientError) -> str:
@@ -108,14 +108,14 @@ def code_of(error: ClientError) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """What a fault on the way to AWS or to the gateway means for the person who runs this."""
+    """The result for an error on the way to AWS or to the gateway."""
     match error:
         case ClientError() if code_of(error) in _UNKNOWN:
-            return f"this AWS does not know {error.operation_name}"
+            return f"this AWS does not support {error.operation_name}"
         case requests.exceptions.SSLError():
             return f"the gateway's certificate is not trusted: {error}"
         case requests.RequestException():
-            return "the gateway does not answer; name an address of it that can be reached from here by --api-url"
+            return "the gateway does not respond: use --api-url with an address that is reachable from here"
         case BotoCoreError() | ClientError():
             return refusals.sentence(error)
         case _:

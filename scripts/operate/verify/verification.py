@@ -1,8 +1,8 @@
-"""All steps that are asked of a deployed gateway, and how they are asked: `gateway verify-deployment`.
+"""All steps that verify a deployed gateway, and their run: `gateway verify-deployment`.
 
-Each is a step of docs/run/first-deployment.md. They make tenants, keys, a usage plan, a queue and a subscription for as
-long as they run, and take them away again, also on Ctrl-C; they touch nothing that they did not make. The rows of their
-calls stay in the ledger, as all rows do.
+Each is a step of docs/run/first-deployment.md. They create temporary tenants, keys, a usage plan, a queue and a
+subscription, and delete them at the end, also after Ctrl-C; they change no other resources. The rows of their calls
+stay in the ledger, as all rows do.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ def by_hand(_: Deployment) -> str:
 
 
 STEPS = (
-    Step(1, "account", "Lambda has room for it", account, needs_stack=False),
+    Step(1, "account", "Lambda's concurrency is sufficient", account, needs_stack=False),
     Step(1, "model", "the account has enabled the model", model_enabled),
-    Step(2, "import", "API Gateway takes openapi.yaml", imported, needs_stack=False),
-    Step(3, "authorization", "each method is guarded as the spec says", authorization),
-    Step(4, "stage", "there is one way in", stage),
-    Step(4, "environment", "functions are up, their JSON is whole", environment),
-    Step(5, "strangers", "no key, no answer", strangers),
-    Step(6, "admin", "a signed path with odd letters is read right", admin),
+    Step(2, "import", "API Gateway accepts openapi.yaml", imported, needs_stack=False),
+    Step(3, "authorization", "each method's authorization matches the spec", authorization),
+    Step(4, "stage", "the API has one stage", stage),
+    Step(4, "environment", "functions are active with valid JSON settings", environment),
+    Step(5, "strangers", "calls without a valid key get 401", strangers),
+    Step(6, "admin", "a signed path with special characters works", admin),
     Step(6, "call", "a call is answered, metered and charged", call),
-    Step(7, "arns", "an ARN with %2F finds its route", arns),
-    Step(8, "stream", "a stream comes over time", stream),
-    Step(8, "hang-up", "whoever hangs up is charged in full", hang_up),
-    Step(9, "long calls", "no answer is charged and lost", by_hand),
-    Step(10, "throttle", "a usage plan holds one tenant back", throttle),
+    Step(7, "arns", "an ARN with %2F reaches its route", arns),
+    Step(8, "stream", "a stream arrives over time", stream),
+    Step(8, "hang-up", "a hang-up is charged in full", hang_up),
+    Step(9, "long calls", "no charged answer is lost", by_hand),
+    Step(10, "throttle", "a usage plan throttles one tenant", throttle),
     Step(11, "aggregation", "the costs are in the lake", aggregation),
-    Step(12, "events", "a failed run is told to people", events),
+    Step(12, "events", "a failed run is reported", events),
     Step(13, "athena", "finance can read every view", athena),
     Step(14, "release", "a bad release rolls back", by_hand),
-    Step(15, "private network", "it runs in a private network, and goes again", by_hand),
+    Step(15, "private network", "it runs in a private network, and can be deleted", by_hand),
     Step(5, "alarms", "wrong keys raise no alarm", alarms),
 )
 NAMES = [step.name for step in STEPS]
@@ -63,10 +63,10 @@ COSTS = (
 
 
 class NoGatewayError(Exception):
-    """The stack is of something else."""
+    """The stack is not a gateway."""
 
     def __init__(self, stack: str):
-        super().__init__(f"{stack} is no gateway: the stack has no output ApiId")
+        super().__init__(f"{stack} is not a gateway: the stack has no output ApiId")
 
 
 def unknown(names: Sequence[str]) -> list[str]:
@@ -75,7 +75,7 @@ def unknown(names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def taking_away() -> Iterator[ExitStack]:
-    """What is put on it is undone however this ends, and a second Ctrl-C waits until it is."""
+    """Runs the registered callbacks however this ends; a second Ctrl-C waits until they are done."""
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         with unbroken(), ExitStack() as undo:
@@ -93,7 +93,7 @@ def _stop(*_: object) -> None:
 
 
 def must_answer(deployment: Deployment, steps: Sequence[Step]) -> None:
-    """Raises what boto3 raises where there is no stack to ask, or no way to AWS; NoGatewayError for another stack."""
+    """Raises boto3's errors if the stack is missing or AWS unreachable; NoGatewayError for another stack."""
     if any(step.needs_stack for step in steps):
         if "ApiId" not in deployment.outputs:
             raise NoGatewayError(deployment.stack)
@@ -103,5 +103,5 @@ def must_answer(deployment: Deployment, steps: Sequence[Step]) -> None:
 
 def no_stack(error: Exception, stack: str) -> str:
     if isinstance(error, ClientError) and code_of(error) == "ValidationError" and "does not exist" in str(error):
-        return f"there is no stack {stack} in this account and region: name it by --stack"
+        return f"this account and region have no stack {stack}: name it with --stack"
     return sentence(error)

@@ -1,4 +1,4 @@
-"""The one reader of template.yaml: as it is declared, with its intrinsics, and as it is resolved for this machine."""
+"""The only reader of template.yaml: as declared, with its intrinsics, and as resolved for this machine."""
 
 from scripts.project.template.declared import (
     FUNCTION,

@@ -1,4 +1,4 @@
-"""A SAM template as it is declared: its resources, and each function with what Globals give to it."""
+"""A SAM template as declared: its resources, and each function with its Globals."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]
 
 
 def refusal(declared: Mapping[str, Any], value: str) -> str | None:
-    """Why CloudFormation takes no such value for a parameter, as far as its text decides; None where it does.
+    """Why CloudFormation refuses a parameter's value, as far as its text decides; None if it accepts it.
 
-    A pattern has to match the whole value (CloudFormation's user guide, "Parameters"). Bounds of numbers are not read.
+    A pattern has to match the whole value (CloudFormation's user guide, "Parameters"). Numeric bounds are ignored.
     """
     reason = declared.get("ConstraintDescription")
     if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
@@ -74,13 +74,13 @@ def refusal(declared: Mapping[str, Any], value: str) -> str | None:
 
 
 def starts_a_server(environment: Mapping[str, Any]) -> bool:
-    """Is a function of this environment a server behind the Lambda Web Adapter, and its handler what starts it?"""
+    """Is a function with this environment a server behind the Lambda Web Adapter, started by its handler?"""
     return "AWS_LAMBDA_EXEC_WRAPPER" in environment
 
 
 @dataclass(frozen=True)
 class DeclaredFunction:
-    """One function of a template, Globals merged in as SAM does. `layers` are those of the template itself."""
+    """One function of a template, with Globals merged as SAM does. `layers` are the template's own layers."""
 
     logical_id: str
     code: str
@@ -98,7 +98,7 @@ class DeclaredFunction:
 
     @property
     def statements(self) -> list[dict[str, Any]]:
-        """What its role may do; a statement that stands under a condition counts."""
+        """Its role's statements, including those under a condition."""
         said = (statement for policy in self.properties.get("Policies", ()) for statement in policy["Statement"])
         return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in said]
 

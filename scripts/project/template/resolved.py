@@ -1,7 +1,7 @@
-"""template.yaml as the local stack needs it: every name, environment, table, queue and schedule resolved.
+"""template.yaml for the local stack: every name, environment, table, queue and schedule resolved.
 
-Only what CloudFormation would do to the resources that run locally is done here. Names are those of a stack called
-`local`: the table `UsageTable` becomes `local-UsageTable`.
+It covers only CloudFormation's part for the resources that run locally. The stack is named `local`: the table
+`UsageTable` becomes `local-UsageTable`.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ PARTITION = "aws"
 API_ID = "localgateway"
 STACK_UUID = "1b4db7eb-4057-4f5b-8a35-9f1a3f0c6d52"
 
-# A worker that dies leaves its job hidden in the queue for this long: two minutes is enough on a laptop.
+# After a worker's death its job stays hidden in the queue for this long: two minutes are enough on a laptop.
 LOCAL_PARAMETERS = {
     "InvocationTimeoutSeconds": "120",
-    # Two endpoints to play with; the model stand-in answers for any.
+    # Two demo endpoints; the model stand-in serves any name.
     "SageMakerEndpoints": '{"demo-text": "demo-text-endpoint", "demo-embeddings": "demo-embed-endpoint"}',
 }
 
 
 class TemplateError(Exception):
-    """The template says something that the local stack cannot resolve."""
+    """The template has an expression that the local stack cannot resolve."""
 
 
 @dataclass(frozen=True)
 class EventSource:
-    """What starts a function or a state machine, besides a request."""
+    """A trigger of a function or a state machine, other than a request."""
 
     kind: str
     properties: Mapping[str, Any]
@@ -109,7 +109,7 @@ class StateMachine:
 
 @dataclass(frozen=True)
 class UsagePlanKey:
-    """An API key, by its value, and how the plan that it is in throttles. No rate: not throttled."""
+    """An API key's value, and the throttling of its plan. Without a rate it is not throttled."""
 
     key_id: str
     value: str = field(repr=False)
@@ -122,7 +122,7 @@ _MISSING = object()
 
 
 class Template:
-    """The template, with its intrinsic functions done away. `endpoint` is where the embedded AWS listens."""
+    """The template with its intrinsic functions resolved. `endpoint` is the embedded AWS's URL."""
 
     def __init__(self, path: Path, environment: Mapping[str, str], endpoint: str = ""):
         self.path = path.resolve()
@@ -179,7 +179,7 @@ class Template:
         return found
 
     def _layers(self, function: DeclaredFunction) -> Iterator[Path]:
-        """The folders of its layers; layers from elsewhere are AWS's own and stay away."""
+        """The folders of its layers, without AWS's own layers."""
         layers = self._of(LAYER)
         for name in function.layers:
             if name in layers:
@@ -208,7 +208,7 @@ class Template:
         found = []
         for logical_id, properties in self._of("AWS::DynamoDB::Table").items():
             resolved = self.resolve({name: value for name, value in properties.items() if name in accepted})
-            # Capacity is of no interest here, and a table of either billing mode is made the same way.
+            # Capacity does not matter here, so both billing modes give the same table.
             definition = resolved | {"TableName": self.ref(logical_id), "BillingMode": "PAY_PER_REQUEST"}
             ttl = self.resolve(properties.get("TimeToLiveSpecification") or {})
             found.append(Table(logical_id, self.ref(logical_id), definition, ttl.get("AttributeName")))
@@ -237,7 +237,7 @@ class Template:
             }
             arn = self.attribute(logical_id, "Arn")
             found.append(Queue(logical_id, arn.rpartition(":")[2], arn, attributes))
-        # A queue can name another as its dead-letter queue only after that is there.
+        # A queue's dead-letter queue must exist before the queue.
         return sorted(found, key=lambda queue: "RedrivePolicy" in queue.attributes)
 
     def state_machines(self) -> dict[str, StateMachine]:
@@ -294,7 +294,7 @@ class Template:
 
     # ---------------------------------------------------------------------------------------------- names
     def ref(self, name: str) -> Any:
-        """What `Ref` gives."""
+        """The value of `Ref`."""
         if name in self.parameters:
             return self.parameters[name]
         pseudo = {
@@ -336,7 +336,7 @@ class Template:
         return f"{name}.fifo" if properties.get("FifoQueue") and not str(name).endswith(".fifo") else str(name)
 
     def attribute(self, name: str, attribute: str) -> Any:
-        """What `Fn::GetAtt` gives."""
+        """The value of `Fn::GetAtt`."""
         resource = self.resources.get(name) or {}
         properties = resource.get("Properties") or {}
         where = f"{self.region}:{ACCOUNT}"
@@ -402,7 +402,7 @@ class Template:
             "Fn::ToJsonString": lambda given: json.dumps(self.resolve(given)),
         }
         if name not in functions:
-            raise TemplateError(f"the local stack does not know {name}")
+            raise TemplateError(f"the local stack does not support {name}")
         return functions[name](argument)
 
     def _truth(self, node: Any) -> bool:
@@ -412,7 +412,7 @@ class Template:
 
     def _condition(self, name: str) -> bool:
         if name not in self._conditions:
-            raise TemplateError(f"there is no condition {name}")
+            raise TemplateError(f"the template has no condition {name}")
         return self._truth(self._conditions[name])
 
     def _get_att(self, argument: Any) -> Any:
@@ -457,7 +457,7 @@ def _text(value: Any) -> str:
 
 
 def project_template(environment: Mapping[str, str] = os.environ, endpoint: str = "") -> Template:
-    """The template of this project, or of the one that GATEWAY_DEV_TEMPLATE names."""
+    """This project's template, or the file named by GATEWAY_DEV_TEMPLATE."""
     chosen = environment.get("GATEWAY_DEV_TEMPLATE")
     path = Path(chosen) if chosen else ROOT / "template.yaml"
     return Template(path, environment, endpoint)

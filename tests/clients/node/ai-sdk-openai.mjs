@@ -1,4 +1,4 @@
-// The AI SDK with @ai-sdk/openai, by its default: the Responses API.
+// The AI SDK with @ai-sdk/openai and its default, the Responses API.
 import { createOpenAI } from "@ai-sdk/openai";
 import { playWith } from "./ai-sdk.mjs";
 import { url } from "./protocol.mjs";

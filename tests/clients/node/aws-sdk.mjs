@@ -52,7 +52,7 @@ async function tools(cell) {
   return { text: said(second), tool: seen, usage: count(first.usage, second.usage) };
 }
 
-// As AWS's guide has it for every model: the one tool that the model must call has the wanted shape.
+// AWS's guide recommends this for every model: the model must call the one tool, whose schema is the wanted shape.
 async function structured(cell) {
   const trip = spec("trip", "A trip.", { city: { type: "string" }, days: { type: "integer" } });
   const toolConfig = { tools: [trip], toolChoice: { tool: { name: "trip" } } };

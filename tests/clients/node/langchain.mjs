@@ -43,7 +43,7 @@ export function playWith(of) {
   }
 
   async function structured(cell) {
-    // By its name a model that nothing forces knows what the tool is for, where the package answers by one.
+    // The tool's name tells an unforced model its purpose, if the package answers through a tool.
     const model = of(cell).withStructuredOutput(Trip, { name: "plan_trip", includeRaw: true });
     const { parsed, raw } = await model.invoke(TRIP);
     return { object: parsed, usage: count(raw) };

@@ -1,4 +1,4 @@
-// @openai/agents: its runner, by its default on the Responses API.
+// @openai/agents: its runner, which uses the Responses API by default.
 import { Agent, OpenAIProvider, Runner, setTracingDisabled, tool, user } from "@openai/agents";
 import { z } from "zod";
 import { GOODBYE, HELLO, LONG, TRIP, WEATHER, play, summed, url, weatherTool } from "./protocol.mjs";

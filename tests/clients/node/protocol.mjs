@@ -1,4 +1,4 @@
-// What a scenario program is told and says: cells in the environment, and one line of JSON for each on standard output.
+// A scenario program's input and output: cells in the environment, and a line of JSON for each on standard output.
 
 export const HELLO = "Say hello.";
 export const GOODBYE = "Now say goodbye.";

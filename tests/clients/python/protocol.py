@@ -1,4 +1,4 @@
-"""What a scenario program is told and says: cells in the environment, one line of JSON for each on standard output."""
+"""A scenario program's input and output: cells in the environment, a line of JSON for each on standard output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TLS_URL = os.environ["GATEWAY_TLS_URL"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One square of the matrix: the tenant's key is of this cell alone."""
+    """One cell of the matrix, with its own tenant's key."""
 
     id: str
     scenario: str
@@ -35,7 +35,7 @@ class Cell:
 
 @dataclass
 class Told:
-    """What the client told its user: text or object, the tools that ran with what, tokens in (cached too) and out."""
+    """The client's result for its user: text or object, the tools with their inputs, tokens in (with cached ones) and out."""
 
     text: str = ""
     object: Any = None
@@ -48,7 +48,7 @@ def used(inputs: int, outputs: int) -> dict[str, int]:
 
 
 def weather(seen: list[str]) -> Callable[[str], str]:
-    """The tool of every loop; it notes in `seen` what it was asked."""
+    """The tool of every loop; it records its inputs in `seen`."""
 
     def get_weather(city: str) -> str:
         """The weather of a city.
@@ -73,7 +73,7 @@ async def _one(scenario: Callable[[Cell], Any], cell: Cell) -> dict[str, Any]:
 
 
 def play(**scenarios: Callable[[Cell], Any]) -> None:
-    """Play each cell that the environment names, in one event loop, and end whatever is still open."""
+    """Play each cell of the environment in one event loop, and close everything that is still open."""
 
     async def all_of_them() -> None:
         for told in json.loads(os.environ["CELLS"]):

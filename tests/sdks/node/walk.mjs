@@ -1,4 +1,4 @@
-// The AWS SDK for JavaScript, unchanged: four operations, an error, and a stream that is given up. Prints what it met.
+// The AWS SDK for JavaScript, unchanged: four operations, an error, and an abandoned stream. Prints the results.
 import {
   BedrockRuntimeClient,
   ConverseCommand,
@@ -74,7 +74,7 @@ const met = {
   refused: await refused(),
   many: (await Promise.all(Array.from({ length: 20 }, (_, n) => converse(`side by side ${n}`)))).length,
   large: (await converse("x".repeat(200_000))).usage.inputTokens,
-  // Given up in the middle: the stream is reset, the connection goes on.
+  // Abandoned in the middle: the stream is reset, the connection stays open.
   leftEarly: await converseStream("[[chunk_delay=0.2]] [[chunks=20]] [[tokens_out=40]] given up", 2),
   after: await converse("after it"),
 };

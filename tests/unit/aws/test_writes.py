@@ -1,4 +1,4 @@
-"""Writes to DynamoDB fail and are tried again as boto3's own would be."""
+"""Writes to DynamoDB fail and are retried like boto3's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hard budget is passed by nothing: held before, booked after, once; by both accounts alike."""
+"""No call exceeds a hard budget: each is held before and booked once after, with both account stores."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ class Crash(BaseException):
 
 
 class Scripted:
-    """A model that does as it is told: `tokens` made, or an error, or a crash before or after it ran."""
+    """A scripted model: it makes `tokens`, or raises, or crashes before or after it ran."""
 
     def __init__(self, script: Iterator[str]):
         self.script = script
@@ -549,7 +549,7 @@ NOVA, HARD = "amazon.nova-lite-v1:0", Tenant(TenantId("acme"), "Acme", (), budge
 
 
 def held_for(call: ModelCall, usage: TokenUsage, tenant: Tenant = HARD) -> tuple[Decimal, Decimal]:
-    """What is held for a call as it is made, and what a usage of its model costs."""
+    """The hold of a call at its start, and the cost of a usage of its model."""
     allowed = enforce_output_limit(call, tenant)
     amount = quote(TIERED, tenant, call.model.id, "us-east-1", allowed.bound, NOW)
     charge = TIERED.charge(call.model.id, "us-east-1", usage, NOW)

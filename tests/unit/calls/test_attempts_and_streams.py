@@ -1,4 +1,4 @@
-"""Attempts and streams: each try is a row, each row settles once, whatever breaks and wherever."""
+"""Attempts and streams: each attempt is a row, and each row settles once, whatever breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames are read as botocore reads them, whatever parts they come in, and a broken one is never taken for whole."""
+"""Frames are parsed as botocore does, in any fragments, and a broken one never counts as complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service would fetch with the gateway's own role, only the tenant's record gives."""
+"""Only the tenant's record can name objects that the service would fetch with the gateway's own role."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_record_keeps_its_buckets() -> None:
 
 
 def places(shapes: Mapping[str, Any], shape: str, seen: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The members of a shape that name something in S3, wherever they stand."""
+    """The members of a shape that name an S3 object, at any depth."""
     if shape in seen:
         return
     said = shapes[shape]

@@ -1,4 +1,4 @@
-"""No request is read for more tokens than its budget held, whatever its body looks like."""
+"""No request has more input tokens than its budget held, whatever its body looks like."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WIDE = Reader(10**12, 12_000)
 
 
 def tokens(value: Any) -> int:
-    """What a tokenizer makes of a JSON value at the most: words whole, each sign alone, each byte of any other letter.
+    """An upper bound of a JSON value's tokens: one per word, per symbol, and per byte of any other character.
 
     It shares no code with the bound.
     """

@@ -1,4 +1,4 @@
-"""Every cent of the ledger is in the lake, once, whatever breaks and however often it is done again."""
+"""Every cent of the ledger is in the lake once, whatever breaks and however often a run is repeated."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def settled(record: UsageRecord, outcome: Outcome = Outcome.SUCCEEDED, **usage: 
 
 
 class Files:
-    """A store of files as a dict; like S3, it can refuse to replace a version that is not there any more."""
+    """A store of files as a dict; like S3, it can refuse to replace a version that no longer exists."""
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
@@ -622,7 +622,7 @@ def lay_out_by_shard(house: House, hour: str) -> list[str]:
 
 @pytest.fixture
 def older(house: House) -> House:
-    """A day whose hour 0 lies by shard, with a row in quarantine, and whose hour 1 is of today's layout."""
+    """A day whose hour 0 is stored by shard, with a row in quarantine, and whose hour 1 has today's layout."""
     house.periods.mark = "2026-11-23T23"
     house.add(*(settled(row(f"r{n}", n % 2 + 0.5), input_tokens=n + 1) for n in range(20)))
     house.ledger.break_row(settled(row("broken")), outcome={"S": "exploded"})
@@ -1515,7 +1515,7 @@ def test_no_thread_of_arrows_takes_part_in_reading() -> None:
 
 
 def told(story: str) -> str:
-    """What a Python program prints that knows the layer and nothing else."""
+    """The output of a Python program with only the layer on its path."""
     done = subprocess.run([sys.executable, "-c", story], check=False, cwd=LAYER, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

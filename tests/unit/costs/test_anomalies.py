@@ -1,4 +1,4 @@
-"""A tenant's spending is judged by its own past, by a method that a strange day or two cannot bend."""
+"""A tenant's spending is compared with its own past, by a method that one or two unusual days cannot distort."""
 
 from __future__ import annotations
 

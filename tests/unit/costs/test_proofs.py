@@ -1,4 +1,4 @@
-"""Whatever is lost or altered in the lake, the next run makes it as the ledger says, or fails by its name."""
+"""The next run restores lost or altered files of the lake from the ledger, or fails and names them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Damage = Callable[[bytes], bytes | None]
 
 @pytest.fixture
 def house() -> House:
-    """Two days with calls in four hours each, the first of them closed."""
+    """Two days with calls in four hours each; the first day is closed."""
     made = House()
     for n in range(8):
         made.add(settled(row(f"r{n}", 18 + n * 1.5 + 0.25), input_tokens=1000 + n, output_tokens=n))

@@ -1,4 +1,4 @@
-"""An answer that is forced into a tool reads as the text that was asked for, whole and as a stream."""
+"""An answer through a forced tool reads as the requested text, whole and as a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: its own models get what came, all others are asked in Converse's words, or not at all."""
+"""Anthropic's Messages API: its own models get the unchanged body, all others a Converse request, or a refusal."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ NOVA = "amazon.nova-2-lite-v1:0"
 
 
 def translated(body: dict[str, Any], base: str = "") -> dict[str, Any]:
-    """What a model is sent that no row of the table names: all that Converse has a word for."""
+    """The request to a model without a row in the table: everything that Converse can express."""
     return converse_body(read_messages(body), base).body
 
 
 def content(*blocks: Any) -> Any:
-    """What Converse is sent for blocks of a user's turn."""
+    """The Converse request for blocks of a user's turn."""
     (turn,) = translated(said(*blocks))["messages"]
     return turn["content"]
 
@@ -288,7 +288,7 @@ def test_tools_and_their_results_become_converses() -> None:
 
 
 def decoded(value: Any) -> Any:
-    """JSON as it goes over the wire, with its blobs as an SDK takes them."""
+    """JSON as on the wire, with blobs in the SDK's form."""
     if isinstance(value, dict):
         blobs = {"bytes", "redactedContent"}
         return {name: base64.b64decode(part) if name in blobs else decoded(part) for name, part in value.items()}
@@ -524,7 +524,7 @@ def test_an_error_is_of_anthropics_type_and_of_this_gateways_code(error: Gateway
 
 
 def events(stream: bytes) -> list[tuple[str, Any]]:
-    """Server-sent events, each with its name, as the specification has them read."""
+    """Server-sent events with their names, parsed by the specification."""
     assert stream.endswith(b"\n\n") or not stream
     found = []
     for part in stream.split(b"\n\n")[:-1]:
@@ -550,7 +550,7 @@ def run(writer: StreamWriter, frames: list[Frame]) -> list[tuple[str, Any]]:
 
 
 def accumulated(told: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The message that events make, put together as Anthropic's SDKs do."""
+    """The message that Anthropic's SDKs assemble from events."""
     message: dict[str, Any] = {}
     texts: dict[int, str] = {}
     open_blocks: set[int] = set()

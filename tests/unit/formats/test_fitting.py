@@ -1,6 +1,6 @@
-"""What clients send reaches every family of models in a form that Bedrock takes, and a warning names what was adapted.
+"""Client requests reach every model family in a form that Bedrock accepts, and a warning names each adaptation.
 
-The judge is the model stand-in's own reading of the service model and the guide: it knows nothing of the gateway's table.
+The model stand-in judges by its own reading of the service model and the guide, independent of the gateway's table.
 """
 
 from __future__ import annotations

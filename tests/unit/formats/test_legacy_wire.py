@@ -1,4 +1,4 @@
-"""Bodies exactly as the old contract states them, for each provider."""
+"""Each provider's bodies match the old contract exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat completions in OpenAI's format: what Converse is asked, and what the client reads."""
+"""Chat completions in OpenAI's format: the Converse request, and the client's response."""
 
 from __future__ import annotations
 
@@ -378,7 +378,7 @@ def chunks(written: bytes) -> list[Any]:
 
 
 def added_up(stream: list[Any]) -> dict[str, Any]:
-    """The message and the reason that a client puts together."""
+    """The message and the finish reason that a client assembles."""
     message: dict[str, Any] = {}
     reason = None
     for chunk in stream:

@@ -1,4 +1,4 @@
-"""Embeddings in OpenAI's format: what each family of models is asked, and what the client reads."""
+"""Embeddings in OpenAI's format: each model family's request, and the client's response."""
 
 from __future__ import annotations
 

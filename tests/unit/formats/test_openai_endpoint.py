@@ -1,4 +1,4 @@
-"""A container that speaks OpenAI's chat itself is asked to count, and its chunks pass as they came."""
+"""A container with OpenAI's own chat format is asked for its counts, and its chunks pass unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses in OpenAI's format: what Converse is asked, and what the client reads."""
+"""Responses in OpenAI's format: the Converse request, and the client's response."""
 
 from __future__ import annotations
 

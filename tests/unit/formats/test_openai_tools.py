@@ -1,4 +1,4 @@
-"""Tools that Converse has not: told to the model as functions, and their calls told back in the client's own words."""
+"""Tools that Converse lacks: the model gets them as functions, and their calls return in the client's own format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that is not as its service's own model says is the service's failure (502), not the gateway's."""
+"""A response that violates its service model is the service's failure (502), not the gateway's."""
 
 from __future__ import annotations
 

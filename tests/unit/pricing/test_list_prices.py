@@ -1,17 +1,17 @@
-"""Each row of the price book charges what a person read in a price list, whatever made the row.
+"""Each row of the price book charges the price that a person read in a price list, whatever wrote the row.
 
-The sheet, `tests/data/`, is written by hand and never made from the book or from what makes it:
+The sheet, `tests/data/`, is written by hand, and never generated from the book or its sources:
 
-- `list_prices.csv` has USD per 1M tokens of a model, in a tier, from a day on. The price holds as it stands in the places
-  `at_list`, and a tenth or a fifth above it in those of `plus_10` and `plus_20`. `rules` says which other tiers follow it
-  (`price_rules.csv`, factors by unit); a tier that follows no rule has its own line.
+- `list_prices.csv` has USD per 1M tokens of a model, in a tier, from a day on. It is the price in the places `at_list`;
+  the places of `plus_10` and `plus_20` add a tenth or a fifth. `rules` names the other tiers that follow it
+  (`price_rules.csv`, factors by unit); a tier without a rule has its own line.
 - `list_prices_by_piece.csv` has USD per picture, second or query, and per 1M tokens of speech.
-- A place is a region, where the model is called by its own id, or one of `price_places.csv`: several regions, or the
+- A place is a region, for calls by the model's own id, or one of `price_places.csv`: several regions, or the
   model's profile of a geography in all of its regions, or in one (`eu@eu-west-1`).
-- `abroad`, and a place with a `?`, are no list's words: the price of the US was taken for them until UNSTATED_SINCE.
-  From then on the book says that nobody states it, unless a line says what it is.
-- `source` is where the number was read (`price_sources.csv`), `checked_against` what else says the same, or why nothing
-  does.
+- No list has a price for `abroad`, or for a place with a `?`: the US price applied to them until UNSTATED_SINCE. From
+  then on the book marks them as withdrawn, unless a line has a price.
+- `source` is the number's source (`price_sources.csv`), `checked_against` a second source, or the reason why there is
+  none.
 """
 
 import csv
@@ -69,7 +69,7 @@ HEARD = {
 
 
 class Key(NamedTuple):
-    """What one row of the book is the price of."""
+    """The key of one row of the book."""
 
     name: str
     region: str
@@ -79,7 +79,7 @@ class Key(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What the sheet says that one unit costs, where, and why no second list says so; empty where one does."""
+    """The sheet's price of one unit, its source, and why no second list confirms it; empty if one does."""
 
     each: Decimal
     line: str
@@ -191,7 +191,7 @@ def call(key: Key, used: TokenUsage) -> UsageRecord:
 
 
 def charged(key: Key, quantity: int) -> tuple[Decimal | None, list[Price]]:
-    """What that much of one unit costs, and the rows of the book that say so."""
+    """The cost of a quantity of one unit, and the rows of the book that give it."""
     if key.unit in UNCOUNTED or split_profile(key.name)[1] in HEARD:
         price = price_book().price(*key[:4], date.fromisoformat(key.since))
         return (price.of(quantity), [price]) if price else (None, [])
@@ -225,7 +225,7 @@ def test_a_call_costs_what_its_price_list_says(model: str) -> None:
 
 
 def test_no_price_in_force_is_one_that_was_taken_from_the_us() -> None:
-    """Where no list states a region's price its calls are unpriced, and nothing else is."""
+    """Only calls in regions without a stated price are unpriced."""
     taken = {Key(*key[:4], UNSTATED_SINCE) for key in NEWEST.values() if SHEET[key].is_taken}
     assert {key for key, price in ROWS.items() if not price.stated} == taken
     assert taken

@@ -1,4 +1,4 @@
-"""Every name of a model leads to one price or to none, by exact rules."""
+"""Exact rules map every model name to one price or to none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The price book says what its sources say: no more, no less, and the same each time it is made."""
+"""The price book has exactly the prices of its sources, and each build gives the same book."""
 
 import csv
 import json

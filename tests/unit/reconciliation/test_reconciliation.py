@@ -1,4 +1,4 @@
-"""Each kind of difference between the ledger and AWS's record is named, and the names add up to all of it."""
+"""Each difference between the ledger and AWS's record has a named kind, and the kinds add up to the total."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def unknown(rows: int, price_status: str, source: str = UNKNOWN, outcome: str = 
 
 
 def billed(tokens: int, **more: Any) -> BillLine:
-    """What AWS bills for so many input tokens, at the list."""
+    """AWS's bill for so many input tokens, at the list price."""
     cost = USD * tokens
     said: dict[str, Any] = {
         "usage_type": IN,

@@ -1,4 +1,4 @@
-"""What AWS's bill names is what the ledger counts, or it is said to be unknown."""
+"""Each usage type of AWS's bill maps to a unit of the ledger, or is reported as unknown."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_an_export_is_counted_in_json(lake: Path, capsys: pytest.CaptureFixture[
     found = said(capsys, "focus", "export", "--lake", str(lake), "--out", str(out))
     assert found == {"lines": len(out.read_text().splitlines()) - 1, "out": str(out)}
     assert main(["focus", "export", "--lake", str(lake), "--out", str(tmp_path / "none/costs.csv")]) == 1
-    assert "is no folder: make it" in capsys.readouterr().err
+    assert "is not a folder: create it" in capsys.readouterr().err
 
 
 def test_amounts_are_text_with_every_decimal() -> None:
@@ -177,12 +177,12 @@ def test_a_file_that_is_cut_off_is_named(lake: Path, tmp_path: Path, capsys: pyt
     cut.parent.mkdir(parents=True)
     cut.write_bytes(whole.read_bytes()[:100])
     assert main(["statements", "days", str(tmp_path)]) == 1
-    assert f"{cut} is no file of costs, or is cut off" in capsys.readouterr().err
+    assert f"{cut} is truncated or not a file of costs" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------- figures
 def on_a_terminal(columns: int, **environment: str) -> str:
-    """What a terminal of some width gets of a page with long ids and exact money."""
+    """A page with long ids and exact money, as a terminal of some width shows it."""
     code = (
         "from tests.unit.scripts.test_cli import LINE; from scripts.operate.cli.terminal import print_page; "
         "from scripts.operate.statements import day_tables; print_page(day_tables({'2026-11-24': [LINE]}))"
@@ -298,7 +298,7 @@ def test_yaml_is_coloured_on_a_terminal_and_the_same_text(
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A checkout whose environment has the command, beside what this one has."""
+    """A checkout whose environment has this one's packages and the command."""
     project = tmp_path / "a project"
     (project / ".venv/bin").mkdir(parents=True)
     for path in ROOT.iterdir():

@@ -1,4 +1,4 @@
-"""A command that somebody types ends in a sentence that says what to do, and never in a traceback."""
+"""A failing command prints a sentence with the remedy, never a traceback."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ REACHING_AWS = {
     "a verification": ["verify-deployment", "--stack", "model-gateway"],
 }
 BESIDE_AWS = {
-    "statements of nowhere": (["statements", "verify", "/nonexistent"], 1, "/nonexistent is no folder"),
-    "a statement of nowhere": (["statements", "statement", "/no", "--month", "2026-10"], 1, "/no is no folder"),
-    "a report of nowhere": (["statements", "days", "/nonexistent"], 1, "/nonexistent is no folder"),
+    "statements of nowhere": (["statements", "verify", "/nonexistent"], 1, "/nonexistent is not a folder"),
+    "a statement of nowhere": (["statements", "statement", "/no", "--month", "2026-10"], 1, "/no is not a folder"),
+    "a report of nowhere": (["statements", "days", "/nonexistent"], 1, "/nonexistent is not a folder"),
     "no month": (["statements", "statement", "/no", "--month", "11"], 2, "'11' is no month: write it like 2026-10."),
     "tenants of nowhere": (["tenants", "show"], 2, "name the gateway with --stack or --url"),
     "a file of nowhere": (["tenants", "plan", "-f", "/nonexistent", "--local"], 2, "no local stack has run"),
@@ -88,7 +88,7 @@ def typed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 def test_without_credentials_and_region_a_command_says_what_is_missing(arguments: list[str]) -> None:
     done = typed(*arguments)
     assert "Traceback" not in done.stderr
-    assert any(said in done.stderr for said in ("No AWS region is named", "There are no AWS credentials"))
+    assert any(said in done.stderr for said in ("No AWS region is named", "AWS credentials are missing"))
     assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (TO_BE_PUT_RIGHT, 1, "")
 
 
@@ -107,7 +107,7 @@ def test_views_need_no_python_path() -> None:
 
 
 class StandIn:
-    """An AWS that answers everything in one way, and what it was asked."""
+    """An AWS with one response for everything; it records its requests."""
 
     def __init__(self, answer: Callable[[], Answer]):
         self.asked = threading.Event()
@@ -158,13 +158,13 @@ def xml(code: str, message: str) -> str:
 
 REFUSALS = {
     "expired": ("redrive", 403, xml("ExpiredToken", "The security token is expired"), "have expired. Log in again"),
-    "unknown": ("redrive", 403, xml("InvalidClientTokenId", "invalid"), "AWS does not know these credentials"),
+    "unknown": ("redrive", 403, xml("InvalidClientTokenId", "invalid"), "AWS does not recognize these credentials"),
     "denied": ("redrive", 403, xml("AccessDenied", "User x is not authorized"), "may not call DescribeStackResource: User"),
     "no stack": ("redrive", 400, xml("ValidationError", "Stack 'x' does not exist"), "Stack 'x' does not exist. Check the name"),
-    "no bucket": ("statements", 404, "<Error><Code>NoSuchBucket</Code><Message>No such</Message></Error>", "finds nothing"),
-    "no table": ("a tenant", 400, '{"__type": "x#ResourceNotFoundException", "message": "no table"}', "finds nothing there"),
+    "no bucket": ("statements", 404, "<Error><Code>NoSuchBucket</Code><Message>No such</Message></Error>", "no such resource"),
+    "no table": ("a tenant", 400, '{"__type": "x#ResourceNotFoundException", "message": "no table"}', "found no such resource"),
     "no machine": ("backfill", 400, '{"__type": "StateMachineDoesNotExist", "message": "none"}', "Check the name, the region"),
-    "another": ("redrive", 400, xml("Strange", "What is this?"), "AWS refuses DescribeStackResource: Strange: What"),
+    "another": ("redrive", 400, xml("Strange", "What is this?"), "AWS refused DescribeStackResource: Strange: What"),
 }  # fmt: skip
 
 
@@ -183,10 +183,10 @@ def test_an_aws_that_does_not_answer_is_named_with_its_address(
     nobody = aws_that(lambda: (200, "")).environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
     done = typed(*REACHING_AWS["redrive"], **nobody)
     assert (done.returncode, "Traceback" in done.stderr) == (TO_BE_PUT_RIGHT, False)
-    assert 'AWS does not answer: Could not connect to the endpoint URL: "http://127.0.0.1:1/"' in done.stderr
+    assert 'AWS does not respond: Could not connect to the endpoint URL: "http://127.0.0.1:1/"' in done.stderr
     done = typed(*REACHING_AWS["tenants"], **nobody)
     assert (done.returncode, "Traceback" in done.stderr) == (TO_BE_PUT_RIGHT, False)
-    assert f"The gateway does not answer at {API}" in done.stderr
+    assert f"The gateway at {API}" in done.stderr
 
 
 def test_tenants_finds_what_it_needs_by_the_gateways_stack() -> None:
@@ -223,8 +223,8 @@ def test_control_c_ends_a_command_quietly(aws_that: Callable[[Callable[[], Answe
     ("error", "said"),
     [
         (UnauthorizedSSOTokenError(), "Log in again: `aws sso login`"),
-        (requests.exceptions.InvalidURL("no host"), "The request could not be made: no host"),
-        (ClientError({"Error": {"Code": "ThrottlingException"}}, "ListExecutions"), "Wait a minute, then try again"),
+        (requests.exceptions.InvalidURL("no host"), "The request failed: no host"),
+        (ClientError({"Error": {"Code": "ThrottlingException"}}, "ListExecutions"), "Wait a minute, then retry"),
     ],
 )
 def test_other_refusals_say_what_to_do(error: Exception, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The FOCUS export says the same as the costs, month by month, in the words of the specification."""
+"""The FOCUS export equals the costs, month by month, in the specification's terms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def exported(lake: tuple[Path, list[tuple[str, CostLine]]]) -> list[dict[str, st
 def test_each_billing_period_sums_to_its_costs(
     lake: tuple[Path, list[tuple[str, CostLine]]], exported: list[dict[str, str]]
 ) -> None:
-    """What is restated after its month had ended belongs to the month of the restatement."""
+    """A restatement after the end of its month belongs to the month of the restatement."""
     expected: dict[tuple[str, ...], list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
     for day, line in lake[1]:
         month = max(day[:7], f"{line.restated_at:%Y-%m}" if line.restated_at else "")
@@ -151,7 +151,7 @@ def test_an_allowance_that_is_not_needed_is_a_fault() -> None:
 
 def test_a_validator_without_a_result_is_a_fault() -> None:
     assert "no result" in next(faults("Traceback (most recent call last)"))
-    assert "cannot be read" in next(faults(printed(*ALLOWED, total=7)))
+    assert "cannot be parsed" in next(faults(printed(*ALLOWED, total=7)))
 
 
 def test_a_rule_is_only_allowed_to_fail_where_another_would_instead() -> None:

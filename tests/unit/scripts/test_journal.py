@@ -1,4 +1,4 @@
-"""What the local stack writes down survives a full disk and broken lines: a call without its row is a call for free."""
+"""The local stack's journals survive a full disk and broken lines: a call without its row would be free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a journal says, as a start of the stack reads it."""
+    """A journal's content, as the stack's start reads it."""
     found: dict[str, Any] = {}
 
     def restore(key: str, value: Any) -> bool:
@@ -39,7 +39,7 @@ def opened(path: Path) -> Journal:
 
 
 class FullDisk:
-    """No file of this process may become larger than this, which is to it as if the disk were full."""
+    """Simulates a full disk by a limit on the file size of this process."""
 
     def __init__(self, size: int):
         self._size = size
@@ -131,7 +131,7 @@ def test_it_is_said_once_that_lines_cannot_be_read_and_they_are_kept(
     path.write_bytes(b'["a", 1]\n["b", \n["c", 3]\n')
     assert read(path) == {"a": 1, "c": 3}
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: 1 lines cannot be read. What they say is lost to the stack; they are kept in journal.unread"
+        f"{path}: 1 lines cannot be read. The stack lacks their changes; the lines are saved in journal.unread"
     ]
     assert path.with_suffix(".unread").read_bytes() == b'["b", \n'
     caplog.clear()

@@ -1,4 +1,4 @@
-"""The 2024 sample's configuration becomes parameters that the templates have, and nothing of it is dropped unsaid."""
+"""The 2024 sample's configuration becomes parameters of the templates, and no setting is dropped silently."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ GATEWAY, TENANT = load(ROOT / "template.yaml")["Parameters"], load(ROOT / "templ
 
 # ----------------------------------------------------------------------------------- read back as SAM CLI and shells read
 def appended(folder: Path, text: str) -> Path:
-    """samconfig.toml with what the program says to append."""
+    """samconfig.toml with the program's lines appended."""
     config = folder / "samconfig.toml"
     config.write_text((ROOT / "samconfig.toml").read_text() + "\n" + text)
     return config
@@ -63,7 +63,7 @@ def environment(folder: Path, text: str, name: str = NAME) -> dict[str, Any]:
 
 
 def commands(lines: list[str]) -> list[list[str]]:
-    """What a shell makes of the lines that it runs."""
+    """The commands of the lines, as a shell splits them."""
     found = [shlex.split(line, comments=True) for line in lines]
     return [words for words in found if words]
 
@@ -86,7 +86,7 @@ class Added(NamedTuple):
 
 
 def added(lines: list[str]) -> list[Added]:
-    """What the project's own command for tenants reads of the lines that run it."""
+    """The arguments that the project's own tenants command parses from the lines that run it."""
     found = []
     for words in commands(lines):
         if words[:2] == [".venv/bin/gateway", "tenants"]:
@@ -114,7 +114,7 @@ def test_a_full_deployment_keeps_its_shape_its_functions_in_a_vpc_and_its_api_pu
 def test_a_unit_without_a_vpc_gets_none(tmp_path: Path) -> None:
     text, lines = migrate([{"STACK_PREFIX": "retail-1"}])
     assert environment(tmp_path, text)["parameter_overrides"] == {"RateLimit": "10000", "BurstLimit": "10000"}
-    assert any("its functions run in none and its API is public" in line for line in lines)
+    assert any("its functions run outside a VPC and its API is public" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_rates_that_are_left_out_are_what_the_sample_had(
 
 @pytest.mark.parametrize("rate", ["fast", -1, True, 2.5, [1]])
 def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
-    with pytest.raises(CannotMigrate, match="API_THROTTLING_RATE, which is .*, is no whole number"):
+    with pytest.raises(CannotMigrate, match="API_THROTTLING_RATE, which is .*, is not a whole number"):
         migrate([FULL | {"API_THROTTLING_RATE": rate}])
 
 
@@ -160,7 +160,7 @@ def test_the_old_reports_of_costs_are_to_be_saved_before_their_bucket_goes() -> 
         _, lines = migrate([unit])
         (saved,) = [words for words in commands(lines) if words[0] == "aws"]
         assert saved == ["aws", "s3", "sync", f"s3://retail-1-bucket-{bucket}-bedrock", f"old-costs-{NAME}"]
-        assert any("deletes its bucket of cost reports with itself" in line for line in lines)
+        assert any("deletes its bucket of cost reports" in line for line in lines)
 
 
 # ------------------------------------------------------------------------------------------------------- API-key units
@@ -175,7 +175,7 @@ def test_a_key_of_its_own_becomes_a_tenant_and_then_a_key(unit: dict[str, Any]) 
     assert expected.items() <= told["parameter_overrides"].items()
     *_, made = added(lines)
     assert (made.command, made.given["tenant_id"], made.given["stack"]) == ("key", "shop", NAME)
-    assert any("that makes the tenant, and no key" in line for line in lines)
+    assert any("that creates the tenant without a key" in line for line in lines)
 
 
 def test_the_old_apis_id_is_of_no_gateway() -> None:
@@ -203,7 +203,7 @@ def test_a_key_alone_may_name_a_gateway_without_a_prefix() -> None:
 
 @pytest.mark.parametrize("team", ["", "a/b", "#1", "x" * 129, "é"])
 def test_a_team_id_that_can_be_no_cost_centre_is_told(team: str) -> None:
-    with pytest.raises(CannotMigrate, match="can be no cost centre"):
+    with pytest.raises(CannotMigrate, match="cannot be a cost centre"):
         migrate([FULL], {"retail-1": [team]})
 
 
@@ -347,7 +347,7 @@ def test_a_unit_that_cannot_be_read_leaves_the_others(tmp_path: Path, capsys: py
     assert f"[{NAME}.deploy.parameters]" in said.out
     assert "--stack-name tenant-shop " in said.out
     assert "wrong" not in said.out
-    assert "wrong-model-gateway: SAGEMAKER_ENDPOINTS is no object" in said.err
+    assert "wrong-model-gateway: SAGEMAKER_ENDPOINTS is not an object" in said.err
     assert "outside-model-gateway: VpcCidr, which is '10.0.0.0/28', must match" in said.err
     assert "unit 4: STACK_PREFIX is not defined" in said.err
     file.write_text(json.dumps([FULL]))
@@ -370,7 +370,7 @@ def test_team_ids_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_has_no_counterpart_is_named() -> None:
     _, notes = migrate([FULL | {"NEW_THING": 1}, BY_PARENT | {"SAGEMAKER_ENDPOINTS": "{'a': 'b'}"}])
     assert any("BEDROCK_REQUIREMENTS is left out" in note for note in notes)
-    assert any("NEW_THING is not known" in note for note in notes)
+    assert any("NEW_THING is unknown" in note for note in notes)
     assert any("tenant-shop: SAGEMAKER_ENDPOINTS is left out: it is the gateway's" in note for note in notes)
 
 
@@ -382,5 +382,5 @@ def test_a_wrong_file_is_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize("endpoint", ["", "under_score", "a b", "-a", "x" * 64])
 def test_an_endpoint_that_sagemaker_cannot_have_is_told(endpoint: str) -> None:
-    with pytest.raises(CannotMigrate, match="no endpoint of SageMaker is called so"):
+    with pytest.raises(CannotMigrate, match="not a valid SageMaker endpoint name"):
         migrate([FULL | {"SAGEMAKER_ENDPOINTS": {"a": endpoint}}])

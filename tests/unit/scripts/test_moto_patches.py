@@ -1,4 +1,4 @@
-"""An upgrade of moto that renames what the embedded AWS replaces fails by that name, before anything is served."""
+"""After a moto upgrade that renames a replaced name, the embedded AWS fails at its start and names it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Backend:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """moto's DynamoDB, of a version whose tables have another name."""
+    """moto's DynamoDB in a version with another name for its tables."""
     models: Any = ModuleType("moto.dynamodb.models")
     models.DynamoDBBackend, models.RenamedTable = Backend, object
     monkeypatch.setitem(sys.modules, models.__name__, models)

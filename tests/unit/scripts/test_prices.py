@@ -1,4 +1,4 @@
-"""The price list is read by its units and its names, compared, and appended to the book; never the other way."""
+"""The price list is parsed by its units and names, compared, and appended to the book, which is never edited."""
 
 from __future__ import annotations
 
@@ -297,12 +297,12 @@ def test_diff_shows_and_writes_nothing(house: Path, run: Run, capsys: pytest.Cap
     [
         (("USE1-NovaNext-input-tokens", "Nova Next", "1K tokens", "1", ""), "model not in the map (1): AmazonBedrock NovaNext"),
         (nova(kind="input-tokens-smelled"), "usage type not understood (1): USE1-NovaPro-input-tokens-smelled"),
-        (nova(unit="Units"), "neither unit nor description says of how many (1): USE1-NovaPro-input-tokens"),
+        (nova(unit="Units"), "neither unit nor description states a quantity (1): USE1-NovaPro-input-tokens"),
         (nova(description="per million tokens"), "the unit says '1K tokens' and the description 'per million tokens' (1)"),
         (nova(kind="input-tokens-custom-model"), "not the price of a call (1)"),
         (nova("0.0000000000"), "a price of 0 (1)"),
-        (nova(kind="input-tokens-long-context"), "a long context, and the book does not know from where on (1)"),
-        (nova(kind="input-tokens-cross-region-global"), "a profile that the book does not know (1)"),
+        (nova(kind="input-tokens-long-context"), "a long context without a known threshold in the book (1)"),
+        (nova(kind="input-tokens-cross-region-global"), "a profile that is not in the book (1)"),
     ],
 )  # fmt: skip
 def test_what_makes_no_row_is_named_with_its_reason(
@@ -321,7 +321,7 @@ def test_two_prices_of_one_thing_make_none(house: Path, run: Run, capsys: pytest
 
 def test_a_price_list_of_another_shape_is_refused(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("refresh", {"prices": []}) == 1
-    assert "no offer file" in capsys.readouterr().err
+    assert "not an offer file" in capsys.readouterr().err
 
 
 def test_a_day_that_has_its_price_cannot_get_another(house: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -352,9 +352,9 @@ def test_a_model_of_an_overlay_that_nobody_knows_is_named(
     rows = ["our-llama,us-east-1,default,second,1,3600,2026-01-01,x", "*,*,*,markup,1.1,1,2026-01-01,x"]
     overlay.write_text("\n".join([",".join(COLUMNS), *rows]), encoding="utf-8")
     assert run("check", more=("--overlay", str(overlay))) == 0
-    found = "overlay: 2 rows: 1 price of 1 model (1 of them not of the public list), 1 markup (1 for every tenant)"
+    found = "overlay: 2 rows: 1 price of 1 model (1 of them not in the public list), 1 markup (1 for every tenant)"
     assert found in capsys.readouterr().out
     rows.append(f"{SONNET}x,us-east-1,default,input_tokens,1,1000000,2026-01-01,x")
     overlay.write_text("\n".join([",".join(COLUMNS), *rows]), encoding="utf-8")
     assert run("check", more=("--overlay", str(overlay))) == 1
-    assert f"no model of the list is named {SONNET}x" in capsys.readouterr().err
+    assert f"the public list has no model {SONNET}x" in capsys.readouterr().err

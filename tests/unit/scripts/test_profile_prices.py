@@ -1,8 +1,8 @@
-"""Every inference profile of AWS's own list costs something from every Region that it may be called from.
+"""Every inference profile of AWS's own list has a price in every Region that it may be called from.
 
-The list, `tests/data/inference_profiles.csv`, is what ListInferenceProfiles said of all Regions on 2026-10-06, as
-https://github.com/YutaOkoshi/aws-bedrock-quick-reference 5396040 keeps it in data/profiles.json: the profiles, and for
-each the Regions of a request.
+The list, `tests/data/inference_profiles.csv`, has the ListInferenceProfiles results of all Regions on 2026-10-06, from
+data/profiles.json of https://github.com/YutaOkoshi/aws-bedrock-quick-reference 5396040: the profiles, and for each the
+Regions of a request.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def test_a_text_call_of_every_profile_is_charged_whole(costs: dict[Place, dict[s
 def test_a_geographic_profile_costs_what_its_model_costs_in_the_source_region(
     costs: dict[Place, dict[str, Decimal]],
 ) -> None:
-    """Where a list states both. Of Claude Sonnet 5.5 the lists of a Region state other cache reads than its profile's."""
+    """Compares rows that a list states for both. Claude Sonnet 5.5's Region prices of cache reads differ from its profile's."""
     compared = 0
     for place in PLACES:
         prefix, base = split_profile(place.profile)

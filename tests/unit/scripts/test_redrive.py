@@ -1,4 +1,4 @@
-"""What failed in a deployed gateway is found by its stack, and done again."""
+"""`gateway redrive` finds failed work of a deployed gateway by its stack, and retries it."""
 
 from __future__ import annotations
 

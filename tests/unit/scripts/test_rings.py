@@ -1,4 +1,4 @@
-"""`make test`: every test in one ring, the quick ones first, and one closing line."""
+"""`make test`: every test in one ring, the fast ones first, and one final line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_each_folder_of_tests_is_in_exactly_one_ring() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two rings of tests, of which one fails, one is skipped and one cannot be imported."""
+    """Two rings of tests: one test fails, one is skipped, and one cannot be imported."""
     tests = {
         "quick/test_a.py": "import pytest\ndef test_one(): pass\ndef test_two(): pass\n"
         "@pytest.mark.skip\ndef test_three(): pass\n",

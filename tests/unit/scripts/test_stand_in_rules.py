@@ -1,4 +1,4 @@
-"""The model stand-in refuses what Bedrock refuses, in the words in which others met it, and takes what it takes."""
+"""The model stand-in refuses and accepts the same requests as Bedrock, with the published error messages."""
 
 from __future__ import annotations
 

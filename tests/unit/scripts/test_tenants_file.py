@@ -1,4 +1,4 @@
-"""tenants.yaml: what it says, and at which line it is wrong."""
+"""tenants.yaml: its content, and the line of each fault."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def test_the_example_is_a_right_file() -> None:
     ("text", "faults"),
     [
         ("- tenant_id: a\n  nmae: x\n", ["2: nmae: Extra inputs are not permitted"]),
-        ("- tenant_id: a\n- name: x\n", ["2: a tenant is a mapping with a tenant_id, which is text"]),
-        ("- tenant_id: a\n- tenant_id: a\n", ["2: a stands at line 1 already"]),
+        ("- tenant_id: a\n- name: x\n", ["2: a tenant must be a mapping with a text tenant_id"]),
+        ("- tenant_id: a\n- tenant_id: a\n", ["2: a is already on line 1"]),
         (
             "- tenant_id: a\n  budget:\n    hard: true\n    monthly_usd: 1.5\n",
             ["4: budget.monthly_usd: Input should be"],
         ),
         ("- tenant_id: a\n  budget:\n    hard: true\n", ["2: budget.monthly_usd: Field required"]),
-        ("- tenant_id: a\n  name: x\n  name: y\n", ["3: name: stands here twice"]),
+        ("- tenant_id: a\n  name: x\n  name: y\n", ["3: name: duplicate key"]),
         (
             "- tenant_id: a\n  cost_centre_budgets: {b: {monthly_usd: '1'}}\n",
             ["2: cost_centre_budgets: 'b' is not one"],
         ),
         ("- tenant_id: a#b\n", ["1: tenant_id: must begin"]),
-        ("- tenant_id: a\n  keys:\n  - label: x\n  - label: x\n", ["4: keys: two of them"]),
+        ("- tenant_id: a\n  keys:\n  - label: x\n  - label: x\n", ["4: keys: two have"]),
         ("- tenant_id: a\n  keys:\n  - labels: x\n", ["3: keys.0.labels: Extra"]),
-        ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant is"]),
+        ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant must be"]),
         ("- tenant_id: [a\n", ["2: "]),
-        ("tenant: x\n", ["1: a list of tenants is wanted"]),
+        ("tenant: x\n", ["1: must be a list of tenants"]),
     ],
 )
 def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, faults: list[str]) -> None:

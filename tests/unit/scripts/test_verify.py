@@ -1,4 +1,4 @@
-"""What `gateway verify-deployment` says of a gateway that is not as it must be: each fault by its name, no traceback."""
+"""`gateway verify-deployment` reports each fault of a gateway by name, without a traceback."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def refusal(code: str, operation: str = "GetStages") -> ClientError:
         (NotAskedError("no flag"), Verdict.NOT_ASKED, "no flag"),
         (StepError("it is red"), Verdict.FAILED, "it is red"),
         (refusal("AccessDeniedException"), Verdict.NOT_ASKED, "may not call GetStages"),
-        (refusal("UnknownOperationException"), Verdict.NOT_ASKED, "does not know GetStages"),
+        (refusal("UnknownOperationException"), Verdict.NOT_ASKED, "does not support GetStages"),
         (refusal("BadRequestException"), Verdict.FAILED, "BadRequestException: no"),
         (Refused(403, {"code": "access_denied"}), Verdict.NOT_ASKED, "execute-api:Invoke"),
         (Refused(500, {"code": "internal_error"}), Verdict.FAILED, "500 internal_error"),
@@ -97,7 +97,7 @@ def test_whatever_a_step_meets_is_a_verdict(
 
 # ---------------------------------------------------------------------------------------------------------- who guards it
 def methods() -> list[dict[str, Any]]:
-    """The API's resources as API Gateway tells of them, where it is as the spec wants it."""
+    """The API's resources in API Gateway's format, matching the spec."""
     found: dict[str, dict[str, Any]] = {}
     for it in WANTED:
         guarded = {"authorizationType": it.authorization, "apiKeyRequired": it.api_key_required}
@@ -128,17 +128,17 @@ def test_a_method_that_is_open_or_asks_for_no_key_is_named() -> None:
         there["POST"] |= {"authorizationType": "NONE", "apiKeyRequired": False}
 
     open_to_all = faults(opened, "/invoke_model")
-    assert open_to_all == ["POST /invoke_model is NONE, not CUSTOM", "POST /invoke_model asks for no API key"]
+    assert open_to_all == ["POST /invoke_model is NONE, not CUSTOM", "POST /invoke_model requires no API key"]
     assert faults(lambda there: there["GET"].update(apiKeyRequired=False), "/usage") == [
-        "GET /usage asks for no API key"
+        "GET /usage requires no API key"
     ]
     unsigned = faults(lambda there: there["GET"].update(authorizationType="NONE"), "/admin/tenants")
     assert unsigned == ["GET /admin/tenants is NONE, not AWS_IAM"]
 
 
 def test_a_method_that_is_not_there_or_in_no_spec_is_named() -> None:
-    assert faults(lambda there: there.pop("GET"), "/usage") == ["GET /usage is not there"]
-    assert faults(lambda there: there.update(PUT={}), "/usage") == ["PUT /usage is in no spec"]
+    assert faults(lambda there: there.pop("GET"), "/usage") == ["GET /usage is missing"]
+    assert faults(lambda there: there.update(PUT={}), "/usage") == ["PUT /usage is not in the spec"]
 
 
 def test_a_method_that_its_definition_leaves_open_is_a_fault_even_where_the_api_agrees() -> None:
@@ -159,7 +159,7 @@ def test_methods_are_read_back_page_by_page(deployment: Deployment) -> None:
         detail = edge.authorization(deployment)
         stub.assert_no_pending_responses()
     assert "10 by IAM; " in detail
-    assert detail.endswith("open, which run nothing and say 404")
+    assert detail.endswith("open, which have no backend and return 404")
 
 
 def test_a_second_stage_is_named(deployment: Deployment) -> None:
@@ -184,7 +184,7 @@ def test_the_import_is_asked_for_by_a_flag_and_leaves_nothing(deployment: Deploy
         stub.add_client_error("import_rest_api", "BadRequestException", "Unsupported keyword: default")
         stub.add_response("import_rest_api", {"id": "trial"})
         stub.add_response("get_resources", {"items": methods()})
-        assert "warnings to read: Unsupported keyword: default" in edge.imported(deployment)
+        assert "warnings: Unsupported keyword: default" in edge.imported(deployment)
         stub.add_response("delete_rest_api", {}, {"restApiId": "trial"})
         deployment.undo.close()
         stub.assert_no_pending_responses()
@@ -235,7 +235,7 @@ def test_json_that_the_shell_has_cut_is_named() -> None:
 
     assert edge.must_be_whole("invoke", function('{"fast": {"model": "x"}}')) == 1
     for text in ("{", "[]", "null"):
-        with pytest.raises(StepError, match="MODEL_ROUTES of invoke is no JSON object"):
+        with pytest.raises(StepError, match="MODEL_ROUTES of invoke is not a JSON object"):
             edge.must_be_whole("invoke", function(text))
     with pytest.raises(StepError, match="invoke is Failed"):
         edge.must_be_whole("invoke", {"State": "Failed"})
@@ -263,7 +263,7 @@ def test_a_call_must_show_in_the_report_at_a_price() -> None:
     assert "0.5 USD" in calls.costs_more(before, {**before, "invocations": 2, "cost": "1.5"}, "m")
     for after, words in (
         ({}, "does not show the call"),
-        ({"invocations": 2}, "cost 0 USD"),
+        ({"invocations": 2}, "reports 0 USD"),
         ({"invocations": 2, "unpriced_invocations": 1}, "no price for m"),
     ):
         with pytest.raises(StepError, match=words):
@@ -286,7 +286,7 @@ def test_a_stream_must_come_over_time_and_to_its_end() -> None:
     for odd, words in (
         (heard((1.0, b"data: x data: [DONE]")), "one piece"),
         (heard((1.0, b"data: x"), (1.01, b"data: [DONE]")), "one piece"),
-        (heard((0.2, b"data: x"), (1.0, b"data: y")), "end"),
+        (heard((0.2, b"data: x"), (1.0, b"data: y")), "incomplete"),
         (heard((0.2, b"data: x"), (1.0, b"data: [DONE]"), kind="application/json"), "application/json"),
     ):
         with pytest.raises(StepError, match=words):
@@ -360,7 +360,7 @@ def test_a_queue_hears_the_topic_and_goes_with_its_subscription(deployment: Depl
 
 def test_a_view_that_athena_cannot_read_is_named() -> None:
     assert books.must_succeed({name: {"State": "SUCCEEDED"} for name in ("usage", "costs", "focus")}) == (
-        "1 views and 2 tables answer"
+        "1 views and 2 tables return results"
     )
     with pytest.raises(StepError, match="focus FAILED: HIVE_BAD_DATA"):
         books.must_succeed({"focus": {"State": "FAILED", "StateChangeReason": "HIVE_BAD_DATA"}})
@@ -394,7 +394,7 @@ def test_what_cannot_be_taken_away_is_told_and_the_rest_is(deployment: Deploymen
     deployment.undo.close()
     assert gone == ["1"]
     assert len(told) == 1
-    assert told[0].startswith("Take away by hand: the second")
+    assert told[0].startswith("Delete by hand: the second")
 
 
 def test_ctrl_c_waits_until_what_is_made_is_noted_and_takes_it_away() -> None:
@@ -432,7 +432,7 @@ def test_a_second_ctrl_c_does_not_stop_the_taking_away() -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (NoCredentialsError(), "no AWS credentials"),
+        (NoCredentialsError(), "AWS credentials are missing"),
         (NoRegionError(), "Set AWS_REGION"),
         (refusal("AccessDenied", "DescribeStacks"), "may not call DescribeStacks"),
         (refusal("ExpiredToken", "DescribeStacks"), "Log in again"),
@@ -458,7 +458,7 @@ def test_a_stack_that_is_not_there_or_is_no_gateway_is_told(capsys: pytest.Captu
     topic = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     boto3.client("cloudformation").create_stack(StackName="other", TemplateBody=topic)
     assert main(["verify-deployment", "--stack", "other"]) == 2
-    assert "other is no gateway" in capsys.readouterr().err
+    assert "other is not a gateway" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ask", "code"), [(lambda _: "fine", 0), (command.by_hand, 0), (edge.imported, 0), (None, 1)])

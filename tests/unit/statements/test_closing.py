@@ -1,4 +1,4 @@
-"""Closing months: each line of the costs in one statement, written once, and a chain that shows every change."""
+"""Closing months: each cost line is in one statement, written once, and a chain reveals every change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOOK = "book-1"
 
 @dataclass
 class Aggregated:
-    """How far the costs are aggregated."""
+    """The end of the aggregated costs."""
 
     until: str = "9999-12-31T23"
     again: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class CutOff(Exception):
 
 
 class Lake:
-    """Costs and statements in memory; `breath` is how many files may still be written."""
+    """Costs and statements in memory; `breath` is the number of files that can still be written."""
 
     def __init__(self, *lines: DatedLine) -> None:
         self.costs: dict[str, list[CostLine]] = defaultdict(list)

@@ -1,6 +1,6 @@
-"""Each release makes the same page of the same statement: its bytes are hashed in the manifest of a closed month.
+"""Each release renders the same page for the same statement: the manifest of a closed month has its hash.
 
-The pages in tests/data/statements were made by the code that came before the template.
+The code before the template rendered the pages in tests/data/statements.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A statement: which lines stand in which month, what they add up to, its file and its page."""
+"""A statement: its lines per month, their sums, its file and its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators do, on a register in memory and on DynamoDB: all or nothing, and never without a record."""
+"""Operators' changes, on a register in memory and in DynamoDB: all or nothing, and never without a record."""
 
 from __future__ import annotations
 

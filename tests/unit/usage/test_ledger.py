@@ -1,4 +1,4 @@
-"""The ledger's promises, kept by the one in memory and the one in DynamoDB alike."""
+"""The ledger's promises, for the one in memory and the one in DynamoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every provider's way of counting becomes the same disjoint counts."""
+"""Every provider's counts become the same disjoint counts."""
 
 from __future__ import annotations
 

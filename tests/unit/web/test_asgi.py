@@ -1,4 +1,4 @@
-"""The edge of what streams, asked as a server asks it."""
+"""The streaming edge, called as a server calls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def problem(error: GatewayError, request_id: str) -> Reply:
 
 
 def ask(answer: Reply) -> tuple[int, Any]:
-    """Status and JSON of what a handler's answer becomes."""
+    """Status and JSON of the response for a handler's result."""
 
     api = StreamResolver(lambda _: Dialect(problem, lambda error: BadRequestError(str(error))))
 

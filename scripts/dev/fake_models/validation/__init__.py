@@ -1,9 +1,9 @@
-"""What Bedrock refuses: checks that the stand-in makes of a request before it answers, as strict as the service.
+"""Bedrock's refusals: the stand-in checks each request before it answers, as strictly as the service.
 
     shapes     the service model: members, types, patterns, bounds
-    traits     what each family refuses, by the guide and by published refusals
-    converse   the rules of Converse that no service model tells
-    claude     the rules of Claude's bodies of InvokeModel
+    traits     each family's refusals, from the guide and from published error messages
+    converse   Converse's rules beyond the service model
+    claude     the rules of Claude's InvokeModel bodies
 
-It is a second reading of the sources, on purpose: nothing here may look at the gateway's table of families.
+It is deliberately a second reading of the sources: no code here may use the gateway's table of families.
 """

@@ -1,4 +1,4 @@
-"""The rules of Claude's messages as a body of InvokeModel, in Bedrock's own sentences where they are known."""
+"""The rules of Claude's messages as a body of InvokeModel, with Bedrock's own messages if known."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _TOOL_FIELDS = frozenset({
 _FIVE = "opus-5 sonnet-5 haiku-5 fable mythos"
 _FOUR = "opus-4 sonnet-4 haiku-4"
 _LATE = f"4-6 4-7 4-8 {_FIVE}"
-# By each flag, which models know it: a part of their names.
+# The models that know each flag, by a part of their names.
 _BETAS = {
     "fine-grained-tool-streaming-2025-05-14": f"{_FOUR} {_FIVE}",
     "interleaved-thinking-2025-05-14": f"{_FOUR} {_FIVE}",
@@ -40,16 +40,16 @@ _BETAS = {
     "mid-conversation-output-config-2026-07-01": _FIVE,
     "mid-conversation-tool-changes-2026-07-01": _FIVE,
 }
-# What structured output does not take. Source: "Get validated JSON results from models", and refusals of it.
 CACHE_POINTS = 4
 _SOURCES = {"image": ("base64",), "document": ("base64", "text", "content")}
+# Keywords that structured output refuses. Source: "Get validated JSON results from models", and published refusals.
 _UNENFORCED = frozenset(
     ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "maxItems", "minLength", "maxLength"]
 )
 
 
 def check_claude(model_id: str, body: Json) -> None:
-    """Refuse what Bedrock would refuse of this body of a Claude that reads messages."""
+    """Refuse a Claude messages body if Bedrock would."""
     refuses = traits(model_id)
     for name in body:
         if name not in _FIELDS:
@@ -108,7 +108,7 @@ def _check_sampling(body: Json, refuses: frozenset[str]) -> None:
 def check_thinking(
     thinking: Any, most: Any, sampling: Mapping[str, Any], refuses: frozenset[str], *, forced: bool
 ) -> None:
-    """Anthropic, "Extended thinking": what goes with a thought, and which models think in which way."""
+    """Anthropic, "Extended thinking": the parameters allowed with thinking, and each model's kinds of thinking."""
     kind = (thinking or {}).get("type")
     if kind == "disabled" and "always" in refuses:
         raise invalid("thinking.type.disabled is not supported for this model.")
@@ -252,7 +252,7 @@ def _check_source(part: Json, where: str) -> None:
 
 
 def check_schema(schema: Any) -> None:
-    """Structured output: objects are closed, nothing is bounded by numbers, nothing refers to itself."""
+    """Structured output: objects are closed, no numeric bounds, no recursive references."""
     if isinstance(schema, list):
         for part in schema:
             check_schema(part)

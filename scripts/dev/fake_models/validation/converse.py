@@ -1,4 +1,4 @@
-"""The rules of Converse that its service model does not tell. The sentences are Bedrock's own where they are known."""
+"""Converse's rules beyond its service model, with Bedrock's own messages if known."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def check_converse(model_id: str, body: Json, *, streaming: bool = False) -> None:
-    """Refuse what Bedrock would refuse of this request to this model."""
+    """Refuse this request to this model if Bedrock would."""
     check_shape(body, "ConverseRequest")
     refuses = traits(model_id)
     if streaming and body.get("toolConfig") and "no-tool-stream" in refuses:
@@ -165,7 +165,7 @@ def _check_output(config: Mapping[str, Any], refuses: frozenset[str]) -> None:
     if config.get("effort") and "no-effort" in refuses:
         raise _unsupported("outputConfig.effort")
     wanted = config.get("textFormat")
-    if not wanted or not refuses:  # of a model that only its owner knows nothing is known
+    if not wanted or not refuses:  # the limits of a custom model are unknown
         return
     if "no-schema" in refuses:
         raise _unsupported("outputConfig.textFormat")

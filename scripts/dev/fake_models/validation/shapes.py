@@ -1,4 +1,4 @@
-"""A body against botocore's service model: what is missing, unknown, of a wrong type or out of bounds is refused."""
+"""Checks a body against botocore's service model: members, types and bounds."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def check_shape(body: Any, shape: str) -> None:
-    """Refuse a body that is not of the shape, by the first place where it is not."""
+    """Refuse a body that does not match the shape, with the first place that differs."""
     _check(body, shape, "")
 
 

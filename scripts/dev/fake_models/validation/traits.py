@@ -1,19 +1,19 @@
-"""What each family refuses, one line for each; the first pattern that fits a model's id counts.
+"""Each family's refusals, one line per family; the first pattern that matches a model's id counts.
 
-    no-tools no-system no-images no-documents    it takes none of these
-    no-tool-stream                               it streams no answer where tools are declared
-    no-tool no-any                               it cannot be made to call one tool, or any
+    no-tools no-system no-images no-documents    it accepts none of these
+    no-tool-stream                               it does not stream if tools are declared
+    no-tool no-any                               it cannot be forced to call one tool, or any
     no-temperature no-top-p one-sampling         no temperature; no top_p; not both
-    no-stops no-schema no-prefill                no stop sequences; no structured output; no last turn of the assistant
-    no-cache no-hour no-tool-cache               no cache points; none of an hour; none among the tools
-    alone no-beside no-status                    results of tools stand alone; beside no document; have no status
-    unforced                                     it does not think where it is made to call a tool
-    budget adaptive always                       how it thinks: by a budget alone; only adaptively; without an end
+    no-stops no-schema no-prefill                no stop sequences; no structured output; no final assistant turn
+    no-cache no-hour no-tool-cache               no cache points; no one-hour ones; none among the tools
+    alone no-beside no-status                    tool results: no other content; no documents; no status
+    unforced                                     it does not think if it is forced to call a tool
+    budget adaptive always                       thinking: with a budget only; adaptive only; always on
     no-thought no-effort no-system-turn no-search no-edits
 
 Sources: Amazon Bedrock user guide, "Supported models and model features", "Prompt caching", "Get validated JSON results
-from models" and the model cards; API reference, ToolChoice; Anthropic's migration guides; refusals as others published
-them (pydantic-ai, vercel/ai, BerriAI/litellm, anthropics/claude-code, aws-samples).
+from models" and the model cards; API reference, ToolChoice; Anthropic's migration guides; published error messages
+(pydantic-ai, vercel/ai, BerriAI/litellm, anthropics/claude-code, aws-samples).
 """
 
 import re
@@ -77,7 +77,7 @@ _COMPILED = tuple((re.compile(pattern), frozenset(words.split())) for pattern, w
 
 @lru_cache(maxsize=512)
 def traits(model_id: str) -> frozenset[str]:
-    """What the model behind an id, a profile or an ARN refuses; nothing for one that only its owner knows."""
+    """The refusals of the model behind an id, a profile or an ARN; none for a custom model."""
     name = model_id.rpartition("/")[2] if model_id.startswith("arn:") else model_id
     base = _PREFIX.sub("", name)
     return next((words for pattern, words in _COMPILED if pattern.match(base)), frozenset())

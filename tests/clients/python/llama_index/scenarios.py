@@ -1,4 +1,4 @@
-"""llama-index: OpenAILike, which is what its users take for a gateway of their own."""
+"""llama-index: OpenAILike, which its users choose for their own gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openai-agents: its Runner, by its default on the Responses API."""
+"""openai-agents: its Runner, which uses the Responses API by default."""
 
 from __future__ import annotations
 

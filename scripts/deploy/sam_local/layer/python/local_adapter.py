@@ -1,6 +1,6 @@
-"""The Lambda Web Adapter's stand-in under SAM CLI: starts a function's server, asks it for each event. Never deployed.
+"""The Lambda Web Adapter's stand-in under SAM CLI: starts a function's server and forwards events. Never deployed.
 
-What the server streams is answered as one piece: SAM CLI and the runtime's emulator in its images cannot stream.
+A streamed response arrives in one piece: SAM CLI and the runtime's emulator in its images cannot stream.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
         request_id = said.headers["Lambda-Runtime-Aws-Request-Id"]
         try:
             way, answer = "response", answered(event, dict(said.headers))
-        except Exception as error:  # the runtime's emulator wants to hear of every event
+        except Exception as error:  # the runtime's emulator needs a response to every event
             way, answer = "error", {"errorType": type(error).__name__, "errorMessage": str(error)}
         runtime.request("POST", f"{INVOCATIONS}/{request_id}/{way}", json.dumps(answer).encode())
         runtime.getresponse().read()
@@ -55,7 +55,7 @@ def wait_for(server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)
         finally:
             connection.close()
-    raise SystemExit("the function's server does not get ready")
+    raise SystemExit("the function's server does not become ready")
 
 
 def answered(event: dict[str, Any], invocation: Mapping[str, str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def target(event: Mapping[str, Any]) -> str:
 
 
 def headers(event: Mapping[str, Any], invocation: Mapping[str, str]) -> dict[str, str]:
-    """Those of the request, and with them, as the adapter does it, who calls and until when there is time."""
+    """The request's headers, plus the caller and the deadline, as the adapter adds them."""
     sent = {name: value for name, value in event["headers"].items() if name.lower() not in NOT_FORWARDED}
     context = {
         "request_id": invocation["Lambda-Runtime-Aws-Request-Id"],

@@ -1,8 +1,8 @@
-"""Between SAM CLI and a function: what API Gateway does and SAM CLI does not. Never deployed.
+"""Adds the steps of API Gateway that SAM CLI lacks, between SAM CLI and a function. Never deployed.
 
 SAM CLI gives every request of one `sam local start-api` the same id and time, drops headers with an underscore in their
-name, and cannot answer 401 for an authorizer that refuses. An event of a file is made new as well, so that it can be
-sent twice. And where nothing listens behind `sam local`, it says what to start.
+name, and cannot answer 401 if an authorizer refuses. An event from a file gets a new id and time too, so it can be sent
+twice. If nothing listens behind `sam local`, the response says what to start.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Handler = Callable[[Event, Any], Any]
 
 
 class NothingBehindError(Exception):
-    """What `sam local` needs does not run."""
+    """The services that `sam local` needs do not run."""
 
 
 @cache
@@ -47,7 +47,7 @@ def own_handler() -> Handler:
 
 
 def nothing_behind() -> str | None:
-    """The sentence for whoever started `sam local` alone."""
+    """The message for a developer who started `sam local` alone."""
     for variable in BEHIND:
         if not (url := os.environ.get(variable)):
             continue
@@ -60,7 +60,7 @@ def nothing_behind() -> str | None:
 
 
 def refusal(event: Event) -> Event | None:
-    """The answer to a request that reaches no function: nothing runs behind it, or its caller was refused."""
+    """The response to a request that reaches no function: no service runs behind it, or its caller was refused."""
     context = event["requestContext"]
     request_id = context["requestId"]
     if sentence := nothing_behind():
@@ -77,7 +77,7 @@ def answer(status: int, body: str, request_id: str) -> Event:
 
 
 def as_received(event: Event) -> Event:
-    """The event as API Gateway would have made it for a request that came now."""
+    """The event that API Gateway would make for a request arriving now."""
     renamed = {name.replace("_", "-").lower(): name for name in HEADERS}
     headers = {renamed.get(name.lower(), name): value for name, value in (event.get("headers") or {}).items()}
     several = {renamed.get(name.lower(), name): value for name, value in (event.get("multiValueHeaders") or {}).items()}
@@ -87,7 +87,7 @@ def as_received(event: Event) -> Event:
 
 
 def handler(event: Event, context: Any) -> Any:
-    """Any function but the authorizer."""
+    """Handle the events of all functions except the authorizer."""
     if "requestContext" not in event:
         return own_answer(event, context)
     event = as_received(event)
@@ -102,7 +102,7 @@ def own_answer(event: Event, context: Any) -> Any:
 
 
 def authorizer(event: Event, context: Any) -> Any:
-    """The authorizer. Whom it refuses gets as far as `handler`, which answers 401, or 503 where nothing runs behind."""
+    """The authorizer. It lets refused callers through to `handler`, which answers 401, or 503 if no service runs."""
     try:
         return own_answer(event, context)
     except Exception as error:
