@@ -7,7 +7,7 @@ READY := .venv/ready $(BIN)/gateway
 help: ## list the targets; for operators, .venv/bin/gateway --help lists the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
-.PHONY: help docs dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
+.PHONY: help docs outline dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/project/set_up.py .venv requirements.lock
@@ -54,8 +54,8 @@ lint: $(READY) ## style, imports, template
 types: $(READY) ## strict types, function by function: each is an `app`
 	$(BIN)/python -m scripts.check.types
 
-contract: $(READY) ## what is generated is what openapi.yaml and scripts/analytics/sql say
-	$(BIN)/python -m scripts.generate.schemas --check && $(BIN)/python -m scripts.generate.reference --check && $(BIN)/python -m scripts.generate.fields --check && $(BIN)/python -m scripts.analytics.views --check && $(BIN)/python -m scripts.deploy.sam_local.overlay --check && $(BIN)/python -m scripts.generate.locks --check
+contract: $(READY) ## what is generated is what its sources say
+	$(BIN)/python -m scripts.generate.schemas --check && $(BIN)/python -m scripts.generate.reference --check && $(BIN)/python -m scripts.generate.fields --check && $(BIN)/python -m scripts.generate.glue_tables --check && $(BIN)/python -m scripts.analytics.views --check && $(BIN)/python -m scripts.generate.contents --check && $(BIN)/python -m scripts.deploy.sam_local.overlay --check && $(BIN)/python -m scripts.generate.locks --check
 
 validate: $(READY) ## the template by the pinned SAM CLI and its linter, offline
 	$(BIN)/python -m scripts.project.sam validate --lint
@@ -69,11 +69,14 @@ scan: $(READY) ## the templates by a security scanner; every finding is explaine
 roles: $(READY) ## a table of what each function may do
 	@$(BIN)/python -m scripts.check.roles
 
-generate: $(READY) ## schemas from openapi.yaml, views in template.yaml from scripts/analytics/sql, what `sam local` runs from both
-	$(BIN)/python -m scripts.generate.schemas && $(BIN)/python -m scripts.analytics.views && $(BIN)/python -m scripts.generate.reference && $(BIN)/python -m scripts.generate.fields && $(BIN)/python -m scripts.deploy.sam_local.overlay
+generate: $(READY) ## all that is made from something else: schemas, tables and views in template.yaml, docs/reference, what `sam local` runs
+	$(BIN)/python -m scripts.generate.schemas && $(BIN)/python -m scripts.generate.glue_tables && $(BIN)/python -m scripts.analytics.views && $(BIN)/python -m scripts.generate.contents && $(BIN)/python -m scripts.generate.reference && $(BIN)/python -m scripts.generate.fields && $(BIN)/python -m scripts.deploy.sam_local.overlay
 
 lock: $(READY) ## compile requirements.lock and the layers' requirements from pyproject.toml
 	$(BIN)/python -m scripts.generate.locks
+
+outline: $(READY) ## template.yaml and openapi.yaml as an outline, with lines
+	@$(BIN)/python -m scripts.project.outline
 
 docs: $(READY) ## docs/ as a site with search in build/docs; fails at a dead link
 	@$(BIN)/python -m scripts.generate.site

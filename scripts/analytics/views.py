@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 from scripts.analytics.duckdb_athena import Columns, columns_of, faults, open_lake, queries, question, tables, views
 from scripts.project.command import run
@@ -40,7 +42,6 @@ def view(name: str, text: str, columns: Columns) -> str:
         "schema": "${AnalyticsDatabase}",
         "columns": [{"name": column, "type": kind} for column, kind in columns.items()],
     }
-    glue = [f'{{Name: {column}, Type: "{GLUE_OF_TRINO.get(kind, kind)}"}}' for column, kind in columns.items()]
     return "\n".join(
         [
             f"  {_logical(name)}View:",
@@ -54,19 +55,34 @@ def view(name: str, text: str, columns: Columns) -> str:
             "        TableType: VIRTUAL_VIEW",
             '        Parameters: {presto_view: "true", comment: Presto View}',
             "        ViewExpandedText: /* Presto View */",
-            "        ViewOriginalText:",
-            "          Fn::Join:",
-            '            - ""',
-            '            - - "/* Presto View: "',
-            f"              - Fn::Base64: !Sub {json.dumps(json.dumps(said))}",
-            '              - " */"',
+            f'        ViewOriginalText: !Join ["", ["/* Presto View: ", {{Fn::Base64: !Sub {text_of(said)}}}, " */"]]',
             "        StorageDescriptor:",
             "          SerdeInfo: {}",
-            "          Columns:",
-            *(f"            - {column}" for column in glue),
+            *flow("          Columns:", {column: GLUE_OF_TRINO.get(kind, kind) for column, kind in columns.items()}),
             "",
         ]
     )
+
+
+def text_of(said: dict[str, Any]) -> str:
+    """JSON as a string of YAML."""
+    return json.dumps(json.dumps(said))
+
+
+def flow(key: str, columns: Columns) -> Iterator[str]:
+    """Glue's columns as a list in few lines."""
+    names = [
+        f'{{Name: {name}, Type: "{kind}"}}' if "(" in kind else f"{{Name: {name}, Type: {kind}}}"
+        for name, kind in columns.items()
+    ]
+    indent = " " * (len(key) - len(key.lstrip()) + 2)
+    # Without a break within a column: its spaces are no places to break at.
+    lines = textwrap.wrap(
+        ", ".join(name.replace(" ", "\0") for name in names), 118 - len(indent), break_long_words=False
+    )
+    yield f"{key} ["
+    yield from (indent + line.replace("\0", " ") for line in lines)
+    yield f"{indent[2:]}]"
 
 
 def named_query(name: str) -> str:

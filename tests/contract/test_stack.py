@@ -98,13 +98,6 @@ def test_the_default_has_no_network_of_its_own_no_firewall_and_no_key() -> None:
     assert "KmsKeyArn" not in stack()["InvokeModelFunction"]["Properties"]
 
 
-def test_the_template_is_read_from_the_api_to_the_outputs() -> None:
-    sections = re.findall(r"^ *# -{20,} (.+)$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
-    assert sections == [
-        "parameters", "API", "functions", "workflow", "statements", "storage", "analytics", "network", "logs", "alarms", "outputs",
-    ]  # fmt: skip
-
-
 # ----------------------------------------------------------------------------------------------------------------- units
 WITHIN_ANOTHER = {"AWS::Glue::Table", "AWS::Lambda::Alias", "AWS::Athena::NamedQuery"}
 

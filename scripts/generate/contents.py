@@ -1,0 +1,45 @@
+"""The table of contents at the head of template.yaml: `python -m scripts.generate.contents [--check]`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.generate.pages import write_or_check
+from scripts.project.outline import Region, regions
+from scripts.project.template import ROOT
+
+TEMPLATE = ROOT / "template.yaml"
+MARKS = re.compile(r"\A(# >>> contents, by `make generate`; do not edit\n).*?(# <<< contents\n)", re.DOTALL)
+# The kinds by which somebody looks for a place.
+KINDS = {
+    "AWS::Serverless::Api", "AWS::Serverless::Function", "AWS::Serverless::StateMachine", "AWS::DynamoDB::Table",
+    "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::CloudWatch::Dashboard", "AWS::EC2::VPC",
+    "AWS::WAFv2::WebACL", "AWS::CloudFront::Distribution", "AWS::Glue::Database", "AWS::Serverless::LayerVersion",
+}  # fmt: skip
+
+
+def contents(found: list[Region]) -> Iterator[str]:
+    yield "# Resources are in regions, which editors fold, in the order of a request and then of a cent. A function has its log group,"
+    yield "# permission, queue and alarm beside it. `make outline` prints them all, with their lines."
+    for region in found:
+        yield f"#   {region.name}: {region.about}"
+        names = ", ".join(entry.logical_id for entry in region.entries if entry.kind in KINDS)
+        yield from textwrap.wrap(names, 118, initial_indent="#     ", subsequent_indent="#     ")
+
+
+def files() -> dict[Path, str]:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    lines = "\n".join(contents(regions(text)))
+    return {TEMPLATE: MARKS.sub(lambda marks: f"{marks[1]}{lines}\n{marks[2]}", text)}
+
+
+def main() -> int:
+    return write_or_check(files(), "its regions", sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
