@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -87,7 +88,9 @@ def _tag(spec: Spec, tag: Mapping[str, Any]) -> Iterator[str]:
 def operation(spec: Spec, method: str, path: str, said: Mapping[str, Any]) -> Iterator[str]:
     (security,) = said["security"]
     yield from ("", f"### {said['operationId']}", "")
-    yield f"`{method} {path}` with {AUTH[next(iter(security))]}. {cell(said.get('description') or said['summary'])}"
+    (function,) = re.findall(r"\$\{(\w+)\.Arn\}", str(said["x-amazon-apigateway-integration"]["uri"]))
+    told = cell(said.get("description") or said["summary"])
+    yield f"`{method} {path}` with {AUTH[next(iter(security))]}, answered by `{function}`. {told}"
     yield ""
     if parameters := [spec.resolve(parameter) for parameter in said.get("parameters", ())]:
         names = [f"`{p['name']}` ({p['in']}{', required' if p.get('required') else ''})" for p in parameters]

@@ -12,8 +12,8 @@ BY_MACHINE = "<!-- Generated from {} by scripts/generate/{}.py; do not edit. -->
 
 
 def head(question: str, source: str, module: str) -> Iterator[str]:
-    """A page's first lines: the question that it answers, and what makes it."""
-    yield from (f"# {question}", "", BY_MACHINE.format(source, module), "")
+    """A page's first lines: what makes it, and the question that it answers."""
+    yield from (BY_MACHINE.format(source, module), f"# {question}", "")
 
 
 def cell(text: str) -> str:

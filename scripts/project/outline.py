@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scripts.project import quick_yaml
+from scripts.project.command import run
 from scripts.project.template import ROOT
 
 TEMPLATE, SPEC = ROOT / "template.yaml", ROOT / "openapi.yaml"
@@ -74,8 +75,8 @@ def of_spec(text: str) -> Iterator[str]:
     spec = quick_yaml.read(text)
     lines = text.splitlines()
     yield f"openapi.yaml, {len(lines)} lines"
-    for line, name, length in sections(text):
-        yield f"{line:6}  {name} ({length} lines)"
+    for start, name, length in sections(text):
+        yield f"{start:6}  {name} ({length} lines)"
     places = {
         said[1]: number for number, line in enumerate(lines, 1) if (said := re.match(r"      operationId: (\w+)", line))
     }
@@ -100,4 +101,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

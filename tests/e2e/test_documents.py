@@ -22,7 +22,10 @@ SHOWN = "http://127.0.0.1:8080"  # where the pages have the local stack
 # What is not run here, and why. Where it is this project's own, its arguments are read all the same.
 NOT_HERE = (
     (r"make (dev|sam-local)\b", "this test's stack is that of `make dev`; test_sam_local.py starts the other"),
-    (r"make (test|check|lint|types|contract|validate|spec|scan|focus-check|generate|lock|bench|test-lambda)$", "CI's"),
+    (
+        r"make (test|check|lint|types|contract|validate|spec|scan|focus-check|docs|generate|lock|bench|test-lambda)$",
+        "CI's",
+    ),
     (r"make (build|deploy-local|client|sam-local-check|athena-check)$", "has a test of its own"),
     (r"(.*&& )?sam |sam$", "SAM CLI: test_build.py builds; the rest takes an account, or Docker"),
     (r"(export|output\(\)|for )", "a line of the shell for the lines about an account"),
