@@ -77,7 +77,7 @@ def to_converse(body: Json, base: str = "") -> Fitted:
     if metadata := _metadata(body.get("metadata"), reading):
         translated["requestMetadata"] = metadata
     if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
-        reading.leave("thinking", "this model is not asked to think")
+        reading.leave("thinking", "the gateway does not enable it on this model")
     if body.get("context_management") is not None:
         reading.leave("context_management", "this model does not edit its context")
     for name in ("speed", "diagnostics", "fallbacks"):

@@ -36,7 +36,7 @@ def form(work: Work) -> None:
         return
     words = "Answer with JSON that fits this JSON schema, and with nothing else: " + json.dumps(schema)
     work.put("system", [*(work.body.get("system") or []), {"text": words}])
-    work.warn("the response schema is requested in the system prompt, not enforced: this model enforces none")
+    work.warn("the response schema is requested in the system prompt, not enforced: this model enforces no schema")
 
 
 def _force_answer(work: Work, schema: Json, told: Json) -> bool:

@@ -147,7 +147,7 @@ class Tools:
     def _read_one(self, draft: Draft, tool: Json, where: str) -> None:
         kind = tool.get("type")
         if not isinstance(kind, str) or not kind:
-            raise invalid_param(f"{where}.type", "must say what kind of tool it is.", "invalid_type")
+            raise invalid_param(f"{where}.type", "must name the kind of the tool.", "invalid_type")
         if kind == "function":
             self._function(draft, tool, where)
         elif kind == "namespace":
