@@ -147,6 +147,12 @@ class InMemoryJobs:
             self.ledger.settle(record)
         return True
 
+    def abandon(self, job: Job, ended: JobResult, now: datetime) -> bool:
+        if self.jobs[job.request_id] != job:
+            return False
+        self.jobs[job.request_id] = replace(job, state=JobState.DONE, ended=ended)
+        return True
+
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         self.jobs[request_id] = Job(request_id, tenant_id, JobState.DONE, now, ended=ended)
 

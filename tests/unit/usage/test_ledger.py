@@ -12,7 +12,8 @@ import pytest
 from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.jobs import Job, JobResult, Jobs, JobState, Submission
+from gateway.calls.jobs import Job, JobResult, Jobs, JobState, Submission, poll
+from gateway.core.errors import GatewayError
 from gateway.core.settings import settings
 from gateway.tenancy.tenant import Caller, Tenant
 from gateway.usage.ledger import SHARDS, AlreadyReservedError, Ledger, Partition, sweep
@@ -181,10 +182,41 @@ def test_an_answer_of_any_size_is_kept(jobs: Jobs, size: int) -> None:
     assert found.ended == JobResult(["x" * size])
 
 
-def test_a_lost_job_is_known_by_its_age(jobs: Jobs) -> None:
+def test_a_job_is_lost_when_its_worker_died_and_no_other_came(jobs: Jobs) -> None:
+    submitted(jobs)
+    job = claimed(jobs)
+    assert not job.lost(START + LEASE * 3, LEASE * 2)
+    assert job.lost(START + LEASE * 3 + timedelta(seconds=1), LEASE * 2)
+    assert not replace(job, state=JobState.DONE).lost(START + LEASE * 9, LEASE * 2)
+
+
+def test_a_job_that_waits_in_the_queue_is_not_lost(jobs: Jobs) -> None:
     submitted(jobs)
     job = jobs.find(RequestId("r1"))
     assert job is not None
-    assert not job.lost(START + LEASE, LEASE * 2)
-    assert job.lost(START + LEASE * 3, LEASE * 2)
-    assert not replace(job, state=JobState.DONE).lost(START + LEASE * 3, LEASE * 2)
+    assert not job.lost(START + LEASE * 9, LEASE * 2)
+    assert job.lost(START + timedelta(days=4, seconds=1), LEASE * 2)
+
+
+@pytest.mark.parametrize("was_claimed", [True, False])
+def test_a_job_that_a_client_was_told_is_lost_is_run_by_nobody(jobs: Jobs, ledger: Ledger, was_claimed: bool) -> None:
+    """Else the client submits it again, and pays for both."""
+    submitted(jobs)
+    if was_claimed:
+        claimed(jobs)
+    late = START + timedelta(days=5)
+    owner = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))
+    for _ in range(2):
+        with pytest.raises(GatewayError, match="Submit it again") as told:
+            poll(RequestId("r1"), owner, jobs, ledger, late, LEASE)
+        assert told.value.code == "call_lost"
+    assert jobs.claim(RequestId("r1"), late, late + LEASE, 1) is None
+
+
+def test_a_job_that_a_worker_claims_in_the_same_moment_is_not_lost(jobs: Jobs, ledger: Ledger) -> None:
+    submitted(jobs)
+    seen = claimed(jobs)
+    late = START + LEASE * 9
+    again = claimed(jobs, late)
+    assert not jobs.abandon(seen, JobResult(code="call_lost", status=500), late)
+    assert jobs.finish(again, JobResult(["here"]), (), late)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gateway.core.error_codes import ErrorCode
 
 
+QUEUE_RETENTION = timedelta(days=4)  # template.yaml, JobsQueue
+
+
 class JobState(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
@@ -77,8 +80,14 @@ class Job:
         return self.state is not JobState.DONE and not leased
 
     def lost(self, now: datetime, patience: timedelta) -> bool:
-        """Has no worker run it for so long that none will?"""
-        return self.state is not JobState.DONE and now > (self.lease_until or self.submitted_at) + patience
+        """Did its worker die, and no other claim it within `patience`? A queued job is lost only with its message."""
+        match self.state:
+            case JobState.DONE:
+                return False
+            case JobState.QUEUED:
+                return now > self.submitted_at + QUEUE_RETENTION
+            case JobState.RUNNING:
+                return now > (self.lease_until or self.submitted_at) + patience
 
 
 class ResultStore(Protocol):
@@ -101,6 +110,9 @@ class Jobs(Protocol):
         """End a claimed job and settle its rows, both or neither; False where the claim was lost meanwhile."""
 
     def find(self, request_id: RequestId) -> Job | None: ...
+
+    def abandon(self, job: Job, ended: JobResult, now: datetime) -> bool:
+        """End a job that no worker runs, so that none will; False if a worker claimed it since `job` was read."""
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         """Store the result of a call that was not submitted, for a client whose request timed out at API Gateway."""
@@ -144,7 +156,11 @@ def poll(
     if job.tenant_id != caller.tenant_id:
         raise unknown
     if job.lost(now, patience):
-        raise GatewayError("The call ended without a response. Submit it again.", code="call_lost", status=500)
+        lost = GatewayError("The call ended without a response. Submit it again.", code="call_lost", status=500)
+        # The client may now submit it again, so a late message must not run it as well.
+        if jobs.abandon(job, JobResult.failed(lost), now):
+            raise lost
+        return None
     if job.state is not JobState.DONE or job.ended is None:
         return None
     if job.ended.error:

@@ -13,11 +13,11 @@ from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment, value
 from gateway.aws.dynamodb.usage_rows import settlement
 from gateway.aws.s3.payloads import Payloads
-from gateway.calls.jobs import Job, JobResult, JobState, Submission
+from gateway.calls.jobs import QUEUE_RETENTION, Job, JobResult, JobState, Submission
 from gateway.tenancy.tenant import Caller, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
 
-UNFINISHED = timedelta(days=5)  # longer than the queue keeps a message
+UNFINISHED = QUEUE_RETENTION + timedelta(days=1)
 
 
 class JobTable:
@@ -115,6 +115,34 @@ class JobTable:
         writes = [{"Update": end}, *({"Update": settlement(self._usage_table, record)} for record in settled)]
         try:
             self._dynamodb.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            if conditional(error):
+                return False
+            raise
+        return True
+
+    def abandon(self, job: Job, ended: JobResult, now: datetime) -> bool:
+        kept = self._ended(job.request_id, ended, now)
+        lease = {":lease": instant(job.lease_until)} if job.lease_until else {}
+        leased = "lease_until = :lease" if lease else "attribute_not_exists(lease_until)"
+        try:
+            self._dynamodb.update_item(
+                TableName=self.table,
+                Key=attributes({"request_id": job.request_id}),
+                UpdateExpression="SET #state = :done, ended = :ended, expires_at = :expires",
+                ConditionExpression=f"#state = :state AND attempts = :attempts AND {leased}",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues=attributes(
+                    {
+                        ":done": JobState.DONE.value,
+                        ":state": job.state.value,
+                        ":attempts": job.attempts,
+                        ":ended": kept["ended"],
+                        ":expires": kept["expires_at"],
+                        **lease,
+                    }
+                ),
+            )
         except ClientError as error:
             if conditional(error):
                 return False
