@@ -338,7 +338,7 @@ def test_a_thousand_tenants_by_the_command_line(stack: LocalStack, tmp_path: Pat
     first = run("apply", "--keys-out", str(out))
     assert (first.returncode, first.stdout) == (0, "")
     assert first.stderr.endswith(
-        "Tenants: 1000 to create, 0 to change, 0 to suspend, 0 to delete. Keys: 1000 to make, 0 to revoke.\n"
+        "Tenants: 1000 to create, 0 to change, 0 to suspend, 0 to delete. Keys: 1000 to create, 0 to revoke.\n"
     )
     assert out.stat().st_mode & 0o777 == 0o600
     made = {line["tenant_id"]: line["key"] for line in map(json.loads, out.read_text().splitlines())}
