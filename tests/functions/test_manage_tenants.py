@@ -242,7 +242,7 @@ def test_a_stack_gets_its_own_tenant_back_and_nobody_else_does(stack: Stack) -> 
     assert stack("Delete", "my-team")["Status"] == "SUCCESS"
     told = stack("Create", stack="two", tenant_id="my-team")
     assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", "not-made")
-    assert told["Reason"].startswith("tenant_id_used: A tenant my-team was deleted")
+    assert told["Reason"].startswith("tenant_id_used: The tenant my-team was deleted")
     status, problem = admin("PUT", "/admin/tenants/my-team", {})
     assert (status, Problem.model_validate(problem).code) == (409, "tenant_id_used")
     assert stack("Create", tenant_id="my-team")["Status"] == "SUCCESS"

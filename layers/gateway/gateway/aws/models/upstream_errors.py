@@ -41,7 +41,7 @@ _QUOTA = Refusal(400, "model_quota_exceeded", "A service quota is used up. Ask t
 _CONFLICT = Refusal(400, "model_conflict", "The request conflicts with another one. Retry.")
 _DENIED = Refusal(403, "model_access_denied", "The gateway has no access to this model. Ask its operators.")
 _NOT_ENABLED = Refusal(
-    403, MODEL_NOT_ENABLED, "The gateway's AWS account has not enabled this model. Ask the operators to enable it."
+    403, MODEL_NOT_ENABLED, "The gateway's AWS account has not enabled this model. Ask the gateway's operators for it."
 )
 _NOT_FOUND = Refusal(404, "model_not_found", "Model not found. See /list_foundation_models.")
 _TIMEOUT = Refusal(
