@@ -23,7 +23,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import NoCredentialsError
 from botocore.session import get_session
 
-from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
+from gateway.aws.dynamodb.tenant_register import TenantRegister
+from gateway.tenancy.administration import Actor, Administration, VersionConflict
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 from scripts.operate.admin_api import AdminApi, Refused, of
@@ -217,16 +218,31 @@ def table_of(stack: str | None, table: str | None) -> str:
 
 
 def add(table: str, tenant_id: str, name: str, cost_centres: Sequence[str], label: str) -> str:
-    """Add a tenant; its first key. Raises BadRequest."""
-    add_tenant(table, Tenant(TenantId(tenant_id), name or tenant_id, tuple(cost_centres)))
-    return add_key(table, tenant_id, label)
+    """Add a tenant; its first key. Raises WrongUse for a tenant that exists, BadRequestError, Conflict."""
+    administration = Administration(TenantRegister(table))
+    wanted = Tenant(TenantId(tenant_id), name or tenant_id, tuple(cost_centres))
+    known = WrongUse(f"the tenant {tenant_id} exists: change it with `tenants apply`, or add a key with `tenants key`")
+    if administration.exists(wanted.tenant_id):
+        raise known
+    actor = caller()
+    try:
+        administration.put_tenant(wanted, actor, expected=0)
+    except VersionConflict as error:
+        raise known from error
+    return administration.make_key(wanted.tenant_id, actor, label)[1]
 
 
 def another_key(table: str, tenant_id: str, label: str) -> str:
     """Create another key of a tenant. Raises WrongUse."""
-    if TenantTable(table).tenant(TenantId(tenant_id)) is None:
+    administration = Administration(TenantRegister(table))
+    if not administration.exists(TenantId(tenant_id)):
         raise WrongUse(f"no tenant {tenant_id} exists: `add` creates one with its first key")
-    return add_key(table, tenant_id, label)
+    return administration.make_key(TenantId(tenant_id), caller(), label)[1]
+
+
+def caller() -> Actor:
+    """The principal of these credentials, for the audit. Asks AWS STS."""
+    return Actor(boto3.client("sts").get_caller_identity()["Arn"])
 
 
 # ---------------------------------------------------------------------------------------------------------- by the API

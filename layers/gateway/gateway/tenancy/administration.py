@@ -211,16 +211,16 @@ class Administration:
     def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
         """Create or change the tenant. Returns it, and whether it is new; a tenant without changes keeps its version.
 
-        `expected` is the version that the change is based on. Raises VersionConflict, Conflict, BadRequestError, and
-        TenantIdUsed for the id of a deleted tenant.
+        `expected` is the version that the change is based on, 0 for a tenant that must be new. Raises VersionConflict,
+        Conflict, BadRequestError, and TenantIdUsed for the id of a deleted tenant.
         """
         must_be_sound(wanted)
         for _ in range(_TRIES):
             before = self.register.tenant(wanted.tenant_id)
-            found = before.version if before else None
+            found = before.version if before else 0
             if expected is not None and expected != found:
                 raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
-            after = replace(wanted, version=(found or 0) + 1)
+            after = replace(wanted, version=found + 1)
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
