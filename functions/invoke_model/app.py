@@ -42,7 +42,7 @@ payloads, jobs, entries = wired.payloads, wired.jobs, wired.entries
 def invoke_model() -> Response[str]:
     asked = query(app, InvokeModelParametersQuery)
     who = caller(app)
-    if asked.requestId:  # for any body, even none
+    if asked.requestId:  # a poll ignores its body
         patience = timedelta(seconds=2 * seconds)  # by then another worker would have claimed the job
         ready = poll(RequestId(asked.requestId), who, jobs, ledger, utc_now(), patience)
         return fitting([{"request_id": asked.requestId}] if ready is None else ready)
@@ -122,7 +122,8 @@ def run_once(key: str, request: LegacyRequest, requests: Sequence[Translation], 
         earlier.headers["idempotent-replayed"] = "true"
         return earlier
     if streaming:
-        once.finish(ended, (), utc_now())  # if this fails, the lease keeps the key, and a repeat finds the job
+        # If this fails, the key stays claimed until its lease ends; a later repeat finds the job.
+        once.finish(ended, (), utc_now())
     else:
         keep_if_late(ended)
     if ended.error:
@@ -133,7 +134,7 @@ def run_once(key: str, request: LegacyRequest, requests: Sequence[Translation], 
 def keep_if_late(ended: JobResult) -> None:
     """Store the answer for polling if API Gateway timed out, or may time out before the answer arrives.
 
-    API Gateway's timeout starts after the authorizer, so never before `received_at`, from which this function counts.
+    This function counts from `received_at`. API Gateway's timeout starts later, after the authorizer.
     """
     if time.time() - received_at(app) <= settings().sure_integration_timeout - KEPT_EARLY:
         return

@@ -1,4 +1,4 @@
-"""docs/clients.md: the results of the matrix's last run."""
+"""docs/call/clients.md: the results of the matrix's last run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAGE = ROOT / "docs/call/clients.md"
 HEAD = """\
 # Which clients work with the gateway?
 
-The table has each client and the result of each scenario; a client changes nothing but its base URL and key.
+{passing} clients below pass every scenario; a client changes nothing but its base URL and key.
 
 Each client is the one that its makers publish. It plays every scenario on
 {models}. Then the test compares three counts: the
@@ -46,7 +46,14 @@ def written(results: Mapping[Cell, Result]) -> str:
     ]
     lines += [f"| `{command.package}` | {command.version} | {command.how} |" for command in COMMANDS]
     models = " and on ".join(f"{name} (`{model}`)" for name, model in MODELS.items())
-    return HEAD.format(models=models) + "\n".join(lines) + "\n"
+    return HEAD.format(passing=_passing(results), models=models) + "\n".join(lines) + "\n"
+
+
+def _passing(results: Mapping[Cell, Result]) -> str:
+    """How many clients have no fault in any scenario, by their packages."""
+    packages = {client.package for client in CLIENTS}
+    failed = {cell.client.package for cell, result in results.items() if result.faults}
+    return f"{len(packages - failed)} of the {len(packages)}" if failed else f"All {len(packages)}"
 
 
 def _scenario(client: Client, scenario: str, results: Mapping[Cell, Result], notes: list[str]) -> str:

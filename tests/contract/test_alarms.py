@@ -89,8 +89,8 @@ PAGE = (ROOT / "docs/run/cost-to-run.md").read_text(encoding="utf-8")
 IDLE = PAGE.partition("## A month without calls")[2]
 
 
-def endpoints(**parameters: str) -> int:
-    made = of_kind(stack(Network="private", **parameters), "AWS::EC2::VPCEndpoint").values()
+def endpoints(network: str = "private", **parameters: str) -> int:
+    made = of_kind(stack(Network=network, **parameters), "AWS::EC2::VPCEndpoint").values()
     return sum(endpoint["VpcEndpointType"] == "Interface" for endpoint in made)
 
 
@@ -100,7 +100,8 @@ def test_the_page_of_costs_counts_what_is_billed_by_the_month() -> None:
     watched = sum(len([one for one in said.get("Metrics", ()) if "MetricStat" in one]) or 1 for said in alarms)
     assert f"| {watched} x 0.10 | {watched * Decimal('0.10')} |" in IDLE
     assert f"| {len(of_kind(stack(), 'AWS::CloudWatch::Dashboard'))} x 3.00 | 3.00 |" in IDLE
-    for count in (endpoints(), endpoints(TenantRoleArn="arn:aws:iam::210987654321:role/tenants")):
+    with_role = endpoints(TenantRoleArn="arn:aws:iam::210987654321:role/tenants")
+    for count in (endpoints(), with_role, endpoints("functions-in-vpc")):
         assert str(count * Decimal("14.60")) in IDLE
     for parameters, word in (({}, "four"), ({"CorsOrigin": "https://a.example"}, "five")):
         (acl,) = of_kind(stack(EnableWaf="true", **parameters), "AWS::WAFv2::WebACL").values()

@@ -25,6 +25,8 @@ GENERATED = {DOCS / "call/clients.md", DOCS / "call/compatibility.md"} | {
 BY_HAND = [page for page in PAGES if page not in GENERATED]
 LINKING = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "examples/README.md", *PAGES]
 DECISIONS = sorted((DOCS / "decisions").glob("0*.md"))
+# Pages name code as it is called from the project's folder, from the package's, or with the package's name.
+PLACES = (ROOT, HOUSES["gateway"], HOUSES["gateway"].parent)
 ELSEWHERE = re.compile(r"[a-z]+:")
 NO_FIRST_WORDS = re.compile(r"(What|Who|Whoever)\b")
 # The picture stands in the README alone.
@@ -184,8 +186,22 @@ def test_a_page_shows_tenants_as_the_command_reads_them(tmp_path: Path, page: st
 
 @pytest.mark.parametrize("page", BY_HAND, ids=named)
 def test_a_page_names_files_that_are_there(page: Path) -> None:
-    """Of the code: as it is called from the project's folder, or from the package's."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
     said = re.findall(r"`((?:gateway/)?[a-z0-9_]+(?:/[a-z0-9_.-]+)*/[a-z0-9_.-]+\.(?:py|csv|yaml|json))`", text)
-    places = (ROOT, HOUSES["gateway"], HOUSES["gateway"].parent)
-    assert [file for file in said if not any((place / file).exists() for place in places)] == []
+    assert [file for file in said if not any((place / file).exists() for place in PLACES)] == []
+
+
+def test_the_architecture_names_folders_that_are_there() -> None:
+    page = (DOCS / "develop/architecture.md").read_text()
+    said = set(re.findall(r"`([a-z0-9_]+(?:/[a-z0-9_]+)*/[a-z0-9_]*)`", page))
+    assert len(said) > 10
+    places = (*PLACES, ROOT / "functions")
+    assert [path for path in sorted(said) if not any((place / path).is_dir() for place in places)] == []
+
+
+def test_the_walk_of_a_cent_has_each_function_of_its_state_machines() -> None:
+    _, _, walk = (DOCS / "develop/architecture.md").read_text().partition("## The walk of a cent")
+    rows = re.findall(r"^\| \d+ \| ([^|]+) \|", walk.partition("\n## ")[0], re.M)
+    named = [name.rpartition("/")[2] for row in rows for name in re.findall(r"`([a-z_/]+)`", row)]
+    there = [path.parent.name for path in (ROOT / "functions").glob("*/*/app.py")]
+    assert sorted(named) == sorted([*there, "close_month"])

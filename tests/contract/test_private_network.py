@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 from typing import Any
 
 import pytest
 
+from scripts.project.template import ROOT, refusal
+from tests.contract import sam_cli
 from tests.contract.contract import OPERATIONS, TEMPLATE, Operation
 from tests.contract.expanded import of_kind, outputs, stack
 from tests.contract.rules import refusals
@@ -193,3 +196,37 @@ def test_a_zone_is_named_as_aws_names_it(zone: str) -> None:
         assert re.fullmatch(pattern, zone)
         assert not re.fullmatch(pattern, zone[:-1])  # a region
         assert not re.fullmatch(pattern, "use1-az4")  # a zone's id, which a subnet does not take here
+
+
+# ------------------------------------------------------------------------------------------------------------ its page
+PAGE = (ROOT / "docs/run/network-and-encryption.md").read_text(encoding="utf-8")
+SECTION = PAGE.partition("## A private network")[2].partition("\n## ")[0]
+
+
+def test_the_page_names_each_endpoint_that_a_vpc_of_yours_must_have() -> None:
+    made = of_kind(stack(**PRIVATE, **TENANT_ROLE), "AWS::EC2::VPCEndpoint").values()
+    names = {
+        endpoint["ServiceName"].removeprefix("com.amazonaws.eu-west-1.")
+        for endpoint in made
+        if endpoint["VpcEndpointType"] == "Interface"
+    }
+    assert len(names) == 8
+    assert [name for name in sorted(names) if f"`{name}`" not in SECTION] == []
+
+
+def test_the_page_names_each_parameter_of_the_network_and_where_clients_call() -> None:
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    (names,) = [group["Parameters"] for group in groups if group["Label"]["default"] == "Network"]
+    assert [name for name in [*names, "ApiUrl", "PrivateApiUrl"] if not re.search(rf"`{name}[`=]", SECTION)] == []
+    for name in ("ClientCidr", "VpcCidr"):
+        assert f"`{name}` (`{TEMPLATE['Parameters'][name]['Default']}`)" in SECTION
+
+
+def test_its_commands_set_what_the_template_takes() -> None:
+    commands = [shlex.split(line) for line in SECTION.splitlines() if line.startswith("sam deploy ")]
+    assert len(commands) == 2
+    for command in commands:
+        told = sam_cli.deployed(ROOT / "samconfig.toml", *command[2:])["parameter_overrides"]
+        assert told.keys() == {word.partition("=")[0] for word in command[3:]}
+        assert [refusal(TEMPLATE["Parameters"][name], value) for name, value in told.items()] == [None] * len(told)
+        assert refusals(TEMPLATE, "us-east-1", **told) == []

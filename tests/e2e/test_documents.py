@@ -27,10 +27,10 @@ NOT_HERE = (
         "CI's",
     ),
     (r"make (build|deploy-local|client|sam-local-check|athena-check)$", "has a test of its own"),
-    (r"(.*&& )?sam |sam$", "SAM CLI: test_build.py builds; the rest takes an account, or Docker"),
+    (r"(.*&& )?(\.venv/bin/)?sam |sam$", "SAM CLI: test_build.py builds; the rest takes an account, or Docker"),
     (r"(export|output\(\)|for )", "a line of the shell for the lines about an account"),
     (r".*(\$\(output |\baws )", "asks AWS; tests/contract/test_first_deployment.py reads the words"),
-    (r".*(--stack|s3://|gateway (verify-deployment|redrive))", "asks a deployed gateway"),
+    (r".*(--stack|--url|--state-machine|s3://|gateway (verify-deployment|redrive))", "asks a deployed gateway"),
     (r"curl -O https://pricing|.*gateway prices .*index\.json", "AWS's own price list, which is not here"),
     (r"curl .*127\.0\.0\.1:3000|.*:3000/", "asks `sam local`"),
     (r".*gateway backfill", "a day's run is test_backfill.py's; this names days without usage"),
@@ -84,6 +84,9 @@ def project(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Path
     overlay = re.search(r"^```csv\n(.*?)^```", (ROOT / "docs/books/own-prices.md").read_text(), re.M | re.S)
     assert overlay is not None
     (folder / "overlay.csv").write_text(overlay[1])
+    tenants = re.search(r"^```yaml\n(.*?)^```", (ROOT / "docs/run/tenants-and-keys.md").read_text(), re.M | re.S)
+    assert tenants is not None
+    (folder / "tenants.yaml").write_text(tenants[1])
     (folder / "setup").mkdir()
     (folder / "setup/configs.json").write_text('[{"STACK_PREFIX": "unit_a"}]')
     (folder / "team-ids.json").write_text('{"unit_a": ["web"]}')

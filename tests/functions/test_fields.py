@@ -1,4 +1,4 @@
-"""Each documented field of each format, sent to the real API, is handled as docs/compatibility.md describes."""
+"""Each documented field of each format, sent to the real API, is handled as docs/call/compatibility.md describes."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.costs.close_day import close_day
 from gateway.costs.periods import latest_start
-from gateway.costs.proofs import hold_rest
+from gateway.costs.proofs import check_rest
 
 ledger = DynamoLedger(settings().usage_table)
 proofs = DynamoProofs(settings().usage_table)
@@ -25,7 +25,7 @@ lake = ParquetLake(S3Objects(settings().lake_bucket))
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if "hours" in event:  # absent in a run that an earlier release started
-        hold_rest(event["day"], event["hours"], proofs, lake)
+        check_rest(event["day"], event["hours"], proofs, lake)
     return close_day(
         event["day"],
         event["complete"],

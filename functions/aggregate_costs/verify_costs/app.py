@@ -15,7 +15,7 @@ from gateway.aws.s3.price_overlay import current_book
 from gateway.core.settings import settings
 from gateway.costs.cost_metrics import tell_cost
 from gateway.costs.periods import latest_start
-from gateway.costs.proofs import hold_rest
+from gateway.costs.proofs import check_rest
 from gateway.costs.usage_files import UsageFile, digest_of
 from gateway.costs.verify import verify_day, verify_usage
 
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         costs = digest_of(lake.costs_files(day))  # before they are read
         tell_cost(day, verify_day(day, lake))
         if "hours" in event:  # absent in a run that an earlier release started
-            hold_rest(day, event["hours"], proofs, lake)
+            check_rest(day, event["hours"], proofs, lake)
         return {"day": day, "costs": costs}
     file = UsageFile(event["hour"], event["part"], event["parts"])
     book, not_after = current_book(max_age=0), latest_start(event["scheduledTime"])

@@ -31,7 +31,7 @@ from gateway.costs.cost_lines import CostLine, CostsDoNotMatch
 from gateway.costs.periods import GRACE, MAX_HOURS, PeriodRefused, Plan, commit, hours_between, plan, start_of
 from gateway.costs.price_usage import price_usage
 from gateway.costs.pricer import PRICED, UNPRICED, UNSETTLED, Pricer
-from gateway.costs.proofs import MAX_DAYS, DayProof, Listing, check_day, find_days, hold_rest, look, proven
+from gateway.costs.proofs import MAX_DAYS, DayProof, Listing, check_day, check_rest, find_days, look, proven
 from gateway.costs.usage_files import UsageFile, digest_of, file_digest, usage_files
 from gateway.costs.verify import verify_day, verify_usage
 from gateway.pricing.price_book import Markup, Price, PriceBook
@@ -220,7 +220,7 @@ class House:
         self.closed = []
         for day in planned.days():
             step()
-            hold_rest(day, planned.days()[day], self.proofs, self.lake)
+            check_rest(day, planned.days()[day], self.proofs, self.lake)
             rebuild = day in planned.rebuilt
             self.closed.append(self.close(day, planned.completes(day), scheduled, rebuild=rebuild))
         open_hours, proofs, costs = list[str](), list[tuple[str, str]](), dict[str, str]()
@@ -235,7 +235,7 @@ class House:
             step()
             costs[day] = digest_of(self.lake.costs_files(day))
             verify_day(day, self.lake)
-            hold_rest(day, planned.days()[day], self.proofs, self.lake)
+            check_rest(day, planned.days()[day], self.proofs, self.lake)
         step()
         for proof, whole in proven(planned, proofs, costs):
             self.proofs.note(proof, whole=whole)

@@ -274,7 +274,8 @@ def test_the_page_of_prices_says_how_much_is_confirmed_and_why_the_rest_is_not()
     )
     assert f"another {len(ROWS) - len(BOOK)} rows, without a price" in page
     assert f"{len(compared)} rows (speech, video, queries)" in page
-    assert f"{sure:,} of the prices in force are said by two" in page
+    assert f"two sources agree on {sure:,} of the {len(in_force):,} prices in force" in page
+    assert f"{sure:,} of the prices in force stand in two" in page
     assert f"{len(confirmed)} of the {len(MODELS)} models have a second source" in page
     assert f"The other {doubts.total():,} rest on one" in page
     assert f"for {len(by_rule)} of Claude's newest" in page

@@ -104,7 +104,7 @@ class OpenAttempt:
         return self.reserved.row
 
     def mark_settled(self, settled: UsageRecord) -> None:
-        """Book the hold and release the slot of a row that another transaction settled."""
+        """Book the hold and release the slot. The transaction that stored the answer has settled the row."""
         self.settled = settled
         self.attempts.meter.book_hold(self.attempts.context.caller.tenant, self.reserved, settled)
         self._release_slot()
@@ -155,7 +155,7 @@ class OpenAttempt:
 
 @dataclass(frozen=True)
 class AttemptPlan:
-    """Makes the attempts of requests by one route."""
+    """Begins the attempts of one request, by the rules of its route."""
 
     route: Route
     context: Context
@@ -170,11 +170,11 @@ class AttemptPlan:
         return itertools.count(self.first)
 
     def of(self, calls: Sequence[ModelCall]) -> AttemptSequence:
-        """The attempts of a request. `calls` has the same call for each model of the route."""
+        """The attempts at one answer. `calls` has its call once for each model of the route, in their order."""
         return AttemptSequence(self, calls)
 
     def pause(self, tried: int, error: GatewayError) -> float:
-        """Seconds before the next try: honours Retry-After; otherwise exponential backoff with full jitter."""
+        """Seconds before the next try: exponential backoff with full jitter, and at least half of Retry-After."""
         longest: float = min(0.5 * 2.0**tried, LONGEST_PAUSE)
         return max(self.random() * longest, float(error.retry_after or 0) * (0.5 + self.random() / 2))
 

@@ -3,7 +3,7 @@
     find_days   finds the ledger's first hour, and the days to check before a run is planned
     check_day   checks a day that no run of this release has proven, or that was priced by another price book
     look        compares the files of the whole lake with their proofs, and returns the hours to do again
-    hold_rest   checks that a day's hours outside the run still match their proofs
+    check_rest  checks that a day's hours outside the run still match their proofs
     proven      lists the proofs of a run after all its steps have finished
     holes       lists the hours and days of a month without a valid proof, which keep its books open
 
@@ -69,7 +69,10 @@ class Proofs(Protocol):
         """The proof of each day, both ends included."""
 
     def note(self, proof: DayProof, *, whole: bool = False) -> None:
-        """Add to a day's proof. Unless the `whole` day was checked, another book version clears the stored one."""
+        """Add to a day's proof. A new day, and a day that was checked `whole`, takes the proof's book version.
+
+        Any other day loses its book version where the proof's differs.
+        """
 
 
 class Rows(Protocol):
@@ -88,7 +91,10 @@ class Listing(NamedTuple):
 
     @classmethod
     def of(cls, usage: Mapping[str, str], costs: Mapping[str, str]) -> Listing:
-        """Build a listing from keys and ETags. A key of a day but no hour counts for hour 00, to be noticed there."""
+        """Build a listing from keys and ETags.
+
+        A key with a day but without an hour is listed under hour 00, so that `look` reports that hour.
+        """
         hours: dict[str, dict[str, str]] = defaultdict(dict)
         for key, etag in usage.items():
             if found := _HOUR_OF.match(key):
@@ -123,8 +129,8 @@ def find_days(
 ) -> DaysInDoubt:
     """Days that no run of this release has proven, and days priced by another book, newest first.
 
-    `listing` lists the whole lake; it is called only while the ledger's first hour is unknown. A run for the `asked`
-    hours checks only their days, except days that it does as a whole.
+    `listing` lists the whole lake; it is called only while the ledger's first hour is unknown. With `asked`
+    hours it returns only their days, without those of which a run does all 24 hours anyway.
     """
     begin = proofs.begin() or _find_begin(proofs, periods, ledger, listing(), scheduled, retention, book_version)
     known = proofs.days()
@@ -269,7 +275,7 @@ def look(
 
 
 # ------------------------------------------------------------------------------------------------- in and after a run
-def hold_rest(day: str, done: Collection[str], proofs: Proofs, lake: Lake) -> None:
+def check_rest(day: str, done: Collection[str], proofs: Proofs, lake: Lake) -> None:
     """Check that a day's hours outside the run still match their proofs. Raises CostsDoNotMatch."""
     known = proofs.days(day, day).get(day, DayProof(day))
     listed = Listing.of(lake.usage_files(day), {})
@@ -285,8 +291,8 @@ def hold_rest(day: str, done: Collection[str], proofs: Proofs, lake: Lake) -> No
 def proven(done: Plan, verified: Iterable[tuple[str, str]], costs: Mapping[str, str]) -> list[tuple[DayProof, bool]]:
     """The proofs from a run, by day, each with a flag that tells whether it covers the whole day.
 
-    `verified` has the proof of each file, with its hour; `costs` the digest of the costs of each day. A run started by
-    an earlier release has none: the next run proves its hours.
+    `verified` has the proof of each file, with its hour; `costs` the digest of the costs of each day. Both are empty in
+    a run that an earlier release started: the next run proves its hours.
     """
     digests: dict[str, list[str]] = defaultdict(list)
     versions: dict[str, set[str]] = defaultdict(set)
