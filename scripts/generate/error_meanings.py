@@ -140,7 +140,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "idempotency_not_for_streams": Meaning("A stream is not stored, so its key would promise nothing.", "Leave out `Idempotency-Key`, or do not stream.", ("either", "streamed")),
         "idempotency_in_progress": Meaning("The first request with this key still runs.", "Wait for `Retry-After`, then send it again.", ("buffered",)),
         "idempotency_key_reused": Meaning("The key belongs to another request of the tenant.", "Send a new key with a new request.", ("buffered",)),
-        "still_running": Meaning("The call outlived API Gateway's time limit and still runs.", "Poll with `requestId` set to the `request_id`. Do not send it again.", ("invokeModel",)),
+        "still_running": Meaning("The call outlived API Gateway's time limit and still runs.", "Poll with `requestId` set to the `request_id`. Do not send it again.", (*READ, "listModels", "getModel", "listBedrockModels", "listInferenceProfiles")),
         "request_not_found": Meaning("The tenant has no call of this `requestId`, or its answer has expired.", "Check the id, or make the call again.", ("invokeModel",)),
         "call_lost": Meaning("The call ended without an answer. It is not charged, but a budget keeps its hold.", "Make the call again.", ("invokeModel",)),
         "attempts_exhausted": Meaning("The submitted call failed in every attempt.", "Submit it again.", ("invokeModel",)),

@@ -135,11 +135,11 @@ def test_a_reply_has_its_length_and_the_requests_id(path: str) -> None:
 
 def test_a_problem_is_a_status_of_its_own_format_with_its_headers() -> None:
     def refuse(_: Request) -> Reply:
-        raise BadRequestError("no", code="bad")
+        raise BadRequestError("no", code="bad_request")
 
     client = called(refuse)
     assert (client.status, client.headers["retry-after"]) == (400, "7")
-    assert json.loads(client.parts[0]) == {"code": "bad", "request_id": "r1"}
+    assert json.loads(client.parts[0]) == {"code": "bad_request", "request_id": "r1"}
 
 
 def test_requests_at_once_are_told_apart() -> None:
@@ -216,7 +216,7 @@ def test_a_stream_that_speaks_is_not_disturbed() -> None:
 
 
 def test_a_format_without_signs_of_life_waits_for_its_first_part_and_keeps_its_status() -> None:
-    late = BadRequestError("no", code="bad")
+    late = BadRequestError("no", code="bad_request")
     silent = called(lambda _: streamed(after(3 * SILENCE, b"one"), ping=b""))
     refused = called(lambda _: streamed(after(3 * SILENCE, error=late), ping=b""))
     assert (silent.status, b"".join(silent.parts)) == (200, b"one")
@@ -224,14 +224,14 @@ def test_a_format_without_signs_of_life_waits_for_its_first_part_and_keeps_its_s
 
 
 def test_a_problem_before_the_first_part_is_a_status() -> None:
-    client = called(lambda _: streamed(after(0, error=BadRequestError("no", code="bad"))))
+    client = called(lambda _: streamed(after(0, error=BadRequestError("no", code="bad_request"))))
     assert (client.status, client.headers["retry-after"], len(client.parts)) == (400, "7", 1)
 
 
 @pytest.mark.parametrize("before", [(), (b"one",)])
 def test_a_problem_after_a_sign_of_life_or_a_part_is_the_last_event(before: tuple[bytes, ...]) -> None:
     pause = 0 if before else 3 * SILENCE
-    client = called(lambda _: streamed(after(pause, *before, error=BadRequestError("no", code="bad"))))
+    client = called(lambda _: streamed(after(pause, *before, error=BadRequestError("no", code="bad_request"))))
     assert (client.status, client.ended) == (200, True)
     assert b"".join(client.parts).replace(PING, b"") == b"".join(before) + ERROR
 
@@ -287,19 +287,19 @@ def test_an_answer_begins_no_earlier_than_patience_asks_and_then_never_falls_sil
 
 
 def test_a_problem_before_patience_ends_has_its_status() -> None:
-    client = called(pending(SILENCE, BadRequestError("no", code="bad")))
+    client = called(pending(SILENCE, BadRequestError("no", code="bad_request")))
     assert (client.status, client.headers["retry-after"]) == (400, "7")
-    assert json.loads(client.parts[0]) == {"code": "bad", "request_id": "r1"}
+    assert json.loads(client.parts[0]) == {"code": "bad_request", "request_id": "r1"}
 
 
 @pytest.mark.parametrize("read", [json.loads, lambda body: json.loads(body.decode())])
 def test_a_problem_after_it_is_no_answer_to_any_parser_and_no_connection_that_broke(
     read: Callable[[bytes], Any],
 ) -> None:
-    client = called(pending(4 * SILENCE, BadRequestError("no", code="bad")))
+    client = called(pending(4 * SILENCE, BadRequestError("no", code="bad_request")))
     body = b"".join(client.parts)
     assert (client.status, client.ended) == (200, True)
-    assert body.strip(b" ") == b'HTTP 400 {"code":"bad","request_id":"r1"}\xff'
+    assert body.strip(b" ") == b'HTTP 400 {"code":"bad_request","request_id":"r1"}\xff'
     with pytest.raises(ValueError, match="codec"):
         read(body)
     with pytest.raises(json.JSONDecodeError):
@@ -321,7 +321,7 @@ def test_a_stream_that_is_not_opened_for_long_shows_that_it_lives_in_its_own_for
 
 
 def test_a_stream_that_is_refused_late_ends_with_its_own_error() -> None:
-    refused = pending(4 * SILENCE, BadRequestError("no", code="bad"), ping=FRAME_PING, error=lambda _: ERROR)
+    refused = pending(4 * SILENCE, BadRequestError("no", code="bad_request"), ping=FRAME_PING, error=lambda _: ERROR)
     client = called(refused)
     assert (client.status, client.ended) == (200, True)
     assert b"".join(client.parts).replace(FRAME_PING, b"") == ERROR

@@ -298,7 +298,7 @@ def test_an_error_event_is_one_that_the_operation_has(aws: None, api: str, membe
     known = boto3.client("bedrock-runtime").meta.service_model.shape_for(members).members
     for status in (400, 401, 403, 404, 408, 409, 413, 415, 424, 429, 500, 502, 503):
         writer = EventStream(converses=api == "ConverseStream")
-        (frame,) = frames([writer.error(GatewayError("no", code="bad", status=status))])
+        (frame,) = frames([writer.error(GatewayError("no", code="bad_request", status=status))])
         assert frame.kind in known, status
 
 

@@ -74,7 +74,7 @@ def test_of_a_stream_that_broke_off_what_came_is_judged() -> None:
 
 
 def test_a_problem_that_came_late_is_judged_by_the_status_that_it_names() -> None:
-    error = GatewayError("No.", code="model_failed", status=424)
+    error = GatewayError("No.", code="model_error", status=424)
     body = json.dumps(problem(error, "r")).encode()
     assert faults(CHAT, b"   " + late(Reply(body, 424))) == []
     assert faults(CHAT, b"   " + late(Reply(b'{"message": "No."}', 424)))

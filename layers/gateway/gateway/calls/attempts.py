@@ -174,9 +174,9 @@ class AttemptPlan:
         return AttemptSequence(self, calls)
 
     def pause(self, tried: int, error: GatewayError) -> float:
-        """Seconds before the next try: exponential backoff with full jitter, and at least half of Retry-After."""
+        """Seconds before the next try: exponential backoff with full jitter, and never less than Retry-After."""
         longest: float = min(0.5 * 2.0**tried, LONGEST_PAUSE)
-        return max(self.random() * longest, float(error.retry_after or 0) * (0.5 + self.random() / 2))
+        return max(self.random() * longest, float(error.retry_after or 0) * (1 + self.random() / 2))
 
     def time_for_another(self, began: datetime, pause: float) -> bool:
         at = self.context.clock() + timedelta(seconds=pause)

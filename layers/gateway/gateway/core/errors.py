@@ -49,7 +49,7 @@ class BadRequestError(GatewayError):
 
 
 class ModelMissingError(BadRequestError):
-    code = "model_missing"
+    code: ErrorCode = "model_missing"
 
     def __init__(self) -> None:
         super().__init__("model: name a model. See /v1/models.", param="model")
@@ -57,14 +57,14 @@ class ModelMissingError(BadRequestError):
 
 class ForbiddenError(GatewayError):
     status = 403
-    code = "access_denied"
+    code: ErrorCode = "access_denied"
 
 
 class NotFoundError(GatewayError):
     """What is asked for is not there; `param` is the field that names it, where one does."""
 
     status = 404
-    code = "not_found"
+    code: ErrorCode = "not_found"
 
     def __init__(self, message: str, *, code: ErrorCode | None = None, param: str | None = None):
         super().__init__(message, code=code)
@@ -79,7 +79,7 @@ class UpstreamError(GatewayError):
     """
 
     status = 502
-    code = "upstream_failed"
+    code: ErrorCode = "upstream_failed"
 
     def __init__(
         self,
