@@ -422,7 +422,7 @@ def test_a_row_that_the_book_cannot_hold_is_refused(second: Row, reason: str) ->
 
 def test_one_price_for_all_images_never_replaces_prices_by_class() -> None:
     classes = [row(unit=f"image:{name}", per=1, effective_from="2024-01-01") for name in CLASSES]
-    with pytest.raises(PriceRefusedError, match="beside prices by class"):
+    with pytest.raises(PriceRefusedError, match="conflicts with prices by class"):
         book([*classes, row(unit="image", per=1)])
 
 
