@@ -80,7 +80,7 @@ def _tag(spec: Spec, tag: Mapping[str, Any]) -> Iterator[str]:
         (f"[`{method} {path}`](#{said['operationId'].lower()})", cell(said["summary"]))
         for method, path, said in spec.operations(tag["name"])
     ]
-    yield from table(("operation", "what it does"), rows)
+    yield from table(("operation", "summary"), rows)
     for method, path, said in spec.operations(tag["name"]):
         yield from operation(spec, method, path, said)
 

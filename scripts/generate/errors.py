@@ -150,7 +150,7 @@ def page(found: Mapping[str, list[int]], tags: Mapping[str, set[str]]) -> Iterat
             (f"`{code}`", ", ".join(map(str, found[code])), cell(meaning.means), cell(meaning.do), _where(code, tags))
             for code, meaning in codes.items()
         ]
-        yield from table(("code", "status", "meaning", "what to do", "answered by"), rows)
+        yield from table(("code", "status", "meaning", "remedy", "answered by"), rows)
 
 
 def _where(code: ErrorCode, tags: Mapping[str, set[str]]) -> str:

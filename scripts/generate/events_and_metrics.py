@@ -114,7 +114,7 @@ def page(template: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## Alarms", "")
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     yield from table(
-        ("alarm", "meaning, and what to do", "raised when"),
+        ("alarm", "meaning and remedy", "raised when"),
         [(f"`{name}`", cell(alarm["AlarmDescription"]), _when(alarm)) for name, alarm in alarms.items()],
     )
     yield from ("", "## Events", "")

@@ -4,8 +4,8 @@
     warned     the gateway makes the call; x-gateway-warning lists the fields that it dropped or adapted
     refused    the gateway makes no call, because its cost or effect would differ from the request; the error has the remedy
 
-The fields are those of the request types of OpenAI's SDK for Python 3.3.0, of Anthropic's 0.93.0 (with its betas), and
-of Converse in botocore's service model. This script writes docs/call/compatibility.md; a test sends each field through
+The fields come from the request types of OpenAI's SDK for Python 3.3.0 and Anthropic's 0.93.0 (with its betas). Those of
+Converse come from botocore's service model. This script writes docs/call/compatibility.md; a test sends each field through
 the real API.
 """
 

@@ -21,7 +21,7 @@ def page(template: Mapping[str, Any]) -> Iterator[str]:
     for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
         yield from ("", f"## {group['Label']['default']}", "")
         rows = [_row(name, template["Parameters"][name]) for name in group["Parameters"]]
-        yield from table(("parameter", "default", "what it sets"), rows)
+        yield from table(("parameter", "default", "description"), rows)
 
 
 def _row(name: str, declared: Mapping[str, Any]) -> tuple[str, str, str]:

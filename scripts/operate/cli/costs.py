@@ -12,7 +12,7 @@ from scripts.project.command import WrongUse
 @click.command(cls=Command, example="gateway costs --json")
 @with_json
 def costs(as_json: bool) -> None:
-    """Aggregate and print the usage metered by the local stack.
+    """Aggregate and print the local stack's costs.
 
     The command uses the running stack of `make dev`, or starts one over the data in .dev.
     """

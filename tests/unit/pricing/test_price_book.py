@@ -391,7 +391,7 @@ def test_a_new_kind_of_price_in_the_map_is_refused_not_skipped() -> None:
 def test_two_entries_that_disagree_are_refused() -> None:
     stated = snapshot(amazon__model={"input_cost_per_token": 1e-06})
     stated.facts["bedrock/amazon.model"] = {"input_cost_per_token": 2e-06}
-    with pytest.raises(PriceRefusedError, match=r"bedrock/amazon\.model says 2"):
+    with pytest.raises(PriceRefusedError, match=r"bedrock/amazon\.model states 2"):
         list(litellm_rows(stated))
 
 
