@@ -21,7 +21,7 @@ def redrive() -> None:
 @with_region
 @with_json
 def show(stack: str, as_json: bool) -> None:
-    """Count the dead letters, and show the newest run of the costs."""
+    """Count dead letters, and show the newest cost run."""
     from scripts.operate.redrive import Gateway, failures
 
     with Bar("reading queues and runs"):
@@ -44,7 +44,7 @@ def show(stack: str, as_json: bool) -> None:
 @with_region
 @with_json
 def jobs(stack: str, as_json: bool) -> None:
-    """Move submitted calls back to their queue, so that they run again."""
+    """Move submitted calls back to their queue, to run again."""
     from scripts.operate import redrive as operation
 
     count = operation.jobs(operation.Gateway.of(stack))
