@@ -1,1 +1,1 @@
-"""What is made from openapi.yaml, template.yaml and pyproject.toml."""
+"""Generators that read openapi.yaml, template.yaml and pyproject.toml."""

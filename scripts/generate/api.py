@@ -57,10 +57,10 @@ def page(spec: Spec) -> Iterator[str]:
     """The operations of tenants."""
     yield from head("Which operations does a tenant call?", "openapi.yaml", "api")
     yield "`openapi.yaml` at the root of the repository is the contract, with every field, limit and example. This page"
-    yield "lists its operations. [Error codes](errors.md) have a page of their own, and so has [the admin API](admin-api.md)."
+    yield "lists its operations. [Error codes](errors.md) and [the admin API](admin-api.md) have their own pages."
     yield ""
     common = ", ".join(f"{spec.statuses(code)[0]} `{code}`" for code in sorted(_common(spec)))
-    yield f"Every operation here can answer these as well: {common}."
+    yield f"Every operation here can also answer: {common}."
     for tag in spec.content["tags"]:
         if tag["name"] != ADMIN:
             yield from ("", f"## {TITLES[tag['name']]}", "")
@@ -80,7 +80,7 @@ def _tag(spec: Spec, tag: Mapping[str, Any]) -> Iterator[str]:
         (f"[`{method} {path}`](#{said['operationId'].lower()})", cell(said["summary"]))
         for method, path, said in spec.operations(tag["name"])
     ]
-    yield from table(("operation", "what it does"), rows)
+    yield from table(("operation", "summary"), rows)
     for method, path, said in spec.operations(tag["name"]):
         yield from operation(spec, method, path, said)
 
@@ -112,7 +112,7 @@ def _schema(schema: Mapping[str, Any]) -> str:
 
 
 def _errors(spec: Spec, operation_id: str) -> str:
-    """The codes of an operation by status, without those that every operation answers."""
+    """The codes of an operation by status, except those of every operation."""
     codes: defaultdict[int, list[str]] = defaultdict(list)
     for code in sorted(set(MEANINGS) - _common(spec)):
         if operation_id in operations_of(code):
@@ -122,7 +122,7 @@ def _errors(spec: Spec, operation_id: str) -> str:
 
 
 def _common(spec: Spec) -> set[ErrorCode]:
-    """The codes that every operation with a tenant's key answers, or every operation at all."""
+    """The codes of every operation that takes a tenant's key."""
     keyed = {
         said["operationId"]
         for tag in spec.content["tags"]

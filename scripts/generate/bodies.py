@@ -1,9 +1,9 @@
-"""Writes code that checks the bodies of the operations that stream: compiled from the schemas of openapi.yaml.
+"""Generates the checks of streaming operations' bodies from the schemas of openapi.yaml.
 
-fastjsonschema writes the checks; here its exception is replaced by the gateway's own, which has the field's name, the
-rule and a sentence, and never the value. So nothing has to be imported for them when a function starts.
+fastjsonschema writes the checks, and this module replaces its exception by the gateway's own. That one has the field's
+name, the rule and a sentence, and never the value. A function therefore imports no library for the checks at its start.
 
-As in `schemas.py`, a property that is not required may be null: that is how the SDKs send what is not set.
+As in `schemas.py`, an optional property may be null, because the SDKs send null for unset fields.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEADER = """# Generated from openapi.yaml by scripts/generate/schemas.py; do not
 # ruff: noqa
 # fmt: off
 # mypy: ignore-errors"""
-# Words of JSON Schema that a check is made of. All else is description, or of OpenAPI alone.
+# Keywords of JSON Schema that become checks. The rest is description, or belongs to OpenAPI alone.
 _WORDS = frozenset(
     {"type", "required", "enum", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern"}
 )
@@ -38,7 +38,7 @@ _KINDS = {
 
 
 def generate(schemas: Json, operations: dict[str, str]) -> str:
-    """The module: a function for each operation's body. `operations` has the name of its schema by the operationId."""
+    """The module: a function for each operation's body. `operations` maps an operationId to the name of its schema."""
     definitions = _definitions(schemas, operations.values())
     root = {
         "$schema": "http://json-schema.org/draft-04/schema#",
@@ -47,7 +47,7 @@ def generate(schemas: Json, operations: dict[str, str]) -> str:
     }
     names = {f"validate___definitions_{name.lower()}": f"_{_snake(name)}" for name in definitions}
     if len(names) != len(definitions):
-        raise ValueError("two schemas whose names differ in their case alone")
+        raise ValueError("two schemas have names that differ only in case")
     made = _Rewriter(names).visit(ast.parse(fastjsonschema.compile_to_code(root, use_default=False)))
     checks = {node.name: node for node in made.body if isinstance(node, ast.FunctionDef)}
     functions = [ast.unparse(ast.fix_missing_locations(checks[name])) for name in sorted(names.values())]
@@ -66,7 +66,7 @@ def generate(schemas: Json, operations: dict[str, str]) -> str:
 
 
 def _definitions(schemas: Json, names: Iterable[str]) -> Json:
-    """The schemas that these lead to, by name; one that may be null as well has a name of its own."""
+    """The schemas that these refer to, by name; a nullable variant has its own name."""
     made: Json = {}
     waiting = list(names)
     while waiting:
@@ -79,9 +79,9 @@ def _definitions(schemas: Json, names: Iterable[str]) -> Json:
 
 
 def _json_schema(said: Json, *, may_be_null: bool = False) -> Json:
-    """A schema of OpenAPI 3.0 as one of JSON Schema."""
+    """Converts a schema of OpenAPI 3.0 to JSON Schema."""
     if unknown := _UNKNOWN & said.keys():
-        raise ValueError(f"{', '.join(sorted(unknown))}: no check is made of it yet")
+        raise ValueError(f"{', '.join(sorted(unknown))}: no check exists for it yet")
     if "$ref" in said:
         name = said["$ref"].removeprefix("#/components/schemas/")
         return {"$ref": f"#/definitions/{name}{_OR_NULL if may_be_null else ''}"}
@@ -108,7 +108,7 @@ def _snake(name: str) -> str:
 
 # ----------------------------------------------------------------------------------------------------------- sentences
 def sentence(rule: str, said: Json) -> str:
-    """What a field must be, by the schema that it does not fit; it goes on after the field's name."""
+    """The requirement of a field by its schema; the text follows the field's name."""
     kinds = [kind for kind in _listed(said.get("type", [])) if kind != "null"]
     low, high = said.get("minimum"), said.get("maximum")
     if kinds == ["integer"] and (low, high) == (1, None) and rule in ("type", "minimum"):
@@ -133,7 +133,7 @@ def sentence(rule: str, said: Json) -> str:
             return f"must have {said[rule]} entries or {'more' if rule == 'minItems' else 'fewer'}."
         case "pattern":
             return f"must match {said['pattern']}."
-    raise ValueError(f"no sentence for {rule}")
+    raise ValueError(f"no sentence exists for the rule {rule}")
 
 
 def _listed(value: Any) -> list[Any]:
@@ -141,7 +141,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 class _Rewriter(ast.NodeTransformer):
-    """fastjsonschema's code with the gateway's exception and names, and no return value: a body is kept as it came."""
+    """Gives fastjsonschema's code the gateway's exception and names, without return values: a check changes no body."""
 
     def __init__(self, names: dict[str, str]):
         self._names = names
@@ -180,7 +180,7 @@ class _Rewriter(ast.NodeTransformer):
             and node.func.attr == "format"
             and isinstance(node.func.value, ast.Constant)
         ):
-            return ast.parse(f"f{node.func.value.value!r}", mode="eval").body  # it was given all local names
+            return ast.parse(f"f{node.func.value.value!r}", mode="eval").body  # its call passes all local names
         return self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:

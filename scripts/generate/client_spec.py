@@ -1,8 +1,8 @@
-"""Writes openapi.yaml as generators of clients want it: `python -m scripts.generate.client_spec FILE`.
+"""Writes openapi.yaml in the form that client generators need: `python -m scripts.generate.client_spec FILE`.
 
-What is for API Gateway alone is left out, and what its models cannot say is put in: which types a value may have. A
-client sends its key once, in either header: API Gateway is told of both, because it throttles by the one that the
-authorizer answers.
+It leaves out everything that only API Gateway reads, and adds the types of a value, which API Gateway's models cannot
+express. A client sends its key once, in either header. openapi.yaml declares both, because API Gateway throttles by the
+key that the authorizer returns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scripts.project import quick_yaml
 
 ROOT = Path(__file__).parents[2]
 FOR_AWS = "x-amazon-"
-# The types of a property that has several; `?` is null. openapi.yaml says them in words.
+# The types of a property that has several; `?` is null. openapi.yaml describes them in words.
 TYPES = {
     "ChatAnswer.content": "string?",
     "ChatChunkChoice.finish_reason": "string?",
@@ -48,8 +48,8 @@ TYPES = {
     "ResponseRequest.tool_choice": "string|object",
     "StreamedUsage.cost": "string?",
 }
-# Headers that are `true` in any case, and false by any other text: whoever generates a client is given two words. The
-# contract itself takes any text, since a header is one and callers of long ago send what they do.
+# Headers that mean true for `true` in any case, and false for any other text: a generated client has these two words. The
+# contract itself accepts any text, because old callers send other values.
 FLAGS = ("messages_api", "streaming")
 BEARER = {"type": "http", "scheme": "bearer", "description": "A tenant's key."}
 
@@ -80,7 +80,7 @@ def without_aws(part: Any) -> Any:
 
 
 def typed(types: str) -> dict[str, Any]:
-    """A schema of any of the types, as OpenAPI 3.0 says it."""
+    """A schema of any of the types, in OpenAPI 3.0."""
     any_of = [_one(name) for name in types.removesuffix("?").split("|")]
     one: dict[str, Any] = any_of[0] if len(any_of) == 1 else {"anyOf": any_of}
     if not types.endswith("?"):
@@ -97,7 +97,7 @@ def _one(name: str) -> dict[str, Any]:
 
 
 class Plain(yaml.SafeDumper):
-    """YAML without anchors: not every generator reads them."""
+    """YAML without anchors, because not every generator reads them."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -14,7 +14,7 @@ from scripts.project.template import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
 MARKS = re.compile(r"\A(# >>> contents, by `make generate`; do not edit\n).*?(# <<< contents\n)", re.DOTALL)
-# The kinds by which somebody looks for a place.
+# The kinds of resource by which a reader searches.
 KINDS = {
     "AWS::Serverless::Api", "AWS::Serverless::Function", "AWS::Serverless::StateMachine", "AWS::DynamoDB::Table",
     "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::CloudWatch::Dashboard", "AWS::EC2::VPC",
@@ -23,8 +23,8 @@ KINDS = {
 
 
 def contents(found: list[Region]) -> Iterator[str]:
-    yield "# Resources are in regions, which editors fold, in the order of a request and then of a cent. A function has its log group,"
-    yield "# permission, queue and alarm beside it. `make outline` prints them all, with their lines."
+    yield "# Resources are in foldable regions, in the order of a request, then of a cent. Each function is followed by its log group,"
+    yield "# permission, queue and alarm. `make outline` prints all of them, with their lines."
     for region in found:
         yield f"#   {region.name}: {region.about}"
         names = ", ".join(entry.logical_id for entry in region.entries if entry.kind in KINDS)

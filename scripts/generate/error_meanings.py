@@ -1,4 +1,4 @@
-"""The meaning of each error code, what a caller does about it, and the operations that answer it.
+"""The meaning of each error code, its remedy, and the operations that answer it.
 
 `scripts.generate.errors` makes docs/reference/errors.md and `x-error-codes` of openapi.yaml from this.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.core.error_codes import ErrorCode
 
-# The operations, by what they have in common. Each name stands for itself in openapi.yaml.
+# Groups of operations with the same error codes. openapi.yaml lists the operations of each group by its name.
 GROUPS: dict[str, tuple[str, ...]] = {
     "buffered": (
         "invokeModel", "createChatCompletion", "createEmbeddings", "createResponse", "createMessage", "converse",
@@ -43,7 +43,7 @@ NAMED = ("getTenant", "deleteTenant", "keys")
 
 @dataclass(frozen=True)
 class Meaning:
-    """`at`: groups and operations. An empty one is of a custom resource or of a job, which has no operation."""
+    """`at`: groups and operations; empty for a custom resource or a job, which has no operation."""
 
     means: str
     do: str
@@ -51,116 +51,116 @@ class Meaning:
 
 
 SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
-    "Who calls": {
+    "Authentication": {
         "unauthorized": Meaning("The request has no valid key.", "Send a key in `x-api-key` or as `Authorization: Bearer`.", TENANT),
         "access_denied": Meaning("The tenant is suspended, the key was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
         "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", TENANT),
         "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path.", ADMIN),
-        "invalid_signature": Meaning("The AWS signature does not fit the request, or has expired.", "Sign again, and check the clock.", ADMIN),
+        "invalid_signature": Meaning("The AWS signature does not match the request, or has expired.", "Sign again, and check the clock.", ADMIN),
     },
-    "What the tenant may do": {
+    "Permissions of the tenant": {
         "model_not_allowed": Meaning("The tenant's record does not allow this model.", "Choose one of `/list_foundation_models`, or ask the operators.", (*POSTED, "getModel")),
         "model_arn_not_allowed": Meaning("The tenant's record does not allow this ARN.", "Send a model id, or ask the operators.", POSTED),
-        "operation_not_allowed": Meaning("The tenant may not make text, image or embedding calls.", "Ask the operators.", POSTED),
-        "cost_centre_not_owned": Meaning("The header `team_id` names a cost centre of somebody else.", "Name one of the tenant's own, or leave the header out.", (*CALLED, "quoteInvocation")),
-        "max_tokens_not_allowed": Meaning("The request asks for more output tokens than the tenant may have.", "Lower the limit in the request to the one in the message.", (*CALLED, "quoteInvocation")),
+        "operation_not_allowed": Meaning("The tenant may not request this kind of output: text, image or embeddings.", "Ask the operators.", POSTED),
+        "cost_centre_not_owned": Meaning("The header `team_id` names a cost centre of another tenant.", "Name one of the tenant's own, or leave the header out.", (*CALLED, "quoteInvocation")),
+        "max_tokens_not_allowed": Meaning("The request asks for more output tokens than the tenant's limit.", "Lower the request's output limit to the one in the message.", (*CALLED, "quoteInvocation")),
         "model_unpriced": Meaning("The model has no price, and the tenant may only call priced models.", "Choose another model, or ask the operators for a price.", (*CALLED, "quoteInvocation")),
         "reference_not_allowed": Meaning("A field names a resource of the gateway's own AWS account: a guardrail, a prompt, a project.", "Leave the field out.", READ),
-        "s3_location_not_allowed": Meaning("An S3 location lies outside the tenant's buckets.", "Send the bytes, or ask the operators to add the bucket to `s3_buckets`.", READ),
+        "s3_location_not_allowed": Meaning("An S3 location is outside the tenant's buckets.", "Send the bytes, or ask the operators to add the bucket to `s3_buckets`.", READ),
     },
     "The request": {
-        "invalid_body": Meaning("The body is not JSON, or does not fit the operation's schema.", "Correct the field that the message names.", (*POSTED, *WRITTEN)),
+        "invalid_body": Meaning("The body is not JSON, or does not match the operation's schema.", "Correct the field that the message names.", (*POSTED, *WRITTEN)),
         "invalid_json": Meaning("The body, or the arguments of a tool call, are not a JSON object.", "Send an object.", ("anthropic", "either")),
         "body_too_deep": Meaning("The JSON is nested too deeply.", "Flatten it.", (*POSTED, *WRITTEN)),
         "invalid_parameters": Meaning("A header, a query parameter or a path parameter is missing or wrong.", "Correct the parameter that the message names.", EVERY),
         "unknown_parameter": Meaning("The operation does not have this parameter or field.", "Leave it out.", ("openai", "reportUsage")),
         "unknown_field": Meaning("The gateway does not know this field.", "Leave it out.", ("anthropic",)),
-        "unsupported_field": Meaning("The gateway knows the field and cannot honour it.", "Follow the message, or leave the field out.", ("original", "quoteInvocation", "anthropic")),
+        "unsupported_field": Meaning("The gateway knows the field but does not support it.", "Follow the message, or leave the field out.", ("original", "quoteInvocation", "anthropic")),
         "unsupported_parameter": Meaning("OpenAI has this parameter; this gateway or this model does not.", "Follow the message, or leave the parameter out.", ("openai",)),
         "unsupported_value": Meaning("The parameter does not accept this value here.", "Send one of the values in the message.", ("openai",)),
-        "invalid_value": Meaning("The value does not fit its field.", "Correct the field that `param` names.", ("openai",)),
-        "invalid_type": Meaning("A value has another JSON type than its field; or the header `type` does not fit the model.", "Correct the field or the header that the message names.", ("openai", "original", "quoteInvocation")),
-        "invalid_field": Meaning("The value does not fit its field.", "Correct the field that the message names.", ("anthropic", "listModels")),
+        "invalid_value": Meaning("The field does not accept this value.", "Correct the field that `param` names.", ("openai",)),
+        "invalid_type": Meaning("A value has the wrong JSON type, or the header `type` does not match the model.", "Correct the field or the header that the message names.", ("openai", "original", "quoteInvocation")),
+        "invalid_field": Meaning("The field does not accept this value.", "Correct the field that the message names.", ("anthropic", "listModels")),
         "field_missing": Meaning("A required field is missing.", "Send the field that the message names.", ("anthropic",)),
         "missing_required_parameter": Meaning("A required parameter is missing.", "Send the parameter that `param` names.", ("openai",)),
         "inputs_missing": Meaning("The request has no prompt.", "Send it in the field that the message names.", ("original", "quoteInvocation")),
         "invalid_inputs": Meaning("`inputs` is neither a string nor a list of messages.", "Send one of the two.", ("original", "quoteInvocation")),
-        "too_many_inputs": Meaning("The request holds more inputs than the model embeds at once.", "Send them in several requests.", ("createEmbeddings", "invokeModel", "quoteInvocation")),
-        "tokens_not_supported": Meaning("`input` holds token ids.", "Send text.", ("createEmbeddings",)),
+        "too_many_inputs": Meaning("The request contains more inputs than the model embeds at once.", "Send them in several requests.", ("createEmbeddings", "invokeModel", "quoteInvocation")),
+        "tokens_not_supported": Meaning("`input` contains token ids.", "Send text.", ("createEmbeddings",)),
         "invalid_base64": Meaning("The bytes of an image or a document are not base64.", "Encode them again.", ("original", "quoteInvocation", "either")),
         "invalid_data_url": Meaning("The URL of an image or a file is not a `data:` URL in base64.", "Send `data:<media type>;base64,<bytes>`.", ("createChatCompletion", "createResponse")),
         "invalid_image_url": Meaning("The image is a link that the gateway does not fetch.", "Send the bytes as a `data:` URL.", ("createChatCompletion", "createResponse")),
         "invalid_image_format": Meaning("The image is neither png, jpeg, gif nor webp.", "Convert it.", ("createChatCompletion", "createResponse")),
-        "invalid_file_format": Meaning("The file has a type that the model does not read.", "Send one of the types in the message.", ("createChatCompletion", "createResponse")),
+        "invalid_file_format": Meaning("The model does not read files of this type.", "Send one of the types in the message.", ("createChatCompletion", "createResponse")),
         "item_not_found": Meaning("The request refers to a response that is not stored.", "Send the whole conversation in `input`.", ("createResponse",)),
-        "thread_unsupported_request": Meaning("The request names a thread; the gateway stores none.", "Send the whole conversation. Anthropic's SDKs do so by themselves.", ("anthropic",)),
-        "headers_disagree": Meaning("A header came in both spellings, with `_` and with `-`, and two values.", "Send one of them.", (*CALLED, "quoteInvocation")),
-        "invalid_accept": Meaning("The header `Accept` asks for another type than JSON.", "Accept `application/json`.", ("invokeBedrockModel", "invokeBedrockModelWithResponseStream")),
-        "unsupported_media_type": Meaning("The body has another content type than JSON.", "Send `content-type: application/json`.", POSTED),
+        "thread_unsupported_request": Meaning("The request names a thread; the gateway stores none.", "Send the whole conversation. Anthropic's SDKs do so automatically.", ("anthropic",)),
+        "headers_disagree": Meaning("The request has a header in both spellings, with `_` and with `-`, and different values.", "Send one of them.", (*CALLED, "quoteInvocation")),
+        "invalid_accept": Meaning("The header `Accept` requests a type other than JSON.", "Accept `application/json`.", ("invokeBedrockModel", "invokeBedrockModelWithResponseStream")),
+        "unsupported_media_type": Meaning("The content type of the body is not JSON.", "Send `content-type: application/json`.", POSTED),
         "invalid_time": Meaning("`start` or `end` is neither a date nor an RFC 3339 date-time.", "Send `2026-11-24` or `2026-11-24T00:00:00Z`.", ("reportUsage",)),
-        "invalid_time_range": Meaning("`end` is not after `start`, or `start` lies in the future.", "Correct the range.", ("reportUsage",)),
-        "time_range_too_long": Meaning("The range is longer than one report covers.", "Ask for several ranges, or query the lake.", ("reportUsage",)),
+        "invalid_time_range": Meaning("`end` is not after `start`, or `start` is in the future.", "Correct the range.", ("reportUsage",)),
+        "time_range_too_long": Meaning("The range exceeds the limit of one report.", "Request several ranges, or query the lake.", ("reportUsage",)),
         "route_not_found": Meaning("The path has no such operation.", "Check method and path against the API.", ()),
-        "invalid_request": Meaning("The request is wrong in a way without a code of its own.", "Follow the message.", ()),
+        "invalid_request": Meaning("The request is wrong in a way that has no specific code.", "Follow the message.", ()),
         "not_found": Meaning("The resource does not exist.", "Check its name.", ()),
-        "bad_request": Meaning("API Gateway refused the request before the gateway saw it.", "Check method, headers and body.", EVERY),
+        "bad_request": Meaning("API Gateway refused the request before it reached the gateway.", "Check method, headers and body.", EVERY),
     },
-    "The model that it names": {
+    "The requested model": {
         "model_missing": Meaning("The field `model` is missing or empty.", "Name a model of `/v1/models`.", ("openai", "anthropic", "bedrock")),
         "model_id_missing": Meaning("The query parameter `model_id` is missing.", "Name a model of `/list_foundation_models`.", ("original", "quoteInvocation")),
-        "invalid_model_id": Meaning("The name is no Bedrock model id, or this operation cannot call the model.", "Choose one of the listed models.", POSTED),
-        "invalid_model_arn": Meaning("`model_arn` is no ARN of a Bedrock model, or names another model than `model_id`.", "Correct the ARN, or leave it out.", ("original", "quoteInvocation")),
-        "model_not_found": Meaning("There is no such model in this account and region.", "Choose one of the listed models.", (*READ, "getModel")),
-        "model_not_supported": Meaning("The model makes no embeddings.", "Choose a model of Titan, Nova or Cohere.", ("createEmbeddings",)),
+        "invalid_model_id": Meaning("The name is not a Bedrock model id, or this operation cannot call the model.", "Choose one of the listed models.", POSTED),
+        "invalid_model_arn": Meaning("`model_arn` is not the ARN of a Bedrock model, or its model differs from `model_id`.", "Correct the ARN, or leave it out.", ("original", "quoteInvocation")),
+        "model_not_found": Meaning("The model does not exist in this account and region.", "Choose one of the listed models.", (*READ, "getModel")),
+        "model_not_supported": Meaning("The model does not produce embeddings.", "Choose a model of Titan, Nova or Cohere.", ("createEmbeddings",)),
     },
-    "The answer of the model's service": {
+    "Responses of the model's service": {
         "model_rejected_request": Meaning("The model does not accept the request; the message quotes its reason.", "Correct the request.", ANSWERED),
         "model_access_denied": Meaning("The gateway's role may not call this model.", "Ask the operators.", ANSWERED),
         "model_not_enabled": Meaning("The gateway's AWS account has not enabled this model.", "Ask the operators to enable it in Bedrock.", READ),
-        "model_quota_exceeded": Meaning("A service quota of the AWS account is used up.", "Ask the operators to raise it.", READ),
+        "model_quota_exceeded": Meaning("A service quota of the AWS account is exhausted.", "Ask the operators to raise it.", READ),
         "model_conflict": Meaning("The request conflicts with another one at the model's service.", "Send it again.", READ),
-        "model_timeout": Meaning("The model did not finish in time.", "Ask for less output, or submit the call with `streaming: true` and poll.", ANSWERED),
-        "model_error": Meaning("The model failed, or its answer broke off.", "Send the request again.", CALLED),
-        "model_throttled": Meaning("The model's service, or the route's own limit, takes no more calls now.", "Wait for `Retry-After`, then send it again.", ANSWERED),
+        "model_timeout": Meaning("The model did not finish in time.", "Request less output, or submit the call with `streaming: true` and poll.", ANSWERED),
+        "model_error": Meaning("The model failed, or its answer was interrupted.", "Send the request again.", CALLED),
+        "model_throttled": Meaning("The model's service is throttling, or the route has reached its concurrency limit.", "Wait for `Retry-After`, then send it again.", ANSWERED),
         "model_not_ready": Meaning("The model is still starting.", "Wait for `Retry-After`, then send it again.", READ),
         "model_unavailable": Meaning("The model's service is unavailable, or its circuit is open after many failures.", "Wait for `Retry-After`, or call another model.", ANSWERED),
         "upstream_unreadable": Meaning("The model answered in an unexpected format.", "Send it again; report it with the `request_id` if it persists.", CALLED),
-        "upstream_failed": Meaning("The model's service failed in a way without a code of its own. Rows of earlier releases have it.", "Send the request again.", ()),
+        "upstream_failed": Meaning("The model's service failed in a way that has no specific code. Only rows of earlier releases have this code.", "Send the request again.", ()),
     },
     "Limits and budgets": {
-        "budget_exceeded": Meaning("The most that the call can cost does not fit into the month's budget of the tenant or the cost centre.", "Do not retry. Ask for less, ask the operators for more, or wait for the date in the message.", CALLED),
-        "too_many_invocations": Meaning("The tenant runs as many calls at once as it may.", "Wait for `Retry-After`, then send it again.", CALLED),
-        "too_many_tokens": Meaning("The tenant has used its tokens of this minute.", "Wait for `Retry-After`, then send it again.", CALLED),
-        "throttled": Meaning("The tenant sends more requests a second than its usage plan allows.", "Wait, then send it again.", EVERY),
+        "budget_exceeded": Meaning("The call's maximum cost exceeds the rest of the monthly budget of the tenant or the cost centre.", "Do not retry. Request less output, ask the operators for a larger budget, or wait for the date in the message.", CALLED),
+        "too_many_invocations": Meaning("The tenant has reached its limit of concurrent calls.", "Wait for `Retry-After`, then send it again.", CALLED),
+        "too_many_tokens": Meaning("The tenant has reached its limit of tokens per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
+        "throttled": Meaning("The tenant exceeds the request rate of its usage plan.", "Wait, then send it again.", EVERY),
         "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", TENANT),
     },
     "Repeats and submitted calls": {
         "invalid_idempotency_key": Meaning("`Idempotency-Key` is empty, too long or not ASCII.", "Send 1 to 255 printable ASCII characters.", ("buffered",)),
-        "idempotency_not_enabled": Meaning("The tenant stores no answers, so a repeat would be charged again.", "Leave `Idempotency-Key` out, or ask the operators for `idempotency_seconds`.", ("buffered",)),
-        "idempotency_not_for_streams": Meaning("A stream is not stored, so its key would promise nothing.", "Leave out `Idempotency-Key`, or do not stream.", ("either", "streamed")),
-        "idempotency_in_progress": Meaning("The first request with this key still runs.", "Wait for `Retry-After`, then send it again.", ("buffered",)),
+        "idempotency_not_enabled": Meaning("The gateway stores no answers for this tenant, so a repeat would be charged again.", "Leave `Idempotency-Key` out, or ask the operators for `idempotency_seconds`.", ("buffered",)),
+        "idempotency_not_for_streams": Meaning("The gateway does not store streams, so it cannot replay one.", "Leave `Idempotency-Key` out, or turn streaming off.", ("either", "streamed")),
+        "idempotency_in_progress": Meaning("The first request with this key is still running.", "Wait for `Retry-After`, then send it again.", ("buffered",)),
         "idempotency_key_reused": Meaning("The key belongs to another request of the tenant.", "Send a new key with a new request.", ("buffered",)),
-        "still_running": Meaning("The call outlived API Gateway's time limit and still runs.", "Poll with `requestId` set to the `request_id`. Do not send it again.", (*READ, "listModels", "getModel", "listBedrockModels", "listInferenceProfiles")),
-        "request_not_found": Meaning("The tenant has no call of this `requestId`, or its answer has expired.", "Check the id, or make the call again.", ("invokeModel",)),
-        "call_lost": Meaning("The call ended without an answer. It is not charged, but a budget keeps its hold.", "Make the call again.", ("invokeModel",)),
+        "still_running": Meaning("The call outlived API Gateway's time limit and is still running.", "Poll with `requestId` set to the `request_id`. Do not send it again.", (*READ, "listModels", "getModel", "listBedrockModels", "listInferenceProfiles")),
+        "request_not_found": Meaning("The tenant has no call of this `requestId`, or its answer has expired.", "Check the id, or repeat the call.", ("invokeModel",)),
+        "call_lost": Meaning("The call ended without an answer. It is not charged, but a budget keeps its hold.", "Repeat the call.", ("invokeModel",)),
         "attempts_exhausted": Meaning("The submitted call failed in every attempt.", "Submit it again.", ("invokeModel",)),
     },
     "The admin API and custom resources": {
-        "tenant_not_found": Meaning("There is no tenant of this id.", "Check the id.", NAMED),
+        "tenant_not_found": Meaning("No tenant has this id.", "Check the id.", NAMED),
         "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
-        "key_not_active": Meaning("The key was revoked or has expired.", "Make a new key.", ("rotateKey",)),
+        "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
         "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant",)),
-        "invalid_expiry": Meaning("`expires_at` lies in the past.", "Send a time in the future.", ("makeKey",)),
+        "invalid_expiry": Meaning("`expires_at` is in the past.", "Send a time in the future.", ("makeKey",)),
         "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit")),
-        "tenant_id_used": Meaning("A tenant of this id was deleted, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request changes the same tenant or key.", "Read it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey")),
-        "version_conflict": Meaning("The tenant has another version than `If-Match`, or `If-Match` is no number.", "Read it again, then change it.", ("putTenant",)),
-        "tenant_exists": Meaning("A stack creates a tenant that it has not made. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
-        "not_empty_yet": Meaning("A deleted stack still has payloads. CloudFormation shows the code.", "Delete the stack again.", ()),
+        "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
+        "conflict": Meaning("Another request is modifying the same tenant or key.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey")),
+        "version_conflict": Meaning("The tenant's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant",)),
+        "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
+        "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),
     },
     "The gateway itself": {
         "internal_error": Meaning("The gateway failed.", "Retry; if it persists, give the `request_id` to the operators.", EVERY),
-        "gateway_failed": Meaning("The function behind API Gateway failed or answered nothing.", "Retry; if it persists, give the `request_id` to the operators.", EVERY),
+        "gateway_failed": Meaning("The function behind API Gateway failed or returned nothing.", "Retry; if it persists, give the `request_id` to the operators.", EVERY),
         "prices_unavailable": Meaning("The gateway cannot read the operators' own prices.", "Retry; if it persists, ask the operators.", (*CALLED, "reportUsage", "quoteInvocation")),
         "routes_unavailable": Meaning("The gateway cannot read the operators' routes.", "Retry; if it persists, ask the operators.", (*READ, "listModels", "getModel", "quoteInvocation")),
     },

@@ -1,7 +1,7 @@
 """docs/reference/errors.md and `x-error-codes` of openapi.yaml: `python -m scripts.generate.errors [--check]`.
 
-A code's statuses are read from the code: from the classes of errors, from whatever raises them, and from what API
-Gateway answers by itself. The sentences are in `scripts.generate.error_meanings`.
+The source code supplies the statuses: the classes of errors, the calls that raise them, and API Gateway's own
+responses. `scripts.generate.error_meanings` has the sentences.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ MARKS = re.compile(
 )
 CODES: tuple[ErrorCode, ...] = get_args(ErrorCode)
 GATEWAY_RESPONSES = "x-amazon-apigateway-gateway-responses"
-# A default of API Gateway keeps the status of whatever fault it stands for.
+# A default response of API Gateway keeps the status of the original fault.
 DEFAULTS = {"DEFAULT_4XX": 400, "DEFAULT_5XX": 500}
-# These calls take a code without its name: the place of the code among the arguments.
+# Calls that take a code as a positional argument, and its position.
 POSITIONS = {"invalid_param": 2, "SchemaViolationError": 2, "Refusal": 1}
 
 
 @dataclass
 class Sources:
-    """The Python that runs in Lambda, with the names that its classes and modules give to constants."""
+    """The Python that runs in Lambda, with the constants of its classes and modules."""
 
     trees: dict[Path, ast.Module]
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Sources:
             self.constants |= dict(_assigned(tree.body))
 
     def attribute(self, name: str, attribute: str) -> Any:
-        """A constant of a class, or of the first of its bases that has it."""
+        """A constant of a class, or of its first base that has it."""
         while name in self.classes:
             found = dict(_assigned(self.classes[name].body))
             if attribute in found:
@@ -63,7 +63,7 @@ class Sources:
         return node.value if isinstance(node, ast.Constant) else None
 
     def raised(self) -> Iterator[tuple[str, int]]:
-        """Each code that the code names, with its status."""
+        """Each error code in the source, with its status."""
         for name, declared in self.classes.items():
             code, status = dict(_assigned(declared.body)).get("code"), self.attribute(name, "status")
             if code and isinstance(code, str) and status:
@@ -84,7 +84,7 @@ class Sources:
             yield code, status
 
     def texts(self) -> set[str]:
-        """Every string that stands in the code."""
+        """Every string in the source."""
         nodes = (node for tree in self.trees.values() for node in ast.walk(tree))
         return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
@@ -98,7 +98,7 @@ def _assigned(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
 
 
 def sources(root: Path = ROOT) -> Sources:
-    """What runs in Lambda, but for the list of codes itself."""
+    """The source that runs in Lambda, except the list of codes itself."""
     files = [
         file for folder in ("layers/gateway/gateway", "functions") for file in sorted((root / folder).rglob("*.py"))
     ]
@@ -107,7 +107,7 @@ def sources(root: Path = ROOT) -> Sources:
 
 
 def answered_by_api_gateway(spec: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """The codes that API Gateway answers by itself, as openapi.yaml says."""
+    """The codes of API Gateway's own responses, from openapi.yaml."""
     for name, response in spec[GATEWAY_RESPONSES].items():
         said = response["responseTemplates"]["application/json"]
         yield re.findall(r'"code": "(\w+)"', said)[0], int(response.get("statusCode") or DEFAULTS[name])
@@ -117,13 +117,13 @@ def statuses(spec: Mapping[str, Any]) -> dict[str, list[int]]:
     found: defaultdict[str, set[int]] = defaultdict(set)
     for code, status in [*sources().raised(), *answered_by_api_gateway(spec)]:
         found[code].add(status)
-    # The default of a parameter, which no call names.
+    # The default of a parameter; no call names it.
     found["invalid_value"].add(400)
     return {code: sorted(numbers) for code, numbers in found.items()}
 
 
 def section(found: Mapping[str, list[int]]) -> Iterator[str]:
-    """`x-error-codes`: the groups of operations, then each code with its statuses and where it is answered."""
+    """`x-error-codes`: the groups of operations, then each code with its statuses and operations."""
     yield "x-error-codes:"
     yield "  operations:"
     for name, operations in GROUPS.items():
@@ -139,10 +139,10 @@ def page(found: Mapping[str, list[int]], tags: Mapping[str, set[str]]) -> Iterat
     yield "OpenAI's, Anthropic's and Bedrock's clients find the code in their own format as well: in `error.code`, in"
     yield "`error.details.error_code`, and beside `message`. [The API](api.md) lists the codes of each operation."
     yield ""
-    yield "- A status of 429 or 503 with a `Retry-After` header passes: wait, then send the request again."
-    yield "- `x-should-retry: false` says that a repeat is useless, or would be paid twice."
+    yield "- A status of 429 or 503 with a `Retry-After` header is temporary: wait, then send the request again."
+    yield "- `x-should-retry: false` means that a retry is useless, or would be charged twice."
     yield "- On Bedrock's paths an error of the model's service keeps the status of its own AWS exception."
-    yield "- 413 comes from API Gateway or Lambda, which know no codes: the body is too large."
+    yield "- 413 comes from API Gateway or Lambda, without a code: the body is too large."
     yield "- An error inside a stream has the same code, in the stream's own format, after status 200."
     for title, codes in SECTIONS.items():
         yield from ("", f"## {title}", "")
@@ -150,11 +150,11 @@ def page(found: Mapping[str, list[int]], tags: Mapping[str, set[str]]) -> Iterat
             (f"`{code}`", ", ".join(map(str, found[code])), cell(meaning.means), cell(meaning.do), _where(code, tags))
             for code, meaning in codes.items()
         ]
-        yield from table(("code", "status", "meaning", "what to do", "answered by"), rows)
+        yield from table(("code", "status", "meaning", "remedy", "answered by"), rows)
 
 
 def _where(code: ErrorCode, tags: Mapping[str, set[str]]) -> str:
-    """The tags whose operations answer a code; the operations themselves where they are few."""
+    """The tags whose operations answer a code; the operations themselves if there are at most two."""
     operations = sorted(set(_operations(code)))
     if len(operations) <= 2:
         return ", ".join(f"`{operation}`" for operation in operations) or "no operation"
@@ -178,7 +178,7 @@ def tags_of(spec: Mapping[str, Any]) -> dict[str, set[str]]:
 
 
 def files() -> dict[Path, str]:
-    """The page, and openapi.yaml with what is generated in it."""
+    """The page, and openapi.yaml with its generated block."""
     text = SPEC.read_text(encoding="utf-8")
     spec = quick_yaml.read(text)
     found = statuses(spec)

@@ -1,7 +1,7 @@
 """docs/reference/events-and-metrics.md: `python -m scripts.generate.events_and_metrics [--check]`.
 
-Alarms, rules and topics are read from template.yaml. The code itself sends the events, to a bus that only remembers
-them. The names of metrics are read from the code, and explained here.
+The script reads alarms, rules and topics from template.yaml. The gateway's code sends the events to a fake bus, which
+records them. The script reads the names of metrics from the code, and explains them here.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ METRICS = {
     "CallDuration": Metric("milliseconds", "model_id", "The time of a call that succeeded."),
     "TimeToFirstToken": Metric("milliseconds", "model_id", "The time to the first token of a stream."),
     "TimePerOutputToken": Metric("milliseconds", "model_id", "The time per token after the first of a stream."),
-    "DayCostUsd": Metric("USD", "service, model_id", "The cost of a day so far, in all and by model; a day's largest value is its cost."),
-    "UnpricedUsage": Metric("count", "service", "Calls of models without a price, or hours that have such calls."),
-    "ModelNotEnabled": Metric("count", "service", "Calls that Bedrock refused, since the account has not enabled the model."),
+    "DayCostUsd": Metric("USD", "service, model_id", "The cost of a day so far, in total and by model; the largest value of a day is its cost."),
+    "UnpricedUsage": Metric("count", "service", "Calls of models without a price, or hours with such calls."),
+    "ModelNotEnabled": Metric("count", "service", "Calls that Bedrock refused because the account has not enabled the model."),
     "OldestOpenRowAge": Metric("seconds", "service", "The age of the oldest call that is neither settled nor swept."),
     "AggregationLagHours": Metric("hours", "service", "The time between the newest hour in the costs and now."),
-    "QuarantinedRows": Metric("count", "service", "Ledger rows that cannot be read or are implausible, and lost files of the lake."),
+    "QuarantinedRows": Metric("count", "service", "Unreadable or implausible ledger rows, and lost files of the lake."),
     "ReconciliationOff": Metric("count", "service", "Days whose ledger differs from AWS's record by more than the tolerance."),
-    "AuthorizerFailed": Metric("count", "service", "Failures of the authorizer; a wrong key is none."),
+    "AuthorizerFailed": Metric("count", "service", "Failures of the authorizer; a wrong key does not count."),
     "DecoyKeyUsed": Metric("count", "service", "Uses of decoy keys."),
 }  # fmt: skip
 MEANINGS = {
@@ -61,12 +61,12 @@ MEANINGS = {
     "Unpriced usage parked": "A tenant uses a model without a price, and its budget reserves the highest price for it.",
     "Cost anomaly": "A tenant spent far more, or far less, on a day than in its own past.",
     "Month forecast above budget": "A month is expected to end above its budget.",
-    "Decoy key used": "Somebody has used a key that nobody should know.",
+    "Decoy key used": "A caller has used a decoy key, which no caller should know.",
 }
 
 
 def sent() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each event of the code, as the bus gets it."""
+    """Each event of the code, as the bus receives it."""
     made = Forecast(
         ACME, "research", date(2026, 11, 23), NOVEMBER, Decimal(700), Decimal(1100), Decimal(950), Decimal(1300), 56
     )
@@ -106,25 +106,27 @@ def measured(code: Sources) -> set[str]:
 
 
 def page(template: Mapping[str, Any]) -> Iterator[str]:
-    yield from head("What does the gateway tell its operators?", "template.yaml and the code", "events_and_metrics")
-    yield "Alarms and failed runs go to the SNS topic `AlarmTopic`, which `AlarmEmail` subscribes to, and budgets to"
-    yield "`BudgetTopic` as well. Everything else is an event for rules of your own, or a metric."
+    yield from head(
+        "Which alarms, events and metrics does the gateway send?", "template.yaml and the code", "events_and_metrics"
+    )
+    yield "Alarms and failed runs go to the SNS topic `AlarmTopic`, to which `AlarmEmail` subscribes. Passed budget thresholds"
+    yield "also go to `BudgetTopic`. Everything else is an event for your own rules, or a metric."
     yield from ("", "## Alarms", "")
     alarms = of_type(template, "AWS::CloudWatch::Alarm")
     yield from table(
-        ("alarm", "meaning, and what to do", "raised when"),
+        ("alarm", "meaning and remedy", "raised when"),
         [(f"`{name}`", cell(alarm["AlarmDescription"]), _when(alarm)) for name, alarm in alarms.items()],
     )
     yield from ("", "## Events", "")
-    yield "On the account's default bus, with the source `model-gateway` and the stack's ARN in `resources`. Amounts are in USD,"
-    yield "as text, and exact. Each is sent once for what it tells, unless its sender dies meanwhile."
+    yield "The gateway sends events to the account's default bus, with the source `model-gateway` and the stack's ARN in"
+    yield "`resources`. Amounts are exact decimal strings in USD. It sends each event once, unless the sender dies meanwhile."
     yield ""
     yield from table(
         ("detail-type", "meaning", "detail"),
         [(f"`{kind}`", MEANINGS[kind], f"`{json.dumps(detail)}`") for kind, detail in sent()],
     )
     yield from ("", "## Rules and notices", "")
-    yield "These rules of the stack send an event on to a topic."
+    yield "These rules of the stack forward an event to a topic."
     yield ""
     rules = of_type(template, "AWS::Events::Rule")
     yield from table(
@@ -132,7 +134,7 @@ def page(template: Mapping[str, Any]) -> Iterator[str]:
         [(f"`{name}`", cell(rule["Description"]), _targets(rule)) for name, rule in rules.items()],
     )
     yield from ("", "## Metrics", "")
-    yield f"In the namespace `{NAMESPACE}`, written as lines of the log (embedded metric format). `service` is always"
+    yield f"The namespace is `{NAMESPACE}`. Functions write metrics as log lines (embedded metric format). `service` is always"
     yield "`model-gateway`."
     yield ""
     yield from table(
@@ -170,7 +172,7 @@ def _targets(rule: Mapping[str, Any]) -> str:
 
 
 def alarmed(template: Mapping[str, Any]) -> set[str]:
-    """The gateway's own metrics that alarms and the dashboard name."""
+    """The gateway's own metrics in alarms and the dashboard."""
     text = json.dumps({name: template["Resources"][name] for name in template["Resources"]})
     named = set(re.findall(r'MetricName=\\+"(\w+)', text)) & METRICS.keys()
     for alarm in of_type(template, "AWS::CloudWatch::Alarm").values():

@@ -1,11 +1,12 @@
-"""Every documented field of each format, and what becomes of it: `python -m scripts.generate.fields [--check]`.
+"""Every documented field of each format, and its treatment: `python -m scripts.generate.fields [--check]`.
 
-    taken      it means here what it means there
-    warned     the call is made; x-gateway-warning says what was left out or adapted
-    refused    the call is not made, because it would cost or do another thing than was asked; the error says what to do
+    taken      it has the same meaning here as in the original API
+    warned     the gateway makes the call; x-gateway-warning lists the fields that it dropped or adapted
+    refused    the gateway makes no call, because its cost or effect would differ from the request; the error has the remedy
 
-The fields are those of the request types of OpenAI's SDK for Python 3.3.0, of Anthropic's 0.93.0 (with its betas), and
-of Converse in botocore's service model. docs/call/compatibility.md is made here; a test sends each through the real door.
+The fields come from the request types of OpenAI's SDK for Python 3.3.0 and Anthropic's 0.93.0 (with its betas). Those of
+Converse come from botocore's service model. This script writes docs/call/compatibility.md; a test sends each field through
+the real API.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gateway.formats.openai.responses import read_response
 
 PAGE = Path(__file__).parents[2] / "docs/call/compatibility.md"
 CLAUDE, NOVA = "anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-lite-v1:0"
-# The bare id of this Claude cannot be called: its profile is.
+# Callers cannot name this Claude by its bare id, only by its profile.
 MODELS = {f"us.{CLAUDE}": CLAUDE, NOVA: NOVA}
 
 Json = dict[str, Any]
@@ -39,13 +40,13 @@ _GET = {"name": "get", "input_schema": {"type": "object", "properties": {}}}
 
 @dataclass(frozen=True)
 class Format:
-    """One wire format: its path, where a model's id stands in it as `{model}`, and a sample of each of its fields."""
+    """One wire format: its path, with `{model}` for a model's id, and a sample of each of its fields."""
 
     name: str
     path: str
     plain: Json
     fields: Json
-    beside: Json  # what a field needs beside it
+    beside: Json  # the other fields that a field requires
 
 
 CHAT = Format(
@@ -111,13 +112,13 @@ FORMATS = (CHAT, RESPONSES, MESSAGES, CONVERSE)
 
 
 def body_of(form: Format, field: str, model: str) -> Json:
-    """A request that sends one field beside what every request has."""
+    """A request with one field beside the required ones."""
     named = {} if "{model}" in form.path else {"model": model}
     return {**named, **form.plain, **form.beside.get(field, {}), field: form.fields[field]}
 
 
 def outcome(form: Format, field: str, model: str) -> tuple[str, str]:
-    """What becomes of a field, and the warning or the refusal."""
+    """The treatment of a field, and the warning or the refusal."""
     body, base = body_of(form, field, model), MODELS[model]
     try:
         warnings = _warnings(form, body, base)
@@ -143,15 +144,15 @@ def page() -> Iterator[str]:
     yield ""
     yield "The gateway takes a field, takes it with a warning, or refuses it with a reason; the tables below have each field."
     yield ""
-    yield "It leaves out, or says in another way, each field that a model's family is known to refuse. The header"
-    yield "`x-gateway-warning` names it. [SDKs](sdks.md#fields-that-a-model-does-not-take) has the rule. The fields that each family"
-    yield "takes are one table, `gateway/calls/families.py`, with a source on each row."
+    yield "The gateway drops or adapts each field that a model's family is known to refuse. The header `x-gateway-warning`"
+    yield "lists it. [SDKs](sdks.md#fields-that-a-model-does-not-take) has the rule. The table `gateway/calls/families.py` lists the"
+    yield "fields that each family takes, with a source on each row."
     yield ""
     told = ", ".join(f"{counts[name]} {name}" for name in ("taken", "warned", "refused"))
-    yield f"Each field is sent to a Claude (Haiku 4.5) and to another model (Nova Lite): {told}."
-    yield "`.venv/bin/python -m scripts.generate.fields` makes this page; a test sends every field through the real door and holds the two together."
+    yield f"The script sends each field to a Claude (Haiku 4.5) and to another model (Nova Lite): {told}."
+    yield "`.venv/bin/python -m scripts.generate.fields` writes this page; a test sends every field through the real API and compares the outcomes."
     for form in FORMATS:
-        yield from ("", f"## {form.name}", "", "| field | Claude | Nova | what the gateway says |", "|---|---|---|---|")
+        yield from ("", f"## {form.name}", "", "| field | Claude | Nova | the gateway's message |", "|---|---|---|---|")
         for field in sorted(form.fields):
             (claude, first), (nova, second) = (outcome(form, field, model) for model in MODELS)
             said = " / ".join(dict.fromkeys(filter(None, (first, second)))).replace("|", "\\|")
@@ -162,7 +163,7 @@ def main() -> int:
     fresh = "\n".join(page()) + "\n"
     if "--check" in sys.argv[1:]:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != fresh:
-            print("docs/call/compatibility.md is not what the gateway does: run `make generate`", file=sys.stderr)
+            print("docs/call/compatibility.md does not match the gateway: run `make generate`", file=sys.stderr)
             return 1
         return 0
     PAGE.write_text(fresh, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The tables of Glue in template.yaml, from the Parquet schemas: `python -m scripts.generate.glue_tables [--check]`.
 
-Partitions are computed from the query, so there is no crawler, and a new day is there at once.
+Athena computes partitions from the query, so the tables need no crawler and contain a new day immediately.
 """
 
 from __future__ import annotations

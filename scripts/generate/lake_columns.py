@@ -1,6 +1,6 @@
-"""The tables of the lake as operators read them: the schema from the code, and what each column means.
+"""The tables of the lake for operators: the schema from the code, and the meaning of each column.
 
-`scripts.generate.lake_tables` makes docs/reference/lake-tables.md from this.
+`scripts.generate.lake_tables` generates docs/reference/lake-tables.md from this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gateway.aws.lake.prices import PRICES
 
 @dataclass(frozen=True)
 class Column:
-    """`unit` is empty for texts; `null` says when there is no value, and is empty where there always is one."""
+    """`unit` is empty for texts; `null` is the reason for a missing value, empty if the column always has one."""
 
     means: str
     unit: str = ""
@@ -25,7 +25,7 @@ class Column:
 
 @dataclass(frozen=True)
 class LakeTable:
-    """`partitions` are the keys of its folders; a table without any is one file."""
+    """`partitions` are the keys of its folders; a table without partitions is one file."""
 
     name: str
     means: str
@@ -37,25 +37,25 @@ class LakeTable:
 
 TENANT = Column("The tenant.")
 COST_CENTRE = Column(
-    "The tenant's cost centre that pays; the tenant's own id where the request named none and the tenant has none."
+    "The cost centre that pays; the tenant's own id if the request named none and the tenant has none."
 )
 MODEL = Column("The model whose price applies.")
 REGION = Column("The AWS region of the call.")
 TOKENS = {
-    "input_tokens": Column("Input that no cache gave or took.", "tokens"),
+    "input_tokens": Column("Input that the prompt cache neither served nor stored.", "tokens"),
     "output_tokens": Column("Output, reasoning included.", "tokens"),
-    "cache_read_tokens": Column("Input that the prompt cache gave.", "tokens"),
+    "cache_read_tokens": Column("Input that the prompt cache served.", "tokens"),
     "cache_write_5m_tokens": Column("Input that the prompt cache stored for five minutes.", "tokens"),
     "cache_write_1h_tokens": Column("Input that the prompt cache stored for an hour.", "tokens"),
-    "images": Column("Images made.", "images"),
+    "images": Column("Images generated.", "images"),
     "input_images": Column("Images embedded.", "images"),
 }
 NOT_PRICED = "the row has no price: `price_status`"
 NONE_PRICED = "no row of the line has a price"
 REASONS = {
     "unpriced": "The ledger's rows have no price.",
-    "late": "The call ended on another day than it began, or is still open.",
-    "interrupted": "Answers broke off, so the ledger knows less than AWS.",
+    "late": "The call started and ended on different days, or is still open.",
+    "interrupted": "Answers were interrupted, so the ledger has less usage than AWS.",
     "out_of_band": "A principal that is not one of the gateway's roles spent it.",
     "discount": "The difference between AWS's charge and its public price.",
     "adjustment": "Tax, credits, refunds and fees.",
@@ -72,13 +72,13 @@ TABLES = (
         "key_id": Column("The key that the client sent, by its public id."),
         "operation": Column("`text`, `image` or a kind of embeddings."),
         "model_id": MODEL,
-        "model_used": Column("The name that the model's service was given: an id, a profile, an ARN or an endpoint."),
+        "model_used": Column("The name in the call to the model's service: an id, a profile, an ARN or an endpoint."),
         "region": REGION, **TOKENS,
-        "image_class": Column("Size and quality of the images made, as `512x512:standard`; else empty."),
+        "image_class": Column("Size and quality of the generated images, as `512x512:standard`; else empty."),
         "service_tier": Column("The tier that the service echoed: `default`, `flex`, `priority` …"),
         "outcome": Column("`succeeded`, `failed`, `interrupted`, `unsettled` or `open`."),
         "usage_source": Column("`provider`, `estimated:<how>` or `unknown`."),
-        "error_code": Column("The [code](errors.md) of the attempt's error, `lease_expired` where nobody settled it, else empty."),
+        "error_code": Column("The [code](errors.md) of the attempt's error, `lease_expired` if no function settled it, else empty."),
         "started_at": Column("The start of the attempt; it decides hour, day and price.", "UTC, ms"),
         "settled_at": Column("The end of the attempt.", "UTC, ms", "the row is open"),
         "input_cost": Column("The cost of the input, cache included.", "USD", NOT_PRICED),
@@ -87,16 +87,16 @@ TABLES = (
         "price_status": Column("`priced`, `unpriced`, `unsettled` or `open`."),
         "price_rows": Column("The names of the prices used, as `price_name` of `prices`, separated by spaces."),
         "price_version": Column("The version of the price book."),
-        "provider_usage": Column("The usage as the provider wrote it, in JSON."),
+        "provider_usage": Column("The provider's own usage, in JSON."),
         "asked_model": Column("The client's own name for the model, where it differs; else empty."),
         "routing": Column("The reason for this attempt, as `retry:model_throttled` or `fallback:model_unavailable`; else empty."),
         "list_cost": Column("The cost at public prices.", "USD", "a public price is missing"),
     }, ("dt", "hour")),
     LakeTable("costs", "The usage and cost of each tenant, cost centre and model on a day.", COSTS, {
         "tenant_id": TENANT, "cost_centre": COST_CENTRE,
-        "team_id": Column("The same as `cost_centre`, by the name that the 2024 sample used."),
+        "team_id": Column("The same as `cost_centre`, under the name of the 2024 sample."),
         "model_id": MODEL,
-        "invocations": Column("Attempts that succeeded or broke off.", "count"),
+        "invocations": Column("Attempts that succeeded or were interrupted.", "count"),
         "failed_invocations": Column("Attempts that failed and used nothing.", "count"),
         "open_invocations": Column("Attempts that may still settle; not in the cost.", "count"),
         "unsettled_invocations": Column("Attempts of unknown usage; not in the cost.", "count"),
@@ -114,7 +114,7 @@ TABLES = (
         "pk": Column("The partition key of the ledger's row."),
         "sk": Column("The sort key of the ledger's row."),
         "reason": Column("The fault of the row."),
-        "item": Column("The row as DynamoDB has it, in JSON."),
+        "item": Column("The row from DynamoDB, in JSON."),
     }, ("dt", "hour")),
     LakeTable("reconciliation", "The ledger against AWS's own record, by day, model and usage type, with the reasons of each difference.", RECONCILIATION, {
         "source": Column("`cur` (the bill) or `cloudwatch` (Bedrock's metrics)."),
@@ -164,9 +164,9 @@ TABLES = (
         "unit": Column("The unit that is priced, as `input_tokens`."),
         "usd": Column("The price of `per` units.", "USD", "the price was withdrawn"),
         "per": Column("The number of units that `usd` buys.", "`unit`"),
-        "effective_from": Column("The first day of the price; it holds until a later one.", "UTC day"),
+        "effective_from": Column("The first day of the price; it applies until a later one.", "UTC day"),
         "source": Column("The origin of the price."),
-        "price_name": Column("The name of the price, as `price_rows` of `usage` has it."),
+        "price_name": Column("The name of the price, as in `price_rows` of `usage`."),
         "usd_each": Column("The price of one unit.", "USD", "the price was withdrawn"),
         "is_listed": Column("True for a public price, false for an agreed one."),
     }, ()),

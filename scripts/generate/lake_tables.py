@@ -13,7 +13,7 @@ from scripts.generate.pages import head, table, write_or_check
 from scripts.project.template import ROOT
 
 PAGE = ROOT / "docs/reference/lake-tables.md"
-# As Glue and Athena call them.
+# Names of types in Glue and Athena.
 TYPES = {
     pa.string(): "string",
     pa.int32(): "int",
@@ -26,10 +26,10 @@ TYPES = {
 
 
 def page() -> Iterator[str]:
-    yield from head("What is in the lake?", "the Parquet schemas of gateway.aws.lake", "lake_tables")
-    yield "The tables of `AnalyticsDatabase`, as Parquet in `LakeBucket`. A query names `dt` in its WHERE, since the"
-    yield "workgroup stops one that reads too much. Each kind of token is counted once: the counts are disjoint."
-    yield "A column at the end of a table is null in files that an earlier release wrote."
+    yield from head("Which tables does the lake have?", "the Parquet schemas of gateway.aws.lake", "lake_tables")
+    yield "`AnalyticsDatabase` has these tables, as Parquet in `LakeBucket`. Filter on `dt` in the WHERE of each query, because the"
+    yield "workgroup stops a query that reads too much. The counts of tokens are disjoint: each token counts once."
+    yield "A column at the end of a table is null in files of an earlier release."
     yield "[The views](views.md) read these tables."
     for each in TABLES:
         yield from _section(each)

@@ -1,7 +1,7 @@
-"""Compiles requirements.lock from pyproject.toml, from it what layers and functions ship; and locks that stand alone.
+"""Compiles requirements.lock from pyproject.toml, then the requirements of layers and functions, and separate locks.
 
 `python -m scripts.generate.locks` needs a package index; `--upgrade` also moves to the newest versions. `--check` needs
-none: it proves that pyproject.toml, the lock and the requirements that are built from say the same.
+no index: it proves that pyproject.toml, the lock and the requirements of the builds agree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 LOCK = Path("requirements.lock")
 OLDEST_PYTHON = "3.11"
 
-# Environments of their own, by the folder of their requirements.in and .lock: the oldest Python that each is for.
+# Separate environments, by the folder of their requirements.in and .lock, with the oldest Python of each.
 ALONE = {
     Path("scripts/check"): OLDEST_PYTHON,
     Path("scripts/generate/clients"): OLDEST_PYTHON,
@@ -38,10 +38,10 @@ ALONE = {
     Path("tests/clients/python/strands"): OLDEST_PYTHON,
     Path("tests/sdks"): OLDEST_PYTHON,
 }
-OVERRIDES = "overrides.in"  # beside them, where a dependency asks for more than it needs
+OVERRIDES = "overrides.in"  # beside them, if a dependency requires more than it needs
 
-# What the layers run on, as the runtime's Python sees itself: markers are decided here, once, so that the file means
-# the same to whatever pip builds the layer.
+# The runtime of the layers, as its Python reports itself. The script evaluates markers once, here, so that every pip
+# builds the same layer from the file.
 LAMBDA = {
     "python_version": "3.13",
     "python_full_version": "3.13.0",
@@ -58,7 +58,7 @@ HEADER = "# Exact part of {lock}, made by `make lock`; do not edit.\n"
 
 @dataclass(frozen=True)
 class Pin:
-    """One pinned package of a lock, with its hashes as they stand there."""
+    """One pinned package of a lock, with its hashes."""
 
     name: str
     version: str
@@ -84,7 +84,7 @@ def pins(lock: str) -> Iterator[Pin]:
 
 
 def compile_lock(source: Path, lock: Path, *options: str) -> None:
-    """Compile `source` to `lock`: for every platform, with hashes, and without a word about this machine."""
+    """Compiles `source` to `lock`: for every platform, with hashes, and without a trace of this machine."""
     told = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--generate-hashes"]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", *told, *options, str(source), "-o", str(lock)]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -92,7 +92,7 @@ def compile_lock(source: Path, lock: Path, *options: str) -> None:
 
 # ----------------------------------------------------------------------------------------------- layers and functions
 def declared() -> dict[str, list[str]]:
-    """The direct requirements of the project by who needs them: `` is what every function runs with."""
+    """The direct requirements of the project by their user: the key `` is for every function."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return {"": project["dependencies"], **project["optional-dependencies"]}
 
@@ -110,7 +110,7 @@ def shipped() -> dict[Path, set[str]]:
 
 
 def closure(requirements: Iterable[str]) -> set[str]:
-    """The requirements and all that they need in Lambda, by what the installed packages themselves declare."""
+    """The requirements and all their dependencies in Lambda, as the installed packages declare them."""
     found: set[tuple[str, str]] = set()
     waiting = [Requirement(text) for text in requirements]
     while waiting:
@@ -139,7 +139,7 @@ def lock_faults(source: Path, asked: Iterable[str], lock: Path) -> Iterator[str]
     for requirement in map(Requirement, asked):
         versions = [pin.version for pin in locked if pin.name == canonicalize_name(requirement.name)]
         if not any(requirement.specifier.contains(version) for version in versions):
-            yield f"{lock} lacks {requirement}, which {source} asks for"
+            yield f"{lock} lacks {requirement}, which {source} requires"
     for pin in locked:
         if not pin.hashes:
             yield f"{lock} pins {pin.name} without a hash"
@@ -148,7 +148,7 @@ def lock_faults(source: Path, asked: Iterable[str], lock: Path) -> Iterator[str]
 
 
 def faults() -> Iterator[str]:
-    """What is not as the locks say, one sentence each."""
+    """The differences from the locks, one sentence each."""
     yield from lock_faults(Path("pyproject.toml"), (text for group in declared().values() for text in group), LOCK)
     for folder in ALONE:
         source = folder / "requirements.in"
@@ -159,14 +159,14 @@ def faults() -> Iterator[str]:
         for path, names in shipped().items():
             kept = (ROOT / path).read_text() if (ROOT / path).exists() else ""
             if kept != part_of_lock(names, locked):
-                yield f"{path} is not what {LOCK} says"
+                yield f"{path} does not match {LOCK}"
     except metadata.PackageNotFoundError as absent:
-        yield f"{absent.name} is not installed, so this environment is not of {LOCK}"
+        yield f"{absent.name} is not installed, so this environment does not match {LOCK}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where the files do not agree")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the files disagree")
     parser.add_argument("--upgrade", action="store_true", help="move to the newest versions")
     arguments = parser.parse_args()
     if not arguments.check:
@@ -182,8 +182,8 @@ def main() -> int:
         try:
             made = {path: part_of_lock(names, locked) for path, names in shipped().items()}
         except metadata.PackageNotFoundError as absent:
-            # The next make sets up the environment of the lock that was just compiled.
-            print(f"{LOCK} is compiled; {absent.name} is new in it: run `make lock` once more", file=sys.stderr)
+            # The next make installs the lock that was just compiled.
+            print(f"{LOCK} is compiled; {absent.name} is new in it: run `make lock` again", file=sys.stderr)
             return 1
         for path, text in made.items():
             (ROOT / path).parent.mkdir(parents=True, exist_ok=True)

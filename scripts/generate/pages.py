@@ -1,4 +1,4 @@
-"""What the generated pages of docs/reference share."""
+"""Functions that the generators of docs/reference share."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BY_MACHINE = "<!-- Generated from {} by scripts/generate/{}.py; do not edit. -->
 
 
 def head(question: str, source: str, module: str) -> Iterator[str]:
-    """A page's first lines: what makes it, and the question that it answers."""
+    """A page's first lines: its generator, and the question that it answers."""
     yield from (BY_MACHINE.format(source, module), f"# {question}", "")
 
 
 def cell(text: str) -> str:
-    """A text as it fits into a table."""
+    """A text, escaped for a cell of a table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
@@ -29,7 +29,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def write_or_check(files: Mapping[Path, str], source: str, arguments: Sequence[str]) -> int:
-    """Write the files; with `--check`, change nothing, and fail where one is not what its source says."""
+    """Writes the files; with `--check`, changes nothing, and fails if one differs from its source."""
     stale = [file for file, text in files.items() if not file.exists() or file.read_text(encoding="utf-8") != text]
     for file in stale:
         if "--check" in arguments:

@@ -14,14 +14,14 @@ PAGE = ROOT / "docs/reference/parameters.md"
 
 
 def page(template: Mapping[str, Any]) -> Iterator[str]:
-    """A row for each parameter, in the groups and the order in which the console shows them."""
-    yield from head("What can I set when I deploy?", "template.yaml", "parameters")
+    """A row for each parameter, in the groups and the order of the console."""
+    yield from head("Which parameters can I set when I deploy?", "template.yaml", "parameters")
     yield "Each parameter of `template.yaml`, in the groups of CloudFormation's console. A new deployment starts with"
-    yield "the defaults, and a later one keeps what was set. `sam deploy --parameter-overrides Name=value` sets one."
+    yield "the defaults, and a later one keeps earlier values. `sam deploy --parameter-overrides Name=value` sets one."
     for group in template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
         yield from ("", f"## {group['Label']['default']}", "")
         rows = [_row(name, template["Parameters"][name]) for name in group["Parameters"]]
-        yield from table(("parameter", "default", "what it sets"), rows)
+        yield from table(("parameter", "default", "description"), rows)
 
 
 def _row(name: str, declared: Mapping[str, Any]) -> tuple[str, str, str]:

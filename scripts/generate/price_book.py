@@ -1,22 +1,22 @@
-"""Makes the price book, `layers/gateway/gateway/pricing/price_book.csv`, from facts that somebody else stated.
+"""Generates the price book, `layers/gateway/gateway/pricing/price_book.csv`, from published facts.
 
     F=scripts/generate/price_facts
     python -m scripts.generate.price_book --legacy $F/legacy-2024.json --rows $F/appended.csv \
         --litellm-map $F/litellm-bedrock-1.109.1.json $F/litellm-bedrock-1.110.2.json
 
-The snapshots in `scripts/generate/price_facts/` are enough, so the committed book can be made again offline. A new
-litellm (its wheel, or the bare map with `--litellm-version`) first leaves its own snapshot there; give it a later
-`--effective-from` and name it after the old ones, so that a day already billed keeps its price. Prices by AWS's own
-list are appended to the book by `gateway prices`, which keeps them in `appended.csv`.
+The snapshots in `scripts/generate/price_facts/` suffice to rebuild the committed book offline. A new litellm (its
+wheel, or the bare map with `--litellm-version`) first writes its own snapshot there. Name it after the older ones with a
+later `--effective-from`, so that a day already billed retains its price. `gateway prices` appends prices of AWS's own
+list to the book, and records them in `appended.csv`.
 
-No price is guessed. Left out, so that a call is listed as unpriced rather than billed wrongly:
-- ids nobody can name to bedrock-runtime: `bedrock_mantle/…` (another endpoint with ids of its own),
+The script guesses no price. It leaves these out, so that their calls are listed as unpriced and not billed wrongly:
+- ids that bedrock-runtime does not accept: `bedrock_mantle/…` (another endpoint with its own ids),
   `claude_platform/…`, ids without a provider or with `@`, guardrails, SageMaker examples;
 - provisioned throughput (`…-month-commitment/…`, USD per second): a commitment is not the price of a call;
 - prices of 0 (litellm writes 0 for "not applicable") and web-search fees;
 - an image model in a region where some size and quality would have no price.
-What the gateway does not count yet is in the book all the same, in its own unit (seconds of video and audio heard,
-tokens of speech): a call of such a model is listed as unpriced until it is counted (`gateway.pricing.price_book`).
+The book also has units that the gateway does not count yet (seconds of video and audio input, tokens of speech). A call
+of such a model is listed as unpriced until the gateway counts the unit (`gateway.pricing.price_book`).
 """
 
 import argparse
@@ -44,13 +44,13 @@ LITELLM_FROM = "2026-01-01"
 
 UN_REGIONAL = " un-regional list price"
 
-# An un-regional price is the price of these. It was taken for that of six until AWS's own list said otherwise of many:
-# since then the book says of the other four that nobody states their price, where that is so.
+# An un-regional price applies to these. Until AWS's own list contradicted that for many models, it applied to six
+# regions. Since then the book withdraws the price in the other four wherever no list states one.
 HOME_REGIONS = ("us-east-1", "us-west-2")
 SIX_REGIONS_BEFORE = "2026-11-25"
 SIX_REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1", "ap-southeast-2")
-# Where a request may name an inference profile, by the profile's prefix. A global profile has one price everywhere, but
-# for Nova 2 Lite's, of which Amazon's list says so.
+# The source regions of an inference profile, by the profile's prefix. A global profile has one price everywhere, except
+# Nova 2 Lite's, by Amazon's own list.
 GEOGRAPHIES = {
     "global": (
         *SIX_REGIONS, "us-east-2", "us-west-1", "ca-central-1", "sa-east-1", "eu-west-2", "eu-west-3", "eu-north-1",
@@ -68,7 +68,8 @@ GEOGRAPHIES = {
 # A geographic profile costs what its model costs in the region of the request ("the price is calculated based on the
 # Region from which you call", Amazon Bedrock User Guide, cross-Region inference). These providers' models cost the same
 # in each region of a geography: a tenth more than the global profile, by each model's card in that guide and by AWS's
-# own list. Those of others may not, so they stay with the few, and AWS's list says the rest (`scripts.profile_prices`).
+# own list. Other providers' models may differ, so only the few regions apply; AWS's list has the rest
+# (`scripts.profile_prices`).
 ALIKE = frozenset({"anthropic", "openai", "xai", "moonshotai", "zai"})
 WIDE_GEOGRAPHIES = GEOGRAPHIES | {
     "us": ("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1"),
@@ -95,7 +96,7 @@ PIECE_UNITS = {
     "input_cost_per_video_per_second": "input_video_second",
     "input_cost_per_audio_per_second": "input_audio_second",
 }
-# A picture or speech that costs what text costs is counted with it, and has no row.
+# Pictures or speech at the price of text count as text, and have no row.
 SPOKEN_UNITS = {
     "input_cost_per_audio_token": "input_audio_tokens",
     "output_cost_per_audio_token": "output_audio_tokens",
@@ -112,10 +113,10 @@ KEY = re.compile(
     r"(?P<model>[a-z0-9-]+\.[a-z0-9.:-]+)"
 )
 
-# The map's one Titan price is that of the smallest class, as the list of 2024 shows; it does not hold for the others.
+# The map's one Titan price is the price of the smallest class, as the list of 2024 shows; it does not apply to the others.
 PRICED_AS_SMALLEST_CLASS = "amazon.titan-image-generator-"
 TITAN_IMAGE_INPUT = "amazon.titan-embed-image-v1-image"
-# The list of 2024 names these by a family or by a line of the bill; a caller names the ids on the right.
+# The list of 2024 names these by a family or by a line of the bill; a caller uses the ids on the right.
 LEGACY_IDS = {
     "stability.stable-diffusion-xl": tuple(
         f"stability.stable-diffusion-xl-{version}" for version in ("v0", "v1", "v1:0")
@@ -132,7 +133,7 @@ class PriceRefusedError(ValueError):
 
 
 class Row(NamedTuple):
-    """One line of the book, fields in the order of its columns. No `usd`: from this day on nobody states the price."""
+    """One line of the book, fields in the order of its columns. Without `usd`, no list states the price from this day on."""
 
     model_id: str
     region: str
@@ -153,7 +154,7 @@ class Row(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """What one key of the litellm map says that `per` of one unit cost."""
+    """The price of `per` units by one key of the litellm map."""
 
     usd: Decimal
     per: int
@@ -161,7 +162,7 @@ class Stated(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The facts of one version of litellm, and the day from which they count."""
+    """The facts of one version of litellm, and the day from which they apply."""
 
     version: str
     effective_from: str
@@ -183,7 +184,7 @@ def exact(stated: Decimal, per: int, what: str) -> Decimal:
 
 
 def read_snapshot(path: Path, version: str | None, effective_from: str) -> Snapshot:
-    """A committed snapshot as it stands, or the trimmed Bedrock facts of a litellm wheel or map."""
+    """A committed snapshot unchanged, or the trimmed Bedrock facts of a litellm wheel or map."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             document = json.loads(wheel.read(f"litellm/{MAP_FILE}"))
@@ -193,7 +194,7 @@ def read_snapshot(path: Path, version: str | None, effective_from: str) -> Snaps
         if document.get("name") == "litellm":
             return Snapshot(document["version"], document["effective_from"], document["facts"])
     if version is None:
-        raise PriceRefusedError(f"{path} does not say its version: add --litellm-version")
+        raise PriceRefusedError(f"{path} has no version: add --litellm-version")
     facts = {
         key: fact
         for key, entry in document.items()
@@ -203,7 +204,7 @@ def read_snapshot(path: Path, version: str | None, effective_from: str) -> Snaps
 
 
 def trimmed(key: str, entry: Mapping[str, Any]) -> Fact:
-    """The prices of `entry` that the book can hold, and their source; empty where the entry is left out."""
+    """The prices of `entry` that the book can represent, and their source; empty for an excluded entry."""
     prices: Fact = {}
     if not KEY.fullmatch(key):
         return prices
@@ -235,9 +236,9 @@ def write_snapshot(snapshot: Snapshot) -> None:
 
 
 def litellm_rows(snapshot: Snapshot) -> Iterator[Row]:
-    """Every price of the map in every region it holds for; a region's own entry replaces the un-regional one whole."""
+    """Every price of the map in every region where it applies; a region's own entry replaces the un-regional one entirely."""
     stated: dict[tuple[str, str | None], dict[tuple[str, str], Stated]] = defaultdict(dict)
-    # Shortest first: of two keys that say the same of one id, the plain one is the source.
+    # Shortest first: of two keys with the same price of one id, the plain one is the source.
     for key, fact in sorted(snapshot.facts.items(), key=lambda item: (len(item[0]), item[0])):
         parts = KEY.fullmatch(key)
         if parts is None:
@@ -248,10 +249,12 @@ def litellm_rows(snapshot: Snapshot) -> Iterator[Row]:
                 source += UN_REGIONAL
             price = Stated(usd, per, " ".join(filter(None, (source, fact.get("source")))))
             told = stated[parts["model"], parts["region"]]
-            # A class that costs what the whole model costs adds nothing.
+            # A class at the price of the whole model adds nothing.
             before = told.get((tier, unit)) or (told.get((tier, "image")) if unit in IMAGE_CLASSES else None)
             if before and before.usd != usd:
-                raise PriceRefusedError(f"{key} says {usd} USD per {per} {unit}, but {before.source} says {before.usd}")
+                raise PriceRefusedError(
+                    f"{key} states {usd} USD per {per} {unit}, but {before.source} states {before.usd}"
+                )
             if not before:
                 told[tier, unit] = price
 
@@ -295,7 +298,7 @@ def prices_of(key: str, parts: re.Match[str], fact: Fact) -> Iterator[tuple[str,
 
 
 def places(model: str, providers: set[str], since: str) -> tuple[str, ...]:
-    """The regions of a request that may name `model`, where a map of that day does not say."""
+    """The source regions of a request for `model`, if a map of that day does not list them."""
     first, second = model.split(".")[:2]
     if first not in GEOGRAPHIES and second in providers:
         raise PriceRefusedError(f"unknown geography {first}: {model}")
@@ -329,7 +332,7 @@ def legacy_prices(listed: str, prices: Mapping[str, Any]) -> Iterator[tuple[str,
 
 
 def regional_first(legacy: list[Row], listed: Iterable[Row]) -> Iterator[Row]:
-    """The newer rows, less those un-regional ones that would replace a region's own stated price by the US one."""
+    """The newer rows, without un-regional rows that would replace a region's own price by the US price."""
     regional = {(row.model_id, row.region, row.unit) for row in legacy if row.region not in HOME_REGIONS}
     for row in listed:
         if UN_REGIONAL not in row.source or (row.model_id, row.region, row.unit) not in regional:
@@ -346,9 +349,9 @@ def in_force(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
 
 
 def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
-    """What a newer snapshot says that what is known does not.
+    """The prices of a newer snapshot that the known rows lack.
 
-    A price that was not known replaces none, so it counts from the first day: usage that had none gets one.
+    A new price replaces none, so it applies from the first day and prices earlier unpriced usage.
     """
     latest = in_force(known)
     for row in listed:
@@ -360,13 +363,13 @@ def news(known: Iterable[Row], listed: Iterable[Row]) -> Iterator[Row]:
 
 
 def hides(row: Row, before: Row) -> bool:
-    """Would a price without a region take the place of what is known of the region itself?"""
+    """Whether a price without a region would replace the region's own known price."""
     replaced = row.region in HOME_REGIONS and before.effective_from < SIX_REGIONS_BEFORE
     return UN_REGIONAL in row.source and UN_REGIONAL not in before.source and not replaced
 
 
 def book(rows: Iterable[Row]) -> list[Row]:
-    """The sorted book, refused where two rows would answer one question or one row none that the gateway asks."""
+    """The sorted book; refuses two rows for one price, and a row whose unit the gateway does not know."""
     unique: dict[tuple[str, str, str, str, str], Row] = {}
     images: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -383,8 +386,8 @@ def book(rows: Iterable[Row]) -> list[Row]:
         units = {row.unit for row in lines}
         # A generic price would silently replace the older prices of all classes.
         if "image" in units and len(units) > 1:
-            raise PriceRefusedError(f"one price for all images beside prices by class: {lines[0]}")
-        # Prices do not expire, so a model that is whole on its first day stays whole.
+            raise PriceRefusedError(f"a price for all images conflicts with prices by class: {lines[0]}")
+        # Prices do not expire, so a model that is complete on its first day stays complete.
         first = min(row.effective_from for row in lines)
         if units != {"image"} and {row.unit for row in lines if row.effective_from == first} != set(IMAGE_CLASSES):
             for row in lines:
@@ -393,7 +396,7 @@ def book(rows: Iterable[Row]) -> list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a book in CSV, as they stand."""
+    """The rows of a book in CSV, unchanged."""
     with path.open(encoding="utf-8", newline="") as lines:
         return [
             Row(model_id, region, tier, unit, Decimal(usd) if usd else None, int(per), since, source)
@@ -412,12 +415,12 @@ def as_csv(rows: Iterable[Row]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Make the price book from stated facts.")
+    parser = argparse.ArgumentParser(description="Generate the price book from published facts.")
     parser.add_argument("--litellm-map", type=Path, nargs="+", required=True, help="snapshots, wheels or bare maps")
-    parser.add_argument("--litellm-version", help="the version of a bare map, which does not say its own")
-    parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map counts")
+    parser.add_argument("--litellm-version", help="the version of a bare map, which contains none")
+    parser.add_argument("--effective-from", default=LITELLM_FROM, help="the day from which a new map applies")
     parser.add_argument("--legacy", type=Path, required=True)
-    parser.add_argument("--rows", type=Path, help="rows that were appended since (`gateway prices`)")
+    parser.add_argument("--rows", type=Path, help="rows appended since by `gateway prices`")
     parser.add_argument("--out", type=Path, default=BOOK)
     given = parser.parse_args(arguments)
     try:

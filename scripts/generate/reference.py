@@ -11,7 +11,7 @@ from scripts.generate.pages import write_or_check
 
 
 class Generator(Protocol):
-    """A module that makes files, and can make them alone too."""
+    """A module that generates files, and also runs on its own."""
 
     __name__: str
 

@@ -16,8 +16,8 @@ from scripts.project import quick_yaml
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "layers/gateway/gateway/web/generated"
-# A class of pydantic costs half a millisecond of every cold start. So the function that streams, which imports no
-# pydantic, has compiled checks of its bodies instead, and the others have classes of what they need.
+# A class of pydantic costs half a millisecond of every cold start. The streaming function therefore imports no pydantic
+# and has compiled checks of its bodies; the other functions have only the classes that they need.
 SCHEMAS, BODIES = "schemas.py", "bodies.py"
 HEADER = "# Generated from openapi.yaml by scripts/generate/schemas.py; do not edit."
 OPTIONS = """
@@ -32,7 +32,7 @@ def streams(operation: dict[str, Any]) -> bool:
 
 
 def references(part: Any) -> Iterator[tuple[str, str]]:
-    """Kind and name of each component that a part of the spec leads to."""
+    """Kind and name of each component that a part of the spec references."""
     if isinstance(part, dict):
         if isinstance(target := part.get("$ref"), str):
             kind, name = target.removeprefix("#/components/").split("/")
@@ -45,7 +45,7 @@ def references(part: Any) -> Iterator[tuple[str, str]]:
 
 
 def schemas_used(spec: dict[str, Any], start: Any) -> set[str]:
-    """The names of the schemas that a part of the spec leads to, and those that these lead to."""
+    """The names of the schemas that a part of the spec references, directly or indirectly."""
     seen: set[tuple[str, str]] = set()
     waiting = set(references(start))
     while waiting:
@@ -56,7 +56,7 @@ def schemas_used(spec: dict[str, Any], start: Any) -> set[str]:
 
 
 def buffered(spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec of the operations that do not stream, with the schemas that they lead to."""
+    """The spec of the operations that do not stream, with the schemas that they reference."""
     paths: dict[str, Any] = {}
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
@@ -68,7 +68,7 @@ def buffered(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def streamed_bodies(spec: dict[str, Any]) -> dict[str, str]:
-    """The name of its body's schema for each operation that streams, by its id."""
+    """The name of the body's schema of each streaming operation, by operation id."""
     return {
         operation["operationId"]: next(references(operation["requestBody"]["content"]["application/json"]["schema"]))[1]
         for operations in spec["paths"].values()
@@ -89,9 +89,7 @@ def generate(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="fail where the committed files are not what openapi.yaml says"
-    )
+    parser.add_argument("--check", action="store_true", help="fail if the committed files do not match openapi.yaml")
     if not parser.parse_args().check:
         generate(FOLDER)
         return 0
@@ -99,9 +97,7 @@ def main() -> int:
         generate(Path(fresh))
         stale = [file for file in (SCHEMAS, BODIES) if (Path(fresh) / file).read_text() != read(FOLDER / file)]
     for file in stale:
-        print(
-            f"{(FOLDER / file).relative_to(ROOT)} is not what openapi.yaml says: run `make generate`", file=sys.stderr
-        )
+        print(f"{(FOLDER / file).relative_to(ROOT)} does not match openapi.yaml: run `make generate`", file=sys.stderr)
     return 1 if stale else 0
 
 

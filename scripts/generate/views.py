@@ -15,7 +15,7 @@ PAGE = ROOT / "docs/reference/views.md"
 
 
 def page(known: Mapping[str, Columns]) -> Iterator[str]:
-    yield from head("Which views and queries are there?", "scripts/analytics/sql", "views")
+    yield from head("Which views and saved queries can I use?", "scripts/analytics/sql", "views")
     yield "A deployment creates these views in `AnalyticsDatabase` and the saved queries in its Athena workgroup."
     yield "Their SQL is in `scripts/analytics/sql`; [the tables of the lake](lake-tables.md) explains units."
     yield from ("", "## Views", "")
@@ -33,7 +33,7 @@ def page(known: Mapping[str, Columns]) -> Iterator[str]:
 
 
 def _names(text: str) -> str:
-    """The tables and views that a statement reads; a name that it defines itself is neither."""
+    """The tables and views that a statement reads, without the names that it defines itself."""
     there = tables().keys() | views().keys()
     return ", ".join(f"`{name}`" for name in sorted(reads(text) & there))
 

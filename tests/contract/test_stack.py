@@ -554,7 +554,7 @@ def test_a_region_without_the_adapters_layer_asks_for_a_copy(region: str) -> Non
 
 def test_what_a_parameter_needs_beside_it_is_asked_for() -> None:
     own = {"VpcId": "vpc-0123456789abcdef0"}
-    assert refusals(TEMPLATE, "eu-west-1", **own) == ["Give SubnetIds with VpcId."]
+    assert refusals(TEMPLATE, "eu-west-1", **own) == ["Set SubnetIds together with VpcId."]
     assert refusals(TEMPLATE, "eu-west-1", **own, SubnetIds="subnet-01234567,subnet-89abcdef") == []
     assert refusals(TEMPLATE, "eu-west-1", SnapStart="PublishedVersions")
     assert refusals(TEMPLATE, "eu-west-1", SnapStart="PublishedVersions", LiveAlias=":live") == []

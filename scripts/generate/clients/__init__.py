@@ -1,1 +1,1 @@
-"""Clients generated from openapi.yaml, in Python and in TypeScript: made, built, and walked through the local stack."""
+"""Clients generated from openapi.yaml, in Python and in TypeScript: built, and run against the local stack."""

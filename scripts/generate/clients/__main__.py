@@ -1,7 +1,7 @@
-"""Makes a Python and a TypeScript client from openapi.yaml, builds both, and runs each: `make client`.
+"""Generates a Python and a TypeScript client from openapi.yaml, builds both, and runs each: `make client`.
 
-They are left in build/clients. Exit code 0 means that both were built and met the same answers in the local stack.
-Without a Node that is new enough there is no TypeScript client, and a line says so.
+The clients stay in build/clients. Exit code 0 means that both got the same answers from the local stack. Without a
+recent Node the script skips the TypeScript client and prints a line.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MADE = ROOT / "build/clients"
 SPEC = MADE / "openapi.yaml"
 PYTHON, TYPESCRIPT = MADE / "python", MADE / "typescript"
 ENVIRONMENT = ROOT / ".venv-clients"
-USAGE = "usage"  # of the day so far: the second walk sees the first one's too
-NO_NODE = "There is no Node 20.19, or 22.12 or newer, here: the TypeScript client was neither made nor run."
+USAGE = "usage"  # covers the day so far, so the second walk includes the first one's usage
+NO_NODE = "Node 20.19, or 22.12 or newer, is missing: the script skipped the TypeScript client."
 
 
 class Broken(Exception):
-    """A step that failed, and what it said."""
+    """A failed step, with its output."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def step(what: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, folder: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
-    """Run a program to its end; gives what it printed."""
+    """Runs a program to its end, and returns its output."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "AWS_"))}
     asked = [str(part) for part in command]
     done = subprocess.run(
@@ -70,7 +70,7 @@ def make_python() -> Path:
 
 
 def walk_python(wheel: Path, gateway: Mapping[str, str]) -> Any:
-    """With the wheel alone, as somebody would have it who installed it."""
+    """Runs the walk with the wheel alone, as after an installation."""
     return json.loads(
         run(ENVIRONMENT / "bin/python", HOME / "walk.py", environment={"PYTHONPATH": str(wheel), **gateway})
     )
@@ -96,7 +96,7 @@ def main() -> int:
     shutil.rmtree(PYTHON, ignore_errors=True)
     try:
         node = has_node()
-        with step("openapi.yaml without what is AWS's"):
+        with step("openapi.yaml without AWS's extensions"):
             client_spec.write(SPEC)
         with step("the Python client and its wheel"):
             wheel = make_python()
@@ -117,9 +117,9 @@ def main() -> int:
         print(broken, file=sys.stderr)
         return 1
     if {**met, USAGE: None} != {**same, USAGE: None}:
-        print(f"The client in TypeScript met something else:\n{json.dumps(same, indent=2)}", file=sys.stderr)
+        print(f"The TypeScript client got different answers:\n{json.dumps(same, indent=2)}", file=sys.stderr)
         return 1
-    print("both met the same answers")
+    print("Both clients got the same answers.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A walk through the API with the generated Python client; prints what it met, as JSON."""
+"""A walk through the API with the generated Python client; prints its results as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// A walk through the API with the generated TypeScript client; prints what it met, as JSON.
+// A walk through the API with the generated TypeScript client; prints its results as JSON.
 import { createClient } from './client/index.js';
 import {
   createChatCompletion,

@@ -1,7 +1,7 @@
-"""docs/ as a site in build/docs, with search and without anything from elsewhere: `python -m scripts.generate.site`.
+"""docs/ as a site in build/docs, with search and without external resources: `python -m scripts.generate.site`.
 
-mkdocs runs in an environment of its own, and fails at a dead link. Diagrams are drawn in the browser by Mermaid, which
-npm brings, as it brings what lets the search work without a server. Where there is no Node, diagrams stay text.
+mkdocs runs in its own environment, and fails at a dead link. Mermaid, from npm, draws diagrams in the browser. npm also
+provides the script for a search without a server. Without Node, diagrams stay text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from scripts.project.template import ROOT
 HOME = Path(__file__).parent
 ENVIRONMENT = ROOT / ".venv-site"
 SITE = ROOT / "build/docs"
-NO_NODE = "There is no Node 20.19, or 22.12 or newer, here: the site shows diagrams as text, and only a web server lets it search."
+NO_NODE = (
+    "Node 20.19, or 22.12 or newer, is missing: the site shows diagrams as text, and its search needs a web server."
+)
 OUTSIDE = re.compile(r'<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)="?((?:https?:)?//[^"\s>]+)')
 
 
@@ -39,7 +41,7 @@ def build() -> int:
 
 
 def loaded_from_elsewhere(site: Path) -> list[str]:
-    """What the pages would load from another place, one sentence each."""
+    """External resources that the pages would load, one sentence each."""
     return [
         f"{page.relative_to(site)} loads {address}"
         for page in sorted(site.rglob("*.html"))
@@ -56,7 +58,7 @@ def main() -> int:
     if failed:
         return failed
     for fault in (faults := loaded_from_elsewhere(SITE)):
-        print(f"{fault}: scripts/generate/site/hooks.py has to bring it along", file=sys.stderr)
+        print(f"{fault}: add it to scripts/generate/site/hooks.py", file=sys.stderr)
     print(f"The site is in {SITE}: open index.html.")
     return int(bool(faults))
 

@@ -1,4 +1,4 @@
-"""What mkdocs is told beside mkdocs.yml: the order of the sections, links into the repository, and diagrams.
+"""Hooks of mkdocs beside mkdocs.yml: the order of the sections, links into the repository, and diagrams.
 
 mkdocs runs this in the site's own environment, so it imports nothing of the project.
 """
@@ -22,20 +22,20 @@ SECTIONS = {
     "develop": "Change it",
     "decisions": "Decisions",
 }
-# A name that is searched for is found first where it is explained.
+# The search ranks the pages that explain a name first.
 EXPLAIN = ("reference/errors.md", "reference/parameters.md", "reference/glossary.md")
 LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 CSS = "site.css"
-# Scripts of others that the pages load, by their place in the site: where npm puts them. Without Node there are none.
+# Third-party scripts by their place in the site, with their place in npm's folder. Without Node the site has none.
 MERMAID, SHIM = "assets/javascripts/mermaid.js", "assets/javascripts/iframe-worker.js"
 SCRIPTS = {MERMAID: "@mermaid-js/tiny/dist/mermaid.tiny.js", SHIM: "iframe-worker/shim/index.js"}
 MODULES = os.environ.get("SITE_MODULES")
-# The theme lets the search work without a server by this, and would load it from elsewhere.
+# With this the theme makes the search work without a server; it would load the script from an external site.
 THEIR_SHIM = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the style, and the scripts that npm brought."""
+    """Adds the style, and the scripts from npm."""
     files.append(File.generated(config, CSS, content=(HOME / CSS).read_text(encoding="utf-8")))
     for place, source in SCRIPTS.items() if MODULES else ():
         files.append(File.generated(config, place, abs_src_path=f"{MODULES}/{source}"))
@@ -49,7 +49,7 @@ def on_nav(nav: Any, config: Any, files: Any) -> Any:
         if item.is_section:
             item.title = SECTIONS.get(item.title.lower(), item.title)
     for page in nav.pages:
-        # A page of the reference is looked up by its subject; the others by their question, which is their heading.
+        # Readers look up a reference page by its subject, other pages by their question, which is the heading.
         if page.file.src_uri.startswith("reference/"):
             page.title = (
                 Path(page.file.src_uri).stem.replace("-", " ").capitalize().replace("api", "API").replace("Api", "API")
@@ -59,7 +59,7 @@ def on_nav(nav: Any, config: Any, files: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """A link to a file of the repository is its name here, since the site has the pages of docs/ alone."""
+    """Replaces a link to a file of the repository by its name, because the site has only the pages of docs/."""
     folder = Path(page.file.abs_src_path).parent
     if page.file.src_uri in EXPLAIN:
         page.meta["search"] = {"boost": 4}
@@ -75,7 +75,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """Loads Mermaid before the theme looks for it elsewhere; without it a diagram stays text."""
+    """Loads Mermaid before the theme fetches it externally; without it a diagram stays text."""
     if not MODULES:
         return output.replace('class="mermaid"', 'class="highlight"').replace(THEIR_SHIM, "")
     up = "../" * page.url.count("/")

@@ -1,1 +1,1 @@
-"""`gateway`: the one command that an operator types."""
+"""`gateway`: the operators' command line."""

@@ -16,17 +16,17 @@ from scripts.project.command import CommandFailedError, WrongUse
 @click.argument("first", type=Day())
 @click.argument("last", type=Day())
 @click.option(
-    "--state-machine", metavar="ARN", help="Output BackfillCostsArn of a deployed gateway; else the local stack."
+    "--state-machine", metavar="ARN", help="Output BackfillCostsArn of a deployed gateway; the local stack by default."
 )
-@click.option("--as-of", type=Moment(), help="Moment of an earlier command: retry only what failed in it.")
-@click.option("--days", type=click.IntRange(1, 7), default=7, show_default=True, help="Days that one run aggregates.")
+@click.option("--as-of", type=Moment(), help="Time of an earlier command: retry only its failed windows.")
+@click.option("--days", type=click.IntRange(1, 7), default=7, show_default=True, help="Days per run.")
 @with_json
 def backfill(
     first: date, last: date, state_machine: str | None, as_of: datetime | None, days: int, as_json: bool
 ) -> None:
     """Aggregate the costs of the days FIRST to LAST again.
 
-    They are read from the ledger. A day that was closed is restated line by line, never rewritten. Exit code 1: some
+    The run reads them from the ledger. It restates a closed day line by line and never rewrites it. Exit code 1: some
     windows failed; the message names the --as-of that retries only these.
     """
     if last < first:
@@ -50,8 +50,8 @@ def backfill(
             else:
                 done = _in_local_stack(first, last, as_of, days, progress)
         except BackfillFailed as failed:
-            again = f"the same command with --as-of {as_of:%Y-%m-%dT%H:%MZ}"
-            said = f"{failed}\nTo do again what failed, and only this: {again}"
+            again = f"repeat the command with --as-of {as_of:%Y-%m-%dT%H:%MZ}"
+            said = f"{failed}\nTo retry only the failed windows: {again}"
             raise CommandFailedError(said) from failed
     if as_json:
         print_json({"as_of": as_of, "windows": done})
@@ -59,7 +59,7 @@ def backfill(
     for window in done:
         print(line_of(window), flush=True)
     if not done:
-        print("nothing is left to do")
+        print("Nothing left to do.")
 
 
 def _run(states: Any, machine: str, first: date, last: date, as_of: datetime, days: int, progress: Any) -> list[Any]:

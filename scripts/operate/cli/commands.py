@@ -1,6 +1,6 @@
 """A command with its example, and the options that commands share.
 
-Only click is imported here and in the commands: what a command needs, it imports when it runs, so help is immediate.
+Modules of commands import only click; a command imports everything else when it runs, so help is immediate.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 # ------------------------------------------------------------------------------------------------------------- commands
 class WithExample(click.Command):
-    """A command whose help ends in a line that works as it stands."""
+    """A command whose help ends in an example that runs unchanged."""
 
     def __init__(self, *arguments: Any, example: str, **options: Any):
         super().__init__(*arguments, **options)
@@ -38,7 +38,7 @@ class Command(WithExample):
 
 
 class Group(WithExample, click.Group):
-    """Commands of one subject. A name that is mistyped is answered with the nearest one."""
+    """Commands of one subject. For a mistyped name it suggests the nearest one."""
 
     command_class = Command
 
@@ -46,7 +46,7 @@ class Group(WithExample, click.Group):
         super().__init__(*arguments, no_args_is_help=no_args_is_help, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the source, which is that of use."""
+        """The commands in the order of the source, which is the order of use."""
         return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -80,7 +80,7 @@ class Day(click.ParamType):
         try:
             return date.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no day: write it like 2026-10-31.", param, ctx)
+            self.fail(f"{value!r} is not a day: write it like 2026-10-31.", param, ctx)
 
 
 class Month(click.ParamType):
@@ -92,11 +92,11 @@ class Month(click.ParamType):
         try:
             return f"{datetime.strptime(value, '%Y-%m').replace(tzinfo=UTC):%Y-%m}"
         except ValueError:
-            self.fail(f"{value!r} is no month: write it like 2026-10.", param, ctx)
+            self.fail(f"{value!r} is not a month: write it like 2026-10.", param, ctx)
 
 
 class Moment(click.ParamType):
-    """A moment; one without a zone is one of UTC."""
+    """A moment; without a zone it is in UTC."""
 
     name = "MOMENT"
 
@@ -106,7 +106,7 @@ class Moment(click.ParamType):
         try:
             at = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no moment: write it like 2026-10-31T09:30Z.", param, ctx)
+            self.fail(f"{value!r} is not a time: write it like 2026-10-31T09:30Z.", param, ctx)
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -120,7 +120,7 @@ with_json: Callable[[Decorated], Decorated] = click.option(
 
 
 def with_region(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The region of every client that the command makes."""
+    """Adds --region, which applies to every AWS client of the command."""
 
     @functools.wraps(command)
     def in_region(*arguments: Any, region: str | None, **options: Any) -> Any:
@@ -128,24 +128,24 @@ def with_region(command: Callable[..., Any]) -> Callable[..., Any]:
             os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
         return command(*arguments, **options)
 
-    return click.option("--region", metavar="REGION", help="AWS region; else AWS_REGION.")(in_region)
+    return click.option("--region", metavar="REGION", help="AWS region; AWS_REGION by default.")(in_region)
 
 
 def with_stack(needed_for: str = "", default: str | None = STACK) -> Callable[[Decorated], Decorated]:
-    """The gateway's stack by its name; `needed_for` is the output that is read."""
-    read = f"; its output {needed_for} is read" if needed_for else ""
+    """Adds --stack, the name of the gateway's stack; `needed_for` is the output that the command reads."""
+    read = f"; the command reads its output {needed_for}" if needed_for else ""
     help_text = f"CloudFormation stack of the gateway{read}."
     return click.option("--stack", metavar="NAME", default=default, show_default=bool(default), help=help_text)
 
 
 with_local: Callable[[Decorated], Decorated] = click.option(
     "--local", is_flag=False, flag_value="", default=None, metavar="[FOLDER]", type=str,
-    help="Use the local stack, that of .dev or of FOLDER.",
+    help="Use the local stack in .dev, or in FOLDER.",
 )  # fmt: skip
 
 
 def local_data(folder: str | None = None) -> Path:
-    """The local stack's data: what is named, else .dev here, else that of the project."""
+    """The folder of the local stack's data: the named one, else .dev here, else the project's .dev."""
     named = folder or os.environ.get("GATEWAY_DEV_DIR")
     if named:
         return Path(named)

@@ -12,9 +12,9 @@ from scripts.project.command import WrongUse
 @click.command(cls=Command, example="gateway costs --json")
 @with_json
 def costs(as_json: bool) -> None:
-    """Aggregate and print what the local stack metered.
+    """Aggregate and print the local stack's costs.
 
-    It uses the stack of `make dev`, or starts one over the data that the last one left in .dev.
+    The command uses the running stack of `make dev`, or starts one over the data in .dev.
     """
     from datetime import UTC, datetime
 

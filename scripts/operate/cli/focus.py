@@ -15,16 +15,16 @@ from scripts.project.words import counted
 def focus() -> None:
     """Export the costs of a lake as FOCUS 1.2.
 
-    The lines are those of the view `focus` in Athena.
+    The lines equal those of the view `focus` in Athena.
     """
 
 
 @focus.command(example="gateway focus export --lake .dev/lake --out costs.csv --month 2026-10")
 @click.option(
-    "--lake", type=FILE, required=True, help="Folder with usage/, costs/ and prices/, copied by `aws s3 sync`."
+    "--lake", type=FILE, required=True, help="Folder with usage/, costs/ and prices/, copied with `aws s3 sync`."
 )
 @click.option("--out", type=FILE, required=True, help="File to write: .csv or .parquet.")
-@click.option("--month", type=Month(), default=None, help="Billing period; every one by default.")
+@click.option("--month", type=Month(), default=None, help="Billing period; all periods by default.")
 @with_json
 def export(lake: Path, out: Path, month: str | None, as_json: bool) -> None:
     """Write a lake's costs to a CSV or Parquet file."""
@@ -41,10 +41,10 @@ def export(lake: Path, out: Path, month: str | None, as_json: bool) -> None:
 @focus.command(example="gateway focus check")
 @with_json
 def check(as_json: bool) -> int:
-    """Judge the export by the specification's validator.
+    """Validate the export with the specification's own validator.
 
-    The lake is made up. The check needs Python 3.13, and makes an environment for the validator once. Exit code 1: the
-    validator finds a fault.
+    The check uses generated data. It needs Python 3.13, and creates an environment for the validator once. Exit code 1:
+    the validator found a fault.
     """
     from scripts.analytics.focus.export import export as write
     from scripts.analytics.focus.validator import check as validate

@@ -1,4 +1,4 @@
-"""The group `gateway`, how a mistake in its arguments ends, and the completion of shells."""
+"""The group `gateway`, its handling of usage errors, and the completion of shells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scripts.operate.cli.verification import verify_deployment
 from scripts.project.command import TO_BE_PUT_RIGHT, WrongUse, run
 
 NAME = "gateway"
-COMPLETE = "_GATEWAY_COMPLETE"  # click's name for what a shell sets to ask for completions
+COMPLETE = "_GATEWAY_COMPLETE"  # click's name of the variable with which a shell requests completions
 
 
 @click.group(
@@ -34,8 +34,8 @@ COMPLETE = "_GATEWAY_COMPLETE"  # click's name for what a shell sets to ask for 
 def gateway() -> None:
     """Operate the model gateway: its tenants, prices, costs and statements.
 
-    Figures go to stdout, progress to stderr. Exit codes: 0 done; 1 the command found or met a fault; 2 correct what you
-    typed, your credentials or the network; 130 interrupted. NO_COLOR turns colours off.
+    Figures go to stdout, progress to stderr. Exit codes: 0 done; 1 the command found a fault or failed; 2 correct the
+    arguments, your credentials or the network; 130 interrupted. NO_COLOR turns colours off.
     """
 
 
@@ -58,14 +58,14 @@ def completion(shell: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what was typed after `gateway`, to its exit code."""
+    """Run the arguments after `gateway`, and return the exit code."""
     return run(lambda: _typed(arguments))
 
 
 def _typed(arguments: Sequence[str]) -> int:
     if instruction := os.environ.get(COMPLETE):
         return shell_complete(gateway, {}, NAME, COMPLETE, instruction)
-    # Not click's own main: it would turn Ctrl-C and a closed pipe into codes of its own.
+    # click's own main would turn Ctrl-C and a closed pipe into exit codes of its own.
     try:
         with gateway.make_context(NAME, list(arguments)) as context:
             return int(gateway.invoke(context) or 0)

@@ -12,14 +12,15 @@ from scripts.operate.cli.terminal import print_json, print_line
 
 @click.command(cls=Command, example="gateway migrate setup/configs.json --team-ids team-ids.json")
 @click.argument("configs", type=FILE)
-@click.option("--team-ids", type=FILE, help='JSON of the team ids that each unit sends: {"STACK_PREFIX": ["id", ...]}.')
-@click.option("--gateway", metavar="NAME", default="", help="Gateway's stack of units that name an API by its id.")
+@click.option("--team-ids", type=FILE, help='JSON with the team ids of each unit: {"STACK_PREFIX": ["id", ...]}.')
+@click.option("--gateway", metavar="NAME", default="", help="Gateway's stack, for units that name an API by its id.")
 @with_json
 def migrate(configs: Path, team_ids: Path | None, gateway: str, as_json: bool) -> int:
     """Turn the 2024 sample's setup into deployments.
 
     CONFIGS is its setup/configs.json. The command prints environments of samconfig.toml and the commands that deploy
-    them. It names what has no counterpart. Exit code 1: a file or a unit cannot be read; the others are printed.
+    them. It lists settings without a counterpart. Exit code 1: a file or a unit is unreadable; the command still prints
+    the others.
     """
     from scripts.operate.migrate_2024 import read_and_migrate
 

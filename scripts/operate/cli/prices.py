@@ -31,13 +31,15 @@ class Factor(click.ParamType):
         except InvalidOperation:
             factor = Decimal(0)
         if not factor.is_finite() or factor < 1:
-            self.fail(f"{value!r} is no factor: give a number of 1 or more, such as 2.", param, ctx)
+            self.fail(f"{value!r} is not a factor: write a number of 1 or more, such as 2.", param, ctx)
         return factor
 
 
 with_book = click.option("--book", type=FILE, help="Price book; the project's by default.")
 with_appended = click.option("--appended", type=FILE, help="Rows appended to it; the project's by default.")
-with_day = click.option("--effective-from", type=Day(), metavar="DAY", help="First day of a changed price; else today.")
+with_day = click.option(
+    "--effective-from", type=Day(), metavar="DAY", help="First day of a changed price; today by default."
+)
 
 
 def of_lists(command: Decorated) -> Decorated:
@@ -45,11 +47,11 @@ def of_lists(command: Decorated) -> Decorated:
     options: tuple[Callable[[Any], Any], ...] = (
         click.option(
             "--offer", "offers", metavar="FILE|URL", multiple=True,
-            help="Offer file of the AWS Price List, or answers of `aws pricing get-products`; may be repeated. Give"
+            help="Offer file of the AWS Price List, or output of `aws pricing get-products`; repeatable. Name"
             " both AmazonBedrock and AmazonBedrockFoundationModels.",
         ),
         click.option(
-            "--litellm", type=FILE, help="Wheel of litellm, or a snapshot of it: a list, or a check of the offers."
+            "--litellm", type=FILE, help="Wheel or snapshot of litellm: a price list, or a check of the offers."
         ),
         click.option(
             "--allow-factor", type=Factor(), default="2", show_default=True, help="Refuse a change beyond this factor."
@@ -65,7 +67,7 @@ def of_lists(command: Decorated) -> Decorated:
 def prices() -> None:
     """Keep the price book up to date.
 
-    Its rows are appended, never edited or removed.
+    The commands append rows; they never edit or remove one.
     """
 
 
@@ -75,9 +77,9 @@ def diff(
     offers: tuple[str, ...], litellm: Path | None, allow_factor: Decimal, effective_from: date | None,
     book: Path | None, appended: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Print what a price list says that the book does not.
+    """Print the prices of a list that the book lacks.
 
-    Exit code 1: a price changes by more than the factor, or a file cannot be read.
+    Exit code 1: a price changes by more than the factor, or a file is unreadable.
     """
     return _compare(offers, litellm, allow_factor, effective_from, book, appended, as_json, append=False)
 
@@ -88,15 +90,15 @@ def refresh(
     offers: tuple[str, ...], litellm: Path | None, allow_factor: Decimal, effective_from: date | None,
     book: Path | None, appended: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Append what a price list says that the book does not.
+    """Append the prices of a list that the book lacks.
 
-    Nothing is appended where one price is refused. Exit code 1: as for `diff`.
+    If one price is refused, the command appends nothing. Exit code 1: as for `diff`.
     """
     return _compare(offers, litellm, allow_factor, effective_from, book, appended, as_json, append=True)
 
 
 @prices.command(example="gateway prices profiles --places scripts/generate/price_facts/inference-profiles.csv")
-@click.option("--places", type=FILE, required=True, help="CSV of inference profiles and the regions of a request.")
+@click.option("--places", type=FILE, required=True, help="CSV of inference profiles and their source regions.")
 @click.option("--append", is_flag=True, help="Append the prices to the book.")
 @with_day
 @with_book
@@ -107,7 +109,7 @@ def profiles(
 ) -> None:
     """Price inference profiles as their model in each region.
 
-    Profiles whose model has no price in a region are named.
+    The command lists profiles whose model has no price in a region.
     """
     with read():
         from scripts.generate.price_book import BOOK
@@ -125,21 +127,21 @@ def profiles(
     for row in found.rows:
         print_line(str(operation.Change(row, None, None)))
     for place in found.unpriced:
-        print_line(f"unpriced, no list states its model there: {place.profile} {place.region}", "yellow")
-    new = "appended" if append else "that the book does not have"
+        print_line(f"unpriced, no list has its model in this region: {place.profile} {place.region}", "yellow")
+    new = "appended" if append else "missing from the book"
     print_line(f"{len(found.rows)} prices {new}, {len(found.unpriced)} unpriced")
 
 
 @prices.command(example="gateway prices check --overlay overlay.csv")
 @click.option("--since", type=FILE, help="Older book: each of its rows must be in this one.")
-@click.option("--overlay", type=FILE, help="Private overlay: name what in it can never price a call.")
+@click.option("--overlay", type=FILE, help="Private overlay: list its rows that can never price a call.")
 @with_book
 @with_appended
 @with_json
 def check(since: Path | None, overlay: Path | None, book: Path | None, appended: Path | None, as_json: bool) -> int:
     """Check the book and a private overlay.
 
-    What was appended must be in the book. Exit code 1: something is wrong, and is named.
+    Every appended row must be in the book. Exit code 1: the command found a fault and printed it.
     """
     with read():
         from scripts.generate.price_book import BOOK
@@ -201,7 +203,7 @@ def _print_comparison(found: Comparison, factor: Decimal, added: int) -> None:
             print_line(str(change))
     for why, count, names in left_by_reason(found.left):
         print_line(f"left out, {why} ({count}): {', '.join(names)}", "dim")
-    told = f"{counted(found.read, 'price')} read, {len(found.found)} the book does not have, {len(found.left)} left out"
+    told = f"{counted(found.read, 'price')} read, {len(found.found)} missing from the book, {len(found.left)} left out"
     if found.refused:
         print_line(f"{told}; {len(found.refused)} change by more than {factor}: see --allow-factor", "red", err=True)
     else:
@@ -210,7 +212,7 @@ def _print_comparison(found: Comparison, factor: Decimal, added: int) -> None:
 
 @contextmanager
 def read() -> Iterator[None]:
-    """A list, a book or an overlay that cannot be read ends the command with exit code 1."""
+    """Ends the command with exit code 1 if a list, a book or an overlay is unreadable."""
     from scripts.generate.price_book import PriceRefusedError
 
     try:

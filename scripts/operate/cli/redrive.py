@@ -10,9 +10,9 @@ from scripts.operate.cli.terminal import Bar, print_json, print_line
 
 @click.group(cls=Group, example="gateway redrive list --stack model-gateway")
 def redrive() -> None:
-    """Retry what failed in a deployed gateway.
+    """Retry failed work in a deployed gateway.
 
-    Every command may be repeated: a call settles once, and a run of the costs covers every hour that is not closed.
+    You may repeat every command: a call settles only once, and a run of the costs covers every open hour.
     """
 
 
@@ -21,7 +21,7 @@ def redrive() -> None:
 @with_region
 @with_json
 def show(stack: str, as_json: bool) -> None:
-    """Count what failed, and show the newest run of the costs."""
+    """Count dead letters, and show the newest cost run."""
     from scripts.operate.redrive import Gateway, failures
 
     with Bar("reading queues and runs"):
@@ -33,7 +33,7 @@ def show(stack: str, as_json: bool) -> None:
     for what, count in found.dead_letters.items():
         print_line(f"{what}: {count} dead letters", "bold red" if count else "")
     if run is None:
-        print_line("no run of the costs")
+        print_line("The costs have no run yet.")
     else:
         said = f"newest run of the costs: {run.status}, {run.began_at:%Y-%m-%d %H:%M}"
         print_line(said, "" if run.status in {"SUCCEEDED", "RUNNING"} else "bold red")
@@ -44,14 +44,14 @@ def show(stack: str, as_json: bool) -> None:
 @with_region
 @with_json
 def jobs(stack: str, as_json: bool) -> None:
-    """Move submitted calls back to their queue, to be run again."""
+    """Move submitted calls back to their queue, to run again."""
     from scripts.operate import redrive as operation
 
     count = operation.jobs(operation.Gateway.of(stack))
     if as_json:
         print_json({"moved": count})
     else:
-        print(f"{count} submitted calls are on their way back to their queue")
+        print(f"{count} submitted calls are moving back to their queue")
 
 
 @redrive.command(example="gateway redrive aggregation --stack model-gateway")
@@ -77,14 +77,14 @@ def reconciliation(stack: str, as_json: bool) -> None:
 @with_region
 @with_json
 def failed(stack: str, as_json: bool) -> None:
-    """Run the cost aggregation that failed last again."""
+    """Repeat the last failed cost aggregation."""
     from scripts.operate import redrive as operation
 
     started = operation.failed(operation.Gateway.of(stack))
     if as_json:
         print_json({"started": started and started._asdict()})
     elif started is None:
-        print("no run has failed")
+        print("No run has failed.")
     else:
         print(f"started {started.execution_arn}, for {started.scheduled_time}")
 
@@ -96,10 +96,10 @@ def _make_starts(stack: str, what: str, as_json: bool) -> None:
     with Bar(f"starting {what}") as bar:
         for arn in starts(Gateway.of(stack), what):
             made.append(arn)
-            if not as_json:  # at once: whatever stops this later, the run was started
+            if not as_json:  # immediately, so that the line is out even if a later start fails
                 with bar.hidden():
                     print(f"started {arn}", flush=True)
     if as_json:
         print_json({"started": made})
     else:
-        print(f"{len(made)} starts made")
+        print(f"{len(made)} started")

@@ -16,9 +16,9 @@ from scripts.project.command import CommandFailedError
 
 @click.group(cls=Group, example="gateway statements verify .dev/lake")
 def statements() -> None:
-    """Print what was used and what it cost, and prove it.
+    """Print usage and its cost, and prove both.
 
-    LAKE is a folder, or s3://BUCKET for `statement` and `verify`. Every decimal of an amount is shown.
+    LAKE is a folder, or s3://BUCKET for `statement` and `verify`. Amounts have all their decimals.
     """
 
 
@@ -51,7 +51,7 @@ def days(lake: Path, as_json: bool) -> None:
 def statement(lake: str, month: str, tenant: str | None, out: Path | None, delay_days: int, as_json: bool) -> None:
     """Print each tenant's statement of a month.
 
-    A month that is not closed yet is shown as a draft.
+    An open month appears as a draft.
     """
     with proven():
         from scripts.operate import statements as operation
@@ -83,7 +83,7 @@ def statement(lake: str, month: str, tenant: str | None, out: Path | None, delay
 def verify(lake: str, as_json: bool) -> None:
     """Prove all closed months against the costs.
 
-    Every file, link and sum is checked. Exit code 1: something does not hold; the first that does not is named.
+    The command checks every file, link and sum. Exit code 1: a check failed; the message names the first.
     """
     with proven():
         from scripts.operate.statements import in_words, objects_of, verified
@@ -98,7 +98,7 @@ def verify(lake: str, as_json: bool) -> None:
 
 @contextmanager
 def proven() -> Iterator[None]:
-    """A lake that is missing, or that does not hold, ends the command with exit code 1."""
+    """Ends the command with exit code 1 if the lake is missing or fails a check."""
     from gateway.statements.statement import StatementError
     from scripts.operate.statements import NoLake, UnreadableFileError
 

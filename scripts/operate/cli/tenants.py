@@ -36,7 +36,9 @@ def of_an_api(command: Decorated) -> Decorated:
     options: tuple[Callable[[Any], Any], ...] = (
         with_stack("ApiUrl", default=None),
         click.option("--url", metavar="URL", help="Address of the API with its stage, instead of a stack."),
-        click.option("--region", metavar="REGION", help="Region of the API; else that of its address, or AWS_REGION."),
+        click.option(
+            "--region", metavar="REGION", help="Region of the API; by default from its address, or AWS_REGION."
+        ),
         with_local,
         with_json,
     )
@@ -50,7 +52,7 @@ def of_a_table(command: Decorated) -> Decorated:
     options: tuple[Callable[[Any], Any], ...] = (
         click.option("--label", metavar="TEXT", default="first key", show_default=True, help="Label of the key."),
         with_stack("TenantsTableName", default=None),
-        click.option("--table", metavar="TABLE", help="Tenants table, instead of a stack; else TENANTS_TABLE."),
+        click.option("--table", metavar="TABLE", help="Tenants table, instead of a stack; TENANTS_TABLE by default."),
         with_region,
         with_json,
     )
@@ -62,13 +64,13 @@ def of_a_table(command: Decorated) -> Decorated:
 with_prune = click.option(
     "--prune", is_flag=False, flag_value="suspend", type=click.Choice(["suspend", "delete"]),
     metavar="[suspend|delete]",
-    help="Also suspend (or delete) tenants that FILE does not name, and revoke keys that it does not list.",
+    help="Also suspend (or delete) tenants missing from FILE, and revoke keys that it does not list.",
 )  # fmt: skip
 
 
 @click.group(cls=Group, example="gateway tenants plan -f examples/tenants.yaml --local")
 def tenants() -> None:
-    """Make tenants and keys what a file says, or add one.
+    """Apply a file of tenants and keys, or add one.
 
     plan, apply and show call the admin API, signed with your AWS credentials. add and key write to the tenants table.
     """
@@ -106,10 +108,10 @@ def apply(
     file: Path, keys_out: Path | None, prune: str | None,
     stack: str | None, url: str | None, region: str | None, local: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Make the gateway's tenants what the file says.
+    """Bring the gateway's tenants to the state of the file.
 
-    A new key is printed once, as one line of JSON, and can never be read again. Exit code 1: some changes failed; apply
-    again.
+    The command prints a new key once, as one line of JSON; nothing can read it again. Exit code 1: some changes failed;
+    apply again.
     """
     from scripts.operate import tenants as operation
 
@@ -124,11 +126,11 @@ def apply(
         if keys_out and any(change.make for change in found):
             sink = operation.key_file(keys_out)
         try:
-            # Keys are printed as they are made, so a bar stands only where they go elsewhere.
+            # The command prints keys as they are created, so it shows a bar only if they go elsewhere.
             with _bar("applying", shown=as_json or keys_out is not None or not sys.stdout.isatty()) as progress:
                 faults = operation.apply(api, found, operation.Keys(sink), progress)
         finally:
-            if as_json:  # also on Ctrl-C: a key that was made is never lost
+            if as_json:  # also on Ctrl-C, so that no new key is lost
                 print_json(_as_json(found) | {"keys": made, "faults": faults})
         for fault in faults:
             print_line(fault, "red", err=True)
@@ -136,7 +138,7 @@ def apply(
 
 
 @tenants.command(example="gateway tenants show --local")
-@click.option("-f", "--file", type=FILE, help="Show only the tenants that this file names.")
+@click.option("-f", "--file", type=FILE, help="Show only this file's tenants.")
 @of_an_api
 def show(
     file: Path | None, stack: str | None, url: str | None, region: str | None, local: str | None, as_json: bool
@@ -158,9 +160,9 @@ def show(
 
 @tenants.command(example="gateway tenants add my-team --cost-centre research --stack model-gateway")
 @click.argument("tenant_id")
-@click.option("--name", metavar="TEXT", default="", help="Name for people; the tenant's id by default.")
+@click.option("--name", metavar="TEXT", default="", help="Display name; the tenant's id by default.")
 @click.option(
-    "--cost-centre", "cost_centres", metavar="ID", multiple=True, help="May be repeated; the first is the default."
+    "--cost-centre", "cost_centres", metavar="ID", multiple=True, help="Repeatable; the first is the default."
 )
 @of_a_table
 def add(
@@ -172,7 +174,7 @@ def add(
     table: str | None,
     as_json: bool,
 ) -> int:
-    """Add one tenant and print its first key, which is shown once."""
+    """Add one tenant, and print its first key once."""
     with answered():
         from scripts.operate import tenants as operation
 
@@ -185,7 +187,7 @@ def add(
 @click.argument("tenant_id")
 @of_a_table
 def key(tenant_id: str, label: str, stack: str | None, table: str | None, as_json: bool) -> int:
-    """Make one more key of a tenant and print it, once."""
+    """Create one more key of a tenant and print it once."""
     with answered():
         from scripts.operate import tenants as operation
 
@@ -197,7 +199,7 @@ def key(tenant_id: str, label: str, stack: str | None, table: str | None, as_jso
 # ---------------------------------------------------------------------------------------------------------- in between
 @contextmanager
 def answered() -> Iterator[None]:
-    """A fault of the file, and a refusal of the gateway, end the command with their own sentence."""
+    """Ends the command with the message of a faulty file or of the gateway's refusal."""
     from gateway.core.errors import BadRequestError
     from scripts.operate.admin_api import Refused
     from scripts.operate.tenants_file import WrongFile
@@ -240,7 +242,7 @@ def _bar(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None
 
 
 def _print_changes(found: Sequence[Change]) -> None:
-    """The difference, for people. It goes to stderr: stdout is for keys."""
+    """Prints the difference for people, to stderr: stdout is for keys."""
     from scripts.operate.tenants import summary
 
     for change in found:

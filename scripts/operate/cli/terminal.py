@@ -1,6 +1,6 @@
-"""What a command prints: for people on a terminal by rich, else plain text, or one JSON document.
+"""Output of commands: rich text on a terminal, otherwise plain text, or one JSON document.
 
-Figures go to stdout, progress and notices to stderr. No figure is wrapped or cut, on a terminal of any width.
+Figures go to stdout, progress and notices to stderr. No figure is wrapped or cut, whatever the terminal's width.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def print_yaml(document: Any) -> None:
     if on_terminal(sys.stdout):
         from rich.syntax import Syntax
 
-        # Highlighted only: a line is neither wrapped nor filled up, so that what is copied is the file.
+        # Highlights without wrapping or padding lines, so that copied text equals the file.
         styled = Syntax(text, "yaml", background_color="default").highlight(text)
         styled.right_crop(1)
         _console(sys.stdout).print(styled, soft_wrap=True)
@@ -69,12 +69,12 @@ def print_page(page: Page) -> None:
 
 
 def print_line(line: str, style: str = "", *, err: bool = False) -> None:
-    """One line, in a style where it goes to a terminal."""
+    """Prints one line, styled on a terminal."""
     print_spans((line, style), err=err)
 
 
 def print_spans(*spans: tuple[str, str], err: bool = False) -> None:
-    """One line of texts, each with its style."""
+    """Prints one line of texts, each with its style."""
     stream = sys.stderr if err else sys.stdout
     if on_terminal(stream) and any(style for _, style in spans):
         from rich.text import Text
@@ -101,7 +101,7 @@ def _text(line: str, style: str = "") -> RenderableType:
 
 
 def _print_whole(section: RenderableType) -> None:
-    """Print it as wide as it is: a terminal that is narrower folds the line itself, and nothing is lost."""
+    """Prints the section at its full width: a narrower terminal folds the lines itself and loses nothing."""
     console = _console(sys.stdout)
     needed = console.measure(section, options=console.options.update(width=10_000)).maximum
     _console(sys.stdout, max(needed, console.width)).print(section)
@@ -127,9 +127,9 @@ def _styled_table(table: Table) -> RenderableType:
 
 # -------------------------------------------------------------------------------------------------------------- stderr
 class Bar:
-    """How far a command is, on stderr; where that is no terminal, nothing is shown.
+    """A progress bar on stderr; hidden if stderr is not a terminal.
 
-    `threads` is off where signals are blocked for a time: the bar then moves with each update only.
+    Turn `threads` off where the command blocks signals for a time; the bar then moves only with each update.
     """
 
     def __init__(self, what: str, *, threads: bool = True):
@@ -140,7 +140,7 @@ class Bar:
 
             description, count = TextColumn("{task.description}"), TextColumn("{task.fields[count]}")
             columns = (SpinnerColumn(), description, BarColumn(), count, TimeElapsedColumn())
-            # stdout is left alone: it may be a pipe, and rich would send it to stderr.
+            # Leaves stdout alone: it may be a pipe, and rich would redirect it to stderr.
             self._progress = Progress(
                 *columns, console=_console(sys.stderr), transient=True, auto_refresh=threads, redirect_stdout=False
             )
@@ -168,7 +168,7 @@ class Bar:
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Within, lines may be printed to stdout."""
+        """Hides the bar, so that the block may print lines to stdout."""
         if not self._progress:
             yield
             return

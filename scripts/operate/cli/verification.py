@@ -19,12 +19,12 @@ STYLES = {"ok": "green", "failed": "bold red", "not asked": "yellow"}
 
 
 class Steps(click.ParamType):
-    """Names of steps, with commas between."""
+    """Names of steps, separated by commas."""
 
     name = "STEP,…"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The steps that are not named yet, each behind those that are."""
+        """Completes the steps that are not named yet, each after those that are."""
         from scripts.operate.verify.verification import NAMES
 
         named, comma, begun = incomplete.rpartition(",")
@@ -36,18 +36,20 @@ class Steps(click.ParamType):
 
         names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value)
         if wrong := unknown(names):
-            self.fail(f"there is no step {', '.join(wrong)}: there are {', '.join(NAMES)}.", param, ctx)
+            self.fail(f"unknown step {', '.join(wrong)}: name one of {', '.join(NAMES)}.", param, ctx)
         return names
 
 
 @click.command("verify-deployment", cls=Command, example="gateway verify-deployment --stack model-gateway --import")
 @with_stack()
-@click.option("--api-url", metavar="URL", default="", help="Address of the API; else the stack's output ApiUrl.")
-@click.option("--key", default="", help="Tenant's key to call with, instead of a tenant made for this run.")
-@click.option("--model", metavar="MODEL_ID", default="", help="Model to call; else a cheap one that the gateway lists.")
-@click.option("--import", "with_import", is_flag=True, help="Also import openapi.yaml into API Gateway, on trial.")
+@click.option("--api-url", metavar="URL", default="", help="Address of the API; the stack's output ApiUrl by default.")
+@click.option("--key", default="", help="Tenant's key to call with, instead of a tenant created for this run.")
+@click.option(
+    "--model", metavar="MODEL_ID", default="", help="Model to call; a cheap model of the gateway's list by default."
+)
+@click.option("--import", "with_import", is_flag=True, help="Also import openapi.yaml into API Gateway, as a trial.")
 @click.option("--only", type=Steps(), help="Run these steps only; separate their names with commas.")
-@click.option("--without", type=Steps(), help="Run all but these steps.")
+@click.option("--without", type=Steps(), help="Run all steps except these.")
 @click.option(
     "--alarm-wait",
     type=float,
@@ -62,11 +64,11 @@ def verify_deployment(
     stack: str, api_url: str, key: str, model: str, with_import: bool,
     only: list[str] | None, without: list[str] | None, alarm_wait: float, as_json: bool,
 ) -> int:  # fmt: skip
-    """Ask a deployed gateway whether it is as it must be.
+    """Verify that a deployed gateway works as it must.
 
-    Each line is a step of docs/run/first-deployment.md. The command makes tenants, keys, a usage plan, a queue and a
-    subscription while it runs, and removes them again, also on Ctrl-C. Exit code 1: a step failed; 2: nothing could be
-    asked.
+    Each line is a step of docs/run/first-deployment.md. The command creates tenants, keys, a usage plan, a queue and a
+    subscription while it runs, and removes them again, also on Ctrl-C. Exit code 1: a step failed; 2: the command could
+    verify nothing.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -77,8 +79,8 @@ def verify_deployment(
     steps = [step for step in operation.STEPS if only is None or step.name in only]
     found: list[Result] = []
     try:
-        # Signals are blocked at times, which a thread of the bar would undo.
-        with operation.taking_away() as undo, Bar("asking", threads=False) as bar:
+        # The command blocks signals at times; a thread of the bar would undo that.
+        with operation.taking_away() as undo, Bar("verifying", threads=False) as bar:
             deployment = Deployment(stack, undo, api_url, key, model, with_import, alarm_wait)
             operation.must_answer(deployment, steps)
             if only is None:
@@ -91,17 +93,17 @@ def verify_deployment(
                         table.print_result(result)
                 bar.update(len(found), len(steps))
     except KeyboardInterrupt:
-        notice("Stopped; what was made for this run is taken away.")
+        notice("Stopped; everything created for this run is removed.")
         return INTERRUPTED
     except (ClientError, BotoCoreError, operation.NoGatewayError) as error:
-        raise WrongUse(f"Nothing is verified: {operation.no_stack(error, stack).rstrip('.')}.") from error
+        raise WrongUse(f"Nothing verified: {operation.no_stack(error, stack).rstrip('.')}.") from error
     if as_json:
         print_json([result.as_json for result in found])
     return int(any(result.verdict is Verdict.FAILED for result in found))
 
 
 class Lines:
-    """A line for each result as it comes, under one head."""
+    """Prints a line for each result as it arrives, under one head."""
 
     def __init__(self, steps: Sequence[Step]):
         self._widths = [2, max(len(it.name) for it in steps), max(len(it.proves) for it in steps), len("not asked")]

@@ -391,7 +391,7 @@ def test_a_new_kind_of_price_in_the_map_is_refused_not_skipped() -> None:
 def test_two_entries_that_disagree_are_refused() -> None:
     stated = snapshot(amazon__model={"input_cost_per_token": 1e-06})
     stated.facts["bedrock/amazon.model"] = {"input_cost_per_token": 2e-06}
-    with pytest.raises(PriceRefusedError, match=r"bedrock/amazon\.model says 2"):
+    with pytest.raises(PriceRefusedError, match=r"bedrock/amazon\.model states 2"):
         list(litellm_rows(stated))
 
 
@@ -422,7 +422,7 @@ def test_a_row_that_the_book_cannot_hold_is_refused(second: Row, reason: str) ->
 
 def test_one_price_for_all_images_never_replaces_prices_by_class() -> None:
     classes = [row(unit=f"image:{name}", per=1, effective_from="2024-01-01") for name in CLASSES]
-    with pytest.raises(PriceRefusedError, match="beside prices by class"):
+    with pytest.raises(PriceRefusedError, match="conflicts with prices by class"):
         book([*classes, row(unit="image", per=1)])
 
 

@@ -137,7 +137,7 @@ def test_the_tool_names_what_stays_unpriced_and_appends_nothing_twice(
     places.write_text("profile,regions\neu.amazon.x,eu-west-3 eu-west-1\n")
     arguments = ["profiles", "--places", str(places), "--append", "--book", str(book), "--appended", str(appended)]
     assert main(["prices", *arguments]) == 0
-    assert "unpriced, no list states its model there: eu.amazon.x eu-west-1" in capsys.readouterr().out
+    assert "unpriced, no list has its model in this region: eu.amazon.x eu-west-1" in capsys.readouterr().out
     assert main(["prices", *arguments]) == 0
     assert "0 prices appended, 1 unpriced" in capsys.readouterr().out
 

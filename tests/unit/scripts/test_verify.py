@@ -487,7 +487,7 @@ def test_a_step_that_is_left_out_or_unknown_is_told(
     (result,) = json.loads(capsys.readouterr().out)
     assert result["detail"] == "left out by --without"
     assert main(["verify-deployment", "--only", "nothing"]) == 2
-    assert "there is no step nothing" in capsys.readouterr().err
+    assert "unknown step nothing" in capsys.readouterr().err
 
 
 def test_what_it_names_is_in_the_template() -> None:

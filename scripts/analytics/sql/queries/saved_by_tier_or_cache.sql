@@ -1,4 +1,4 @@
--- What would prompt caching, batch or flex have saved last month?
+-- How much would prompt caching, batch or flex have saved last month?
 SELECT
   tenant_id,
   model_id,

@@ -1,4 +1,4 @@
--- What is each cost centre charged for a month, and how much of it was said before the last restatement?
+-- What is each cost centre charged for a month, and how much of that was known before the last restatement?
 SELECT
   substr(dt, 1, 7) AS month,
   tenant_id,

@@ -1,4 +1,4 @@
--- What did each day cost, by tenant, cost centre and model? Late rows and new prices are in it.
+-- What did each day cost, by tenant, cost centre and model? It includes late rows and new prices.
 SELECT
   dt,
   tenant_id,

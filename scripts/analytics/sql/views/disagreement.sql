@@ -1,4 +1,4 @@
--- How far are the ledger and AWS's bill apart on a day, by model and principal, and for which reasons, in USD?
+-- By how much, in USD, do the ledger and AWS's bill differ on a day, by model and principal, and for which reasons?
 SELECT
   dt,
   model_id,

@@ -1,8 +1,8 @@
--- The costs as FOCUS 1.2, for any tool that reads it. Per day, tenant, cost centre and model its lines sum to `costs`.
---   Usage       one line per region, kind of token and price. What has no price yet is a line of its own: FOCUS wants a
---               cost and a price of each usage, so both are 0, its category is Other, and x_PriceStatus says unpriced
---   Correction  what was restated after its month had ended: it is billed in the month of the restatement
---   Adjustment  what prices do not explain: the rounding of markups, and what a corrected month had not known yet
+-- The costs as FOCUS 1.2, for any tool that reads that format. Per day, tenant, cost centre and model the lines sum to `costs`.
+--   Usage       one line per region, kind of token and price. Unpriced usage has its own line: FOCUS requires a cost
+--               and a price of each usage, so both are 0, its category is Other, and x_PriceStatus is unpriced
+--   Correction  amounts restated after their month had ended, billed in the month of the restatement
+--   Adjustment  amounts that prices do not explain: the rounding of markups, and usage unknown when a month was corrected
 WITH metered AS (
   SELECT
     dt,
@@ -194,7 +194,7 @@ SELECT
     WHEN unit LIKE '%image%' THEN 'Images'
     WHEN unit = 'second' THEN 'Seconds'
   END AS ConsumedUnit,
-  -- The gateway knows no commitments; rules about other columns ask for these.
+  -- The gateway has no commitments, but rules about other columns require these columns.
   CAST(NULL AS varchar) AS CommitmentDiscountCategory,
   CAST(NULL AS varchar) AS CommitmentDiscountId,
   CAST(NULL AS varchar) AS CommitmentDiscountName,
@@ -205,7 +205,7 @@ SELECT
   'Model gateway' AS ProviderName,
   'Model gateway' AS PublisherName,
   'Model gateway' AS InvoiceIssuerName,
-  -- The statement of the tenant's month, whose folder has this name.
+  -- The statement of the tenant's month; its folder has this name.
   'month=' || billed_in || '/tenant=' || tenant_id AS InvoiceId,
   'AI and Machine Learning' AS ServiceCategory,
   'Generative AI' AS ServiceSubcategory,

@@ -1,4 +1,4 @@
--- What will each tenant and cost centre have spent at the month's end, by the newest forecast, and how many days were strange?
+-- How much will each tenant and cost centre spend by the month's end, by the newest forecast, and how many days were anomalous?
 WITH newest AS (
   SELECT month, max(dt) AS dt
   FROM forecasts

@@ -1,4 +1,4 @@
--- What has each tenant spent since the first of the month, day by day?
+-- How much has each tenant spent since the first of the month, day by day?
 WITH days AS (
   SELECT dt, tenant_id, sum(cost) AS cost, sum(coalesce(list_cost, cost)) AS list_cost
   FROM costs

@@ -1,4 +1,4 @@
--- Which public price is in force when? `until` is the first day it no longer is.
+-- In which period is each public price in force? `until` is the first day after it.
 SELECT
   model_id,
   region,

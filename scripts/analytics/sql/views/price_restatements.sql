@@ -1,4 +1,4 @@
--- What changed after a day was closed, when, by how much, and was it late usage or another price?
+-- Which costs changed after their day was closed, when, by how much, and because of late usage or another price?
 SELECT
   dt,
   substr(dt, 1, 7) AS month,

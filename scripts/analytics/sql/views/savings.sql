@@ -1,6 +1,6 @@
--- What would prompt caching, batch or flex have saved, at public prices? Only usage at the standard tier is asked for.
---   prompt caching: at most, if every plain input token had been read from a cache (writes not counted)
---   batch, flex: if all calls of the line had used that tier; null where a part of them has no price there
+-- How much would prompt caching, batch or flex have saved, at public prices? Covers usage at the standard tier only.
+--   prompt caching: the maximum, if every plain input token had been read from a cache (without the cost of writes)
+--   batch, flex: if all calls of the line had used that tier; null if a component has no price in it
 WITH standard AS (
   SELECT
     p.dt,

@@ -1,4 +1,4 @@
--- Which models took most of the money of a month?
+-- Which models cost most in a month?
 WITH models AS (
   SELECT
     substr(dt, 1, 7) AS month,

@@ -1,4 +1,4 @@
--- Which usage has no price yet? It is in no cost: each line here is money that is missing from the reports.
+-- Which usage has no price yet? No cost includes it: each line is money missing from the reports.
 SELECT
   dt,
   tenant_id,

@@ -1,4 +1,4 @@
--- What was used at which price? One line per day, tenant, cost centre, model, region and price.
+-- How much usage was billed at which price? One line per day, tenant, cost centre, model, region and price.
 WITH used AS (
   SELECT
     u.dt,
@@ -23,7 +23,7 @@ WITH used AS (
         WHEN p.unit = 'cache_write_1h_tokens' THEN u.cache_write_1h_tokens
         WHEN p.unit = 'input_image' THEN u.input_images
         WHEN p.unit LIKE 'image%' THEN u.images
-        -- Each begun second of a call is a whole one.
+        -- A started second counts as a whole second.
         WHEN p.unit = 'second'
         THEN CAST(ceil(CAST(date_diff('millisecond', u.started_at, u.settled_at) AS double) / 1000e0) AS bigint)
       END
@@ -67,7 +67,7 @@ SELECT
   c.price_name,
   CAST(c.quantity AS bigint) AS quantity,
   c.charged_each,
-  -- What is not on the public list has no other price than the agreed one.
+  -- A model that is not on the public list has only its agreed price.
   CAST(CASE WHEN c.is_listed THEN c.usd_each ELSE coalesce(l.usd_each, c.usd_each) END AS decimal(38, 12)) AS list_each,
   CAST(CAST(c.quantity AS decimal(19, 0)) * c.charged_each AS decimal(38, 12)) AS cost
 FROM priced AS c

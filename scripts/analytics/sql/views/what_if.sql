@@ -1,5 +1,5 @@
 -- What would the same tokens have cost on another model of the region, at public prices of the standard tier?
--- Where the other model has no price for cached tokens they count as plain input. Usage with images is left out.
+-- Without a price for cached tokens, the other model's cached tokens count as plain input. Excludes usage with images.
 WITH tokens AS (
   SELECT
     dt,

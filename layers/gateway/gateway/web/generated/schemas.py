@@ -11,9 +11,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 class TooLargeError(BaseModel):
     message: str
-    code: Annotated[str | None, Field(description="Absent where API Gateway says it.")] = None
+    code: Annotated[str | None, Field(description="Absent in API Gateway's own answer.")] = None
     request_id: Annotated[
-        str | None, Field(description="Absent where API Gateway says it, whose header `x-amzn-RequestId` has it.")
+        str | None,
+        Field(description="Absent in API Gateway's own answer, which has the id in its header `x-amzn-RequestId`."),
     ] = None
 
 
@@ -57,13 +58,13 @@ class InvokeModelRequest(BaseModel):
     inputs: Annotated[
         Any | None,
         Field(
-            description="A string; for `messages_api` the messages of Converse; for embeddings a string or a list of strings; for a SageMaker endpoint a string or an object."
+            description="A string; for `messages_api`, Converse's messages; for embeddings, a string or a list of strings; for a SageMaker endpoint, a string or an object."
         ),
     ] = None
     parameters: Annotated[
         dict[str, Any] | None,
         Field(
-            description="The model's own parameters; for `messages_api` Converse's inferenceConfig and `system`, a string."
+            description="The model's own parameters; for `messages_api`, Converse's inferenceConfig and `system`, a string."
         ),
     ] = None
     additional_model_fields: Annotated[
@@ -72,7 +73,7 @@ class InvokeModelRequest(BaseModel):
     tool_config: Annotated[
         dict[str, Any] | None,
         Field(
-            description="Converse's toolConfig. The model's calls of tools come back as `generated_text`, a list of `{toolUse}`."
+            description="Converse's toolConfig. The model's tool calls come back in `generated_text`, a list of `{toolUse}`."
         ),
     ] = None
     toolConfig: Annotated[dict[str, Any] | None, Field(description="Another name of `tool_config`.")] = None
@@ -94,22 +95,22 @@ class ImageArtifact(BaseModel):
 class InvokeModelResult(BaseModel):
     generated_text: Annotated[
         Any | None,
-        Field(description="The text of the answer, a string; where the model calls tools, a list of `{toolUse}`."),
+        Field(description="The text of the answer, a string; if the model calls tools, a list of `{toolUse}`."),
     ] = None
-    request_id: Annotated[str | None, Field(description="Poll with this id; there is no answer yet.")] = None
+    request_id: Annotated[str | None, Field(description="Poll with this id; the answer is not ready.")] = None
     answer_url: Annotated[
-        str | None, Field(description="Of status 303: where the answer lies, an array like this one.")
+        str | None, Field(description="Status 303 only: the URL of the answer, an array like this one.")
     ] = None
-    answer_bytes: Annotated[int | None, Field(description="How large it is.")] = None
+    answer_bytes: Annotated[int | None, Field(description="Its size in bytes.")] = None
     embedding: Annotated[
         list[Any] | None,
         Field(
-            description="The vector, or the first one where the inputs were a list; of a SageMaker endpoint what its container said, nested as it nests it."
+            description="The vector, or the first vector of a list of inputs. For a SageMaker endpoint, its container's output with its own nesting."
         ),
     ] = None
     embeddings: Annotated[
         list[list[float]] | None,
-        Field(description="All vectors, in the order of the inputs, where these were a list of more than one."),
+        Field(description="All vectors, in the order of the inputs, if the request had several."),
     ] = None
     artifacts: Annotated[list[ImageArtifact] | None, Field(description="The images of a Stability model.")] = None
     images: Annotated[list[str] | None, Field(description="The images of any other image model, base64.")] = None
@@ -132,16 +133,10 @@ class UsageTotals(BaseModel):
     cost: str
     partial: Annotated[
         bool,
-        Field(
-            description="The money is that of some calls only: others have no price yet, or nobody knows what they used."
-        ),
+        Field(description="The money covers only some calls: the others have no price yet, or their usage is unknown."),
     ]
-    unpriced_invocations: Annotated[
-        int, Field(description="Calls that have usage but no price yet. They are never free.")
-    ]
-    unsettled_invocations: Annotated[
-        int, Field(description="Calls of which nobody knows what they used, so that they are in no other number.")
-    ]
+    unpriced_invocations: Annotated[int, Field(description="Calls with usage but no price yet. They are never free.")]
+    unsettled_invocations: Annotated[int, Field(description="Calls of unknown usage; no other number includes them.")]
     open_invocations: Annotated[int, Field(description="Calls that have not settled yet.")]
 
 
@@ -167,27 +162,27 @@ class UsageReport(BaseModel):
     unreadable_rows: Annotated[
         int,
         Field(
-            description="Records of calls that cannot be read. They are in no number above; the gateway's operators are told."
+            description="Unreadable records of calls. No other number includes them; the gateway notifies its operators."
         ),
     ]
 
 
 class BudgetLine(BaseModel):
     scope: Annotated[str, Field(description="`tenant`, or `cost_centre`.")]
-    cost_centre: Annotated[str | None, Field(description="Whose budget it is, where it is a cost centre's.")] = None
+    cost_centre: Annotated[str | None, Field(description="The cost centre, for a cost centre's budget.")] = None
     monthly_usd: str
-    hard: Annotated[bool, Field(description="A hard budget refuses what does not fit; a soft one warns.")]
+    hard: Annotated[bool, Field(description="A hard budget refuses calls that exceed it; a soft budget warns.")]
     spent: str
     held: Annotated[
-        str, Field(description="Room that running calls take, and that calls keep whose usage or price nobody knows.")
+        str, Field(description="The sum reserved for running calls, and for calls whose usage or price is unknown.")
     ]
     available: Annotated[
-        str, Field(description="The limit less what is spent and held; below zero where a soft budget is passed.")
+        str, Field(description="The limit minus spent and held; negative once a soft budget is exceeded.")
     ]
     runs_out_on: Annotated[
         date | None,
         Field(
-            description="The day on which this month's average spending uses it up; not told where that is after the month."
+            description="The day on which the budget runs out at this month's average spending; absent if that day is after the month."
         ),
     ] = None
 
@@ -202,15 +197,14 @@ class BudgetReport(BaseModel):
 class Quote(BaseModel):
     model_id: str
     most_usd: Annotated[
-        str | None,
-        Field(description="The most that the call can cost, a decimal string; absent where the model has no price."),
+        str | None, Field(description="The call's maximum cost, a decimal string; absent if the model has no price.")
     ] = None
-    fits: Annotated[bool, Field(description="Whether the call would be made now.")]
-    code: Annotated[str | None, Field(description="Why it would not: the `code` of the problem.")] = None
+    fits: Annotated[bool, Field(description="Whether the gateway would run the call now.")]
+    code: Annotated[str | None, Field(description="The reason for a refusal: the `code` of the problem.")] = None
     message: str | None = None
-    input_tokens: Annotated[int, Field(description="The most tokens that the model can read.")]
-    output_tokens: Annotated[int, Field(description="The most tokens that it can make.")]
-    images: Annotated[int, Field(description="Images that it can make.")]
+    input_tokens: Annotated[int, Field(description="The maximum number of input tokens.")]
+    output_tokens: Annotated[int, Field(description="The maximum number of output tokens.")]
+    images: Annotated[int, Field(description="The maximum number of images.")]
 
 
 class Threshold(RootModel[int]):
@@ -228,7 +222,7 @@ class Budget(BaseModel):
     thresholds: Annotated[
         list[Threshold] | None,
         Field(
-            description="Percent of the limit at which a warning is sent, once a month each; 50, 80 and 100 by default.",
+            description="Percentages of the limit at which the gateway warns, once a month each; 50, 80 and 100 by default.",
             max_length=10,
         ),
     ] = None
@@ -273,7 +267,7 @@ class Key(BaseModel):
     label: str
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
-    last_used: Annotated[date | None, Field(description="The last day (UTC) on which it was used.")] = None
+    last_used: Annotated[date | None, Field(description="The last day (UTC) of use.")] = None
     revoked: bool
     decoy: bool | None = None
 
@@ -284,7 +278,7 @@ class KeyList(BaseModel):
 
 class NewKey(BaseModel):
     key_id: str
-    key: Annotated[str, Field(description="The key itself. It is shown this once.")]
+    key: Annotated[str, Field(description="The key itself. Only this response shows it.")]
     label: str
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = None
@@ -294,8 +288,10 @@ class KeyRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
     )
-    label: Annotated[str | None, Field(description="What the key is for.", max_length=256)] = None
-    expires_at: Annotated[AwareDatetime | None, Field(description="When it stops working; never by default.")] = None
+    label: Annotated[str | None, Field(description="The key's purpose.", max_length=256)] = None
+    expires_at: Annotated[
+        AwareDatetime | None, Field(description="The time at which the key expires; never by default.")
+    ] = None
 
 
 class RotationRequest(BaseModel):
@@ -311,7 +307,7 @@ class DecoyRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
     )
-    label: Annotated[str | None, Field(description="Where the decoy lies.", max_length=256)] = None
+    label: Annotated[str | None, Field(description="The decoy's location.", max_length=256)] = None
 
 
 class AuditActor(BaseModel):
@@ -327,13 +323,17 @@ class AuditRecord(BaseModel):
     actor: AuditActor
     tenant_id: str | None = None
     key_id: str | None = None
-    before: Annotated[dict[str, Any] | None, Field(description="What it was; absent where it is new.")] = None
-    after: Annotated[dict[str, Any] | None, Field(description="What it is now; absent where it is gone.")] = None
+    before: Annotated[
+        dict[str, Any] | None, Field(description="The state before the action; absent for a creation.")
+    ] = None
+    after: Annotated[dict[str, Any] | None, Field(description="The state after the action; absent for a deletion.")] = (
+        None
+    )
 
 
 class AuditPage(BaseModel):
     records: list[AuditRecord]
-    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
+    next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
 
 
 class ErrorBody(BaseModel):
@@ -343,11 +343,9 @@ class ErrorBody(BaseModel):
             description="`invalid_request_error`, `authentication_error`, `permission_error`, `not_found_error`, `request_too_large`, `rate_limit_error`, `timeout_error` or `api_error`."
         ),
     ]
-    message: Annotated[str, Field(description="For people: what is wrong and what to do.")]
-    code: Annotated[str | None, Field(description="As beside `error`.")] = None
-    param: Annotated[Any | None, Field(description="The field that is wrong; null or absent where there is none.")] = (
-        None
-    )
+    message: Annotated[str, Field(description="For people: the fault and the remedy.")]
+    code: Annotated[str | None, Field(description="Same as the `message` beside `error`.")] = None
+    param: Annotated[Any | None, Field(description="The field at fault; null or absent if there is none.")] = None
 
 
 class InvokeModelParametersQuery(BaseModel):
@@ -380,12 +378,14 @@ class ListAuditParametersQuery(BaseModel):
 
 class Problem(BaseModel):
     code: Annotated[str, Field(description="Stable, for programs.")]
-    message: Annotated[str, Field(description="For people: what is wrong and what to do.")]
-    request_id: Annotated[str, Field(description="Of this request.")]
+    message: Annotated[str, Field(description="For people: the fault and the remedy.")]
+    request_id: Annotated[str, Field(description="The id of this request.")]
     details: Annotated[
-        list[ProblemDetail] | None, Field(description="The single faults of a body, where there are several.")
+        list[ProblemDetail] | None, Field(description="The individual faults of a body that has several.")
     ] = None
-    type: Annotated[Type | None, Field(description="Of API Gateway's own answers, for the Anthropic SDKs.")] = None
+    type: Annotated[Type | None, Field(description="Present in API Gateway's own answers, for the Anthropic SDKs.")] = (
+        None
+    )
     error: ErrorBody | None = None
 
 
@@ -394,12 +394,12 @@ class TenantSettings(BaseModel):
         extra="forbid",
     )
     name: Annotated[
-        str | None, Field(description="For people; the tenant's id by default.", max_length=256, min_length=1)
+        str | None, Field(description="The display name; the tenant's id by default.", max_length=256, min_length=1)
     ] = None
     cost_centres: Annotated[
         list[CostCentre] | None,
         Field(
-            description="What the tenant's calls can be charged to, beside its own id; the first is charged where a call names none.",
+            description="The tenant's cost centres, beside its own id. A call that names none is charged to the first.",
             max_length=100,
         ),
     ] = None
@@ -407,29 +407,30 @@ class TenantSettings(BaseModel):
     allowed_models: Annotated[
         list[AllowedModel] | None,
         Field(
-            description="Patterns of model ids, such as `anthropic.*`. Left out: as the parameter DefaultModelAccess says.",
+            description="Patterns of model ids, such as `anthropic.*`. If omitted, the parameter DefaultModelAccess decides.",
             max_length=100,
         ),
     ] = None
     allowed_model_arns: Annotated[
         list[AllowedModelArn] | None,
         Field(
-            description="Patterns of ARNs that `model_arn` may name; none by default. A foundation model's is a model id, and needs none.",
+            description="Patterns of ARNs that `model_arn` may name; none by default. A foundation model's ARN counts as its model id and needs no pattern.",
             max_length=50,
         ),
     ] = None
     allowed_operations: Annotated[
         list[AllowedOperation] | None,
-        Field(description="What the tenant's calls may make; everything by default.", max_length=20),
+        Field(description="The kinds of output that the tenant may request; everything by default.", max_length=20),
     ] = None
     max_output_tokens: Annotated[
-        int | None, Field(description="The most that a call may ask for.", ge=1, le=10000000)
+        int | None, Field(description="The maximum that a call may request.", ge=1, le=10000000)
     ] = None
     tokens_per_minute: Annotated[int | None, Field(ge=1, le=1000000000)] = None
     concurrent_invocations: Annotated[int | None, Field(ge=1, le=100000)] = None
     budget: Budget | None = None
     cost_centre_budgets: Annotated[
-        dict[str, Budget] | None, Field(description="Budgets of single cost centres of the tenant, beside its own.")
+        dict[str, Budget] | None,
+        Field(description="Budgets of the tenant's individual cost centres, beside the tenant's own."),
     ] = None
     budget_shards: Annotated[
         int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
@@ -437,7 +438,7 @@ class TenantSettings(BaseModel):
     unpriced: Annotated[
         Unpriced | None,
         Field(
-            description="What becomes of a call whose model, tier or part has no price. Unsaid it is `block` with a hard budget, else `allow`."
+            description="The treatment of a call whose model, tier or component has no price. The default is `block` with a hard budget, otherwise `allow`."
         ),
     ] = None
     idempotency_seconds: Annotated[
@@ -448,14 +449,14 @@ class TenantSettings(BaseModel):
     s3_buckets: Annotated[
         list[S3Bucket] | None,
         Field(
-            description="Buckets of which a call may have the service read files (`s3Location`), with the gateway's role; none by default.",
+            description="Buckets from which the model's service may read a call's files (`s3Location`), with the gateway's role; none by default.",
             max_length=50,
         ),
     ] = None
     usage_plan_key: Annotated[
         str | None,
         Field(
-            description="The value of the API key whose usage plan throttles the tenant; the default plan's without it.",
+            description="The value of the API key whose usage plan throttles the tenant. By default the default plan applies.",
             pattern="^[A-Za-z0-9]{20,128}$",
         ),
     ] = None
@@ -480,9 +481,9 @@ class Tenant(BaseModel):
     guardrail: Guardrail | None = None
     s3_buckets: list[str] | None = None
     usage_plan_key: str | None = None
-    version: Annotated[int, Field(description="Counts the changes.")]
+    version: Annotated[int, Field(description="The number of changes.")]
 
 
 class TenantPage(BaseModel):
     tenants: list[Tenant]
-    next: Annotated[str | None, Field(description="Where the next page begins; absent on the last one.")] = None
+    next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
