@@ -1,4 +1,4 @@
--- Which tenants and models had failed, interrupted or unsettled calls in the last seven days?
+-- Which tenants and models had calls that failed, broke off or never settled in the last seven days?
 SELECT
   tenant_id,
   model_id,

@@ -1,4 +1,4 @@
--- For each tenant's most expensive model of last month: which five other models would have cost least?
+-- Which five other models would have cost least for what a tenant used last month of its dearest model?
 WITH last_month AS (
   SELECT tenant_id, model_id, other_model_id, sum(list_cost) AS list_cost, sum(other_cost) AS other_cost, count(*) AS days
   FROM what_if

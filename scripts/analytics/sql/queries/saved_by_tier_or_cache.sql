@@ -1,4 +1,4 @@
--- How much would prompt caching, batch or flex have saved last month?
+-- What would prompt caching, batch or flex have saved last month?
 SELECT
   tenant_id,
   model_id,

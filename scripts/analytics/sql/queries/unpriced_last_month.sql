@@ -1,4 +1,4 @@
--- Which usage since the first of last month has no price and is missing from every report's cost?
+-- Which usage since the first of last month has no price, so that no report has its cost?
 SELECT model_id, region, service_tier, min(dt) AS first_day, max(dt) AS last_day, sum(invocations) AS invocations,
   sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(images) AS images
 FROM unpriced_usage
