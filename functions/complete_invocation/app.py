@@ -2,7 +2,7 @@
 
 A message stays in the queue while another worker has its job, and arrives again. The worker removes the message of a
 job that ended, with an answer or a problem. A job runs under the tenant's current record; it is refused once the tenant
-is suspended or its key revoked.
+is suspended, its key revoked or expired, or its cost centre taken from the tenant.
 """
 
 from __future__ import annotations
@@ -92,11 +92,13 @@ def work(message: str, left: float) -> None:
 
 
 def caller_now(submission: Submission) -> Caller:
-    """The submitter with the tenant's current record. Raises ForbiddenError if it may no longer call."""
+    """The submitter with the tenant's current record. Raises ForbiddenError if it may no longer make this call."""
     said = submission.caller
     tenant, key = tenants.tenant(said.tenant_id), tenants.key_of(said.tenant_id, said.key_id)
-    if tenant is None or key is None or key.revoked:
-        raise ForbiddenError("The key that submitted this call was revoked before the call ran.")
+    if tenant is None or key is None or not key.works(utc_now()):
+        raise ForbiddenError("The key that submitted this call expired or was revoked before the call ran.")
     if tenant.suspended:
         raise ForbiddenError("Your tenant is suspended. Ask the gateway's operators.")
-    return Caller(tenant, said.key_id)
+    who = Caller(tenant, said.key_id)
+    who.cost_centre(submission.cost_centre)
+    return who

@@ -53,7 +53,7 @@ class Meaning:
 SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     "Authentication": {
         "unauthorized": Meaning("The request has no valid key.", "Send a key in `x-api-key` or as `Authorization: Bearer`.", TENANT),
-        "access_denied": Meaning("The tenant is suspended, the key was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
+        "access_denied": Meaning("The tenant is suspended, the key expired or was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
         "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", TENANT),
         "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path.", ADMIN),
         "invalid_signature": Meaning("The AWS signature does not match the request, or has expired.", "Sign again, and check the clock.", ADMIN),

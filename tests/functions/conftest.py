@@ -67,12 +67,13 @@ def streaming(load: Callable[[str], Any]) -> Any:
     return load("stream_model").app
 
 
-def register(caller: Caller, *, revoked: bool = False) -> None:
+def register(caller: Caller, *, revoked: bool = False, expires_at: datetime | None = None) -> None:
     """Write the tenant and the key of a caller into their table."""
     table = TenantTable("tenants")
     table.put_tenant(caller.tenant)
     now = datetime.now(UTC)
-    table.put_key(Key(caller.key_id, caller.tenant_id, f"sha256-of-{caller.key_id}", "", now, revoked=revoked))
+    digest = f"sha256-of-{caller.key_id}"
+    table.put_key(Key(caller.key_id, caller.tenant_id, digest, "", now, expires_at, revoked=revoked))
 
 
 def context(seconds: float = 60) -> Any:

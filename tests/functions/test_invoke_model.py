@@ -492,6 +492,31 @@ def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
     assert (models.ledger.after(), [row.usage.input_tokens for row in rows()]) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("ends_in", "centres", "status", "code"),
+    [
+        (0, ("research", "ops"), 403, "access_denied"),  # rotated without an overlap
+        (-3600, ("research", "ops"), 403, "access_denied"),
+        (3600, ("research",), 403, "cost_centre_not_owned"),
+        (3600, ("ops", "lab"), 200, ""),
+    ],
+    ids=["key rotated", "key expired", "cost centre taken away", "nothing taken away"],
+)
+def test_a_submitted_call_is_charged_only_to_a_key_and_a_cost_centre_that_still_exist(
+    load: Load, models: FakeModels, ends_in: int, centres: tuple[str, ...], status: int, code: str
+) -> None:
+    app = load("invoke_model")
+    _, body = call(app, {"inputs": "hello"}, "meta.llama3-8b-instruct-v1:0", streaming="true", team_id="ops")
+    now = replace(SUBMITTER, tenant=replace(SUBMITTER.tenant, cost_centres=centres))
+    register(now, expires_at=datetime.now(UTC) + timedelta(seconds=ends_in))
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    answered, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert (answered, "" if status == 200 else problem["code"]) == (status, code)
+    charged = ["ops"] if status == 200 else []
+    assert [row.cost_centre for row in rows()] == charged
+    assert len(models.ledger.after()) == len(charged)
+
+
 @pytest.mark.parametrize("body", ["", "{}", "null", '{"inputs": 5}', "polled"])
 def test_a_poll_does_not_read_its_body(load: Load, models: FakeModels, body: str) -> None:
     app = load("invoke_model")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Catalog
-from gateway.calls.token_bounds import Reader, input_bound, reader_of
+from gateway.calls.token_bounds import ANY_MODEL, Reader, input_bound, reader_of
 from gateway.formats.anthropic.messages import converse_body, read_messages
 from gateway.formats.bedrock import read_converse, read_invoke
 from gateway.formats.legacy.requests import LegacyRequest
@@ -45,9 +45,9 @@ def bound_of(call: ModelCall) -> int:
     return call.bound.usage.input_tokens
 
 
-def converse(content: Any, model: str = CLAUDE, **more: Any) -> ModelCall:
+def converse(content: Any, model: str = CLAUDE, arn: str | None = None, **more: Any) -> ModelCall:
     body = {"messages": [{"role": "user", "content": content}], **more}
-    return read_converse(Catalog({}).find(model), body, streaming=False)
+    return read_converse(Catalog({}).find(model, arn), body, streaming=False)
 
 
 def invoke(body: Any, model: str = CLAUDE) -> ModelCall:
@@ -127,6 +127,34 @@ CONTEXT = reader_of(CLAUDE).context
 )  # fmt: skip
 def test_what_nobody_can_measure_is_held_for_as_the_whole_context(content: Any) -> None:
     assert bound_of(converse([content])) == CONTEXT
+
+
+OWN = "arn:aws:bedrock:us-east-1:123456789012:"
+TITAN = "amazon.titan-text-lite-v1"
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "application-inference-profile/ab12cd34ef56", "provisioned-model/ab12cd34ef56", "imported-model/ab12cd34ef56",
+        "custom-model/amazon.titan-text-lite-v1:0:4k/ab12cd34ef56", "custom-model-deployment/ab12cd34ef56",
+    ],
+)  # fmt: skip
+def test_the_model_of_an_own_arn_is_not_taken_from_its_caller(resource: str) -> None:
+    own = converse([{"text": "a" * 1_000_000}], model=TITAN, arn=OWN + resource)
+    assert 1_000_000 < bound_of(own) < ANY_MODEL
+    assert bound_of(converse([{"text": "a" * 3_000_000}], model=TITAN, arn=OWN + resource)) == ANY_MODEL
+    assert own.bound.cached  # a model nobody knows may write to its cache unasked
+
+
+def test_a_model_that_is_known_is_bound_by_its_own_context() -> None:
+    long, profile = [{"text": "a" * 1_000_000}], OWN + "application-inference-profile/ab12cd34ef56"
+    system = OWN + "inference-profile/us.amazon.nova-micro-v1:0"
+    assert bound_of(converse(long, model=TITAN)) == reader_of(TITAN).context
+    assert bound_of(converse(long, model="us.amazon.nova-micro-v1:0", arn=system)) == 128_000
+    resolved = Catalog({}).named(profile, lambda _: TITAN)
+    call = read_converse(resolved, {"messages": [{"role": "user", "content": long}]}, streaming=False)
+    assert (bound_of(call), call.bound.cached) == (reader_of(TITAN).context, False)
 
 
 def test_a_video_that_a_tool_gave_back_is_held_for_as_the_whole_context() -> None:

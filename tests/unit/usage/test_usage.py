@@ -72,7 +72,32 @@ def test_what_converse_leaves_out_is_nothing_and_no_count_is_ever_negative(
          {"x-amzn-bedrock-cache-write-input-token-count": "30"}, (4, 2, 0, 30, 0)),
         # a usage that cannot be read is none
         ({"usage": {"prompt_tokens": "many"}}, {"x-amzn-bedrock-input-token-count": "13"}, (13, 0, 0, 0, 0)),
-        ({"usage": {"input_tokens": 7}}, {"x-amzn-bedrock-input-token-count": "13", "x-amzn-bedrock-output-token-count": "14"}, (7, 14, 0, 0, 0)),
+        ({"usage": {"input_tokens": 7}}, {"x-amzn-bedrock-input-token-count": "7", "x-amzn-bedrock-output-token-count": "14"}, (7, 14, 0, 0, 0)),
+        # nothing in the body, and more in a header: the larger of each count
+        ({"usage": {"input_tokens": 0, "output_tokens": 3}}, {"x-amzn-bedrock-input-token-count": "812"}, (812, 3, 0, 0, 0)),
+        ({"usage": {"input_tokens": 7, "output_tokens": 3, "cache_read_input_tokens": 0}},
+         {"x-amzn-bedrock-cache-read-input-token-count": "100", "x-amzn-bedrock-output-token-count": "4"}, (7, 4, 100, 0, 0)),
+        ({"usage": {"input_tokens": 7, "output_tokens": 3, "cache_creation": {"ephemeral_1h_input_tokens": 30}}},
+         {"x-amzn-bedrock-cache-write-input-token-count": "50"}, (7, 3, 0, 20, 30)),
+        ({"usage": {"prompt_tokens": 0, "completion_tokens": 0}},
+         {"x-amzn-bedrock-input-token-count": "812", "x-amzn-bedrock-output-token-count": "8"}, (812, 8, 0, 0, 0)),
+        ({"usage": {"prompt_tokens": 170, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 0}}},
+         {"x-amzn-bedrock-input-token-count": "70", "x-amzn-bedrock-cache-read-input-token-count": "100"}, (70, 8, 100, 0, 0)),
+        ({"usage": {"inputTokens": 0, "outputTokens": 2, "cacheReadInputTokenCount": 0}},
+         {"x-amzn-bedrock-input-token-count": "812", "x-amzn-bedrock-cache-read-input-token-count": "100"}, (812, 2, 100, 0, 0)),
+        ({"usage": {"inputTokens": 4, "outputTokens": 2, "cacheReadInputTokens": 0, "cacheReadInputTokenCount": 9}}, {}, (4, 2, 9, 0, 0)),
+        ({"inputTextTokenCount": 0, "results": [{"tokenCount": 3}]}, {"x-amzn-bedrock-input-token-count": "812"}, (812, 3, 0, 0, 0)),
+        ({"prompt_token_count": 11, "generation_token_count": 0}, {"x-amzn-bedrock-output-token-count": "12"}, (11, 12, 0, 0, 0)),
+        # a header that counts the cache, or a part of it, a second time is not taken
+        ({"usage": {"input_tokens": 7, "output_tokens": 3, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50}},
+         {"x-amzn-bedrock-input-token-count": "157"}, (7, 3, 100, 50, 0)),
+        ({"usage": {"prompt_tokens": 170, "completion_tokens": 8, "prompt_tokens_details": {"cached_tokens": 100}}},
+         {"x-amzn-bedrock-input-token-count": "170"}, (70, 8, 100, 0, 0)),
+        ({"usage": {"inputTokens": 4, "outputTokens": 2, "cacheReadInputTokenCount": 9}},
+         {"x-amzn-bedrock-input-token-count": "13"}, (4, 2, 9, 0, 0)),
+        # nor is one that cannot be read, or is smaller
+        ({"usage": {"input_tokens": 7, "output_tokens": 3}},
+         {"x-amzn-bedrock-input-token-count": "many", "x-amzn-bedrock-output-token-count": "0"}, (7, 3, 0, 0, 0)),
         # writes by their time to live, and no sum of them
         ({"usage": {"input_tokens": 7, "output_tokens": 3,
                     "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30}}}, {}, (7, 3, 0, 20, 30)),
@@ -166,6 +191,13 @@ def test_an_endpoint_is_counted_by_its_container(line: dict[str, Any], expected:
     assert "prefill" not in usage.raw
 
 
+def test_a_container_whose_last_line_counts_nothing_is_counted_by_the_lines_before() -> None:
+    endpoint = EndpointUsage()
+    for made in (3, 7, 0):
+        endpoint.see({"usage": {"prompt_tokens": 5 if made else 0, "completion_tokens": made}})
+    assert counts(endpoint.usage()) == (5, 7, 0, 0, 0)
+
+
 def test_a_container_that_counts_only_its_answer_has_counted_nothing() -> None:
     endpoint = EndpointUsage()
     endpoint.see({"token": {"text": "word"}, "details": {"prefill": [], "generated_tokens": 7}})
@@ -254,7 +286,17 @@ STARTED: dict[str, Any] = {
         ([{"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 1}}},
           {"type": "message_stop", **metrics(812, 9)}], (812, 9, 0, 0, 0)),
         ([STARTED, {"type": "message_stop", **metrics(157, 9, **CACHE)}], (7, 9, 100, 20, 30)),
-        # counts never shrink
+        ([{"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 1, "cache_read_input_tokens": 0}}},
+          {"type": "message_stop", **metrics(157, 9, **CACHE)}], (7, 9, 100, 50, 0)),
+        ([{"metadata": {"usage": {"inputTokens": 0, "outputTokens": 2, "cacheReadInputTokens": 0}},
+           **metrics(812, 2, cacheReadInputTokenCount=100)}], (812, 2, 100, 0, 0)),
+        ([{"metadata": {"usage": {"inputTokens": 4, "outputTokens": 2, "cacheReadInputTokens": 100}},
+           **metrics(104, 2, cacheReadInputTokenCount=100)}], (4, 2, 100, 0, 0)),
+        ([{"choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}, **metrics(812, 8)}], (812, 8, 0, 0, 0)),
+        # counts never shrink, whoever says them
+        ([{"generation": "a", "prompt_token_count": 11, "generation_token_count": 2},
+          {"generation": "", "prompt_token_count": 0, "generation_token_count": 0, **metrics(0, 0)}], (11, 2, 0, 0, 0)),
+        ([{"outputText": "a", "inputTextTokenCount": 6, "totalOutputTextTokenCount": 3}, {**metrics(0, 812)}], (6, 812, 0, 0, 0)),
         ([STARTED, {"type": "message_delta", "usage": {"input_tokens": 0, "output_tokens": 9, "cache_read_input_tokens": 0}},
           {"type": "message_stop", "usage": {"output_tokens": 0}}], (7, 9, 100, 20, 30)),
     ],

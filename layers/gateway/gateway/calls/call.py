@@ -91,8 +91,9 @@ class ModelCall:
         # An image to embed has no tokens; only the text beside it has.
         pictures = ("images", "inputImage") if self.input_images else ()
         asked = {name: part for name, part in self.body.items() if name not in pictures} if pictures else self.body
-        usage = TokenUsage(input_bound(asked, reader_of(self.model.base)), made, input_images=self.input_images)
-        cached = self.model.provider not in _CACHE_WHEN_ASKED or marks_cache(self.body)
+        base = self.model.known_base
+        usage = TokenUsage(input_bound(asked, reader_of(base)), made, input_images=self.input_images)
+        cached = base.partition(".")[0] not in _CACHE_WHEN_ASKED or marks_cache(self.body)
         return TokenBound(usage, cached, tiers_said(self.body, self.headers))
 
     def estimated(self, read: str, made: str) -> TokenUsage:

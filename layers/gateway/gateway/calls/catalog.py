@@ -39,6 +39,15 @@ class Model:
         """The id for records and prices of its calls; a model of unknown base has only a price of its own."""
         return ModelId(self.target) if self.unresolved else self.id
 
+    @property
+    def known_base(self) -> str:
+        """The base id of the model that certainly answers; empty where only the caller names it beside an own ARN.
+
+        Bedrock's own ARNs have it in them, and a resolved application profile has its model's.
+        """
+        resolved = ":application-inference-profile/" in self.target and not self.unresolved
+        return "" if self.own_arn and id_in(self.target) is None and not resolved else self.base
+
 
 @dataclass(frozen=True)
 class Catalog:

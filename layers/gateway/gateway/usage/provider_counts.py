@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from gateway.usage.records import TokenUsage
@@ -30,12 +31,15 @@ def from_converse(usage: Mapping[str, Any], raw: str, service_tier: str | None =
     """
     details = [(detail.get("ttl"), token_count(detail["inputTokens"])) for detail in usage.get("cacheDetails") or ()]
     hour = sum(count for ttl, count in details if ttl == "1h")
-    written = token_count(usage.get("cacheWriteInputTokens") or usage.get("cacheWriteInputTokenCount") or 0)
+    read, written = (
+        max(token_count(usage.get(f"{name}Tokens") or 0), token_count(usage.get(f"{name}TokenCount") or 0))
+        for name in ("cacheReadInput", "cacheWriteInput")
+    )
     written = max(written, sum(count for _, count in details))  # some responses have only the details
     return TokenUsage(
         input_tokens=token_count(usage["inputTokens"]),
         output_tokens=token_count(usage["outputTokens"]),
-        cache_read_tokens=token_count(usage.get("cacheReadInputTokens") or usage.get("cacheReadInputTokenCount") or 0),
+        cache_read_tokens=read,
         cache_write_5m_tokens=written - hour,
         cache_write_1h_tokens=hour,
         service_tier=service_tier or "default",
@@ -67,8 +71,8 @@ def from_openai(
     The usage itself rarely reports cache writes; `cache` has Bedrock's own counts: (read, written).
     """
     details = usage.get("prompt_tokens_details") or {}
-    read = token_count(details.get("cached_tokens") or cache[0])
-    written = token_count(details.get("cache_write_tokens") or cache[1])
+    read = max(token_count(details.get("cached_tokens") or 0), cache[0])
+    written = max(token_count(details.get("cache_write_tokens") or 0), cache[1])
     return TokenUsage(
         input_tokens=max(token_count(usage["prompt_tokens"]) - read - written, 0),
         output_tokens=token_count(usage.get("completion_tokens") or 0),
@@ -127,22 +131,21 @@ _HEADER = "x-amzn-bedrock-{}-token-count"
 def from_invoke_model(body: Any, headers: Mapping[str, str], raw: str) -> TokenUsage | None:
     """InvokeModel's counts: the body's `usage`, else its top-level counts, else the response's headers.
 
-    The headers supply counts that the body omits. None if the service reported no count. Sources: each provider's
-    response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and `-output-token-count` as Bedrock
-    sends them.
+    A count in the headers applies where it is larger than the body's. None if the service reported no count. Sources:
+    each provider's response body in the Bedrock user guide; `x-amzn-bedrock-input-token-count` and
+    `-output-token-count` as Bedrock sends them.
     """
     usage = stated_fields(mapping_in(body, "usage"))
     own_tier = body.get("service_tier") if isinstance(body, Mapping) else None
     tier = echoed_tier(header_tier(headers), own_tier, usage.get("service_tier"))
-    beside = {
-        name: token_count(count) for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))
-    }
+    said = {name: count for kind, name in _METRIC_NAMES.items() if (count := headers.get(_HEADER.format(kind)))}
+    beside = readable_counts(said)
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # unreadable counts are missing counts
         if counted := service_counts(usage, beside, raw, tier):
             return counted
     if counts := _body_counts(body):
-        return TokenUsage(input_tokens=counts[0], output_tokens=counts[1], service_tier=tier, raw=raw)
-    return bare_counts(beside, raw, tier) if beside else None
+        return raised(TokenUsage(*counts, service_tier=tier, raw=raw), beside)
+    return bare_counts(said, raw, tier) if said else None
 
 
 # Bedrock's own counts: the name within the header, and the field in the last chunk of a stream.
@@ -152,31 +155,57 @@ _METRIC_NAMES = {
     "cache-read-input": "cacheReadInputTokenCount",
     "cache-write-input": "cacheWriteInputTokenCount",
 }
-_CACHE = ("cacheReadInputTokenCount", "cacheWriteInputTokenCount")
-ANTHROPIC_CACHE = ("cache_read_input_tokens", "cache_creation_input_tokens")
-AS_ANTHROPIC = {
-    "input_tokens": "inputTokenCount",
-    "output_tokens": "outputTokenCount",
-    "cache_read_input_tokens": "cacheReadInputTokenCount",
-    "cache_creation_input_tokens": "cacheWriteInputTokenCount",
-}
+_AS_CONVERSE = {"inputTokens": "inputTokenCount", "outputTokens": "outputTokenCount"}
+_AS_ANTHROPIC = {"input_tokens": "inputTokenCount", "output_tokens": "outputTokenCount"}
 
 
-def service_counts(usage: Mapping[str, Any], beside: Mapping[str, Any], raw: str, tier: str) -> TokenUsage | None:
-    """A model family's own `usage`; Bedrock's counts (`beside`) fill its gaps. None if the shape is unknown."""
-    cache = {name: beside[name] for name in _CACHE if name in beside}
+def service_counts(usage: Mapping[str, Any], beside: Mapping[str, int], raw: str, tier: str) -> TokenUsage | None:
+    """A model family's own `usage`, and Bedrock's counts (`beside`) where they are larger or the only ones.
+
+    None if the shape is unknown.
+    """
     if "prompt_tokens" in usage:
-        read, written = (token_count(cache.get(name) or 0) for name in _CACHE)
-        return from_openai(usage, raw, tier, (read, written))
+        cached = (beside.get("cacheReadInputTokenCount", 0), beside.get("cacheWriteInputTokenCount", 0))
+        return raised(from_openai(usage, raw, tier, cached), beside)
     if "inputTokens" in usage:
-        return from_converse({**cache, **usage}, raw, tier)
-    if "input_tokens" in usage or "output_tokens" in usage:
-        left_out = {ours: beside[name] for ours, name in AS_ANTHROPIC.items() if name in beside}
-        return from_anthropic({**left_out, **usage}, raw, tier)
-    return None
+        read, names = from_converse, _AS_CONVERSE
+    elif "input_tokens" in usage or "output_tokens" in usage:
+        read, names = from_anthropic, _AS_ANTHROPIC
+    else:
+        return None
+    left_out = {ours: beside[name] for ours, name in names.items() if name in beside}
+    return raised(read({**left_out, **usage}, raw, tier), beside)
+
+
+def raised(own: TokenUsage, beside: Mapping[str, int]) -> TokenUsage:
+    """The larger of each count: a model family's own, and Bedrock's beside it, which does not separate the TTLs.
+
+    Counts stay disjoint: Bedrock's input count does not apply where it is the family's together with the cache's.
+    """
+    read, made, cached, written = (beside.get(name, 0) for name in _METRIC_NAMES.values())
+    counted = replace(
+        own,
+        output_tokens=max(own.output_tokens, made),
+        cache_read_tokens=max(own.cache_read_tokens, cached),
+        cache_write_5m_tokens=max(own.cache_write_5m_tokens, written - own.cache_write_1h_tokens),
+    )
+    reads, writes = counted.cache_read_tokens, counted.cache_write_5m_tokens + counted.cache_write_1h_tokens
+    if read in (own.input_tokens + part for part in (reads, writes, reads + writes)):
+        return counted
+    return replace(counted, input_tokens=max(own.input_tokens, read))
+
+
+def readable_counts(said: Mapping[str, Any]) -> dict[str, int]:
+    """Those of Bedrock's counts that can be read."""
+    counts: dict[str, int] = {}
+    for name in _METRIC_NAMES.values():
+        with suppress(KeyError, TypeError, ValueError):
+            counts[name] = token_count(said[name])
+    return counts
 
 
 def bare_counts(counts: Mapping[str, Any], raw: str, tier: str) -> TokenUsage:
+    """The counts by Bedrock's names."""
     read, made, cached, written = (token_count(counts.get(name) or 0) for name in _METRIC_NAMES.values())
     return TokenUsage(read, made, cached, written, service_tier=tier, raw=raw)
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.usage.provider_counts import (
-    ANTHROPIC_CACHE,
-    AS_ANTHROPIC,
     bare_counts,
     compact_json,
     echoed_tier,
@@ -17,6 +15,8 @@ from gateway.usage.provider_counts import (
     from_openai,
     mapping_in,
     merged,
+    raised,
+    readable_counts,
     service_counts,
     stated_fields,
     token_count,
@@ -25,19 +25,21 @@ from gateway.usage.records import TokenUsage
 
 
 class EndpointUsage:
-    """An endpoint's counts, from its last line: an OpenAI-style `usage`, or the `details` of a text container."""
+    """An endpoint's counts, from its lines: an OpenAI-style `usage`, or the `details` of a text container."""
 
     complete = False  # only the end of the stream identifies an endpoint's last line
     is_complete = True
 
     def __init__(self) -> None:
         self.said = ""
+        self._counts: Mapping[str, Any] = {}
         self._usage: TokenUsage | None = None
 
     def see(self, line: Mapping[str, Any]) -> None:
         self.said += endpoint_delta(line)
         if isinstance(counts := line.get("usage"), Mapping):
-            self._usage = from_openai(counts, json.dumps(counts))
+            self._counts = merged(self._counts, counts)
+            self._usage = from_openai(self._counts, json.dumps(self._counts))
         elif isinstance(details := line.get("details"), Mapping):
             prompt = details.get("prefill") or ()  # the prompt's tokens one by one, if requested
             if read := details.get("input_length") or len(prompt):
@@ -103,15 +105,14 @@ class ConverseStreamUsage:
 class InvokeStreamUsage:
     """The usage of an InvokeModelWithResponseStream, collected from the chunks of any model family.
 
-    A family's own counts take precedence. Bedrock's counts in the last chunk (`amazon-bedrock-invocationMetrics`)
-    fill the gaps; unlike Anthropic's, they do not separate the cache's TTLs. Counts only grow, so the largest is the
-    last.
+    Counts only grow, so the largest of each is the last: among the chunks, and between a family's own counts and
+    Bedrock's in the last chunk (`amazon-bedrock-invocationMetrics`).
     """
 
     def __init__(self) -> None:
         self._messages: Mapping[str, Any] = {}  # Anthropic's message_start, message_delta and message_stop
         self._own: Mapping[str, Any] = {}  # Nova's or OpenAI-style usage
-        self._bare: dict[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
+        self._bare: Mapping[str, Any] = {}  # Llama's and Titan's counts, by Bedrock's names
         self._metrics: Mapping[str, Any] = {}
         self._tier: Any = None
         self._begun = self._stopped = self._said_all = False
@@ -160,7 +161,7 @@ class InvokeStreamUsage:
         for name, kinds in _BARE.items():
             for kind in kinds:
                 if chunk.get(kind) is not None:
-                    self._bare[name] = chunk[kind]
+                    self._bare = merged(self._bare, {name: chunk[kind]})
 
     def usage(self, service_tier: str | None = None) -> TokenUsage | None:
         """The counts, partial until the stream is `complete`; None if there was no readable count.
@@ -175,21 +176,12 @@ class InvokeStreamUsage:
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
 
-    def _beside_messages(self) -> dict[str, Any]:
-        """Bedrock's counts by Anthropic's names, without an input count that includes the cache a second time."""
-        beside = {ours: self._metrics[name] for ours, name in AS_ANTHROPIC.items() if name in self._metrics}
-        cached = sum(token_count(self._messages.get(name) or 0) for name in ANTHROPIC_CACHE)
-        if cached and token_count(beside.get("input_tokens") or 0) == cached + token_count(
-            self._messages.get("input_tokens") or 0
-        ):
-            del beside["input_tokens"]
-        return {"output_tokens": 0, **beside}
-
     def _read(self, raw: str, tier: str) -> TokenUsage | None:
+        beside = readable_counts(self._metrics)
         if self._messages:
-            return service_counts(merged(self._beside_messages(), self._messages), self._metrics, raw, tier)
+            return service_counts({"output_tokens": 0, **self._messages}, beside, raw, tier)
         if self._own:
-            return service_counts(self._own, self._metrics, raw, tier)
-        if counts := self._bare | dict(self._metrics):
-            return bare_counts(counts, raw, tier)
-        return None
+            return service_counts(self._own, beside, raw, tier)
+        if self._bare:
+            return raised(bare_counts(self._bare, raw, tier), beside)
+        return bare_counts(self._metrics, raw, tier) if self._metrics else None
