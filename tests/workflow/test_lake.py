@@ -13,11 +13,14 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.s3.price_overlay import current_book
+from gateway.costs.periods import HOUR
+from gateway.costs.usage_report import add_up
 from gateway.pricing.price_csv import price_book
 from gateway.usage.records import TenantId
 from tests.unit.costs.test_proofs import DAMAGES, another_cost, lost
 from tests.workflow.conftest import Agree
-from tests.workflow.machine import Machine, Workflow, row
+from tests.workflow.machine import MIDNIGHT, Machine, Workflow, row
 
 PLAN = {"hours": ["2026-11-24T00"], "closed_until": "2026-11-24T00", "after": "2026-11-23T23", "book_version": "old"}
 
@@ -154,6 +157,10 @@ def test_a_price_that_is_agreed_later_reprices_all_calls_from_its_day_on(agree: 
     assert (out["hours"], out["leftHours"], out["leftDays"], out["mendedFiles"]) == (2, 0, 0, [])
     assert {line["cost"] for line in workflow.read("usage/")} == {Decimal(1)}
     assert cost(workflow) == 2
+    usage = add_up(
+        workflow.ledger.inspect_tenant(TenantId("acme"), MIDNIGHT, MIDNIGHT + 2 * HOUR), "model", current_book(0)
+    )
+    assert (usage.total.cost, usage.total.partial) == (cost(workflow, "usage/"), False)
     assert workflow.run(2.4)["hours"] == 0
 
 

@@ -22,6 +22,7 @@ from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.events import warn
 from gateway.budgets.accounts import CLAIM_TTL, AccountId, Accounts, Booked, Booking, Hold, Limits
+from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
 from gateway.calls.attempts import AttemptPlan
@@ -31,8 +32,10 @@ from gateway.calls.invoke import answered
 from gateway.calls.metering import Meter, UnpricedUsageNotice, booking_for, quote
 from gateway.calls.model_routes import Route
 from gateway.calls.policy import enforce_output_limit
+from gateway.calls.token_bounds import TokenBound
 from gateway.core.errors import ForbiddenError, GatewayError, UpstreamError
 from gateway.core.times import month_of, next_month
+from gateway.costs.usage_report import add_up
 from gateway.formats.bedrock import read_converse, read_invoke
 from gateway.formats.legacy.requests import LegacyRequest
 from gateway.formats.openai.endpoint import read_endpoint_chat
@@ -424,6 +427,48 @@ def test_a_model_without_a_price_follows_the_tenants_policy(policy: Unpriced | N
     assert made_by(tenant, meter, Scripted(iter(["100"])), 1, 1000) == outcome
     account = accounts.account(ACME)
     assert (account.spent, account.committed) == (Decimal(0), Decimal(kept))  # nothing is spent that has no price
+
+
+@pytest.mark.parametrize(
+    ("tiers", "used"),
+    [
+        (("default", "priority"), TokenUsage(100, 50, service_tier="priority")),
+        (("default",), TokenUsage(60, 50, cache_read_tokens=40)),
+    ],
+    ids=["tier", "part"],
+)
+def test_a_tier_or_part_without_a_price_has_one_figure_in_hold_booking_budget_and_usage(
+    accounts: Accounts, tiers: tuple[str, ...], used: TokenUsage
+) -> None:
+    budget = Budget(Decimal("0.005"), hard=True)
+    tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=budget, unpriced=Unpriced.ALLOW)
+    ledger = InMemoryLedger()
+    meter, most = Meter(ledger, accounts, lambda: BOOK, lambda _: None), Decimal("0.0006")
+    for number, usage in enumerate((TokenUsage(100, 50), used, used)):
+        row = UsageRecord(
+            request_id=RequestId(f"r{number}"),
+            attempt=1,
+            tenant_id=TenantId("acme"),
+            cost_centre="research",
+            key_id=KeyId("k"),
+            operation="text",
+            model_id=ModelId("m"),
+            model_used="m",
+            region="us-east-1",
+            started_at=NOW,
+            lease_until=NOW + timedelta(minutes=5),
+        )
+        reserved = meter.reserve(tenant, row, TokenBound(TokenUsage(100, 50), tiers=tiers))
+        assert reserved.hold is not None
+        assert reserved.hold.amount == most
+        settled = row.settle(Outcome.SUCCEEDED, usage, NOW)
+        booked = Booking(kept=most) if number else Booking(most)
+        assert booking_for(BOOK, reserved.hold, settled) == booked
+        meter.settle(tenant, reserved, settled)
+    (shown,) = states(tenant, accounts, NOW)
+    listed = add_up(ledger.rows.values(), "model", BOOK).total
+    assert (shown.spent, shown.held) == (listed.cost, most * listed.unpriced_invocations) == (most, most * 2)
+    assert listed.partial
 
 
 @pytest.mark.parametrize("limited", [True, False])

@@ -66,10 +66,10 @@ class World:
     guarded: list[str] = field(default_factory=list)
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def attempts(self, route: Route, tenant: Tenant | None = None) -> AttemptPlan:
+    def attempts(self, route: Route, tenant: Tenant | None = None, request_id: str = "r1") -> AttemptPlan:
         who = Caller(tenant or Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("key_1"))
         context = Context(
-            RequestId("r1"), who, "research", "us-east-1", NOW + timedelta(seconds=600), clock=lambda: self.now
+            RequestId(request_id), who, "research", "us-east-1", NOW + timedelta(seconds=600), clock=lambda: self.now
         )
         meter = Meter(self.ledger, self.accounts, price_book, lambda _: None)
         return AttemptPlan(route, context, meter, self, sleep=self.slept.append, random=lambda: 1.0)
@@ -390,6 +390,27 @@ def test_the_hold_of_a_stream_becomes_its_charge() -> None:
     charge = price_book().charge_record(row)
     assert charge is not None
     assert account.spent == account.committed == charge.cost > 0
+
+
+def test_streams_that_are_cut_fill_a_hard_budget_by_their_holds() -> None:
+    """Nobody knows the cost of what a cut stream left out, so its hold stays."""
+
+    def committed(world: World, number: int, limit: Decimal) -> Decimal:
+        tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(limit, hard=True))
+        stream(world, tenant=tenant, request_id=f"r{number}")
+        account = world.accounts.account(AccountId(TenantId("acme"), month_of(NOW)))
+        assert account.spent == 0
+        assert not account.holds
+        return account.committed
+
+    hold = committed(World([[delta(), broken()]]), 0, Decimal(1))
+    world, limit = World([[delta(), broken()] for _ in range(11)]), hold * Decimal("10.5")
+    assert [committed(world, number, limit) for number in range(10)] == [hold * (number + 1) for number in range(10)]
+    with pytest.raises(GatewayError) as full:
+        committed(world, 10, limit)
+    assert full.value.code == "budget_exceeded"
+    assert {row.outcome for row in world.ledger.rows.values()} == {Outcome.INTERRUPTED}
+    assert (len(world.sent), len(world.ledger.rows)) == (10, 10)
 
 
 @given(
