@@ -26,8 +26,12 @@ TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 CHAT_TOOL = {"type": "function", "function": {"name": "get", "description": "d", "parameters": SCHEMA}}
+CUSTOM = {
+    "type": "custom",
+    "custom": {"name": "c", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "x"}}},
+}
 CHAT = {
-    "model": NOVA, "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "tools": [CHAT_TOOL], "tool_choice": "auto",
+    "model": NOVA, "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "tools": [CHAT_TOOL, CUSTOM], "tool_choice": "auto",
     "response_format": {"type": "json_object"}, "stream_options": None, "metadata": {"a": "b"},
     "messages": [
         {"role": "system", "content": "be kind"},
@@ -38,6 +42,8 @@ CHAT = {
         {"role": "assistant", "content": None, "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "s"}],
          "tool_calls": [{"id": "c", "type": "function", "function": {"name": "get", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c", "content": "1"},
+        {"role": "assistant", "tool_calls": [{"id": "d", "type": "custom", "custom": {"name": "c", "input": "x"}}]},
+        {"role": "tool", "tool_call_id": "d", "content": "1"},
     ],
 }  # fmt: skip
 RESPONSE = {
@@ -65,7 +71,8 @@ BLOCKS = [
 ]
 MESSAGES = {
     "model": NOVA, "max_tokens": 9, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["x"], "metadata": {"user_id": "u"},
-    "tools": [{"name": "get", "description": "d", "input_schema": SCHEMA}], "tool_choice": {"type": "auto"},
+    "tools": [{"name": "get", "description": "d", "input_schema": SCHEMA}, {"type": "web_search_20250305", "name": "w"}],
+    "tool_choice": {"type": "auto"},
     "messages": [
         {"role": "user", "content": BLOCKS},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "get", "input": {}}]},
