@@ -73,8 +73,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "invalid_json": Meaning("The body, or the arguments of a tool call, are not a JSON object.", "Send an object.", ("anthropic", "either")),
         "body_too_deep": Meaning("The JSON is nested too deeply.", "Flatten it.", (*POSTED, *WRITTEN)),
         "invalid_parameters": Meaning("A header, a query parameter or a path parameter is missing or wrong.", "Correct the parameter that the message names.", EVERY),
-        "unknown_parameter": Meaning("The operation does not have this parameter or field.", "Leave it out.", ("openai", "reportUsage")),
-        "unknown_field": Meaning("The gateway does not know this field.", "Leave it out.", ("anthropic",)),
+        "unknown_parameter": Meaning("The operation does not have this parameter or field.", "Leave it out.", ("createEmbeddings", "reportUsage")),
         "unsupported_field": Meaning("The gateway knows the field but does not support it.", "Follow the message, or leave the field out.", ("original", "quoteInvocation", "anthropic")),
         "unsupported_parameter": Meaning("OpenAI has this parameter; this gateway or this model does not.", "Follow the message, or leave the parameter out.", ("openai",)),
         "unsupported_value": Meaning("The parameter does not accept this value here.", "Send one of the values in the message.", ("openai",)),
@@ -125,7 +124,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "model_not_ready": Meaning("The model is still starting.", "Wait for `Retry-After`, then send it again.", READ),
         "model_unavailable": Meaning("The model's service is unavailable, or its circuit is open after many failures.", "Wait for `Retry-After`, or call another model.", ANSWERED),
         "upstream_unreadable": Meaning("The model answered in an unexpected format.", "Send it again; report it with the `request_id` if it persists.", CALLED),
-        "upstream_failed": Meaning("The model's service failed in a way that has no specific code. Only rows of earlier releases have this code.", "Send the request again.", ()),
+        "upstream_failed": Meaning("The model's service failed in a way that has no specific code. Only rows and stored answers of earlier releases have this code.", "Send the request again.", ("invokeModel",)),
     },
     "Limits and budgets": {
         "budget_exceeded": Meaning("The call's maximum cost exceeds the rest of the monthly budget of the tenant or the cost centre.", "Do not retry. Request less output, ask the operators for a larger budget, or wait for the date in the message.", CALLED),

@@ -20,14 +20,19 @@ from gateway.web.reading import MOST_LEVELS
 from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
+from .test_manage_tenants import Admin
 from .test_stream_model import HAIKU, NOVA, ask
 
 TITAN, COHERE = "amazon.titan-embed-text-v2:0", "cohere.embed-english-v3"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
 CHAT_TOOL = {"type": "function", "function": {"name": "get", "description": "d", "parameters": SCHEMA}}
+CUSTOM = {
+    "type": "custom",
+    "custom": {"name": "c", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "x"}}},
+}
 CHAT = {
-    "model": NOVA, "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "tools": [CHAT_TOOL], "tool_choice": "auto",
+    "model": NOVA, "max_tokens": 9, "temperature": 0.5, "stop": ["x"], "tools": [CHAT_TOOL, CUSTOM], "tool_choice": "auto",
     "response_format": {"type": "json_object"}, "stream_options": None, "metadata": {"a": "b"},
     "messages": [
         {"role": "system", "content": "be kind"},
@@ -38,6 +43,8 @@ CHAT = {
         {"role": "assistant", "content": None, "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "s"}],
          "tool_calls": [{"id": "c", "type": "function", "function": {"name": "get", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c", "content": "1"},
+        {"role": "assistant", "tool_calls": [{"id": "d", "type": "custom", "custom": {"name": "c", "input": "x"}}]},
+        {"role": "tool", "tool_call_id": "d", "content": "1"},
     ],
 }  # fmt: skip
 RESPONSE = {
@@ -65,7 +72,8 @@ BLOCKS = [
 ]
 MESSAGES = {
     "model": NOVA, "max_tokens": 9, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["x"], "metadata": {"user_id": "u"},
-    "tools": [{"name": "get", "description": "d", "input_schema": SCHEMA}], "tool_choice": {"type": "auto"},
+    "tools": [{"name": "get", "description": "d", "input_schema": SCHEMA}, {"type": "web_search_20250305", "name": "w"}],
+    "tool_choice": {"type": "auto"},
     "messages": [
         {"role": "user", "content": BLOCKS},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "get", "input": {}}]},
@@ -195,6 +203,57 @@ def test_no_body_fails_the_old_operation(
     hold()
 
 
+@pytest.mark.parametrize(("name", "kind", "sound"), INVOKED, ids=lambda part: part if isinstance(part, str) else "")
+def test_no_body_fails_a_quote(load: Callable[[str], Any], name: str, kind: str, sound: dict[str, Any]) -> None:
+    handler = load("report_usage").handler
+
+    @seed(20261201)
+    @many
+    @given(spoiled([sound]), st.booleans())
+    def hold(body: Any, flagged: bool) -> None:
+        headers: dict[str, Any] = {"type": kind, "messages_api": str(flagged)}
+        answer = handler(event("/quote", body, query={"model_id": name}, **headers), context())
+        must_not_fail(answer["statusCode"], answer["body"].encode(), body)
+
+    hold()
+
+
+BUDGET = {"monthly_usd": "10.00", "hard": True, "thresholds": [50, 80]}
+ADMIN: dict[tuple[str, str], dict[str, Any]] = {
+    ("PUT", "/admin/tenants/acme"): {
+        "name": "Acme", "cost_centres": ["research", "ops"], "suspended": False, "allowed_models": ["anthropic.*"],
+        "allowed_model_arns": ["arn:aws:bedrock:*"], "allowed_operations": ["text"], "max_output_tokens": 9,
+        "tokens_per_minute": 1000, "concurrent_invocations": 2, "budget": BUDGET, "cost_centre_budgets": {"ops": BUDGET},
+        "budget_shards": 1, "unpriced": "allow", "idempotency_seconds": 60, "guardrail": {"id": "gr1", "version": "1"},
+        "s3_buckets": ["bucket"],
+    },
+    ("POST", "/admin/tenants/acme/keys"): {"label": "k", "expires_at": "2099-01-01T00:00:00Z"},
+    ("POST", "/admin/tenants/acme/keys/key_1/rotate"): {"overlap_seconds": 60},
+    ("POST", "/admin/decoys"): {"label": "the wiki"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), ADMIN)
+def test_no_body_fails_an_operator_s_operation(load: Callable[[str], Any], method: str, path: str) -> None:
+    sound = ADMIN[method, path]
+    admin = Admin(load("manage_tenants"))
+    assert admin("PUT", "/admin/tenants/acme", ADMIN["PUT", "/admin/tenants/acme"])[0] == 201
+    path = path.replace("key_1", admin("POST", "/admin/tenants/acme/keys", {})[1]["key_id"])
+    assert admin(method, path, sound)[0] in (200, 201)
+    reached: set[int] = set()
+
+    @seed(20261201)
+    @many
+    @given(spoiled([sound]))
+    def hold(body: Any) -> None:
+        status, answer = admin(method, path, body)
+        must_not_fail(status, json.dumps(answer).encode(), body)
+        reached.add(status)
+
+    hold()
+    assert 400 in reached
+
+
 # ------------------------------------------------------------------------------------------------- bodies that are none
 def deep(levels: int) -> bytes:
     return b'{"model":"m","inputs":' + b"[" * levels + b"]" * levels + b"}"
@@ -209,7 +268,7 @@ NO_BODIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/stream_model", "/v1/chat/completions", "/v1/messages", f"/model/{HAIKU}/converse"])
+@pytest.mark.parametrize("path", ["/stream_model", *STREAMED])
 def test_what_is_no_json_is_400(app: Any, models: FakeModels, path: str) -> None:
     for name, sent in NO_BODIES.items():
         assert ask(app, path, sent, query=f"model_id={HAIKU}")[0] == 400, name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -75,6 +76,26 @@ def test_nothing_is_kept_where_store_is_false(app: Any, stream: bool) -> None:
     assert first["store"] is False
     assert boto3.client("dynamodb").scan(TableName="idempotency")["Items"] == []
     assert referring(app, first["output"][0]["id"])[0] == 404
+
+
+THINKS = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_gateway_that_keeps_no_items_says_so_and_answers_them_whole(
+    load: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setenv("RESPONSE_ITEM_SECONDS", "0")
+    app = load("stream_model").app
+    asked = {"role": "user", "content": "[[reasoning]] hi"}
+    body = {"model": THINKS, "input": [asked], "reasoning": {"effort": "low"}, "store": True, "stream": stream}
+    first = answered(app, body)
+    assert first["store"] is False
+    assert boto3.client("dynamodb").scan(TableName="idempotency")["Items"] == []
+    thought, message = first["output"]
+    assert referring(app, message["id"])[0] == 404
+    assert thought["encrypted_content"].startswith("signature:")
+    assert answered(app, {**body, "input": [asked, thought, message, {"role": "user", "content": "?"}]})["output"]
 
 
 def test_what_was_asked_is_not_kept(app: Any) -> None:

@@ -267,9 +267,9 @@ def code_of(error: Any) -> str:
 def test_400_names_the_field(gateway: Gateway, make: Maker) -> None:
     client = make(gateway)
     if make is client_of:
-        error = refused(gateway, anthropic.BadRequestError, client, extra_body={"colour": "red"})
-        assert (error.error_code, error.type) == ("unknown_field", "invalid_request_error")
-        assert "colour" in error.api_message
+        error = refused(gateway, anthropic.BadRequestError, client, extra_body={"inference_geo": "us"})
+        assert (error.error_code, error.type) == ("unsupported_field", "invalid_request_error")
+        assert "inference_geo" in error.api_message
     error = refused(gateway, anthropic.BadRequestError, client, "[[invalid]]", models=1)
     assert code_of(error) == "model_rejected_request"
 

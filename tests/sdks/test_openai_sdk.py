@@ -278,8 +278,8 @@ def test_400_names_the_parameter(client: OpenAI, gateway: Gateway) -> None:
     def ask(**more: Any) -> Any:
         return lambda: client.chat.completions.create(model=CLAUDE, messages=HELLO, **more)
 
-    error = refused(gateway, openai.BadRequestError, ask(extra_body={"colour": "red"}))
-    assert (error.code, error.param, error.type) == ("unknown_parameter", "colour", "invalid_request_error")
+    error = refused(gateway, openai.BadRequestError, ask(extra_body={"moderation": {}}))
+    assert (error.code, error.param, error.type) == ("unsupported_parameter", "moderation", "invalid_request_error")
     error = refused(gateway, openai.BadRequestError, ask(n=2))
     assert (error.code, error.param) == ("unsupported_value", "n")
     rejected = lambda: client.chat.completions.create(model=CLAUDE, messages=saying("[[invalid]]"))  # noqa: E731

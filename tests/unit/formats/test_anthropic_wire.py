@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import MeteredUsage, StreamWriter
 from gateway.core.errors import BadRequestError, ForbiddenError, GatewayError, NotFoundError
+from gateway.formats import refusals
 from gateway.formats.anthropic.messages import (
     MessagesRequest,
     converse_body,
     misfit,
+    native_body,
     problem,
     read_count,
     read_messages,
@@ -39,6 +41,7 @@ def said(*content: Any, role: str = "user", **fields: Any) -> dict[str, Any]:
 
 
 NOVA = "amazon.nova-2-lite-v1:0"
+CLAUDE = "anthropic.claude-haiku-4-5-20251001-v1:0"
 
 
 def translated(body: dict[str, Any], base: str = "") -> dict[str, Any]:
@@ -76,17 +79,25 @@ def test_a_request_without_a_beta_names_none_and_null_says_nothing() -> None:
     assert request.native.keys() == {"anthropic_version", "max_tokens", "messages"}
 
 
-@pytest.mark.parametrize(
-    ("field", "code"),
-    [
-        ("container", "unsupported_field"), ("mcp_servers", "unsupported_field"), ("inference_geo", "unsupported_field"),
-        ("user_profile_id", "unsupported_field"), ("workspace_id", "unsupported_field"), ("sped", "unknown_field"),
-    ],
-)  # fmt: skip
-def test_a_field_that_bedrock_has_not_is_refused_by_name(field: str, code: str) -> None:
-    with pytest.raises(BadRequestError, match=f"^{field}: ") as refused:
-        read_messages({**HELLO, field: "x"})
-    assert refused.value.code == code
+@pytest.mark.parametrize("field", refusals.MESSAGES)
+def test_a_field_whose_absence_would_be_felt_is_refused_by_name(field: str) -> None:
+    for read in (read_messages, read_count):
+        with pytest.raises(BadRequestError, match=f"^{field}: ") as refused:
+            read({**HELLO, field: "x"})
+        assert refused.value.code == "unsupported_field"
+
+
+@pytest.mark.parametrize("field", ["container", "mcp_servers", "user_profile_id", "workspace_id", "compaction", "sped"])
+def test_a_field_that_bedrock_has_not_is_left_out_and_named(field: str) -> None:
+    plain = read_messages(HELLO)
+    request = read_messages(checked({**HELLO, field: ["x"]}, create_message, misfit))
+    for body_of, base in ((native_body, CLAUDE), (converse_body, NOVA)):
+        made = body_of(request, base)
+        assert made.body == body_of(plain, base).body
+        (warning,) = made.warnings
+        assert warning.startswith(f"{field} was left out: ")
+    count = read_count({**HELLO, field: ["x"]})
+    assert (count.body, count.warnings) == (read_count(HELLO).body, request.warnings)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +162,19 @@ def test_a_source_that_somebody_would_have_to_fetch_is_refused_for_every_model(k
 @pytest.mark.parametrize(
     "kind", ["web_search_20260318", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset"]
 )
-def test_a_tool_that_anthropics_service_runs_is_refused_since_nobody_would_meter_it(kind: str) -> None:
-    with pytest.raises(BadRequestError, match=kind):
-        read_messages({**HELLO, "tools": [{"type": kind, "name": "x"}]})
+@pytest.mark.parametrize("chosen", [None, {"type": "auto"}, {"type": "any"}, {"type": "tool", "name": "x"}])
+def test_a_tool_that_anthropics_service_runs_is_left_out_since_nobody_would_meter_it(kind: str, chosen: Any) -> None:
+    own = {"name": "get", "input_schema": {"type": "object"}}
+    more = {"tool_choice": chosen} if chosen else {}
+    alone = read_messages({**HELLO, "tools": [{"type": kind, "name": "x"}], **more})
+    beside = read_messages({**HELLO, "tools": [own, {"type": kind, "name": "x"}], **more})
+    for body_of, base in ((native_body, CLAUDE), (converse_body, NOVA)):
+        made = body_of(alone, base)
+        assert made.body == body_of(read_messages(HELLO), base).body
+        assert made.warnings[0].startswith(f"the tool {kind} was left out: ")
+        body = json.dumps(body_of(beside, base).body)
+        assert ('"get"' in body, '"x"' in body) == (True, False)
+    assert read_count({**HELLO, "tools": [own, {"type": kind, "name": "x"}]}).body["tools"] == [own]
 
 
 @pytest.mark.parametrize(
@@ -427,7 +448,7 @@ def test_a_count_leaves_room_for_what_is_thought() -> None:
     assert request.body["max_tokens"] == 2049
 
 
-@pytest.mark.parametrize("field", [{"stream": True}, {"service_tier": "auto"}, {"x": 1}])
+@pytest.mark.parametrize("field", [{"stream": True}, {"service_tier": "auto"}])
 def test_a_count_refuses_what_makes_no_sense_by_name(field: dict[str, Any]) -> None:
     with pytest.raises(BadRequestError, match=f"^{next(iter(field))}: "):
         read_count(HELLO | field)

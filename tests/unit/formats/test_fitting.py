@@ -118,6 +118,53 @@ def test_every_model_takes_a_chat_completion_with(asked: str) -> None:
             raise AssertionError(f"{base} refuses {asked}: {refusal}: {json.dumps(request.converse)}") from refusal
 
 
+CALLED = [
+    {"role": "user", "content": "look"},
+    {"type": "function_call", "call_id": "c1", "name": "get", "arguments": '{"a": 1}'},
+    {"type": "function_call_output", "call_id": "c1", "output": " "},
+]
+SHELL = {"type": "local_shell"}
+RUN = [
+    CALLED[0],
+    {"type": "local_shell_call", "call_id": "c1", "action": {"type": "exec", "command": ["ls"]}},
+    {"type": "local_shell_call_output", "call_id": "c1", "output": "a.txt"},
+]
+FUNCTION = {"type": "function", "name": "get", "parameters": {"properties": {}}}
+RESPONSES: dict[str, dict[str, Any]] = {
+    "tools that were used": {"input": CALLED, "tools": [FUNCTION]},
+    "tools that were used, and none now": {"input": CALLED},
+    "tools that were used, and none may be": {"input": CALLED, "tools": [FUNCTION], "tool_choice": "none"},
+    "tools that were used, and hosted ones now": {"input": CALLED, "tools": [{"type": "web_search"}]},
+    "a shell that was used, and none now": {"input": RUN},
+    "a shell that was used, and none may be": {"input": RUN, "tools": [SHELL], "tool_choice": "none"},
+}
+
+
+@pytest.mark.parametrize("asked", RESPONSES)
+def test_every_model_takes_a_response_with(asked: str) -> None:
+    for base in MODELS:
+        request = read_response({"model": "m", **RESPONSES[asked]}, base)
+        try:
+            taken(base, request.converse)
+        except Refusal as refusal:
+            raise AssertionError(f"{base} refuses {asked}: {refusal}: {json.dumps(request.converse)}") from refusal
+
+
+def test_a_model_that_may_call_nothing_reads_what_was_called_as_text() -> None:
+    more = {"tools": [TOOL], "tool_choice": {"type": "none"}}
+    bodies = [
+        read_response({"model": "m", **RESPONSES["tools that were used, and none may be"]}, NOVA).converse,
+        read_response({"model": "m", **RESPONSES["tools that were used, and none now"]}, NOVA).converse,
+        converse_body(read_messages(HELLO | {"messages": WORKED}), NOVA).body,
+        converse_body(read_messages(HELLO | {"messages": WORKED} | more), NOVA).body,
+    ]
+    for body in bodies:
+        assert "toolConfig" not in body
+        told = [block["text"] for turn in body["messages"] for block in turn["content"]]
+        assert told[1].startswith("[called the tool get with ")
+        assert told[2].startswith("[the tool answered: ")
+
+
 def test_every_model_takes_a_response_with_tools_and_a_schema() -> None:
     tools = [{"type": "function", "name": "get", "parameters": {"properties": {}}, "strict": True}]
     form = {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}}
@@ -148,7 +195,16 @@ TURNS = [
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": " "}]}]},
     {"role": "system", "content": "be brief"},
 ]  # fmt: skip
+WORKED = [
+    {"role": "user", "content": "look"},
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "get", "input": {"a": 1}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "one"}]},
+]
 MESSAGES: dict[str, dict[str, Any]] = {
+    "tools that were used": {"messages": WORKED, "tools": [TOOL]},
+    "tools that were used, and none now": {"messages": WORKED},
+    "tools that were used, and none may be": {"messages": WORKED, "tools": [TOOL], "tool_choice": {"type": "none"}},
+    "tools that were used, and hosted ones now": {"messages": WORKED, "tools": [{"type": "web_search_20250305", "name": "w"}]},
     "the plain": {},
     "what Claude Code sends": CODE,
     "a thinking budget": {"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0.3, "top_k": 4},

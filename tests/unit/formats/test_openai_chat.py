@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError
+from gateway.formats import refusals
 from gateway.formats.openai.chat import ChatRequest, ChatStream, read_chat, write_chat
 from gateway.formats.openai.fields import misfit, model_list, problem
 from gateway.usage.records import TokenUsage
@@ -281,12 +283,11 @@ def test_service_tiers_are_passed_on(asked: str, sent: str | None) -> None:
     "more",
     [
         {"n": 2}, {"n": True}, {"audio": {"voice": "v"}},
-        {"modalities": ["text", "audio"]}, {"web_search_options": {}},
-        {"functions": []}, {"function_call": "auto"},
-        {"moderation": {}}, {"prompt_cache_options": {}}, {"prompt_cache_retention": "24h"}, {"safety_mode": "off"},
+        {"modalities": ["text", "audio"]}, {"functions": [TOOL["function"]]}, {"function_call": "auto"},
+        {"moderation": {}}, {"prompt_cache_options": {}}, {"safety_mode": "off"},
         {"temperature": 2.5}, {"temperature": "hot"}, {"top_p": -1}, {"max_tokens": 0}, {"max_tokens": True},
         {"stop": 5}, {"service_tier": "scale"}, {"reasoning_effort": "huge"},
-        {"stream": "yes"}, {"stream_options": {"include_usage": True}}, {"stream": True, "stream_options": {"a": 1}},
+        {"stream": "yes"}, {"stream_options": 5},
         {"tool_choice": "required"}, {"tool_choice": "any"}, {"tools": [{"type": "custom", "custom": {}}]}, {"tools": [{"type": "function"}]},
         {"tools": [TOOL], "tool_choice": {"type": "allowed_tools"}}, {"tools": {}}, {"metadata": "x"}, {"user": 5},
         {"response_format": {"type": "xml"}}, {"response_format": {"type": "json_schema"}}, {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
@@ -296,8 +297,119 @@ def test_what_cannot_be_done_is_refused_by_name(more: dict[str, Any]) -> None:
     assert refusal(**more).param.split(".")[0].split("[")[0] in more  # type: ignore[union-attr]
 
 
-def test_an_unknown_field_is_refused_as_one() -> None:
-    assert refusal(guardrails="off").code == "unknown_parameter"
+@pytest.mark.parametrize("name", refusals.CHAT)
+def test_a_field_whose_absence_would_be_felt_is_refused_by_name(name: str) -> None:
+    error = refusal(**{name: "x"})
+    assert (error.code, error.param) == ("unsupported_parameter", name)
+    assert refusals.CHAT[name] in error.message
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "chat_template_kwargs"), ({"functions": []}, "functions"),
+        ({"web_search_options": {}}, "web_search_options"), ({"prompt_cache_retention": "24h"}, "prompt_cache_retention"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"stream": True, "stream_options": {"a": 1}}, "stream_options.a"),
+        ({"response_format": {"type": "text", "a": 1}}, "response_format.a"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("base", [CLAUDE, NOVA])
+def test_an_unknown_field_is_left_out_and_named(base: str, more: dict[str, Any], named: str) -> None:
+    request = read_chat(checked({"model": "m", "messages": HI, **more}, create_chat_completion, misfit), base)
+    assert request.converse == converse(base)
+    (warning,) = request.warnings
+    assert warning.startswith(f"{named} is ignored: ")
+
+
+def test_an_unknown_part_of_a_message_is_named_once() -> None:
+    part = {"type": "text", "text": "hi", "priority": 1}
+    messages = [{"role": "user", "content": [part, part], "weight": 1}, {"role": "user", "content": [part]}]
+    request = read_chat({"model": "m", "messages": messages}, CLAUDE)
+    assert request.converse["messages"] == [{"role": "user", "content": [{"text": "hi"}] * 3}]
+    unknown = "is ignored: the gateway does not know it"
+    assert request.warnings == (f"messages.weight {unknown}", f"messages.content.priority {unknown}")
+
+
+def test_many_unknown_fields_are_read_in_linear_time() -> None:
+    started = time.process_time()
+    request = read_chat({"model": "m", "messages": HI, **{f"x{number}": 1 for number in range(100_000)}}, CLAUDE)
+    assert len(request.warnings) == 100_000
+    assert time.process_time() - started < 5
+
+
+# -------------------------------------------------------------------------------------------------------- other tools
+
+GRAMMAR = {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /.+/"}}
+PATCH = {"type": "custom", "custom": {"name": "patch", "description": "Patch.", "format": GRAMMAR}}
+
+
+def test_a_custom_tool_is_a_function_of_one_text_to_the_model() -> None:
+    earlier = {"id": "c0", "type": "custom", "custom": {"name": "patch", "input": "old"}}
+    messages = [
+        *HI,
+        {"role": "assistant", "tool_calls": [earlier]},
+        {"role": "tool", "tool_call_id": "c0", "content": "ok"},
+    ]
+    body = {"model": "m", "messages": messages, "tools": [PATCH, TOOL]}
+    chosen = {"tool_choice": {"type": "custom", "custom": {"name": "patch"}}}
+    request = read_chat(checked(body | chosen, create_chat_completion, misfit), SONNET_45)
+    config = request.converse["toolConfig"]
+    spec = config["tools"][0]["toolSpec"]
+    assert spec["inputSchema"]["json"]["properties"] == {"input": {"type": "string"}}
+    assert "start: /.+/" in spec["description"]
+    assert config["toolChoice"] == {"tool": {"name": "patch"}}
+    used = request.converse["messages"][1]["content"][0]["toolUse"]
+    assert used == {"toolUseId": "c0", "name": "patch", "input": {"input": "old"}}
+    assert "not enforced" in request.warnings[0]
+
+
+def test_a_call_of_a_custom_tool_is_told_as_one() -> None:
+    request = read_chat({"model": "m", "messages": HI, "tools": [PATCH, TOOL]}, SONNET_45)
+    blocks = [
+        {"toolUse": {"toolUseId": "c1", "name": "patch", "input": {"input": '*** a "b"'}}},
+        {"toolUse": {"toolUseId": "c2", "name": "get", "input": {"x": 1}}},
+    ]
+    (whole,) = write_chat(request, answer(blocks, "tool_use"), MeteredUsage(USAGE), "i", 1)["choices"]
+    custom, function = whole["message"]["tool_calls"]
+    assert custom == {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": '*** a "b"'}}
+    assert (function["type"], function["function"]["name"]) == ("function", "get")
+    writer = ChatStream(request, "i", 1)
+    sent = chunks(b"".join(map(writer.write, streamed(blocks, 5, "tool_use"))) + writer.end(MeteredUsage(USAGE)))
+    calls = [call for chunk in sent for one in chunk["choices"] for call in one["delta"].get("tool_calls", ())]
+    assert calls[0] == {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "patch", "input": ""}}
+    assert [call for call in calls[1:] if call["index"] == 0] == [{"index": 0, "custom": {"input": '*** a "b"'}}]
+    assert {call["type"] for call in calls if call["index"] == 1 and "type" in call} == {"function"}
+
+
+@pytest.mark.parametrize("chosen", ["auto", "required", {"type": "web_search"}])
+def test_a_tool_that_runs_at_openai_is_left_out(chosen: Any) -> None:
+    body = {"model": "m", "messages": HI, "tools": [{"type": "web_search"}], "tool_choice": chosen}
+    request = read_chat(checked(body, create_chat_completion, misfit), NOVA)
+    assert request.converse == converse(NOVA)
+    assert request.warnings[0] == "the tool web_search is left out: it runs only at OpenAI"
+
+
+def test_of_the_tools_only_those_that_are_allowed_are_told() -> None:
+    allowed = {"mode": "required", "tools": [{"type": "custom", "custom": {"name": "patch"}}]}
+    chosen = {"type": "allowed_tools", "allowed_tools": allowed}
+    config = converse(SONNET_45, tools=[TOOL, PATCH], tool_choice=chosen)["toolConfig"]
+    assert [tool["toolSpec"]["name"] for tool in config["tools"]] == ["patch"]
+    assert config["toolChoice"] == {"any": {}}
+
+
+@pytest.mark.parametrize(
+    ("call", "param"),
+    [
+        ({"id": "c", "type": "function"}, "messages[0].tool_calls[0].function"),
+        ({"id": "c", "type": "custom"}, "messages[0].tool_calls[0].custom"),
+        ({"id": "c", "type": "custom", "custom": {"input": "x"}}, "messages[0].tool_calls[0].custom"),
+        ({"id": "c", "type": "custom", "custom": {"name": "x", "input": 5}}, "messages[0].tool_calls[0].custom.input"),
+    ],
+)  # fmt: skip
+def test_a_call_that_names_no_tool_is_refused(call: Any, param: str) -> None:
+    assert refusal(messages=[{"role": "assistant", "tool_calls": [call]}, *HI]).param == param
 
 
 def test_one_call_at_a_time_is_asked_for_in_vain_where_a_model_has_no_such_switch() -> None:
@@ -318,7 +430,6 @@ def test_one_call_at_a_time_is_asked_for_in_vain_where_a_model_has_no_such_switc
         ({"role": "user", "content": ["x"]}, "messages[0].content[0]"),
         ({"role": "user", "content": [{"type": "video"}]}, "messages[0].content[0].type"),
         ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "messages[0].content[0]"),
-        ({"role": "user", "content": [{"type": "text", "text": "x", "priority": 1}]}, "messages[0].content[0].priority"),
         ({"role": "user", "content": [{"type": "text", "text": "x", "prompt_cache_breakpoint": {}}]}, "messages[0].content[0].prompt_cache_breakpoint"),
         ({"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "2h"}}]}, "messages[0].content[0].cache_control.ttl"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}, "messages[0].content[0].image_url.url"),

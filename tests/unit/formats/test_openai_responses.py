@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError
+from gateway.formats import refusals
 from gateway.formats.openai.fields import misfit
 from gateway.formats.openai.response_answers import ResponsesStream, write_response
 from gateway.formats.openai.responses import ResponsesRequest, read_response
@@ -20,6 +21,7 @@ from tests.checked import checked
 from tests.converse_answers import answer, streamed, text_blocks, tool_blocks
 
 CLAUDE = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+NOVA = "amazon.nova-lite-v1:0"
 USAGE = TokenUsage(10, 5, cache_read_tokens=7, cache_write_5m_tokens=3)
 TOOL = {"type": "function", "name": "get", "parameters": {"type": "object"}, "strict": True}
 
@@ -108,14 +110,40 @@ def test_thoughts_of_another_service_are_left_out_and_it_says_so() -> None:
         {"previous_response_id": "resp_1"}, {"conversation": "c"}, {"background": True}, {"store": "yes"}, {"prompt": {"id": "p"}},
         {"truncation": "some"}, {"include": 5}, {"tools": ["x"]}, {"tools": [{"type": "function"}]}, {"tools": [{"name": "get"}]},
         {"tool_choice": {"type": "file_search"}, "tools": 5}, {"tool_choice": "required"}, {"text": {"format": {"type": "xml"}}},
-        {"text": {"format": {"type": "json_schema", "name": "x"}}}, {"reasoning": {"mode": "pro"}},
-        {"max_output_tokens": 0}, {"temperature": 3}, {"top_logprobs": -3}, {"service_tier": "scale"}, {"stream_options": {}},
-        {"stream": True, "stream_options": {"include_obfuscation": True}}, {"moderation": {}}, {"access_programs": {}}, {"max_tokens": 5},
+        {"text": {"format": {"type": "json_schema", "name": "x"}}},
+        {"max_output_tokens": 0}, {"temperature": 3}, {"top_logprobs": -3}, {"service_tier": "scale"}, {"stream_options": 5},
+        {"moderation": {}}, {"max_tokens": 5},
         {"tools": [{"type": "namespace", "tools": []}]}, {"tools": [{"type": "namespace", "name": "n", "tools": [5]}]}, {"tools": [{"type": "custom"}]},
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_by_name(more: dict[str, Any]) -> None:
     assert refusal(**more).param.split(".")[0].split("[")[0] in more  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", refusals.RESPONSES)
+def test_a_field_whose_absence_would_be_felt_is_refused_by_name(name: str) -> None:
+    error = refusal(**{name: "x"})
+    assert (error.code, error.param) == ("unsupported_parameter", name)
+    assert refusals.RESPONSES[name] in error.message
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"reasoning": {"mode": "pro"}}, "reasoning.mode"), ({"access_programs": {}}, "access_programs"),
+        ({"text": {"a": 1}}, "text.a"), ({"text": {"format": {"type": "text", "a": 1}}}, "text.format.a"),
+        ({"stream_options": {}}, "stream_options"), ({"prompt_cache_retention": "24h"}, "prompt_cache_retention"),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text", "text": "hi", "a": 1}]}]}, "input.content.a"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("base", [CLAUDE, NOVA])
+def test_an_unknown_field_is_left_out_and_named(base: str, more: dict[str, Any], named: str) -> None:
+    plain = {"model": "m", "input": "hi"}
+    request = read_response(checked(plain | more, create_response, misfit), base)
+    assert request.converse == read_response(plain, base).converse
+    (warning,) = request.warnings
+    assert warning.startswith(f"{named} is ignored: ")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,6 @@ ErrorCode = Literal[
     "time_range_too_long",
     "tokens_not_supported",
     "too_many_inputs",
-    "unknown_field",
     "unknown_parameter",
     "unsupported_field",
     "unsupported_media_type",

@@ -63,7 +63,7 @@ class AnthropicRoutes:
         model = _readable(authorized.models[0])
         body = {"input": read.input(model.provider == NATIVE, model.base)}
         answer = self._service.count(authorized, ModelCall(model, "text", "CountTokens", body))
-        return Reply(anthropic.write_count(answer.body))
+        return Reply(anthropic.write_count(answer.body), headers=warned(read.warnings))
 
     def _call(self, read: anthropic.MessagesRequest, model: Model, body: Any) -> ModelCall:
         if model.provider == NATIVE:

@@ -46,11 +46,10 @@ class _Reading:
     """What is learned of a body while it is read."""
 
     names: set[str] = field(default_factory=set)  # of documents
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
 
     def warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
+        self.warnings[message] = None
 
     def leave(self, where: str, why: str = "this model does not support it") -> None:
         self.warn(f"{where} was left out: {why}")

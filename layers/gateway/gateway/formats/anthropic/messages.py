@@ -12,12 +12,13 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.calls.families import family
 from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError
+from gateway.formats import refusals
 from gateway.formats.anthropic.converse import answer_content, invalid, stop_reason, to_converse, unsupported
 from gateway.formats.fitting.claude import fit_messages
 from gateway.formats.fitting.work import Fitted
@@ -37,16 +38,11 @@ _KNOWN = frozenset({
     "cache_control", "speed", "diagnostics", "fallbacks",
 })  # fmt: skip
 
-# Fields that Anthropic's own service has and Bedrock has not, and what to do.
-_NOT_ON_BEDROCK = {
-    "container": "containers run only at Anthropic.",
-    "mcp_servers": "only Anthropic's own service calls MCP servers. Call them yourself, and send their tools.",
-    "inference_geo": "name an inference profile in model, e.g. eu.anthropic.…, to keep a call in a geography.",
-    "compaction": "Bedrock does not support it.",
-    "user_profile_id": "Bedrock has no user profiles.",
-    "workspace_id": "Bedrock has no workspaces: usage is attributed by your key.",
-    "billing_policy": "usage is attributed by your key.",
-    "fallback_credit_token": "usage is attributed by your key.",
+# Fields that Anthropic's own service has and Bedrock has not, and why. Any other that is not known is left out as well.
+_LEFT_OUT = {
+    "container": "containers run only at Anthropic",
+    "mcp_servers": "only Anthropic's own service calls MCP servers. Call them yourself, and send their tools",
+    "workspace_id": "usage is attributed by your key",
 }
 # Anthropic's two tiers are Bedrock's default; the others are Bedrock's own, by its names.
 _TIERS = {
@@ -68,12 +64,14 @@ class MessagesRequest:
     """One request for a message, checked.
 
     `native` is its body for InvokeModel; `service_tier` is Bedrock's name of the tier, empty for the default.
+    `warnings` name the parts that no model is sent.
     """
 
     model: str
     stream: bool
     service_tier: str
     native: Json
+    warnings: tuple[str, ...] = ()
 
 
 def misfit(error: SchemaError) -> BadRequestError:
@@ -91,30 +89,53 @@ def read_messages(body: Json, beta: str | None = None) -> MessagesRequest:
 
     Raises BadRequestError with the field at fault, for what a schema cannot say.
     """
-    fields = _read(body)
+    fields, warnings = _read(body)
     tier = _TIERS[fields.get("service_tier", "auto")]
-    return MessagesRequest(fields["model"], fields.get("stream", False), tier, _native(fields, beta))
+    return MessagesRequest(fields["model"], fields.get("stream", False), tier, _native(fields, beta), warnings)
 
 
-def _read(body: Json) -> Json:
-    """The fields of a body, without those that are null and say nothing."""
-    fields = {name: value for name, value in body.items() if value is not None}
-    for name in fields:
+def _read(body: Json) -> tuple[Json, tuple[str, ...]]:
+    """The fields that are known and say something, and warnings of the others."""
+    fields: Json = {}
+    warnings: list[str] = []
+    for name, value in body.items():
+        if value is None:
+            continue
         if name == "thread":
             # By this code Anthropic's SDKs and Claude Code go on without a thread, and send all of it again.
             message = "thread: the gateway does not store threads. Send the whole conversation in messages."
             raise BadRequestError(message, code="thread_unsupported_request")
-        if name in _NOT_ON_BEDROCK:
-            raise unsupported(name, _NOT_ON_BEDROCK[name])
-        if name not in _KNOWN:
-            raise BadRequestError(f"{name}: unknown field. Leave it out.", code="unknown_field")
+        if name in refusals.MESSAGES:
+            raise unsupported(name, refusals.MESSAGES[name])
+        if name in _KNOWN:
+            fields[name] = value
+        else:
+            warnings.append(f"{name} was left out: {_LEFT_OUT.get(name, 'the gateway does not know it')}")
     if not isinstance(fields.get("system", ""), str | list):
         raise invalid("system", "must be a string or a list.")
-    for index, tool in enumerate(fields.get("tools", ())):
-        if str(tool.get("type")).startswith(_SERVER_TOOLS):
-            raise unsupported(f"tools.{index}.type", f"{tool['type']} runs only at Anthropic. Run the tool yourself.")
     _refuse_fetches(fields["messages"], "messages")
-    return fields
+    return fields, (*warnings, *_without_server_tools(fields))
+
+
+def _without_server_tools(fields: Json) -> list[str]:
+    """Take out the tools that Anthropic's service runs, and the choice of one; the warnings of both."""
+    kept: list[Json] = []
+    left: dict[str, Any] = {}
+    for tool in fields.get("tools", ()):
+        if (kind := str(tool.get("type"))).startswith(_SERVER_TOOLS):
+            left[kind] = tool.get("name")
+        else:
+            kept.append(tool)
+    if not left:
+        return []
+    fields["tools"] = kept
+    warnings = [f"the tool {kind} was left out: it runs only at Anthropic. Run the tool yourself" for kind in left]
+    chosen = fields.get("tool_choice", {})
+    names_it = chosen.get("type") == "tool" and chosen.get("name") in left.values()
+    if names_it or (not kept and chosen.get("type") in ("any", "tool")):
+        fields["tool_choice"] = {"type": "auto"}
+        warnings.append("tool_choice was left out: the tools that it names were left out")
+    return warnings
 
 
 def _refuse_fetches(blocks: Any, where: str) -> None:
@@ -143,12 +164,16 @@ def converse_body(request: MessagesRequest, base: str = "") -> Fitted:
     made = to_converse(request.native, base)
     if request.service_tier:
         made.body["serviceTier"] = {"type": request.service_tier}
-    return made
+    return _warned(request, made)
 
 
 def native_body(request: MessagesRequest, base: str) -> Fitted:
     """InvokeModel's body, as the Claude whose Bedrock id is `base` takes it."""
-    return fit_messages(request.native, family(base))
+    return _warned(request, fit_messages(request.native, family(base)))
+
+
+def _warned(request: MessagesRequest, made: Fitted) -> Fitted:
+    return replace(made, warnings=(*request.warnings, *made.warnings))
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
@@ -160,6 +185,7 @@ class CountRequest:
 
     model: str
     body: Json
+    warnings: tuple[str, ...] = ()
 
     def input(self, native: bool, base: str = "") -> Json:
         """Bedrock's `input` of CountTokens: InvokeModel's body as base64, or what Converse would be sent."""
@@ -173,13 +199,13 @@ class CountRequest:
 
 def read_count(body: Json, beta: str | None = None) -> CountRequest:
     """The request to count, in a body that fits openapi.yaml. Raises BadRequestError, which names the field."""
-    fields = _read(body)
+    fields, warnings = _read(body)
     for name in ("stream", "service_tier"):
         if name in fields:
             raise unsupported(name, "counting tokens generates no output. Leave it out.")
     # InvokeModel's body must have a maximum, above what is thought with. It does not count.
     least = (fields.get("thinking", {}).get("budget_tokens") or 0) + 1
-    return CountRequest(fields["model"], {"max_tokens": least} | _native(fields, beta))
+    return CountRequest(fields["model"], {"max_tokens": least} | _native(fields, beta), warnings)
 
 
 def write_count(answer: Mapping[str, Any]) -> Json:

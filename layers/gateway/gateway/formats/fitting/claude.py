@@ -60,12 +60,11 @@ class _Work:
     body: Json
     family: Family
     translated: bool
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
     answer_tool: str = ""
 
     def warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
+        self.warnings[message] = None
 
     def drop(self, name: str, why: str) -> None:
         if self.body.pop(name, None) is not None:

@@ -43,13 +43,12 @@ class Work:
     family: Family
     wish: Wish
     translated: bool
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
     answer_tool: str = ""
     names: dict[str, str] = field(default_factory=dict)
 
     def warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
+        self.warnings[message] = None
 
     def put(self, name: str, value: Any) -> None:
         if value:

@@ -11,6 +11,7 @@ from typing import Any
 from gateway.calls.eventstream import Frame
 from gateway.calls.streaming import SSE_PING, MeteredUsage
 from gateway.core.errors import GatewayError
+from gateway.formats import refusals
 from gateway.formats.answers import unwrap
 from gateway.formats.openai.converse import (
     EFFORTS,
@@ -26,7 +27,6 @@ from gateway.formats.openai.converse import (
     text_of,
     tool_choice,
     tool_result,
-    tool_spec,
     tool_use,
 )
 from gateway.formats.openai.fields import (
@@ -34,30 +34,21 @@ from gateway.formats.openai.fields import (
     enum_field,
     error_json,
     invalid_param,
-    known_fields,
     quoted,
     reject_unless_default,
     text,
     tier_json,
     usage_json,
 )
+from gateway.formats.openai.tools import Tool, Tools, call_value
 
 _KNOWN = (
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
     "stop", "seed", "n", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
     "service_tier", "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
     "modalities", "logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "verbosity",
-    "prediction",
+    "prediction", "web_search_options",
 )  # fmt: skip
-_NOT_HERE = {
-    "audio": "Models produce only text here.",
-    "web_search_options": "Provide your own search tool in tools.",
-    "moderation": "Guardrails are set in your tenant's record.",
-    "prompt_cache_options": 'Mark content to cache with cache_control: {"type": "ephemeral"}.',
-    "functions": "Send tools.",
-    "function_call": "Send tool_choice.",
-}
-_BREAKPOINT = {"prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} beside the part.'}
 # What made a model stop, by Converse's names; every other reason is `stop`.
 _FINISHES = {"tool_use": "tool_calls", **dict.fromkeys(FULL, "length"), **dict.fromkeys(FILTERED, "content_filter")}
 
@@ -76,6 +67,7 @@ class ChatRequest:
     warnings: tuple[str, ...] = ()
     answer_tool: str = ""  # the tool whose input is the answer's text
     names: Mapping[str, str] = field(default_factory=dict)  # the client's own, of tools that are called otherwise here
+    tools: Tools = field(default_factory=Tools)
 
 
 def read_chat(body: Any, base: str) -> ChatRequest:
@@ -83,25 +75,35 @@ def read_chat(body: Any, base: str) -> ChatRequest:
 
     Raises BadRequestError with the parameter at fault, for what a schema cannot say.
     """
-    given = known_fields(body, "", _KNOWN, _NOT_HERE)
+    draft, tools = Draft(base), Tools()
+    given = draft.known(body, "", _KNOWN, refusals.CHAT)
     stream = given.get("stream", False)
     _refuse_what_cannot_be(given)
-    draft = Draft(base)
+    check_bookkeeping(draft, given)
     _leave_out(draft, given)
+    tools.read_chat(draft, given.get("tools", []))
     for index, message in enumerate(given["messages"]):
-        _read_message(draft, message, f"messages[{index}]")
+        _read_message(draft, message, f"messages[{index}]", tools)
     _read_inference(draft, given)
-    _read_tools(draft, given)
+    offered = {**given, "tool_choice": tools.chat_choice(draft, given["tool_choice"])} if "tool_choice" in given else {}
+    draft.use_tools(tools.specs, tool_choice(offered), given.get("parallel_tool_calls", True))
     _read_format(draft, given)
     draft.service_tier = SERVICE_TIERS[given.get("service_tier", "default")]
     effort = enum_field(given, "reasoning_effort", EFFORTS)
     if effort:
         maximum = "max_tokens" if "max_tokens" in given else "max_completion_tokens"
         draft.reason(effort, "reasoning_effort", maximum)
-    include_usage = stream_options(given, stream).get("include_usage", False)
+    include_usage = stream_options(draft, given, stream).get("include_usage", False)
     fitted = draft.fitted("messages")
     return ChatRequest(
-        given["model"], fitted.body, stream, include_usage, fitted.warnings, fitted.answer_tool, fitted.names
+        given["model"],
+        fitted.body,
+        stream,
+        include_usage,
+        fitted.warnings,
+        fitted.answer_tool,
+        fitted.names,
+        tools,
     )
 
 
@@ -109,7 +111,6 @@ def _refuse_what_cannot_be(given: Json) -> None:
     """Refuse by name what would cost more than the client sees, or make another thing than it asks for."""
     reject_unless_default(given, "n", 1, why="must be 1. Send one request per completion.")
     reject_unless_default(given, "modalities", ["text"], why='must be ["text"].')
-    check_bookkeeping(given)
 
 
 # What Converse has no word for: what is sent where it asks for nothing, and why it has no effect else.
@@ -123,6 +124,7 @@ _NO_EFFECT: dict[str, tuple[Any, str]] = {
     "presence_penalty": (0, "Converse has no penalties"),
     "prediction": (None, "models on Bedrock do not support it"),
     "seed": (None, "models on Bedrock do not support it"),
+    "web_search_options": (None, "web search runs only at OpenAI. Provide your own search tool in tools"),
 }
 
 
@@ -147,17 +149,21 @@ def _read_inference(draft: Draft, given: Json) -> None:
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-def _read_message(draft: Draft, value: Any, where: str) -> None:
+def _read_message(draft: Draft, value: Any, where: str, tools: Tools) -> None:
     role = value["role"]
     if role == "assistant":
-        _read_assistant(draft, value, where)
+        _read_assistant(draft, value, where, tools)
         return
     known = ("role", "content", "name", "cache_control", *(("tool_call_id",) if role == "tool" else ()))
-    message = known_fields(value, where, known, _BREAKPOINT)
+    message = draft.known(value, where, known, refusals.CHAT_TURN)
     if "content" not in message:
         raise invalid_param(f"{where}.content", "is missing.", "missing_required_parameter")
     blocks = blocks_of(message["content"], f"{where}.content", partial(_part, draft))
-    mark = [cache_point(message["cache_control"], f"{where}.cache_control")] if "cache_control" in message else []
+    mark = (
+        [cache_point(message["cache_control"], f"{where}.cache_control", draft.warn)]
+        if "cache_control" in message
+        else []
+    )
     if role == "tool":
         if not message.get("tool_call_id"):
             raise invalid_param(f"{where}.tool_call_id", "must name the call it answers.", "missing_required_parameter")
@@ -179,48 +185,59 @@ def _part(draft: Draft, part: Json, where: str) -> list[Json]:
         if kind == "input_audio":
             raise invalid_param(where, "cannot be input_audio: send text, image_url or file.", "unsupported_value")
         raise invalid_param(f"{where}.type", "must be one of text, image_url, file.")
-    given = known_fields(part, where, ("type", kind, "cache_control"), _BREAKPOINT)
+    given = draft.known(part, where, ("type", kind, "cache_control"), refusals.CHAT_TURN)
     if kind in ("text", "refusal"):
         words = text(given, kind, f"{where}.")
         if words is None:
             raise invalid_param(f"{where}.{kind}", "is missing.", "missing_required_parameter")
         blocks: list[Json] = [{"text": words}] if words else []
     elif kind == "image_url":
-        image = known_fields(given.get(kind), f"{where}.image_url", ("url", "detail"))
+        image = draft.known(given.get(kind), f"{where}.image_url", ("url", "detail"))
         url = text(image, "url", f"{where}.image_url.") or ""
         blocks = [draft.image_block(url, image.get("detail"), f"{where}.image_url.url")]
     else:
-        not_here = {"file_id": "The gateway does not store files. Send file_data."}
-        file = known_fields(given.get(kind), f"{where}.file", ("file_data", "filename"), not_here)
+        file = draft.known(given.get(kind), f"{where}.file", ("file_data", "filename"), refusals.CHAT_FILE)
         data, name = text(file, "file_data", f"{where}.file."), text(file, "filename", f"{where}.file.")
         blocks = [draft.document_block(data or "", name or "document", f"{where}.file.file_data")]
     if blocks and "cache_control" in given:
-        blocks.append(cache_point(given["cache_control"], f"{where}.cache_control"))
+        blocks.append(cache_point(given["cache_control"], f"{where}.cache_control", draft.warn))
     return blocks
 
 
-def _read_assistant(draft: Draft, value: Any, where: str) -> None:
+def _read_assistant(draft: Draft, value: Any, where: str, tools: Tools) -> None:
     """What the model said earlier, as it came from here or from another service that speaks this format."""
     known = ("role", "content", "name", "refusal", "tool_calls", "annotations", "cache_control",
              "reasoning_content", "thinking_blocks")  # fmt: skip
-    not_here = {"audio": "Models produce only text here.", "function_call": "Send tool_calls."}
-    message = known_fields(value, where, known, not_here)
-    blocks = [_thought(thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
+    message = draft.known(value, where, known, refusals.CHAT_ASSISTANT)
+    blocks = [_thought(draft, thought, f"{where}.thinking_blocks") for thought in message.get("thinking_blocks", ())]
     blocks += blocks_of(message.get("content", []), f"{where}.content", partial(_part, draft))
     if refusal := text(message, "refusal", f"{where}."):
         blocks.append({"text": refusal})
     for index, call in enumerate(message.get("tool_calls", [])):
         place = f"{where}.tool_calls[{index}]"
-        given = known_fields(call, place, ("id", "type", "function", "index"))
-        function = known_fields(given["function"], f"{place}.function", ("name", "arguments"))
-        blocks.append(tool_use(given["id"], function["name"], function.get("arguments"), f"{place}.function"))
+        blocks.append(_called(draft, call, place, tools))
     if blocks and "cache_control" in message:
-        blocks.append(cache_point(message["cache_control"], f"{where}.cache_control"))
+        blocks.append(cache_point(message["cache_control"], f"{where}.cache_control", draft.warn))
     draft.say("assistant", blocks)
 
 
-def _thought(value: Any, where: str) -> Json:
-    given = known_fields(value, where, ("type", "thinking", "signature", "data"))
+def _called(draft: Draft, call: Json, where: str, tools: Tools) -> Json:
+    """A call of an earlier turn, of a function or of a custom tool."""
+    kind = "custom" if call.get("type") == "custom" else "function"
+    given = draft.known(call, where, ("id", "type", kind, "index"))
+    if kind not in given:
+        raise invalid_param(f"{where}.{kind}", "is missing.", "missing_required_parameter")
+    text_in = "input" if kind == "custom" else "arguments"
+    inner = draft.known(given[kind], f"{where}.{kind}", ("name", text_in))
+    name, arguments = inner.get("name"), inner.get(text_in)
+    if kind == "custom":
+        arguments = json.dumps({"input": text(inner, "input", f"{where}.custom.") or ""})
+    flat = tools.flat(kind, name) if isinstance(name, str) and name else name
+    return tool_use(given["id"], flat, arguments, f"{where}.{kind}")
+
+
+def _thought(draft: Draft, value: Any, where: str) -> Json:
+    given = draft.known(value, where, ("type", "thinking", "signature", "data"))
     if given.get("type") == "redacted_thinking":
         return {"reasoningContent": {"redactedContent": given.get("data", "")}}
     words: Json = {"text": given.get("thinking", "")}
@@ -234,36 +251,15 @@ def _signed(given: Mapping[str, Any]) -> Json:
 # ------------------------------------------------------------------------------------------- tools, form of the answer
 
 
-def _read_tools(draft: Draft, given: Json) -> None:
-    specs: list[Json] = []
-    for index, tool in enumerate(given.get("tools", [])):
-        where = f"tools[{index}]"
-        outer = known_fields(tool, where, ("type", "function", "cache_control"))
-        known = ("name", "description", "parameters", "strict", "cache_control")
-        function = known_fields(outer["function"], f"{where}.function", known)
-        specs.append(
-            tool_spec(
-                function.get("name"),
-                function.get("description"),
-                function.get("parameters"),
-                function.get("strict"),
-                f"{where}.function",
-            )
-        )
-        if mark := outer.get("cache_control") or function.get("cache_control"):
-            specs.append(cache_point(mark, f"{where}.cache_control"))
-    draft.use_tools(specs, tool_choice(given, "function"), given.get("parallel_tool_calls", True))
-
-
 def _read_format(draft: Draft, given: Json) -> None:
     if "response_format" not in given:
         return
-    wanted = known_fields(given["response_format"], "response_format", ("type", "json_schema"))
+    wanted = draft.known(given["response_format"], "response_format", ("type", "json_schema"))
     if wanted["type"] == "json_object":
         draft.answer_in_json("response_format")
     elif wanted["type"] == "json_schema":
         where = "response_format.json_schema"
-        schema = known_fields(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
+        schema = draft.known(wanted.get("json_schema"), where, ("name", "description", "schema", "strict"))
         draft.answer_in(schema.get("schema"), schema.get("name"), schema.get("description"), where)
 
 
@@ -275,18 +271,7 @@ def write_chat(request: ChatRequest, answer: Json, metered: MeteredUsage, id: st
     answer = unwrap(answer, request.answer_tool, request.names)
     blocks = answer["output"]["message"]["content"]
     message: Json = {"role": "assistant", "content": "".join(map(text_of, blocks)) or None, "refusal": None}
-    calls = [
-        {
-            "id": block["toolUse"]["toolUseId"],
-            "type": "function",
-            "function": {
-                "name": block["toolUse"]["name"],
-                "arguments": json.dumps(block["toolUse"].get("input") or {}),
-            },
-        }
-        for block in blocks
-        if "toolUse" in block
-    ]
+    calls = [_call(block["toolUse"], request.tools) for block in blocks if "toolUse" in block]
     if calls:
         message["tool_calls"] = calls
     thoughts = [block["reasoningContent"] for block in blocks if "reasoningContent" in block]
@@ -304,6 +289,13 @@ def write_chat(request: ChatRequest, answer: Json, metered: MeteredUsage, id: st
         "usage": usage_json(metered.usage),
         "service_tier": tier_json(metered.usage),
     }
+
+
+def _call(use: Json, tools: Tools) -> Json:
+    """A call as the client knows its tool."""
+    tool, arguments = tools.of(use["name"]), json.dumps(use.get("input") or {})
+    inner = {"input": call_value(tool, arguments)} if tool.kind == "custom" else {"arguments": arguments}
+    return {"id": use["toolUseId"], "type": tool.kind, tool.kind: {"name": tool.name, **inner}}
 
 
 def _is_returnable(thought: Json) -> bool:
@@ -336,6 +328,8 @@ class ChatStream:
         self._end = "}]" + usage + "}\n\n"
         self._text = self._open + '"content":'
         self._tools: dict[int, int] = {}  # a block's index to its call's
+        self._known = request.tools
+        self._custom: dict[int, tuple[Tool, list[str]]] = {}  # calls whose text is known when all of it is there
         self._silent: set[int] = set()  # blocks of calls that have had no arguments yet
         self._thoughts: dict[int, Json] = {}  # a block's index to what it has thought so far
 
@@ -375,14 +369,22 @@ class ChatStream:
             return b""
         block = event["contentBlockIndex"]
         index = self._tools[block] = len(self._tools)
-        self._silent.add(block)
-        function = {"name": tool["name"], "arguments": ""}
-        call = {"index": index, "id": tool["toolUseId"], "type": "function", "function": function}
+        known = self._known.of(tool["name"])
+        if known.kind == "custom":
+            self._custom[block] = known, []
+            inner = {"name": known.name, "input": ""}
+        else:
+            self._silent.add(block)
+            inner = {"name": known.name, "arguments": ""}
+        call = {"index": index, "id": tool["toolUseId"], "type": known.kind, known.kind: inner}
         return self._chunk(f'"tool_calls":[{json.dumps(call)}]')
 
     def _delta(self, block: int, delta: Json) -> bytes:
         if "toolUse" in delta:
             if not delta["toolUse"]["input"]:
+                return b""
+            if block in self._custom:
+                self._custom[block][1].append(delta["toolUse"]["input"])
                 return b""
             self._silent.discard(block)
             return self._arguments(block, delta["toolUse"]["input"])
@@ -408,6 +410,10 @@ class ChatStream:
             # A call without arguments is an empty object: what clients read is JSON.
             self._silent.discard(block)
             return self._arguments(block, "{}")
+        if block in self._custom:
+            tool, parts = self._custom.pop(block)
+            call = {"index": self._tools[block], "custom": {"input": call_value(tool, "".join(parts))}}
+            return self._chunk(f'"tool_calls":[{json.dumps(call)}]')
         thought = self._thoughts.pop(block, None)
         if thought and _is_returnable(thought):
             return self._chunk(f'"thinking_blocks":[{json.dumps(_thinking_block(thought))}]')

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +23,6 @@ from gateway.formats.openai.fields import (
     invalid_param,
     known_fields,
     listed,
-    reject_unless_default,
     text,
 )
 
@@ -54,9 +53,9 @@ _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096}
 _JSON_ONLY = "Answer with one JSON object and nothing else."
 
 
-def cache_point(value: Any, where: str) -> Json:
+def cache_point(value: Any, where: str, warn: Callable[[str], None]) -> Json:
     """The block that marks what stands before it for the prompt cache, from an Anthropic-style `cache_control`."""
-    given = known_fields(value, where, ("type", "ttl"))
+    given = known_fields(value, where, ("type", "ttl"), warn=warn)
     enum_field(given, "type", {"ephemeral": "ephemeral"}, f"{where}.")
     ttl = enum_field(given, "ttl", TTLS, f"{where}.")
     # Five minutes are the default, and models that know no other take no ttl.
@@ -145,7 +144,7 @@ class Draft:
     output: Json = field(default_factory=dict)
     tool_config: Json = field(default_factory=dict)
     service_tier: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
     wish: Wish = field(default_factory=Wish)
     _names: set[str] = field(default_factory=set)
 
@@ -170,8 +169,11 @@ class Draft:
         self.system += blocks
 
     def warn(self, message: str) -> None:
-        if message not in self.warnings:
-            self.warnings.append(message)
+        self.warnings[message] = None
+
+    def known(self, value: Any, where: str, known: Sequence[str], refused: Mapping[str, str] | None = None) -> Json:
+        """An object's known fields; what it says beside them is left out with a warning."""
+        return known_fields(value, where, known, refused, self.warn)
 
     def temperature(self, given: Json) -> float | None:
         """OpenAI's goes to 2, Converse's to 1."""
@@ -319,27 +321,23 @@ def stop_sequences(value: Any) -> list[str]:
     return sequences
 
 
-def check_bookkeeping(given: Json) -> None:
-    """What says how a call is kept or labelled: it changes nothing here, and where it would it is refused."""
-    reject_unless_default(
-        given,
-        "prompt_cache_retention",
-        "in_memory",
-        why="must be in_memory. Mark content to cache with cache_control, whose ttl may be 1h.",
-    )
+def check_bookkeeping(draft: Draft, given: Json) -> None:
+    """How a call is kept or labelled, which changes nothing here."""
+    if given.get("prompt_cache_retention", "in_memory") != "in_memory":
+        draft.warn("prompt_cache_retention is ignored: mark content to cache with cache_control, whose ttl may be 1h")
     text(given, "prompt_cache_key")
     text(given, "safety_identifier")
 
 
-def stream_options(given: Json, stream: bool) -> Json:
+def stream_options(draft: Draft, given: Json, stream: bool) -> Json:
     if "stream_options" not in given:
         return {}
+    options = draft.known(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
     if not stream:
-        raise invalid_param("stream_options", "requires stream: true.")
-    options = known_fields(given["stream_options"], "stream_options", ("include_usage", "include_obfuscation"))
-    why = "must be false: the gateway does not pad events."
+        draft.warn("stream_options is ignored: the answer is not streamed")
+        return {}
     if options.get("include_obfuscation"):
-        raise invalid_param("stream_options.include_obfuscation", why, "unsupported_value")
+        draft.warn("stream_options.include_obfuscation is ignored: the gateway does not pad events")
     return options
 
 

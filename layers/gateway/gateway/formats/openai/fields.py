@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ def invalid_param(param: str, message: str, code: ErrorCode = "invalid_value") -
     return BadRequestError(f"{param} {message}", code=code, param=param)
 
 
+_PLACES = re.compile(r"\[\d+\]")  # in lists: a field is named once, not for each item that has it
 _RULES: dict[str, ErrorCode] = {"type": "invalid_type", "required": "missing_required_parameter"}
 
 
@@ -97,22 +99,31 @@ def misfit(error: SchemaError) -> BadRequestError:
     return invalid_param(error.where, error.sentence, _RULES.get(error.rule, "invalid_value"))
 
 
-def known_fields(body: Any, where: str, known: Sequence[str], not_here: Mapping[str, str] | None = None) -> Json:
-    """An object's fields that are not null. Raises BadRequestError for the first that nobody knows, by its name.
+def known_fields(
+    body: Any,
+    where: str,
+    known: Sequence[str],
+    refused: Mapping[str, str] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Json:
+    """An object's fields that are not null and known. `warn` is told of each other; without it the first is refused.
 
-    `not_here` are fields that OpenAI has and this gateway has not, with what to do instead.
+    `refused` are fields that are never left out, with what to do instead (`gateway.formats.refusals`). Raises
+    BadRequestError with the field's name.
     """
     if not isinstance(body, Mapping):
         raise invalid_param(where or "body", "must be a JSON object.", "invalid_type")
     given = {str(name): value for name, value in body.items() if value is not None}
-    for name in given:
+    for name, value in given.items():
         if name in known:
             continue
         path = f"{where}.{name}" if where else name
-        if not_here and name in not_here:
-            raise invalid_param(path, f"is not supported here. {not_here[name]}", "unsupported_parameter")
-        raise invalid_param(path, "is not a known parameter. Leave it out.", "unknown_parameter")
-    return given
+        if refused and name in refused and value != []:
+            raise invalid_param(path, f"is not supported here. {refused[name]}", "unsupported_parameter")
+        if warn is None:
+            raise invalid_param(path, "is not a known parameter. Leave it out.", "unknown_parameter")
+        warn(f"{_PLACES.sub('', path)} is ignored: the gateway does not know it")
+    return {name: value for name, value in given.items() if name in known}
 
 
 def enum_field(given: Json, name: str, allowed: Mapping[str, Any], where: str = "") -> Any:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from gateway.core.errors import NotFoundError
+from gateway.formats import refusals
 from gateway.formats.openai.converse import (
     EFFORTS,
     SERVICE_TIERS,
@@ -32,7 +33,6 @@ from gateway.formats.openai.fields import (
     count,
     enum_field,
     invalid_param,
-    known_fields,
     listed,
     reject_unless_default,
     text,
@@ -45,14 +45,6 @@ _KNOWN = (
     "user", "metadata", "store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "background",
     "client_metadata", "max_tool_calls", "context_management",
 )  # fmt: skip
-_KEEPS_NONE = "The gateway does not store conversations. Send the previous turns in input."
-_NOT_HERE = {
-    "previous_response_id": _KEEPS_NONE,
-    "conversation": _KEEPS_NONE,
-    "prompt": "The gateway does not store prompts. Send the text in input.",
-    "moderation": "Guardrails are set in your tenant's record.",
-    "prompt_cache_options": 'Mark content to cache with cache_control: {"type": "ephemeral"}.',
-}
 _ROLES = {role: role for role in ("system", "developer", "user", "assistant")}
 # A thought goes back to its model with what the model signed or encrypted: `encrypted_content` carries either.
 SIGNED, REDACTED = "signature:", "redacted:"
@@ -114,11 +106,12 @@ def read_response(
 
     Raises BadRequestError with the parameter at fault, and NotFoundError for an item that is not kept.
     """
-    given = known_fields(body, "", _KNOWN, _NOT_HERE)
-    stream = given.get("stream", False)
-    stream_options(given, stream)
-    _refuse_what_cannot_be(given)
     draft = Draft(base)
+    given = draft.known(body, "", _KNOWN, refusals.RESPONSES)
+    stream = given.get("stream", False)
+    stream_options(draft, given, stream)
+    _refuse_what_cannot_be(given)
+    check_bookkeeping(draft, given)
     _warn_of_what_is_ignored(draft, given)
     if instructions := given.get("instructions"):
         draft.instruct([{"text": instructions}], "instructions")
@@ -137,7 +130,7 @@ def read_response(
     draft.use_tools(tools.specs, tool_choice(offered), given.get("parallel_tool_calls", True))
     form = _read_format(draft, given)
     draft.service_tier = SERVICE_TIERS[given.get("service_tier", "default")]
-    reasoning = known_fields(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
+    reasoning = draft.known(given.get("reasoning", {}), "reasoning", ("effort", "summary", "generate_summary"))
     if effort := enum_field(reasoning, "effort", EFFORTS, "reasoning."):
         draft.reason(effort, "reasoning.effort", "max_output_tokens")
     echoed = ("instructions", "metadata", "max_output_tokens", "temperature", "top_p", "user", "prompt_cache_key",
@@ -159,7 +152,6 @@ def _refuse_what_cannot_be(given: Json) -> None:
     reject_unless_default(given, "background", False, why="must be false. Keep the connection open, or stream.")
     enum_field(given, "truncation", {"auto": "auto", "disabled": "disabled"})
     count({name: value for name, value in given.items() if value != 0}, "top_logprobs")
-    check_bookkeeping(given)
 
 
 def _warn_of_what_is_ignored(draft: Draft, given: Json) -> None:
@@ -306,7 +298,7 @@ def _reasoning(draft: Draft, item: Any, where: str) -> None:
         draft.say("assistant", [{"reasoningContent": {"redactedContent": sealed.removeprefix(REDACTED)}}])
     elif sealed.startswith(SIGNED):
         parts = [
-            known_fields(one, f"{where}.summary", ("type", "text")) for one in listed(given.get("summary", []), where)
+            draft.known(one, f"{where}.summary", ("type", "text")) for one in listed(given.get("summary", []), where)
         ]
         thought = {"text": "".join(str(part.get("text", "")) for part in parts)}
         signed = thought | {"signature": sealed.removeprefix(SIGNED)}
@@ -322,40 +314,36 @@ _PARTS = ("text", "input_text", "output_text", "refusal", "input_image", "input_
 
 def _part(draft: Draft, part: Json, where: str) -> list[Json]:
     kind = part.get("type")
-    not_here = {
-        "prompt_cache_breakpoint": 'Send cache_control: {"type": "ephemeral"} in the part.',
-        "file_id": "The gateway does not store files. Send the file data.",
-        "file_url": "The gateway does not fetch URLs. Send file_data.",
-    }
     blocks: list[Json]
     if kind in ("text", "input_text", "output_text", "refusal"):
         name = "refusal" if kind == "refusal" else "text"
-        given = known_fields(part, where, ("type", name, "annotations", "logprobs", "cache_control"), not_here)
+        known = ("type", name, "annotations", "logprobs", "cache_control")
+        given = draft.known(part, where, known, refusals.RESPONSES_PART)
         words = text(given, name, f"{where}.")
         if words is None:
             raise invalid_param(f"{where}.{name}", "is missing.", "missing_required_parameter")
         blocks = [{"text": words}] if words else []
     elif kind == "input_image":
-        given = known_fields(part, where, ("type", "image_url", "detail", "cache_control"), not_here)
+        given = draft.known(part, where, ("type", "image_url", "detail", "cache_control"), refusals.RESPONSES_PART)
         url = text(given, "image_url", f"{where}.") or ""
         blocks = [draft.image_block(url, given.get("detail"), f"{where}.image_url")]
     elif kind == "input_file":
-        given = known_fields(part, where, ("type", "file_data", "filename", "cache_control"), not_here)
+        given = draft.known(part, where, ("type", "file_data", "filename", "cache_control"), refusals.RESPONSES_PART)
         data, name = text(given, "file_data", f"{where}.") or "", text(given, "filename", f"{where}.") or "document"
         blocks = [draft.document_block(data, name, f"{where}.file_data")]
     else:
         raise invalid_param(f"{where}.type", "must be one of input_text, input_image, input_file, output_text.")
     if blocks and "cache_control" in given:
-        blocks.append(cache_point(given["cache_control"], f"{where}.cache_control"))
+        blocks.append(cache_point(given["cache_control"], f"{where}.cache_control", draft.warn))
     return blocks
 
 
 def _read_format(draft: Draft, given: Json) -> Json:
     """The form of the answer, as the answer repeats it."""
-    wanted = known_fields(given.get("text", {}), "text", ("format", "verbosity"))
+    wanted = draft.known(given.get("text", {}), "text", ("format", "verbosity"))
     if wanted.get("verbosity", "medium") != "medium":
         draft.warn("text.verbosity is ignored: state the desired length in the prompt")
-    form = known_fields(
+    form = draft.known(
         wanted.get("format", {"type": "text"}), "text.format", ("type", "name", "description", "schema", "strict")
     )
     kind = form["type"]

@@ -1,4 +1,4 @@
-"""The tools of OpenAI's responses: functions are Converse's tools, and what else a client runs is offered as one.
+"""The tools of OpenAI's formats: functions are Converse's tools, and what else a client runs is offered as one.
 
     function        itself; in a namespace its name begins with the namespace's
     custom          a function of one text, `input`; a grammar is told in its description, and not enforced
@@ -21,10 +21,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.formats.openai.converse import Draft, cache_point, tool_spec
 from gateway.formats.openai.fields import Json, invalid_param, listed
+
+if TYPE_CHECKING:
+    from gateway.core.error_codes import ErrorCode
 
 LONGEST_NAME = 64  # Source: the bedrock-runtime service model, ToolName
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -108,6 +111,7 @@ KINDS: Mapping[str, Kind] = {
         _object("query", query={"type": "string"}, limit=_COUNT),
     ),
 }  # fmt: skip
+_OF_CHAT = ("function", "custom")
 OUTPUTS = {f"{kind.call}_output" for kind in KINDS.values()} | {"tool_search_output"}
 # What a tool may say beside what is read of it; what else it says is left out with a warning.
 _FUNCTION = ("type", "name", "description", "parameters", "strict", "cache_control", "defer_loading")
@@ -144,6 +148,25 @@ class Tools:
             if len(self.specs) > before:
                 self.echo.append(_echoed(tool))
 
+    def read_chat(self, draft: Draft, tools: list[Json]) -> None:
+        """Take the tools of a chat completion, each of which is in a member of its kind's name."""
+        for index, tool in enumerate(tools):
+            kind = tool["type"]
+            where = f"tools[{index}].{kind}"
+            if kind not in _OF_CHAT:
+                self._leave_out(draft, kind)
+                continue
+            given = draft.known(tool, f"tools[{index}]", ("type", kind, "cache_control"))
+            inner = given.get(kind)
+            if not isinstance(inner, dict):
+                code: ErrorCode = "missing_required_parameter" if inner is None else "invalid_type"
+                raise invalid_param(where, "must describe the tool.", code)
+            self._read_one(draft, {"cache_control": given.get("cache_control"), **inner, "type": kind}, where)
+
+    def _leave_out(self, draft: Draft, kind: str) -> None:
+        self.left_out.append(kind)
+        draft.warn(f"the tool {kind} is left out: it runs only at OpenAI")
+
     def _read_one(self, draft: Draft, tool: Json, where: str) -> None:
         kind = tool.get("type")
         if not isinstance(kind, str) or not kind:
@@ -157,8 +180,7 @@ class Tools:
         elif kind in KINDS and _runs_at_the_client(tool):
             self._own(draft, kind, tool)
         else:
-            self.left_out.append(kind)
-            draft.warn(f"the tool {kind} is left out: it runs only at OpenAI")
+            self._leave_out(draft, kind)
 
     def _function(self, draft: Draft, tool: Json, where: str, namespace: str = "", about: str = "") -> None:
         given = {name: value for name, value in tool.items() if value is not None}
@@ -170,7 +192,7 @@ class Tools:
         flat = self._declare(Tool("function", name if isinstance(name, str) else "", namespace))
         self._add(tool_spec(flat, description, given.get("parameters"), given.get("strict"), where))
         if "cache_control" in given:
-            self.specs.append(cache_point(given["cache_control"], f"{where}.cache_control"))
+            self.specs.append(cache_point(given["cache_control"], f"{where}.cache_control", draft.warn))
 
     def _namespace(self, draft: Draft, tool: Json, where: str) -> None:
         name = tool.get("name")
@@ -187,8 +209,7 @@ class Tools:
             elif one["type"] == "custom":
                 self._custom(draft, one, place, name)
             else:
-                self.left_out.append(str(one["type"]))
-                draft.warn(f"the tool {one['type']} is left out: it runs only at OpenAI")
+                self._leave_out(draft, str(one["type"]))
 
     def _custom(self, draft: Draft, tool: Json, where: str, namespace: str = "") -> None:
         name, form = tool.get("name"), tool.get("format")
@@ -203,6 +224,8 @@ class Tools:
             description = f"{description}\n\n{described}".strip()
         flat = self._declare(Tool("custom", name, namespace))
         self._add(tool_spec(flat, description, KINDS["custom"].parameters, None, where))
+        if tool.get("cache_control") is not None:
+            self.specs.append(cache_point(tool["cache_control"], f"{where}.cache_control", draft.warn))
 
     def _own(self, draft: Draft, kind: str, tool: Json) -> None:
         own, parameters = KINDS[kind], tool.get("parameters")
@@ -243,6 +266,19 @@ class Tools:
             return "auto"
         raise invalid_param("tool_choice", "must be auto, none, required, or name one of the tools.")
 
+    def chat_choice(self, draft: Draft, chosen: Any) -> Any:
+        """The same of a chat completion, where what is chosen is in a member of its kind's name."""
+        if isinstance(chosen, dict) and chosen.get("type") in (*_OF_CHAT, "allowed_tools"):
+            kind = chosen["type"]
+            inner = chosen.get(kind)
+            if not isinstance(inner, dict):
+                raise invalid_param("tool_choice", "must be auto, none, required, or name one of the tools.")
+            named = inner.get("tools")
+            if isinstance(named, list):
+                inner = {**inner, "tools": [_flattened(one) for one in named if isinstance(one, dict)]}
+            chosen = {**inner, "type": kind}
+        return self.choice(draft, chosen)
+
     def _only(self, draft: Draft, chosen: Json) -> str:
         """Of the tools only some, any of which the model may or must call."""
         named = [one for one in listed(chosen.get("tools", []), "tool_choice.tools") if isinstance(one, dict)]
@@ -254,6 +290,11 @@ class Tools:
         if mode not in ("auto", "required"):
             raise invalid_param("tool_choice.mode", "must be auto or required.")
         return self.choice(draft, mode) if self.specs else "none"
+
+
+def _flattened(named: Json) -> Json:
+    inner = named.get(str(named.get("type")))
+    return {**inner, "type": named["type"]} if isinstance(inner, dict) else named
 
 
 def _space(named: Json) -> str:
@@ -279,16 +320,20 @@ def _echoed(tool: Json) -> Json:
 
 
 # ---------------------------------------------------------------------------------------------------------- answers
-def call_item(tool: Tool, arguments: str, id: str, call_id: str, status: str) -> Json:  # noqa: A002
-    """The item of a call that is no function's; `arguments` is the model's JSON text, which may be cut off."""
-    kind = KINDS[tool.kind]
+def call_value(tool: Tool, arguments: str) -> Any:
+    """What such a call says, of the model's JSON text."""
     try:
         said = json.loads(arguments or "{}")
     except ValueError:
         said = {}
-    value = kind.arguments(said) if isinstance(said, dict) else arguments
     if tool.kind == "custom" and said == {}:
-        value = arguments if arguments not in ("", "{}") else ""
+        return arguments if arguments not in ("", "{}") else ""
+    return KINDS[tool.kind].arguments(said) if isinstance(said, dict) else arguments
+
+
+def call_item(tool: Tool, arguments: str, id: str, call_id: str, status: str) -> Json:  # noqa: A002
+    """The item of a call that is no function's; `arguments` is the model's JSON text, which may be cut off."""
+    kind, value = KINDS[tool.kind], call_value(tool, arguments)
     named: Json = {"name": tool.name} if tool.kind == "custom" else {}
     named |= {"namespace": tool.namespace} if tool.namespace else {}
     named |= {"execution": "client"} if tool.kind == "tool_search" else {}

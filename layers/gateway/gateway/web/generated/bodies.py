@@ -155,14 +155,44 @@ def _chat_completion_request(data: Any, name_prefix: str='') -> None:
                 raise SchemaError(name_prefix + '.metadata', 'type', 'must be an object.')
 
 
+def _chat_custom_tool_or_null(data: Any, name_prefix: str='') -> None:
+    if not isinstance(data, (dict, NoneType)):
+        raise SchemaError(name_prefix, 'type', 'must be an object.')
+    data_is_dict = isinstance(data, dict)
+    if data_is_dict:
+        data__missing_keys = set(['name']) - data.keys()
+        if data__missing_keys:
+            raise SchemaError(name_prefix + ('.' + min(data__missing_keys, key=['name'].index)), 'required', 'is missing.')
+        data_keys = set(data.keys())
+        if 'name' in data_keys:
+            data_keys.remove('name')
+            data__name = data['name']
+            if not isinstance(data__name, str):
+                raise SchemaError(name_prefix + '.name', 'type', 'must be a string.')
+            if isinstance(data__name, str):
+                data__name_len = len(data__name)
+                if data__name_len < 1:
+                    raise SchemaError(name_prefix + '.name', 'minLength', 'must not be empty.')
+        if 'description' in data_keys:
+            data_keys.remove('description')
+            data__description = data['description']
+            if not isinstance(data__description, (str, NoneType)):
+                raise SchemaError(name_prefix + '.description', 'type', 'must be a string.')
+        if 'format' in data_keys:
+            data_keys.remove('format')
+            data__format = data['format']
+            if not isinstance(data__format, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.format', 'type', 'must be an object.')
+
+
 def _chat_earlier_call(data: Any, name_prefix: str='') -> None:
     if not isinstance(data, dict):
         raise SchemaError(name_prefix, 'type', 'must be an object.')
     data_is_dict = isinstance(data, dict)
     if data_is_dict:
-        data__missing_keys = set(['id', 'function']) - data.keys()
+        data__missing_keys = set(['id']) - data.keys()
         if data__missing_keys:
-            raise SchemaError(name_prefix + ('.' + min(data__missing_keys, key=['id', 'function'].index)), 'required', 'is missing.')
+            raise SchemaError(name_prefix + ('.' + min(data__missing_keys, key=['id'].index)), 'required', 'is missing.')
         data_keys = set(data.keys())
         if 'id' in data_keys:
             data_keys.remove('id')
@@ -178,16 +208,21 @@ def _chat_earlier_call(data: Any, name_prefix: str='') -> None:
             data__type = data['type']
             if not isinstance(data__type, (str, NoneType)):
                 raise SchemaError(name_prefix + '.type', 'type', 'must be a string.')
-            if not (isinstance(data__type, str) and data__type == 'function' or data__type is None):
-                raise SchemaError(name_prefix + '.type', 'enum', 'must be function.')
+            if not (isinstance(data__type, str) and data__type == 'function' or (isinstance(data__type, str) and data__type == 'custom') or data__type is None):
+                raise SchemaError(name_prefix + '.type', 'enum', 'must be one of function, custom.')
         if 'function' in data_keys:
             data_keys.remove('function')
             data__function = data['function']
-            _chat_earlier_function(data__function, name_prefix + '.function')
+            _chat_earlier_function_or_null(data__function, name_prefix + '.function')
+        if 'custom' in data_keys:
+            data_keys.remove('custom')
+            data__custom = data['custom']
+            if not isinstance(data__custom, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.custom', 'type', 'must be an object.')
 
 
-def _chat_earlier_function(data: Any, name_prefix: str='') -> None:
-    if not isinstance(data, dict):
+def _chat_earlier_function_or_null(data: Any, name_prefix: str='') -> None:
+    if not isinstance(data, (dict, NoneType)):
         raise SchemaError(name_prefix, 'type', 'must be an object.')
     data_is_dict = isinstance(data, dict)
     if data_is_dict:
@@ -211,8 +246,8 @@ def _chat_earlier_function(data: Any, name_prefix: str='') -> None:
                 raise SchemaError(name_prefix + '.arguments', 'type', 'must be a string.')
 
 
-def _chat_function(data: Any, name_prefix: str='') -> None:
-    if not isinstance(data, dict):
+def _chat_function_or_null(data: Any, name_prefix: str='') -> None:
+    if not isinstance(data, (dict, NoneType)):
         raise SchemaError(name_prefix, 'type', 'must be an object.')
     data_is_dict = isinstance(data, dict)
     if data_is_dict:
@@ -355,21 +390,29 @@ def _chat_tool(data: Any, name_prefix: str='') -> None:
         raise SchemaError(name_prefix, 'type', 'must be an object.')
     data_is_dict = isinstance(data, dict)
     if data_is_dict:
-        data__missing_keys = set(['type', 'function']) - data.keys()
+        data__missing_keys = set(['type']) - data.keys()
         if data__missing_keys:
-            raise SchemaError(name_prefix + ('.' + min(data__missing_keys, key=['type', 'function'].index)), 'required', 'is missing.')
+            raise SchemaError(name_prefix + ('.' + min(data__missing_keys, key=['type'].index)), 'required', 'is missing.')
         data_keys = set(data.keys())
         if 'type' in data_keys:
             data_keys.remove('type')
             data__type = data['type']
             if not isinstance(data__type, str):
                 raise SchemaError(name_prefix + '.type', 'type', 'must be a string.')
-            if not (isinstance(data__type, str) and data__type == 'function'):
-                raise SchemaError(name_prefix + '.type', 'enum', 'must be function.')
+            if isinstance(data__type, str):
+                data__type_len = len(data__type)
+                if data__type_len < 1:
+                    raise SchemaError(name_prefix + '.type', 'minLength', 'must not be empty.')
+                if data__type_len > 64:
+                    raise SchemaError(name_prefix + '.type', 'maxLength', 'must have 64 characters or fewer.')
         if 'function' in data_keys:
             data_keys.remove('function')
             data__function = data['function']
-            _chat_function(data__function, name_prefix + '.function')
+            _chat_function_or_null(data__function, name_prefix + '.function')
+        if 'custom' in data_keys:
+            data_keys.remove('custom')
+            data__custom = data['custom']
+            _chat_custom_tool_or_null(data__custom, name_prefix + '.custom')
 
 
 def _converse_block(data: Any, name_prefix: str='') -> None:
