@@ -1,4 +1,4 @@
--- By how much, in USD, do the ledger and AWS's bill differ on a day, by model and principal, and for which reasons?
+-- How much, in USD, do the ledger and AWS's bill differ on a day, by model and principal, and for which reasons?
 SELECT
   dt,
   model_id,
