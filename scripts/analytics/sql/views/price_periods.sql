@@ -1,4 +1,4 @@
--- In which period is each public price in force? `until` is the first day after it.
+-- Which public price is in force in which period? `until` is the first day after it.
 SELECT
   model_id,
   region,
