@@ -100,7 +100,7 @@ class Supervisor:
         before = read_json(self.data / "stack.json")
         life, self._lifeline = os.pipe()
         dismiss(self.data)  # of a stack that was killed while calls were under way
-        address = self._user.get("GATEWAY_DEVHOST") or HOST
+        address = self._user.get("GATEWAY_DEV_HOST") or HOST
         aws_port = chosen_port(self._user, "GATEWAY_DEV_AWS_PORT") or free_port(before.get("aws_port"))
         models_port = chosen_port(self._user, "GATEWAY_DEV_MODELS_PORT")
         aws_url = f"http://{address}:{aws_port}"

@@ -89,7 +89,7 @@ def a_month(cloud: Cloud, stack: str, outputs: Mapping[str, str], row: Mapping[s
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(s3.get_object(Bucket=outputs["LakeBucketName"], Key=entry["Key"])["Body"].read())
     proven = verified_text(objects_of(str(folder)))
-    hold(f"{day:%Y-%m} to {day:%Y-%m}: 1 statements with 1 lines" in proven, proven)
+    hold(f"{day:%Y-%m} to {day:%Y-%m}: 1 statement with 1 line" in proven, proven)
     return f"{day:%Y-%m}"
 
 

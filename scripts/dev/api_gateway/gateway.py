@@ -187,10 +187,11 @@ class ApiGateway:
                 yield part
             whole = True
         finally:
+            # First the log line: the client has its last byte already, and may look for the line.
+            self._note(call, response.status, size, began, first)
             if kept is not None:
                 answer = Response(response.status, b"".join(kept), response.headers)
                 self._contract.ends(call, answer, whole=whole)
-            self._note(call, response.status, size, began, first)
 
     def _note(self, call: Call, status: int, size: int, began: float, first: float | None = None) -> None:
         """Log one line for each request, without keys or bodies."""

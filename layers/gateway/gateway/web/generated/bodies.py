@@ -1016,13 +1016,11 @@ def _invoke_model_request(data: Any, name_prefix: str='') -> None:
         if 'tool_config' in data_keys:
             data_keys.remove('tool_config')
             data__toolconfig = data['tool_config']
-            if not isinstance(data__toolconfig, (dict, NoneType)):
-                raise SchemaError(name_prefix + '.tool_config', 'type', 'must be an object.')
+            _legacy_tool_config_or_null(data__toolconfig, name_prefix + '.tool_config')
         if 'toolConfig' in data_keys:
             data_keys.remove('toolConfig')
             data__toolConfig = data['toolConfig']
-            if not isinstance(data__toolConfig, (dict, NoneType)):
-                raise SchemaError(name_prefix + '.toolConfig', 'type', 'must be an object.')
+            _legacy_tool_config_or_null(data__toolConfig, name_prefix + '.toolConfig')
         if 'text_prompts' in data_keys:
             data_keys.remove('text_prompts')
             data__textprompts = data['text_prompts']
@@ -1055,6 +1053,11 @@ def _invoke_tokens_or_null(data: Any, name_prefix: str='') -> None:
             data__body = data['body']
             if not isinstance(data__body, str):
                 raise SchemaError(name_prefix + '.body', 'type', 'must be a string.')
+
+
+def _legacy_tool_config_or_null(data: Any, name_prefix: str='') -> None:
+    if not isinstance(data, (dict, NoneType)):
+        raise SchemaError(name_prefix, 'type', 'must be an object.')
 
 
 def _message_metadata_or_null(data: Any, name_prefix: str='') -> None:

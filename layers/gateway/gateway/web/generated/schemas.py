@@ -51,6 +51,12 @@ class ListFoundationModelsResponse(RootModel[list[FoundationModels]]):
     root: Annotated[list[FoundationModels], Field(max_length=1, min_length=1)]
 
 
+class LegacyToolConfig(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+
+
 class InvokeModelRequest(BaseModel):
     model_config = ConfigDict(
         extra="allow",
@@ -70,13 +76,8 @@ class InvokeModelRequest(BaseModel):
     additional_model_fields: Annotated[
         dict[str, Any] | None, Field(description="Converse's additionalModelRequestFields.")
     ] = None
-    tool_config: Annotated[
-        dict[str, Any] | None,
-        Field(
-            description="Converse's toolConfig. The model's tool calls come back in `generated_text`, a list of `{toolUse}`."
-        ),
-    ] = None
-    toolConfig: Annotated[dict[str, Any] | None, Field(description="Another name of `tool_config`.")] = None
+    tool_config: LegacyToolConfig | None = None
+    toolConfig: LegacyToolConfig | None = None
     text_prompts: Annotated[
         list[dict[str, Any]] | None, Field(description="The prompts of a Stability image model.")
     ] = None
