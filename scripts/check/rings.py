@@ -6,6 +6,7 @@ tests, in the rings that they belong to; all other arguments go to each run of p
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str]) -> int:
             total += counts
             codes.add(code)
             print(f"-- {ring.name}: {told(counts)} in {time.monotonic() - begun:.0f}s\n", flush=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"CPU {used.ru_utime + used.ru_stime:.0f}s, the largest process {used.ru_maxrss / 1024:.0f} MB", flush=True)
     print(f"{told(total)} in {time.monotonic() - began:.2f}s", flush=True)
     ran = codes - {NOTHING_COLLECTED}
     return max(ran, default=NOTHING_COLLECTED)
