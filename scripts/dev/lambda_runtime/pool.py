@@ -31,7 +31,7 @@ _LENGTH = struct.Struct("!I")
 _START_TIMEOUT = 60.0
 _CORES = os.cpu_count() or 2  # workers that may start at a time: loading a function uses much CPU
 _PATIENCE = 0.02  # a busy worker is often free before a new one has started
-_KEPT, _QUIET = 2, 3.0  # idle workers kept per function; seconds after which the others end
+_KEPT, _QUIET = 1, 3.0  # idle workers kept per function; seconds after which the others end
 _TRIES = 3  # attempts for an event whose workers die before they begin it, and for a worker that dies at its start
 _BEGUN = b"*"
 _CAN_FORK = sys.platform == "linux"  # macOS's libraries break after a fork without exec
