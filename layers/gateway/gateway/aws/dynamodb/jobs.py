@@ -95,23 +95,7 @@ class JobTable:
         return self._job(found["Item"]) if "Item" in found else None
 
     def finish(self, job: Job, ended: JobResult, settled: Sequence[UsageRecord], now: datetime) -> bool:
-        kept = self._ended(job.request_id, ended, now)
-        end = {
-            "TableName": self.table,
-            "Key": attributes({"request_id": job.request_id}),
-            "UpdateExpression": "SET #state = :done, ended = :ended, expires_at = :expires",
-            "ConditionExpression": "#state = :running AND attempts = :attempts",
-            "ExpressionAttributeNames": {"#state": "state"},
-            "ExpressionAttributeValues": attributes(
-                {
-                    ":done": JobState.DONE.value,
-                    ":running": JobState.RUNNING.value,
-                    ":attempts": job.attempts,
-                    ":ended": kept["ended"],
-                    ":expires": kept["expires_at"],
-                }
-            ),
-        }
+        end = self._end(job, JobState.RUNNING, ended, now)
         writes = [{"Update": end}, *({"Update": settlement(self._usage_table, record)} for record in settled)]
         try:
             self._dynamodb.transact_write_items(TransactItems=writes)
@@ -122,32 +106,39 @@ class JobTable:
         return True
 
     def abandon(self, job: Job, ended: JobResult, now: datetime) -> bool:
-        kept = self._ended(job.request_id, ended, now)
-        lease = {":lease": instant(job.lease_until)} if job.lease_until else {}
-        leased = "lease_until = :lease" if lease else "attribute_not_exists(lease_until)"
+        end = self._end(job, job.state, ended, now)
+        if job.lease_until:
+            end["ConditionExpression"] += " AND lease_until = :lease"
+            end["ExpressionAttributeValues"] |= attributes({":lease": instant(job.lease_until)})
+        else:
+            end["ConditionExpression"] += " AND attribute_not_exists(lease_until)"
         try:
-            self._dynamodb.update_item(
-                TableName=self.table,
-                Key=attributes({"request_id": job.request_id}),
-                UpdateExpression="SET #state = :done, ended = :ended, expires_at = :expires",
-                ConditionExpression=f"#state = :state AND attempts = :attempts AND {leased}",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=attributes(
-                    {
-                        ":done": JobState.DONE.value,
-                        ":state": job.state.value,
-                        ":attempts": job.attempts,
-                        ":ended": kept["ended"],
-                        ":expires": kept["expires_at"],
-                        **lease,
-                    }
-                ),
-            )
+            self._dynamodb.update_item(**end)
         except ClientError as error:
             if conditional(error):
                 return False
             raise
         return True
+
+    def _end(self, job: Job, state: JobState, ended: JobResult, now: datetime) -> dict[str, Any]:
+        """The update that stores a result, if the job still has this state and has begun no other attempt."""
+        kept = self._ended(job.request_id, ended, now)
+        return {
+            "TableName": self.table,
+            "Key": attributes({"request_id": job.request_id}),
+            "UpdateExpression": "SET #state = :done, ended = :ended, expires_at = :expires",
+            "ConditionExpression": "#state = :state AND attempts = :attempts",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": attributes(
+                {
+                    ":done": JobState.DONE.value,
+                    ":state": state.value,
+                    ":attempts": job.attempts,
+                    ":ended": kept["ended"],
+                    ":expires": kept["expires_at"],
+                }
+            ),
+        }
 
     def keep(self, request_id: RequestId, tenant_id: TenantId, ended: JobResult, now: datetime) -> None:
         self._put(
