@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +10,10 @@ from gateway.aws.decoys import alarm
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.settings import settings
 from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
+from gateway.tenancy.caller import Caller, caller_to_context
 from gateway.tenancy.keys import DecoyUsedError, Key, KeyCache, TenantSuspendedError, authenticate, presented_key
-from gateway.tenancy.tenant import Tenant, tenant_to_json
+from gateway.tenancy.tenant import Tenant
+from gateway.usage.records import UserSource
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
 
@@ -51,11 +52,8 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
 
 def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
     """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
-    context = {
-        "tenant_id": tenant.tenant_id,
-        "key_id": key.key_id,
-        "tenant": json.dumps(tenant_to_json(tenant), separators=(",", ":")),
-    }
+    source = UserSource.KEY if key.user_id else UserSource.NONE
+    context = caller_to_context(Caller(tenant, key.key_id, key.user_id, source, key.role))
     plan = {"usageIdentifierKey": tenant.usage_plan_key or settings().usage_plan_key}
     return policy(tenant, method_arn, "Allow") | {"context": context} | plan
 

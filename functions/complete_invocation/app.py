@@ -8,6 +8,7 @@ is suspended, its key revoked or expired, or its cost centre taken from the tena
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.legacy.requests import LegacyRequest, Translation, translations
-from gateway.tenancy.tenant import Caller
+from gateway.tenancy.caller import Caller
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
@@ -99,6 +100,6 @@ def caller_now(submission: Submission) -> Caller:
         raise ForbiddenError("The key that submitted this call expired or was revoked before the call ran.")
     if tenant.suspended:
         raise ForbiddenError("Your tenant is suspended. Ask the gateway's operators.")
-    who = Caller(tenant, said.key_id)
+    who = replace(said, tenant=tenant)
     who.cost_centre(submission.cost_centre)
     return who

@@ -14,6 +14,7 @@ from aws_lambda_powertools.event_handler import Response
 from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.core.settings import settings
 from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
+from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
@@ -72,7 +73,14 @@ def list_keys(tenant_id: str) -> Response[str]:
 @app.post("/admin/tenants/<tenant_id>/keys")
 def make_key(tenant_id: str) -> Response[str]:
     sent = strict_body(app, KeyRequest)
-    key, text = administration.make_key(named(tenant_id), principal(app), sent.label or "", sent.expires_at)
+    key, text = administration.make_key(
+        named(tenant_id),
+        principal(app),
+        sent.label or "",
+        sent.expires_at,
+        sent.user_id or "",
+        Role(sent.role or "member"),
+    )
     return shown_once(key, text)
 
 

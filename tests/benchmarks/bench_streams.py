@@ -362,7 +362,8 @@ def _metered(messages: Any) -> Callable[[], float]:
     from gateway.calls.metering import Meter
     from gateway.calls.model_routes import Route
     from gateway.pricing.price_csv import price_book
-    from gateway.tenancy.tenant import Caller, Tenant
+    from gateway.tenancy.caller import Caller
+    from gateway.tenancy.tenant import Tenant
     from gateway.usage.records import KeyId, RequestId, TenantId
 
     caller = Caller(Tenant(TenantId("acme"), "Acme", ("research",)), KeyId("k1"))

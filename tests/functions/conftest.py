@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.tenancy.caller import Caller
 from gateway.tenancy.keys import Key
-from gateway.tenancy.tenant import Caller
 from gateway.web.asgi import Asgi
 from scripts.dev.fake_models import FakeModels
 

@@ -21,7 +21,8 @@ from gateway.calls.jobs import JobResult
 from gateway.core.errors import NotFoundError
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import price_book
-from gateway.tenancy.tenant import Budget, Caller, Tenant, tenant_from_json
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.tenant import Budget, Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.fake_models import FakeModels

@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.tenancy.tenant import Caller, tenant_from_json
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.tenant import tenant_from_json
 from gateway.usage.records import KeyId
 from scripts.dev.fake_models import FakeModels
 

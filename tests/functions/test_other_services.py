@@ -26,7 +26,8 @@ from gateway.calls.streaming import open_stream
 from gateway.core.errors import UpstreamError
 from gateway.formats.bedrock import EventStream
 from gateway.pricing.price_csv import price_book
-from gateway.tenancy.tenant import Caller, Tenant
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, UsageRecord
 from tests.fakes import InMemoryAccounts, InMemoryLedger
 

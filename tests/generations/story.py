@@ -25,8 +25,9 @@ from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
 from gateway.calls.idempotency import record_for
 from gateway.calls.jobs import JobResult, Submission
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.caller import Caller
 from gateway.tenancy.keys import Key, digest_of
-from gateway.tenancy.tenant import Budget, Caller, Tenant
+from gateway.tenancy.tenant import Budget, Tenant
 from gateway.usage.ledger import shard_of
 from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.workflow.machine import Workflow, load

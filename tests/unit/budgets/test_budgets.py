@@ -41,7 +41,8 @@ from gateway.formats.legacy.requests import LegacyRequest
 from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
-from gateway.tenancy.tenant import Budget, Caller, Tenant, Unpriced
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.tenant import Budget, Tenant, Unpriced
 from gateway.usage.ledger import sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord

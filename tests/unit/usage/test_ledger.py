@@ -15,7 +15,8 @@ from gateway.aws.s3.payloads import Payloads
 from gateway.calls.jobs import Job, JobResult, Jobs, JobState, Submission, poll
 from gateway.core.errors import GatewayError
 from gateway.core.settings import settings
-from gateway.tenancy.tenant import Caller, Tenant
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import SHARDS, AlreadyReservedError, Ledger, Partition, sweep
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.fakes import InMemoryJobs, InMemoryLedger

@@ -18,9 +18,9 @@ from gateway.calls.token_bounds import (
     reader_of,
     tiers_said,
 )
-from gateway.tenancy.tenant import Caller
+from gateway.tenancy.caller import Caller
 from gateway.usage.provider_counts import estimate_tokens
-from gateway.usage.records import RequestId, TokenUsage, UsageRecord
+from gateway.usage.records import NOBODY, Attribution, RequestId, TokenUsage, UsageRecord
 
 Clock = Callable[[], datetime]
 # The output limit for a call without one, where its tenant has a hard budget: a hold needs a maximum.
@@ -146,6 +146,7 @@ class Context:
     lease_until: datetime
     clock: Clock = field(default=utc_now)
     trace: str = ""  # the request's X-Ray header; empty without tracing
+    attribution: Attribution = field(default=NOBODY)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -172,5 +173,6 @@ class Context:
             started_at=self.clock(),
             lease_until=self.lease_until,
             asked_model=asked if asked != counted else "",
+            attribution=self.attribution,
             routing=routing,
         )

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gateway.core.errors import GatewayError, NotFoundError
-from gateway.tenancy.tenant import Caller
+from gateway.tenancy.caller import Caller
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
+from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
@@ -137,6 +138,8 @@ def key_to_json(key: Key) -> dict[str, Any]:
         "last_used": key.last_used.isoformat() if key.last_used else None,
         "revoked": key.revoked,
         "decoy": key.decoy or None,
+        "user_id": key.user_id or None,
+        "role": None if key.role is Role.MEMBER else key.role.value,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -254,13 +257,20 @@ class Administration:
         return keys
 
     def make_key(
-        self, tenant_id: TenantId, actor: Actor, label: str = "", expires_at: datetime | None = None
+        self,
+        tenant_id: TenantId,
+        actor: Actor,
+        label: str = "",
+        expires_at: datetime | None = None,
+        user_id: str = "",
+        role: Role = Role.MEMBER,
     ) -> tuple[Key, str]:
         """A new key and its text, which is never stored. Raises NotFoundError, BadRequestError."""
         now = self.clock()
         if expires_at is not None and expires_at <= now:
             raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
         key, text = _fresh(tenant_id, label, now, expires_at)
+        key = replace(key, user_id=user_id, role=role)
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
@@ -297,6 +307,7 @@ class Administration:
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
         key, text = _fresh(tenant_id, before.label, now, None)
+        key = replace(key, user_id=before.user_id, role=before.role)
         record = self._key_record("rotate_key", actor, before, after, {"successor": key_to_json(key)})
         try:
             self.register.change_key(after, before, record, successor=key)

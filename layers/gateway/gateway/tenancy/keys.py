@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
 
+from gateway.tenancy.caller import Role
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 
@@ -30,6 +31,8 @@ class Key:
     revoked: bool = False
     decoy: bool = False
     last_used: date | None = None
+    user_id: str = ""  # its owner
+    role: Role = Role.MEMBER
 
     def works(self, now: datetime) -> bool:
         return not self.revoked and not self.decoy and (self.expires_at is None or now < self.expires_at)

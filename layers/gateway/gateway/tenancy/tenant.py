@@ -1,4 +1,4 @@
-"""Tenants, which pay for calls, with their budgets and permissions; and the caller that an API key identifies."""
+"""Tenants, which pay for calls, with their budgets and permissions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from gateway.core.errors import ForbiddenError
-from gateway.usage.records import KeyId, TenantId
+from gateway.usage.records import TenantId
 
 
 class Unpriced(StrEnum):
@@ -193,23 +193,3 @@ def budget_from_json(values: Mapping[str, Any]) -> Budget:
         bool(values.get("hard", False)),
         Budget.thresholds if thresholds is None else tuple(sorted(thresholds)),
     )
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The caller that the authorizer identified: the only source of identity."""
-
-    tenant: Tenant
-    key_id: KeyId
-
-    @property
-    def tenant_id(self) -> TenantId:
-        return self.tenant.tenant_id
-
-    def cost_centre(self, named: str | None) -> str:
-        """The cost centre to charge. The gateway refuses one that the tenant does not own, and never ignores it."""
-        if named is None or named == "":
-            return self.tenant.cost_centres[0] if self.tenant.cost_centres else self.tenant_id
-        if not self.tenant.owns(named):
-            raise ForbiddenError("team_id must name a cost centre of your tenant.", code="cost_centre_not_owned")
-        return named

@@ -32,6 +32,27 @@ class Outcome(StrEnum):
     UNSETTLED = "unsettled"  # no process settled it: usage unknown
 
 
+class UserSource(StrEnum):
+    """How the gateway knows a call's user, from the strongest to the weakest. Only a claim can be forged."""
+
+    TOKEN = "token"  # the subject of a verified token  # noqa: S105
+    KEY = "key"  # the owner of the API key
+    CLAIMED = "claimed"  # named by the client
+    NONE = ""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The user of a call and the tags of the client, beside the tenant and the cost centre that pay for it."""
+
+    user_id: str = ""
+    user_source: UserSource = UserSource.NONE
+    tags: tuple[tuple[str, str], ...] = ()  # sorted by name
+
+
+NOBODY = Attribution()
+
+
 class PriceStatus(StrEnum):
     """Whether a row can be priced, and why not."""
 
@@ -92,6 +113,7 @@ class UsageRecord:
     usage: TokenUsage = field(default_factory=TokenUsage)
     error_code: str = ""
     asked_model: str = ""  # the caller's name for the model, if not `model_id`
+    attribution: Attribution = NOBODY
     routing: str = ""  # why this attempt was made: `retry:model_throttled`, `fallback:model_unavailable`
 
     @property

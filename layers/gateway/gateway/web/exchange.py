@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any
 
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError
-from gateway.tenancy.tenant import Caller, tenant_from_json
-from gateway.usage.records import KeyId, RequestId
+from gateway.tenancy.caller import Caller, caller_from_context
+from gateway.usage.records import RequestId
 from gateway.web.reading import either_form, read_json
 
 LONGEST = 900.0  # seconds; API Gateway's limit for a whole stream, counted from the request
@@ -74,7 +74,7 @@ class Request:
         said = self.context.get("authorizer")
         if not said or "tenant" not in said:
             raise GatewayError("Send the request through the gateway's API.", code="unauthorized", status=401)
-        return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
+        return caller_from_context(said)
 
     @property
     def deadline(self) -> float:

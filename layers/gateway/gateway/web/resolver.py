@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import Actor
-from gateway.tenancy.tenant import Caller, tenant_from_json
-from gateway.usage.records import KeyId, RequestId
+from gateway.tenancy.caller import Caller, caller_from_context
+from gateway.usage.records import RequestId
 from gateway.web.failures import as_gateway_error, route_not_found
 from gateway.web.problems import JSON, SchemaViolationError, problem
 from gateway.web.reading import either_form, read_json
@@ -29,7 +29,7 @@ def request_id(app: APIGatewayRestResolver) -> RequestId:
 def caller(app: APIGatewayRestResolver) -> Caller:
     """The caller that the authorizer identified. No input of the client affects it."""
     said = app.current_event.request_context.authorizer
-    return Caller(tenant_from_json(json.loads(said["tenant"])), KeyId(said["key_id"]))
+    return caller_from_context(said)
 
 
 def received_at(app: APIGatewayRestResolver) -> float:

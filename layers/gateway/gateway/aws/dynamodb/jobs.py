@@ -14,8 +14,8 @@ from gateway.aws.dynamodb.items import attributes, conditional, instant, moment,
 from gateway.aws.dynamodb.usage_rows import settlement
 from gateway.aws.s3.payloads import Payloads
 from gateway.calls.jobs import QUEUE_RETENTION, Job, JobResult, JobState, Submission
-from gateway.tenancy.tenant import Caller, tenant_from_json, tenant_to_json
-from gateway.usage.records import KeyId, RequestId, TenantId, UsageRecord
+from gateway.tenancy.caller import caller_from_json, caller_to_json
+from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 UNFINISHED = QUEUE_RETENTION + timedelta(days=1)
 
@@ -49,8 +49,7 @@ class JobTable:
         return json.dumps(
             {
                 "request_id": submission.request_id,
-                "tenant": tenant_to_json(submission.caller.tenant),
-                "key_id": submission.caller.key_id,
+                **caller_to_json(submission.caller),
                 "cost_centre": submission.cost_centre,
                 "request": self._payloads.pack(f"requests/{submission.request_id}.json", submission.request),
             }
@@ -59,9 +58,8 @@ class JobTable:
     def submission(self, message: str) -> Submission:
         """The submission in a queue message. Raises KeyError or ValueError if `message` did not make it."""
         values = json.loads(message)
-        caller = Caller(tenant_from_json(values["tenant"]), KeyId(values["key_id"]))
         request = self._payloads.unpack(values["request"])
-        return Submission(RequestId(values["request_id"]), caller, values["cost_centre"], request)
+        return Submission(RequestId(values["request_id"]), caller_from_json(values), values["cost_centre"], request)
 
     def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
         try:

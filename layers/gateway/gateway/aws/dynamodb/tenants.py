@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
 from gateway.tenancy.administration import must_be_sound
+from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
@@ -91,7 +92,9 @@ def key_item(key: Key) -> dict[str, Any]:
         "decoy": key.decoy,
     }
     expiry = {"expires_at": instant(key.expires_at)} if key.expires_at else {}
-    return attributes(values | expiry)
+    owner = {"user_id": key.user_id} if key.user_id else {}
+    role = {} if key.role is Role.MEMBER else {"role": key.role.value}
+    return attributes(values | expiry | owner | role)
 
 
 def index_item(key: Key) -> dict[str, Any]:
@@ -112,6 +115,8 @@ def to_key(item: dict[str, Any]) -> Key:
         item["revoked"]["BOOL"],
         item["decoy"]["BOOL"],
         date.fromisoformat(last_used) if last_used else None,
+        item.get("user_id", {}).get("S", ""),
+        Role(item["role"]["S"]) if "role" in item else Role.MEMBER,
     )
 
 

@@ -263,26 +263,11 @@ class Guardrail(BaseModel):
     version: Annotated[str, Field(description="A number, or `DRAFT`.", pattern="^(([1-9][0-9]{0,7})|(DRAFT))$")]
 
 
-class Key(BaseModel):
-    key_id: str
-    label: str
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
-    last_used: Annotated[date | None, Field(description="The last day (UTC) of use.")] = None
-    revoked: bool
-    decoy: bool | None = None
-
-
-class KeyList(BaseModel):
-    keys: list[Key]
-
-
-class NewKey(BaseModel):
-    key_id: str
-    key: Annotated[str, Field(description="The key itself. Only this response shows it.")]
-    label: str
-    created_at: AwareDatetime
-    expires_at: AwareDatetime | None = None
+class Role(StrEnum):
+    member = "member"
+    auditor = "auditor"
+    tenant_admin = "tenant-admin"
+    operator = "operator"
 
 
 class KeyRequest(BaseModel):
@@ -290,6 +275,16 @@ class KeyRequest(BaseModel):
         extra="forbid",
     )
     label: Annotated[str | None, Field(description="The key's purpose.", max_length=256)] = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    role: Role | None = None
     expires_at: Annotated[
         AwareDatetime | None, Field(description="The time at which the key expires; never by default.")
     ] = None
@@ -488,3 +483,45 @@ class Tenant(BaseModel):
 class TenantPage(BaseModel):
     tenants: list[Tenant]
     next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
+
+
+class Key(BaseModel):
+    key_id: str
+    label: str
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    last_used: Annotated[date | None, Field(description="The last day (UTC) of use.")] = None
+    revoked: bool
+    decoy: bool | None = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    role: Role | None = None
+
+
+class KeyList(BaseModel):
+    keys: list[Key]
+
+
+class NewKey(BaseModel):
+    key_id: str
+    key: Annotated[str, Field(description="The key itself. Only this response shows it.")]
+    label: str
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    role: Role | None = None
