@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
-from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Booking, Hold, Limits
+from gateway.budgets.accounts import CLAIM_TTL, Account, AccountId, Booked, Booking, Hold, Limits, counter_amount
 from gateway.calls.catalog import Catalog
 from gateway.calls.jobs import Job, JobResult, JobState, Submission
 from gateway.core.times import minute_of
@@ -56,6 +57,10 @@ class InMemoryLedger:
         return min((r.started_at for r in self.rows.values() if r.is_open), default=None)
 
 
+def _plus(sums: Mapping[str, Decimal], name: str, amount: Decimal) -> dict[str, Decimal]:
+    return {**sums, name: sums.get(name, ZERO) + amount}
+
+
 class InMemoryAccounts:
     """Accounts as a dict."""
 
@@ -74,31 +79,48 @@ class InMemoryAccounts:
             raise refusal
         minute = minute_of(hold.started_at)
         used = account.minute_tokens if account.minute == minute else 0
-        centre = account.centres_committed.get(hold.cost_centre, ZERO)
+        amount = hold.amount if hold.own_sums else ZERO
+        counted = dict(account.counted)
+        for counter in limits.counters:
+            counted[counter.name] = counted.get(counter.name, ZERO) + counter_amount(counter, hold)
         self.accounts[hold.account] = replace(
             account,
-            committed=account.committed + hold.amount,
-            centres_committed={**account.centres_committed, hold.cost_centre: centre + hold.amount},
+            committed=account.committed + amount,
+            centres_committed=_plus(account.centres_committed, hold.cost_centre, amount),
             holds={**account.holds, hold.name: hold},
             minute=minute,
             minute_tokens=used + hold.tokens,
+            counted=counted,
         )
 
     def book(self, hold: Hold, booking: Booking) -> Booked | None:
         account = self.account(hold.account)
         if hold.name not in account.holds:
             return None
-        centre, delta, charge = hold.cost_centre, booking.committed - hold.amount, booking.charge
-        spent = account.centres_spent.get(centre, ZERO) + charge
-        self.accounts[hold.account] = after = replace(
+        delta, charge = booking.committed - hold.amount, booking.charge
+        counted, spent = account.counted, account.counted_spent
+        for name in hold.counters:
+            if name.startswith("calls="):
+                counted = _plus(counted, name, Decimal(-1))
+            else:
+                counted, spent = _plus(counted, name, delta), _plus(spent, name, charge)
+        after = replace(
             account,
-            committed=account.committed + delta,
-            spent=account.spent + charge,
-            centres_committed={**account.centres_committed, centre: account.centres_committed[centre] + delta},
-            centres_spent={**account.centres_spent, centre: spent},
+            counted=counted,
+            counted_spent=spent,
             holds={name: held for name, held in account.holds.items() if name != hold.name},
         )
-        return Booked(after.spent, spent, charge)
+        if hold.own_sums:
+            after = replace(
+                after,
+                committed=account.committed + delta,
+                spent=account.spent + charge,
+                centres_committed=_plus(account.centres_committed, hold.cost_centre, delta),
+                centres_spent=_plus(account.centres_spent, hold.cost_centre, charge),
+            )
+        self.accounts[hold.account] = after
+        counters = {name: after.counted_spent.get(name, ZERO) for name in hold.counters}
+        return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), charge, counters)
 
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
         return iter(list(self.accounts.items()))

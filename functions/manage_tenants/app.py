@@ -5,6 +5,7 @@ The same function is the custom resource of templates/tenant.yaml, so any stack 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -12,14 +13,18 @@ from urllib.parse import unquote
 from aws_lambda_powertools.event_handler import Response
 
 from gateway.aws.dynamodb.tenant_register import TenantRegister
+from gateway.budgets.changes import lend, reset
 from gateway.core.settings import settings
 from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
+from gateway.tenancy.budgets import Scope, Window, loan_from_json
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key
-from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
+from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
 from gateway.web.custom_resource import answer_stack, is_from_stack
 from gateway.web.generated.schemas import (
+    BudgetLoan,
+    BudgetReset,
     DecoyRequest,
     KeyRequest,
     ListAuditParametersQuery,
@@ -62,6 +67,29 @@ def put_tenant(tenant_id: str) -> Response[str]:
 def delete_tenant(tenant_id: str) -> Response[str]:
     administration.delete_tenant(named(tenant_id), principal(app))
     return no_content(app)
+
+
+# ---------------------------------------------------------------------------------------------------- budgets
+@app.post("/admin/tenants/<tenant_id>/budgets/loans")
+def lend_budget(tenant_id: str) -> Response[str]:
+    loan = loan_from_json(sent(BudgetLoan))
+    now = datetime.now(UTC)
+    return changed(tenant_id, "lend_budget", lambda tenant: lend(tenant, loan, now))
+
+
+@app.post("/admin/tenants/<tenant_id>/budgets/resets")
+def reset_budget(tenant_id: str) -> Response[str]:
+    said = sent(BudgetReset)
+    scope, window, now = Scope(**said["scope"]), Window(said["window"]), datetime.now(UTC)
+    return changed(tenant_id, "reset_budget", lambda tenant: reset(tenant, scope, window, now))
+
+
+def sent(schema: type[BudgetLoan] | type[BudgetReset]) -> dict[str, Any]:
+    return {"scope": {}} | strict_body(app, schema).model_dump(mode="json", exclude_none=True)
+
+
+def changed(tenant_id: str, action: str, change: Callable[[Tenant], Tenant]) -> Response[str]:
+    return answer(app, tenant_to_json(administration.change_tenant(named(tenant_id), principal(app), action, change)))
 
 
 # ---------------------------------------------------------------------------------------------------- keys

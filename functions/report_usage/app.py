@@ -11,11 +11,11 @@ from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.s3.model_registry import StoredRegistry
 from gateway.aws.s3.price_overlay import current_book
-from gateway.budgets.status import BudgetState, states
+from gateway.budgets.report import budget_report
+from gateway.budgets.status import states
 from gateway.calls.policy import authorized_models, by_id
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
-from gateway.core.times import month_of, next_month
 from gateway.costs.usage_report import Totals, add_up, span
 from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, translations
 from gateway.pricing.price_book import money
@@ -49,12 +49,8 @@ def report_usage() -> Response[str]:
 
 @app.get("/budget")
 def report_budget() -> Response[str]:
-    now, tenant = datetime.now(UTC), caller(app).tenant
-    lines = [budget_line(state, now) for state in states(tenant, accounts, now)]
-    resets_at = f"{next_month(now):%Y-%m-%dT%H:%M:%SZ}"
-    return answer(
-        app, {"tenant_id": tenant.tenant_id, "month": month_of(now), "resets_at": resets_at, "budgets": lines}
-    )
+    now, who = datetime.now(UTC), caller(app)
+    return answer(app, budget_report(who.tenant, states(who.tenant, accounts, now, who), now))
 
 
 @app.post("/quote")
@@ -68,22 +64,8 @@ def quote_invocation() -> Response[str]:
     find = by_id(names.catalog, route, asked.model_arn)
     translation, *_ = translations(request, authorized_models(route, tenant, operation, find, by_default=by_default))
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
-    quote = quoted(translation.calls, tenant, cost_centre, settings().region, current_book(), accounts, now)
+    quote = quoted(translation.calls, who, cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))
-
-
-def budget_line(state: BudgetState, now: datetime) -> dict[str, Any]:
-    whose = {"scope": "cost_centre", "cost_centre": state.cost_centre} if state.cost_centre else {"scope": "tenant"}
-    runs_out_on = state.runs_out_on(now)
-    limit = state.budget.monthly_usd
-    amounts = {
-        "monthly_usd": limit,
-        "spent": state.spent,
-        "held": state.held,
-        "available": limit - state.spent - state.held,
-    }
-    line = whose | {"hard": state.budget.hard} | {name: money(amount) for name, amount in amounts.items()}
-    return line | ({"runs_out_on": runs_out_on.isoformat()} if runs_out_on else {})
 
 
 def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:

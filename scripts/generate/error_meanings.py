@@ -28,17 +28,18 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "usage": ("reportUsage", "reportBudget", "quoteInvocation"),
     "keys": ("listKeys", "makeKey", "revokeKey", "rotateKey"),
     "tenants": ("listTenants", "getTenant", "putTenant", "deleteTenant"),
+    "lent": ("lendBudget", "resetBudget"),
     "guard": ("makeDecoy", "listAudit"),
 }  # fmt: skip
 CALLED = ("buffered", "streamed")
 READ = (*CALLED, "counted")
 TENANT = (*READ, "listed", "usage")
-ADMIN = ("tenants", "keys", "guard")
+ADMIN = ("tenants", "keys", "lent", "guard")
 ANSWERED = (*READ, "listed")
 EVERY = (*TENANT, *ADMIN)
-WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy")
+WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy", "lent")
 POSTED = (*READ, "quoteInvocation")
-NAMED = ("getTenant", "deleteTenant", "keys")
+NAMED = ("getTenant", "deleteTenant", "keys", "lent")
 
 
 @dataclass(frozen=True)
@@ -127,9 +128,11 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "upstream_failed": Meaning("The model's service failed in a way that has no specific code. Only rows and stored answers of earlier releases have this code.", "Send the request again.", ("invokeModel",)),
     },
     "Limits and budgets": {
-        "budget_exceeded": Meaning("The call's maximum cost exceeds the rest of the monthly budget of the tenant or the cost centre.", "Do not retry. Request less output, ask the operators for a larger budget, or wait for the date in the message.", CALLED),
-        "too_many_invocations": Meaning("The tenant has reached its limit of concurrent calls.", "Wait for `Retry-After`, then send it again.", CALLED),
-        "too_many_tokens": Meaning("The tenant has reached its limit of tokens per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
+        "budget_exceeded": Meaning("The call's maximum cost exceeds the rest of a hard budget: of the tenant, or of the cost centre, user, key or model that the message names.", "Do not retry. Request less output, ask the operators for a larger budget, or wait for the date in the message.", CALLED),
+        "budget_not_found": Meaning("The tenant has no budget of this scope and window.", "Name the scope and the window as the tenant's record has them, with a user, key, cost centre or model in place of `*`.", ("lent",)),
+        "too_many_invocations": Meaning("The tenant, or another scope that the message names, has reached its limit of concurrent calls.", "Wait for `Retry-After`, then send it again.", CALLED),
+        "too_many_requests": Meaning("A scope that the message names has reached its limit of requests per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
+        "too_many_tokens": Meaning("The tenant, or another scope that the message names, has reached its limit of tokens per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
         "throttled": Meaning("The tenant exceeds the request rate of its usage plan.", "Wait, then send it again.", EVERY),
         "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", TENANT),
     },
@@ -148,11 +151,11 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "tenant_not_found": Meaning("No tenant has this id.", "Check the id.", NAMED),
         "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
         "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
-        "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant",)),
-        "invalid_expiry": Meaning("`expires_at` is in the past.", "Send a time in the future.", ("makeKey",)),
+        "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant", "lent")),
+        "invalid_expiry": Meaning("`expires_at` or `until` is in the past.", "Send a time in the future.", ("makeKey", "lent")),
         "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant or key.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey")),
+        "conflict": Meaning("Another request is modifying the same tenant or key.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent")),
         "version_conflict": Meaning("The tenant's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant",)),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),

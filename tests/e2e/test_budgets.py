@@ -27,8 +27,9 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.budgets.accounts import Account, AccountId
 from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.keys import Key, digest_of, new_key
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts.dev.stack import LocalStack
 from scripts.operate.costs import AFTER_ALL_LEASES

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.tenancy.tenant import Budget
+from gateway.tenancy.budgets import Budget
 from scripts.dev.stack import LocalStack
 
 from .test_budgets import account_of, tenant_with

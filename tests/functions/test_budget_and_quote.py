@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from gateway.budgets.scopes import counted_budget
 from gateway.budgets.status import BudgetState
-from gateway.tenancy.tenant import Budget
+from gateway.tenancy.budgets import Scope, ScopedBudget, Window
+from gateway.tenancy.tenant import Tenant
+from gateway.usage.records import TenantId
 from scripts.dev.fake_models import FakeModels
 
 from .conftest import context, event
@@ -103,6 +106,8 @@ def test_a_model_without_a_price_has_no_cost_in_its_quote(load: Load) -> None:
     [(5, "50", None), (11, "50", "2026-11-21"), (11, "10", None), (11, "0", None), (21, "120", "2026-11-21")],
 )
 def test_a_budget_runs_out_at_the_months_average_pace(day: int, spent: str, expected: str | None) -> None:
-    state = BudgetState("", Budget(Decimal(100)), Decimal(spent), Decimal(0))
-    found = state.runs_out_on(datetime(2026, 11, day, tzinfo=UTC))
-    assert (found and found.isoformat()) == expected
+    now = datetime(2026, 11, day, tzinfo=UTC)
+    budget = ScopedBudget(Scope(), Window.MONTH, Decimal(100))
+    counted = counted_budget(Tenant(TenantId("acme"), "Acme", ()), budget, Scope(), "", now)
+    found = BudgetState(counted, Decimal(spent), Decimal(0)).runs_out_at(now)
+    assert (found and found.date().isoformat()) == expected

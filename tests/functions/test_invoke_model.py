@@ -21,8 +21,9 @@ from gateway.calls.jobs import JobResult
 from gateway.core.errors import NotFoundError
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
-from gateway.tenancy.tenant import Budget, Tenant, tenant_from_json
+from gateway.tenancy.tenant import Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.fake_models import FakeModels

@@ -25,9 +25,10 @@ from gateway.budgets.accounts import AccountId, Booking, Hold, Limits
 from gateway.calls.idempotency import record_for
 from gateway.calls.jobs import JobResult, Submission
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.keys import Key, digest_of
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import shard_of
 from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
 from tests.workflow.machine import Workflow, load
@@ -182,7 +183,7 @@ class Story:
             account = AccountId(ACME.tenant_id, "2026-11")
             ends = begun + timedelta(minutes=15)
             hold = Hold(RequestId(name), 1, account, "research", Decimal(amount), 2400, begun, ends)
-            self.accounts.hold(hold, Limits.of(ACME, "research"))
+            self.accounts.hold(hold, Limits())
             if name == "wed-a":
                 self.accounts.book(hold, Booking(Decimal("0.11")))
         self.accounts.claim_notification(AccountId(ACME.tenant_id, "2026-11"), "passed 50 ", at("2026-11-25T00:11:00"))

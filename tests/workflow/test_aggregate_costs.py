@@ -23,10 +23,10 @@ from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.aws.s3 import objects
 from gateway.aws.s3.objects import Overtaken
-from gateway.budgets.accounts import Limits
-from gateway.calls.metering import hold_for
+from gateway.budgets.scopes import holds_of
 from gateway.pricing.price_csv import price_book
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.budgets import Budget
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import Partition
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage
 from scripts.project import quick_yaml
@@ -203,8 +203,8 @@ def test_the_sweep_books_what_nobody_booked_and_tells_what_nobody_told(workflow:
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(1), hard=True))
     TenantTable("tenants").put_tenant(tenant)
     left = replace(row("left"), started_at=now, lease_until=now)
-    hold = hold_for(tenant, left, Decimal("0.9"), TokenUsage(input_tokens=300_000))
-    AccountTable("budgets").hold(hold, Limits.of(tenant, "research"))
+    ((hold, limits),) = holds_of(tenant, left, Decimal("0.9"), TokenUsage(input_tokens=300_000))
+    AccountTable("budgets").hold(hold, limits)
     workflow.keep(left, input_tokens=280_000)  # settled, and then its process is gone
     sweep = workflow.handlers["SweepOpenRows"]
     assert sweep({"asOf": "9999-01-01T00:00:00+00:00"}, None) == {"swept": 0, "released": 1, "told": 2}

@@ -27,7 +27,8 @@ from gateway.costs.cost_lines import CostLine, DayCosts
 from gateway.costs.pricer import Pricer
 from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_csv import price_book
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.budgets import Budget
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import UNKNOWN, Outcome, TenantId, TokenUsage, UsageRecord
 from scripts.project import quick_yaml
 from tests.rows import item, page

@@ -13,10 +13,10 @@ import boto3
 from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.lake.parquet import quarantine_file
 from gateway.aws.s3 import price_overlay
-from gateway.budgets.accounts import Limits
-from gateway.calls.metering import hold_for
+from gateway.budgets.scopes import holds_of
 from gateway.costs.stores import QuarantinedRow
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.budgets import Budget
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import Outcome, TenantId, TokenUsage
 from tests.rows import item
 from tests.workflow.conftest import Agree
@@ -48,8 +48,8 @@ def test_each_step_asks_for_the_overlay_itself(agree: Agree, workflow: Workflow)
     now = datetime.now(UTC)
     tenant = Tenant(TenantId("acme"), "Acme", ("research",), budget=Budget(Decimal(9), hard=True))
     left = replace(row("left"), started_at=now, lease_until=now - timedelta(seconds=5))
-    hold = hold_for(tenant, left, Decimal(3), TokenUsage(input_tokens=1_000_000))
-    AccountTable("budgets").hold(hold, Limits.of(tenant, "research"))
+    ((hold, limits),) = holds_of(tenant, left, Decimal(3), TokenUsage(input_tokens=1_000_000))
+    AccountTable("budgets").hold(hold, limits)
     workflow.keep(left, input_tokens=1_000_000)
     workflow.keep(row("a"), input_tokens=1)
     workflow.run(2.2)

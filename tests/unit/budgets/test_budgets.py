@@ -22,6 +22,7 @@ from gateway.aws.dynamodb.accounts import AccountTable
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.events import warn
 from gateway.budgets.accounts import CLAIM_TTL, AccountId, Accounts, Booked, Booking, Hold, Limits
+from gateway.budgets.scopes import holds_of
 from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
@@ -41,8 +42,9 @@ from gateway.formats.legacy.requests import LegacyRequest
 from gateway.formats.openai.endpoint import read_endpoint_chat
 from gateway.pricing.price_book import PriceBook
 from gateway.pricing.price_csv import read_prices
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
-from gateway.tenancy.tenant import Budget, Tenant, Unpriced
+from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import sweep
 from gateway.usage.provider_counts import estimate_tokens
 from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
@@ -270,6 +272,15 @@ def test_a_hold_may_be_of_any_amount(aws: None, amount: str) -> None:
     assert accounts.account(ACME).committed == 0
 
 
+def a_row(**values: Any) -> UsageRecord:
+    known: dict[str, Any] = {
+        "request_id": "r1", "attempt": 1, "tenant_id": "acme", "cost_centre": "research", "key_id": "k",
+        "operation": "text", "model_id": "m", "model_used": "m", "region": "us-east-1", "started_at": NOW,
+    }  # fmt: skip
+    known |= values
+    return UsageRecord(**known, lease_until=known["started_at"] + timedelta(minutes=5))
+
+
 def test_budgets_are_new_each_month() -> None:
     assert month_of(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == "2026-12"
     assert next_month(datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
@@ -277,9 +288,9 @@ def test_budgets_are_new_each_month() -> None:
 
 def test_a_budget_spread_over_shards_never_adds_up_to_more() -> None:
     tenant = Tenant(TenantId("a"), "A", (), budget=Budget(Decimal(1), hard=True), budget_shards=3)
-    part = Limits.of(tenant, "c").usd
-    assert part is not None
-    assert part * 3 <= 1
+    ((_, limits),) = holds_of(tenant, a_row(), Decimal(0), TokenUsage())
+    assert limits.usd is not None
+    assert limits.usd * 3 <= 1
 
 
 # ----------------------------------------------------------------------------------------- whole calls, with crashes
@@ -460,11 +471,11 @@ def test_a_tier_or_part_without_a_price_has_one_figure_in_hold_booking_budget_an
             lease_until=NOW + timedelta(minutes=5),
         )
         reserved = meter.reserve(tenant, row, TokenBound(TokenUsage(100, 50), tiers=tiers))
-        assert reserved.hold is not None
-        assert reserved.hold.amount == most
+        (held,) = reserved.holds
+        assert held.amount == most
         settled = row.settle(Outcome.SUCCEEDED, usage, NOW)
         booked = Booking(kept=most) if number else Booking(most)
-        assert booking_for(BOOK, reserved.hold, settled) == booked
+        assert booking_for(BOOK, held, settled) == booked
         meter.settle(tenant, reserved, settled)
     (shown,) = states(tenant, accounts, NOW)
     listed = add_up(ledger.rows.values(), "model", BOOK).total

@@ -29,8 +29,9 @@ from gateway.calls.streaming import SSE_PING, MeteredUsage, open_stream
 from gateway.core.errors import ForbiddenError, GatewayError, RetryableError, UpstreamError
 from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
-from gateway.tenancy.tenant import Budget, Guardrail, Tenant
+from gateway.tenancy.tenant import Guardrail, Tenant
 from gateway.usage.ledger import sweep
 from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage
 from tests.fakes import InMemoryAccounts, InMemoryLedger

@@ -16,7 +16,8 @@ from gateway.costs.forecasts import BudgetForecast, forecast, interval, quantile
 from gateway.costs.judge_spending import judge
 from gateway.costs.spending_history import history_of
 from gateway.pricing.price_book import ZERO
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.budgets import Budget
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
 
 ACME = TenantId("acme")

@@ -27,8 +27,9 @@ from gateway.tenancy.administration import (
     VersionConflict,
     key_to_json,
 )
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.keys import Key, digest_of, looks_like_key
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)

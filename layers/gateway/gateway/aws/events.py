@@ -10,6 +10,7 @@ from gateway.budgets.thresholds import ThresholdCrossed
 from gateway.calls.metering import UnpricedUsageNotice
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
+from gateway.tenancy.budgets import scope_to_json
 
 SOURCE = "model-gateway"
 THRESHOLD_PASSED = "Budget threshold passed"
@@ -42,6 +43,9 @@ def warn(notice: ThresholdCrossed | UnpricedUsageNotice) -> None:
         "threshold_percent": notice.threshold,
         "limit_usd": f"{notice.limit:f}",
         "spent_usd": f"{notice.spent:f}",
+        "scope": scope_to_json(notice.scope),
+        "window": notice.window.value,
+        "period": notice.period or notice.month,
     }
     _put(THRESHOLD_PASSED, detail)
 

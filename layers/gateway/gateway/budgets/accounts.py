@@ -3,12 +3,16 @@
     hold      reserves the maximum cost of a call atomically; refuses a call that would exceed the limit
     book      replaces the hold by the actual charge, exactly once; an unknown cost keeps its hold
     sweep     books a hold whose lease has ended, by the state of the call in the ledger
-    notify    reports each crossed threshold once a month; the sweep reports those that a crash left over
+    notify    reports each crossed threshold once a period; the sweep reports those that a crash left over
 
-`committed` is the sum of spent and held amounts, per tenant and per cost centre, for one month. A hold is taken only
-where `committed + hold <= limit`. So `spent` exceeds a hard limit only where a model breaks its own maximum. The excess
-is at most the cost of such calls beyond their holds. A call of unknown usage or price keeps its hold for the month: it
-is neither spent nor free.
+`committed` is the sum of spent and held amounts, for each budget and period. A hold is taken only where
+`committed + hold <= limit`, in every budget of the call, or in none. So `spent` exceeds a hard limit only where a model
+breaks its own maximum. The excess is at most the cost of such calls beyond their holds. A call of unknown usage or
+price keeps its hold for the period: it is neither spent nor free.
+
+An account has the budgets of one holder: a tenant's own and its cost centres' in an account for each month, a user's
+or a key's in one that stays. A call that counts in several accounts takes a hold in each, one after another, and gives
+them back where one refuses. A process that dies in between leaves holds without a ledger row, which the sweep releases.
 
 A busy tenant's account is spread over shards, each with its part of the limit. The shards together never exceed the
 limit. Near the limit one shard may refuse a call that the others together still have room for.
@@ -18,16 +22,18 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.times import minute_of, month_of, next_month
-from gateway.pricing.price_book import ZERO
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.pricing.price_book import ZERO, money
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import RequestId, TenantId, UsageRecord
 
 # A process that claims a notification must send it within this time; then another one may claim it.
@@ -38,18 +44,53 @@ def shard_of(request_id: str, shards: int) -> int:
     return zlib.crc32(b"budget" + request_id.encode()) % max(shards, 1)
 
 
+ROLLING = "rolling"  # in place of a month: an account that stays
+
+
 @dataclass(frozen=True)
 class AccountId:
-    """One shard of a tenant's account of one month."""
+    """One shard of a tenant's account of one month; or with ROLLING, of the account of a holder.
+
+    A holder is `user:NAME`, `claimed:NAME` or `key:ID`, and empty for the tenant.
+    """
 
     tenant_id: TenantId
     month: str
     shard: int = 0
+    holder: str = ""
+
+
+class Unit(StrEnum):
+    """What a counter counts."""
+
+    USD = "usd"
+    CALLS = "calls"  # those that run
+    REQUESTS = "requests"  # in one minute
+    TOKENS = "tokens"  # in one minute
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One budget or rate limit within an account, beside the tenant's and the cost centres' months.
+
+    `name` is unique within the account: it has the window, the period, and what the account's holder does not say of
+    the scope. Without a `limit` it only counts. `whose` names it in messages.
+    """
+
+    name: str
+    unit: Unit
+    whose: str
+    limit: Decimal | None = None
+    resets_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Hold:
-    """The room that one attempt reserves. `tokens` counts against the tenant's tokens per minute."""
+    """The room that one attempt reserves in one account. `tokens` counts against limits of tokens per minute.
+
+    `counters` are the names of those that its booking changes: of USD and of running calls. Without `own_sums` it
+    counts in these alone, and not in the sums of the account's month and the cost centre's.
+    """
 
     request_id: RequestId
     attempt: int
@@ -59,6 +100,8 @@ class Hold:
     tokens: int
     started_at: datetime
     lease_until: datetime
+    counters: tuple[str, ...] = ()
+    own_sums: bool = True
 
     @property
     def name(self) -> str:
@@ -67,34 +110,19 @@ class Hold:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one shard: USD in all, USD of one cost centre, concurrent calls, and tokens a minute."""
+    """The limits of one shard: USD in all, USD of one cost centre, concurrent calls, tokens a minute, and counters."""
 
     usd: Decimal | None = None
     centre_usd: Decimal | None = None
     calls: int | None = None
     tokens: int | None = None
-
-    @classmethod
-    def of(cls, tenant: Tenant, cost_centre: str) -> Limits:
-        shards = max(tenant.budget_shards, 1)
-
-        def part(budget: Budget | None) -> Decimal | None:
-            return budget.monthly_usd / shards if budget and budget.hard else None
-
-        def share(limit: int | None) -> int | None:
-            return None if limit is None else max(limit // shards, 1)
-
-        return cls(
-            part(tenant.budget),
-            part(tenant.cost_centre_budgets.get(cost_centre)),
-            share(tenant.concurrent_invocations),
-            share(tenant.tokens_per_minute),
-        )
+    counters: tuple[Counter, ...] = ()
+    resets_at: datetime | None = None  # the next month, by the time zone of the tenant's budgets
 
 
 @dataclass(frozen=True)
 class Account:
-    """The state of one shard: sums in USD, also by cost centre, and the open holds."""
+    """The state of one shard: sums in USD, also by cost centre and by counter, rates by counter, and the open holds."""
 
     committed: Decimal = ZERO
     spent: Decimal = ZERO
@@ -103,16 +131,20 @@ class Account:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     minute: str = ""
     minute_tokens: int = 0
+    counted: Mapping[str, Decimal] = field(default_factory=dict)  # committed; of calls, requests and tokens: the number
+    counted_spent: Mapping[str, Decimal] = field(default_factory=dict)
 
     def refusal(self, hold: Hold, limits: Limits) -> GatewayError | None:
         """The error for a hold that would exceed a limit; None for a hold that fits."""
-        reset = next_month(hold.started_at)
+        reset = limits.resets_at or next_month(hold.started_at)
         if limits.usd is not None and self.committed + hold.amount > limits.usd:
-            return budget_exceeded("tenant", limits.usd, self.spent, self.committed - self.spent, reset)
+            held = self.committed - self.spent
+            return budget_exceeded("the tenant's monthly budget", limits.usd, self.spent, held, reset)
         centre = self.centres_committed.get(hold.cost_centre, ZERO)
         if limits.centre_usd is not None and centre + hold.amount > limits.centre_usd:
             spent = self.centres_spent.get(hold.cost_centre, ZERO)
-            return budget_exceeded("cost centre", limits.centre_usd, spent, centre - spent, reset)
+            whose = "the cost centre's monthly budget"
+            return budget_exceeded(whose, limits.centre_usd, spent, centre - spent, reset)
         if limits.calls is not None and len(self.holds) >= limits.calls:
             return GatewayError(
                 f"Your tenant has reached its limit of {limits.calls} concurrent calls. Wait, then retry.",
@@ -124,14 +156,51 @@ class Account:
                 f"Your tenant would exceed its limit of {limits.tokens} tokens per minute. Wait, then retry.",
                 code="too_many_tokens", status=429, retry_after=60 - hold.started_at.second,
             )  # fmt: skip
-        return None
+        return next(filter(None, (self._refused(counter, hold) for counter in limits.counters)), None)
+
+    def _refused(self, counter: Counter, hold: Hold) -> GatewayError | None:
+        known, more = self.counted.get(counter.name, ZERO), counter_amount(counter, hold)
+        if counter.limit is None or known + more <= counter.limit:
+            return None
+        if counter.unit is Unit.USD:
+            spent = self.counted_spent.get(counter.name, ZERO)
+            return budget_exceeded(counter.whose, counter.limit, spent, known - spent, counter.resets_at)
+        most, next_minute = f"the limit of {counter.whose}: {counter.limit}", 60 - hold.started_at.second
+        match counter.unit:
+            case Unit.REQUESTS:
+                return GatewayError(
+                    f"This call would exceed {most} requests per minute. Wait, then retry.",
+                    code="too_many_requests", status=429, retry_after=next_minute,
+                )  # fmt: skip
+            case Unit.TOKENS:
+                return GatewayError(
+                    f"This call would exceed {most} tokens per minute. Wait, then retry.",
+                    code="too_many_tokens", status=429, retry_after=next_minute,
+                )  # fmt: skip
+            case _:
+                return GatewayError(
+                    f"This call would exceed {most} concurrent calls. Wait, then retry.",
+                    code="too_many_invocations", status=429, retry_after=1,
+                )  # fmt: skip
 
 
-def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, reset: datetime) -> GatewayError:
+def counter_amount(counter: Counter, hold: Hold) -> Decimal:
+    """The amount that a hold adds to a counter."""
+    match counter.unit:
+        case Unit.USD:
+            return hold.amount
+        case Unit.TOKENS:
+            return Decimal(hold.tokens)
+        case _:
+            return Decimal(1)
+
+
+def budget_exceeded(whose: str, limit: Decimal, spent: Decimal, held: Decimal, reset: datetime | None) -> GatewayError:
     """429 with the limit, the spent and reserved amounts, and the time at which the budget resets."""
+    when = f" The budget resets at {reset:%Y-%m-%dT%H:%M:%SZ}." if reset else " The budget does not reset."
+    amounts = f"limit {money(limit)} USD, spent {money(spent)}, reserved {money(held)}"
     return GatewayError(
-        f"This call would exceed the {whose}'s monthly budget: limit {limit:f} USD, spent {spent:f}, reserved {held:f}."
-        f" The budget resets at {reset:%Y-%m-%dT%H:%M:%SZ}.",
+        f"This call would exceed {whose}: {amounts}.{when}",
         code="budget_exceeded",
         status=429,
     )
@@ -159,6 +228,7 @@ class Booked:
     spent: Decimal
     centre_spent: Decimal
     charge: Decimal
+    counted_spent: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 class Accounts(Protocol):
@@ -173,7 +243,7 @@ class Accounts(Protocol):
     def account(self, account: AccountId) -> Account: ...
 
     def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
-        """Every shard of this month and the previous one."""
+        """Every shard of this month and the previous one, and every account that stays."""
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         """Claim the notification of a mark for CLAIM_TTL; False while another claim lives, and always after `told`."""
@@ -181,21 +251,47 @@ class Accounts(Protocol):
     def mark_notified(self, account: AccountId, mark: str) -> None: ...
 
 
+def hold_all(accounts: Accounts, wanted: Sequence[tuple[Hold, Limits]]) -> tuple[Hold, ...]:
+    """Take the holds of one call, all or none. Raises the GatewayError of the account that refuses."""
+    taken: list[Hold] = []
+    try:
+        for hold, limits in wanted:
+            accounts.hold(hold, limits)
+            taken.append(hold)
+    except Exception:
+        release_all(accounts, taken)
+        raise
+    return tuple(taken)
+
+
+def release_all(accounts: Accounts, taken: Sequence[Hold]) -> None:
+    for hold in taken:
+        with suppress(Exception):  # the sweep releases it later
+            accounts.book(hold, NOTHING)
+
+
 def merge_shards(shards: Iterable[Account]) -> Account:
     """The sums of a whole account."""
     committed, spent = ZERO, ZERO
     centres_committed, centres_spent = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
+    counted, counted_spent = defaultdict[str, Decimal](Decimal), defaultdict[str, Decimal](Decimal)
     for shard in shards:
         committed, spent = committed + shard.committed, spent + shard.spent
-        for sums, parts in ((centres_committed, shard.centres_committed), (centres_spent, shard.centres_spent)):
-            for centre, amount in parts.items():
-                sums[centre] += amount
-    return Account(committed, spent, centres_committed, centres_spent)
+        for sums, parts in (
+            (centres_committed, shard.centres_committed),
+            (centres_spent, shard.centres_spent),
+            (counted, shard.counted),
+            (counted_spent, shard.counted_spent),
+        ):
+            for name, amount in parts.items():
+                sums[name] += amount
+    return Account(committed, spent, centres_committed, centres_spent, counted=counted, counted_spent=counted_spent)
 
 
-def load_account(tenant: Tenant, month: str, accounts: Accounts) -> Account:
-    shards = range(max(tenant.budget_shards, 1))
-    return merge_shards(accounts.account(AccountId(tenant.tenant_id, month, shard)) for shard in shards)
+def load_account(tenant: Tenant, of: AccountId, accounts: Accounts) -> Account:
+    """The sums of a whole account, read shard by shard."""
+    shards = 1 if of.holder else max(tenant.budget_shards, 1)
+    return merge_shards(accounts.account(replace(of, shard=shard)) for shard in range(shards))
 
 
 MODELS = "model#"  # no tenant's id has a #

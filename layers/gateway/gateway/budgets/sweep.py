@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from gateway.budgets.accounts import MODELS, NOTHING, Account, AccountId, Accounts, Booking, Hold, merge_shards
-from gateway.budgets.thresholds import crossed_thresholds, notify_once
+from gateway.budgets.accounts import MODELS, NOTHING, ROLLING, Account, AccountId, Accounts, Booking, Hold, merge_shards
+from gateway.budgets.thresholds import all_crossed, notify_once
 from gateway.core.times import month_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import Ledger, UnreadableRowError
@@ -43,15 +43,17 @@ def sweep_thresholds(
 
     The sweep checks the previous month for one more day. Later its tenants' budgets may have changed.
     """
-    months = {month_of(now), month_of(now - timedelta(days=1))}
+    months = {month_of(now + timedelta(hours=14)), month_of(now), month_of(now - timedelta(days=1)), ROLLING}
     shards = defaultdict[AccountId, list[Account]](list)
     for account_id, account in accounts.all(now):
-        if account.spent and account_id.month in months:
+        if (account.spent or account.counted_spent) and account_id.month in months:
             shards[replace(account_id, shard=0)].append(account)
-    told = 0
+    told, known = 0, dict[TenantId, Tenant | None]()
     for account_id, parts in shards.items():
-        if tenant := tenant_of(account_id.tenant_id):
-            for crossing in crossed_thresholds(tenant, account_id.month, merge_shards(parts)):
+        if account_id.tenant_id not in known:
+            known[account_id.tenant_id] = tenant_of(account_id.tenant_id)
+        if tenant := known[account_id.tenant_id]:
+            for crossing in all_crossed(tenant, account_id, merge_shards(parts), now):
                 told += notify_once(accounts, account_id, crossing.mark, crossing, warn, now)
     return told
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets.accounts import NOTHING, AccountId, Accounts, Booking, Hold, Limits, shard_of
+from gateway.budgets.accounts import AccountId, Accounts, Booking, Hold, hold_all, release_all
+from gateway.budgets.scopes import holds_of
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
 from gateway.calls.token_bounds import TokenBound
 from gateway.core.errors import ForbiddenError
@@ -18,15 +19,15 @@ from gateway.pricing.maximum_cost import MOST_SECONDS, highest_unit_price, maxim
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
-from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, UsageRecord
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """An open row, with a hold if its tenant has limits."""
+    """An open row, with a hold in each account that has a limit for it."""
 
     row: UsageRecord
-    hold: Hold | None
+    holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,19 @@ class Meter:
 
     def reserve(self, tenant: Tenant, row: UsageRecord, bound: TokenBound) -> Reservation:
         """Take the hold, then write the row. Raises GatewayError, with nothing written, if a limit refuses the call."""
-        hold = None
+        holds: tuple[Hold, ...] = ()
         if _needs_prices(tenant):
             time = (row.lease_until - row.started_at) // timedelta(seconds=1)
             book = self.book()
             amount = quote(book, tenant, book.pricing_name(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
-                hold = hold_for(tenant, row, amount or ZERO, bound.usage)
-                self.accounts.hold(hold, Limits.of(tenant, row.cost_centre))
+                holds = hold_all(self.accounts, holds_of(tenant, row, amount or ZERO, bound.usage))
         try:
             self.ledger.reserve(row)
         except Exception:
-            if hold:
-                self.accounts.book(hold, NOTHING)
+            release_all(self.accounts, holds)
             raise
-        return Reservation(row, hold)
+        return Reservation(row, holds)
 
     def settle(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         self.ledger.settle(settled)
@@ -82,8 +81,8 @@ class Meter:
     def book_hold(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         """Book the hold of a settled row. If this fails, the sweep books it after the lease has ended."""
         now = settled.settled_at or settled.started_at
-        if reserved.hold:
-            self._book(tenant, reserved.hold, booking_for(self.book(), reserved.hold, settled), now)
+        for hold in reserved.holds:
+            self._book(tenant, hold, booking_for(self.book(), hold, settled), now)
         if _needs_prices(tenant) and is_unpriced(self.book(), settled):
             count(UNPRICED_USAGE)
             if tenant.on_unpriced is Unpriced.PARK:
@@ -152,20 +151,6 @@ def unpriced(model_id: str, tiers: list[str]) -> ForbiddenError:
         f"{which}, and your tenant only allows priced models. Ask the gateway's operators to add a price, or use "
         "another model.",
         code="model_unpriced",
-    )
-
-
-def hold_for(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsage) -> Hold:
-    shard = shard_of(row.request_id, tenant.budget_shards)
-    return Hold(
-        row.request_id,
-        row.attempt,
-        AccountId(row.tenant_id, month_of(row.started_at), shard),
-        row.cost_centre,
-        amount,
-        usage.context_tokens + usage.output_tokens,
-        row.started_at,
-        row.lease_until,
     )
 
 

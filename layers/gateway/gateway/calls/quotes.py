@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from gateway.budgets.accounts import Accounts, Limits
+from gateway.budgets.accounts import Accounts
+from gateway.budgets.scopes import holds_of
 from gateway.calls.call import ModelCall
-from gateway.calls.metering import hold_for, quote
+from gateway.calls.metering import quote
 from gateway.calls.policy import enforce_output_limit
 from gateway.core.errors import GatewayError
 from gateway.pricing.price_book import ZERO, PriceBook
-from gateway.tenancy.tenant import Tenant
-from gateway.usage.records import KeyId, RequestId, TokenUsage, UsageRecord
+from gateway.tenancy.caller import Caller
+from gateway.usage.records import RequestId, TokenUsage, UsageRecord
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Quote:
 
 def quoted(
     calls: Sequence[ModelCall],
-    tenant: Tenant,
+    caller: Caller,
     cost_centre: str,
     region: str,
     book: PriceBook,
@@ -38,6 +39,7 @@ def quoted(
     now: datetime,
 ) -> Quote:
     """The quote of a request's calls. Raises ForbiddenError for a request that the tenant may never make."""
+    tenant = caller.tenant
     allowed = [enforce_output_limit(call, tenant) for call in calls]
     bounds = [call.bound for call in allowed]
     names = [book.name_of(call.model.counted_as, call.model.target, region) for call in allowed]
@@ -48,10 +50,11 @@ def quoted(
     refusal = None
     if tenant.is_limited:
         row = UsageRecord(
-            RequestId("quote"), 1, tenant.tenant_id, cost_centre, KeyId(""), allowed[0].operation, allowed[0].model.id,
-            "", region, now, now,
+            RequestId("quote"), 1, tenant.tenant_id, cost_centre, caller.key_id, allowed[0].operation,
+            allowed[0].model.id, "", region, now, now, attribution=caller.attribution,
         )  # fmt: skip
-        hold = hold_for(tenant, row, priced or ZERO, together)
-        refusal = accounts.account(hold.account).refusal(hold, Limits.of(tenant, cost_centre))
+        wanted = holds_of(tenant, row, priced or ZERO, together)
+        refusals = (accounts.account(hold.account).refusal(hold, limits) for hold, limits in wanted)
+        refusal = next(filter(None, refusals), None)
     images = sum(usage.images for usage in used)
     return Quote(priced, together.input_tokens, together.output_tokens, images, refusal)

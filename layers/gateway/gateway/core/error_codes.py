@@ -78,9 +78,11 @@ ErrorCode = Literal[
     "upstream_unreadable",
     # Limits and budgets.
     "budget_exceeded",
+    "budget_not_found",
     "quota_exceeded",
     "throttled",
     "too_many_invocations",
+    "too_many_requests",
     "too_many_tokens",
     # Idempotency keys and submitted calls.
     "attempts_exhausted",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 
 def hour_of(at: datetime) -> str:
@@ -21,3 +25,10 @@ def next_month(at: datetime) -> datetime:
 
 def minute_of(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def zone(name: str) -> ZoneInfo:
+    """A time zone of the IANA database. Raises KeyError or ValueError for a name that it does not have."""
+    from zoneinfo import ZoneInfo  # noqa: PLC0415  (few tenants have budgets outside UTC)
+
+    return ZoneInfo(name)

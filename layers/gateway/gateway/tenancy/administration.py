@@ -11,9 +11,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
+from gateway.core.times import zone
+from gateway.tenancy.budgets import EACH, repeated, scope_to_json
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
-from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
+from gateway.tenancy.tenant import Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
 
 if TYPE_CHECKING:
@@ -153,11 +155,33 @@ def must_be_sound(tenant: Tenant) -> None:
         raise _invalid("cost_centres: names must be unique.")
     if strange := [centre for centre in tenant.cost_centre_budgets if not tenant.owns(centre)]:
         raise _invalid(f"cost_centre_budgets: {strange[0]!r} is not one of the tenant's cost_centres.")
-    budgets: list[Budget] = [*tenant.cost_centre_budgets.values(), *([tenant.budget] if tenant.budget else [])]
-    if not all(budget.monthly_usd.is_finite() and 0 <= budget.monthly_usd <= MOST_USD for budget in budgets):
-        raise _invalid(f"monthly_usd: must be from 0 to {MOST_USD}.")
+    must_have_sound_budgets(tenant)
     if len(json.dumps(tenant_to_json(tenant))) > LARGEST_RECORD:
-        raise _invalid(f"The tenant record exceeds {LARGEST_RECORD} bytes. Use fewer or broader patterns.")
+        raise _invalid(f"The tenant record exceeds {LARGEST_RECORD} bytes. Use fewer or broader budgets and patterns.")
+
+
+def must_have_sound_budgets(tenant: Tenant) -> None:
+    """Raises BadRequestError."""
+    if not all(budget.limit_usd.is_finite() and 0 <= budget.limit_usd <= MOST_USD for budget in tenant.all_budgets):
+        raise _invalid(f"monthly_usd, limit_usd: must be from 0 to {MOST_USD}.")
+    for budget in repeated(tenant.all_budgets):
+        scope = json.dumps(scope_to_json(budget.scope))
+        raise _invalid(f"budgets: the scope {scope} has more than one budget of the window {budget.window}.")
+    if len({budget.time_zone for budget in tenant.all_budgets if budget.is_of_the_month}) > 1:
+        raise _invalid(
+            "budgets: the monthly budgets of the tenant and its cost centres must have the same time_zone; it is UTC"
+            " for `budget` and `cost_centre_budgets`."
+        )
+    for name in {budget.time_zone for budget in tenant.budgets}:
+        try:
+            zone(name)
+        except (KeyError, ValueError, OSError):
+            raise _invalid(
+                f"budgets: {name!r} is not a time zone of the IANA database, such as Europe/Berlin."
+            ) from None
+    for scope in (*(each.scope for each in tenant.budgets), *(each.scope for each in tenant.rate_limits)):
+        if scope.cost_centre not in ("", EACH) and not tenant.owns(scope.cost_centre):
+            raise _invalid(f"scope: {scope.cost_centre!r} is not one of the tenant's cost_centres.")
 
 
 def _invalid(sentence: str) -> BadRequestError:
@@ -224,6 +248,8 @@ class Administration:
             if expected is not None and expected != found:
                 raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
             after = replace(wanted, version=found + 1)
+            if before:  # the gateway keeps these, and only their own operations change them
+                after = replace(after, loans=before.loans, resets=before.resets)
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
@@ -234,6 +260,21 @@ class Administration:
             except Changed:
                 continue
             return after, before is None
+        raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
+
+    def change_tenant(
+        self, tenant_id: TenantId, actor: Actor, action: str, change: Callable[[Tenant], Tenant]
+    ) -> Tenant:
+        """Change the current tenant. Raises NotFoundError, Conflict, and the errors of `change`."""
+        for _ in range(_TRIES):
+            before = self.tenant(tenant_id)
+            after = replace(change(before), version=before.version + 1)
+            must_be_sound(after)
+            try:
+                self.register.put_tenant(after, before, self._tenant_record(actor, before, after, action))
+            except Changed:
+                continue
+            return after
         raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     def delete_tenant(self, tenant_id: TenantId, actor: Actor) -> None:
@@ -322,8 +363,10 @@ class Administration:
         return key
 
     # ------------------------------------------------------------------------------------------------------- audit
-    def _tenant_record(self, actor: Actor, before: Tenant | None, after: Tenant | None) -> AuditRecord:
-        action = "create_tenant" if before is None else "delete_tenant" if after is None else "change_tenant"
+    def _tenant_record(
+        self, actor: Actor, before: Tenant | None, after: Tenant | None, action: str = "change_tenant"
+    ) -> AuditRecord:
+        action = "create_tenant" if before is None else "delete_tenant" if after is None else action
         tenant = after or before
         assert tenant is not None  # noqa: S101  (one of both is there)
         if before and after and after.suspended != before.suspended:

@@ -42,6 +42,11 @@ class Caller:
         return self.tenant.tenant_id
 
     @property
+    def is_by_token(self) -> bool:
+        """Did a token identify the caller? Its key id then names the issuer."""
+        return self.user_source is UserSource.TOKEN
+
+    @property
     def sees_tenant(self) -> bool:
         """May the caller see the usage of the whole tenant? A member with a name of its own sees only itself."""
         return self.role is not Role.MEMBER or not self.user_id

@@ -7,9 +7,29 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 from gateway.core.errors import ForbiddenError
+from gateway.tenancy.budgets import (
+    EACH,
+    THRESHOLDS,
+    Budget,
+    Loan,
+    RateLimit,
+    Reset,
+    Scope,
+    ScopedBudget,
+    Window,
+    loan_from_json,
+    loan_to_json,
+    rate_limit_from_json,
+    rate_limit_to_json,
+    reset_from_json,
+    reset_to_json,
+    scoped_budget_from_json,
+    scoped_budget_to_json,
+)
 from gateway.usage.records import TenantId
 
 
@@ -19,15 +39,6 @@ class Unpriced(StrEnum):
     BLOCK = "block"  # refused
     PARK = "park"  # made; its budget reserves the cost at the highest known prices
     ALLOW = "allow"  # made, and listed as unpriced; no budget counts it
-
-
-@dataclass(frozen=True)
-class Budget:
-    """USD a month. A soft budget warns at its thresholds (percent); a hard one also refuses calls above its limit."""
-
-    monthly_usd: Decimal
-    hard: bool = False
-    thresholds: tuple[int, ...] = (50, 80, 100)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,10 @@ class Tenant:
     guardrail: Guardrail | None = None
     s3_buckets: tuple[str, ...] = ()
     version: int = 0
+    budgets: tuple[ScopedBudget, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    loans: tuple[Loan, ...] = ()
+    resets: tuple[Reset, ...] = ()
 
     @property
     def on_unpriced(self) -> Unpriced:
@@ -77,7 +92,7 @@ class Tenant:
 
     @property
     def has_hard_budget(self) -> bool:
-        return any(budget.hard for budget in (self.budget, *self.cost_centre_budgets.values()) if budget)
+        return any(budget.hard for budget in self.all_budgets)
 
     def owns(self, cost_centre: str) -> bool:
         return cost_centre == self.tenant_id or cost_centre in self.cost_centres
@@ -85,8 +100,41 @@ class Tenant:
     @property
     def is_limited(self) -> bool:
         """Must the gateway reserve room for a call of this tenant before the call?"""
+        return bool(self.rate_limits or self.budgets) or self.has_account_of_the_month
+
+    @property
+    def has_account_of_the_month(self) -> bool:
+        """Does every call count in the tenant's account of the month?"""
         limits = (self.budget, self.tokens_per_minute, self.concurrent_invocations)
-        return bool(self.cost_centre_budgets) or any(limit is not None for limit in limits)
+        return (
+            bool(self.cost_centre_budgets)
+            or any(limit is not None for limit in limits)
+            or any(budget.is_of_the_month for budget in self.budgets)
+        )
+
+    @cached_property
+    def all_budgets(self) -> tuple[ScopedBudget, ...]:
+        """Every budget, with those that the record states in short: `budget` and `cost_centre_budgets`."""
+        short = {Scope(): self.budget} if self.budget else {}
+        short |= {Scope(cost_centre=centre): budget for centre, budget in sorted(self.cost_centre_budgets.items())}
+        return (
+            *(ScopedBudget(at, Window.MONTH, b.monthly_usd, b.hard, b.thresholds) for at, b in short.items()),
+            *self.budgets,
+        )
+
+    @cached_property
+    def month_zone(self) -> str:
+        """The time zone of the months of the tenant and its cost centres, which share one account."""
+        return next((budget.time_zone for budget in self.budgets if budget.is_of_the_month), "UTC")
+
+    @cached_property
+    def _of_the_month(self) -> dict[str, ScopedBudget]:
+        return {budget.scope.cost_centre: budget for budget in self.all_budgets if budget.is_of_the_month}
+
+    def budget_of_the_month(self, cost_centre: str = "") -> ScopedBudget | None:
+        """The monthly budget of the tenant, or of one of its cost centres."""
+        known = self._of_the_month
+        return known.get(cost_centre) or (known.get(EACH) if cost_centre else None)
 
     def must_allow(self, operation: str, model_id: str, model_arn: str | None, *, by_default: bool) -> None:
         """Raises ForbiddenError for an operation or model that this record does not allow."""
@@ -147,6 +195,10 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "guardrail": vars(tenant.guardrail) if tenant.guardrail else None,
         "s3_buckets": list(tenant.s3_buckets) or None,
         "version": tenant.version,
+        "budgets": [scoped_budget_to_json(budget) for budget in tenant.budgets] or None,
+        "rate_limits": [rate_limit_to_json(limit) for limit in tenant.rate_limits] or None,
+        "loans": [loan_to_json(loan) for loan in tenant.loans] or None,
+        "resets": [reset_to_json(reset) for reset in tenant.resets] or None,
     }
     return {name: value for name, value in values.items() if value not in (None, "", {}, 0) or name == "version"} | {
         "suspended": tenant.suspended
@@ -183,6 +235,10 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         guardrail=Guardrail(**values["guardrail"]) if values.get("guardrail") else None,
         s3_buckets=several("s3_buckets") or (),
         version=values.get("version") or 0,
+        budgets=tuple(map(scoped_budget_from_json, values.get("budgets") or ())),
+        rate_limits=tuple(map(rate_limit_from_json, values.get("rate_limits") or ())),
+        loans=tuple(map(loan_from_json, values.get("loans") or ())),
+        resets=tuple(map(reset_from_json, values.get("resets") or ())),
     )
 
 
@@ -191,5 +247,5 @@ def budget_from_json(values: Mapping[str, Any]) -> Budget:
     return Budget(
         Decimal(str(values["monthly_usd"])),
         bool(values.get("hard", False)),
-        Budget.thresholds if thresholds is None else tuple(sorted(thresholds)),
+        THRESHOLDS if thresholds is None else tuple(sorted(thresholds)),
     )

@@ -168,33 +168,6 @@ class UsageReport(BaseModel):
     ]
 
 
-class BudgetLine(BaseModel):
-    scope: Annotated[str, Field(description="`tenant`, or `cost_centre`.")]
-    cost_centre: Annotated[str | None, Field(description="The cost centre, for a cost centre's budget.")] = None
-    monthly_usd: str
-    hard: Annotated[bool, Field(description="A hard budget refuses calls that exceed it; a soft budget warns.")]
-    spent: str
-    held: Annotated[
-        str, Field(description="The sum reserved for running calls, and for calls whose usage or price is unknown.")
-    ]
-    available: Annotated[
-        str, Field(description="The limit minus spent and held; negative once a soft budget is exceeded.")
-    ]
-    runs_out_on: Annotated[
-        date | None,
-        Field(
-            description="The day on which the budget runs out at this month's average spending; absent if that day is after the month."
-        ),
-    ] = None
-
-
-class BudgetReport(BaseModel):
-    tenant_id: str
-    month: Annotated[str, Field(description="`2026-11`, in UTC.")]
-    resets_at: AwareDatetime
-    budgets: list[BudgetLine]
-
-
 class Quote(BaseModel):
     model_id: str
     most_usd: Annotated[
@@ -229,6 +202,70 @@ class Budget(BaseModel):
     ] = None
 
 
+class BudgetWindow(StrEnum):
+    day = "day"
+    week = "week"
+    month = "month"
+    total = "total"
+
+
+class BudgetScope(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user: Annotated[
+        str | None, Field(description="A user, or `*`.", pattern="^(\\*|[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]{0,127})$")
+    ] = None
+    key: Annotated[str | None, Field(description="A key's id, or `*`.", pattern="^(\\*|[A-Za-z0-9_]{1,64})$")] = None
+    cost_centre: Annotated[
+        str | None, Field(description="A cost centre, or `*`.", pattern="^(\\*|[A-Za-z0-9][A-Za-z0-9_.:@ -]{0,127})$")
+    ] = None
+    model: Annotated[
+        str | None,
+        Field(description="A model id, a pattern such as `*opus*`, or `*`.", pattern="^[A-Za-z0-9_.:/*?-]{1,256}$"),
+    ] = None
+
+
+class WeekBegins(StrEnum):
+    monday = "monday"
+    tuesday = "tuesday"
+    wednesday = "wednesday"
+    thursday = "thursday"
+    friday = "friday"
+    saturday = "saturday"
+    sunday = "sunday"
+
+
+class RateLimit(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    scope: BudgetScope | None = None
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=1000000)] = None
+    tokens_per_minute: Annotated[int | None, Field(ge=1, le=1000000000)] = None
+    concurrent_invocations: Annotated[int | None, Field(ge=1, le=100000)] = None
+
+
+class BudgetLoan(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    scope: BudgetScope | None = None
+    window: BudgetWindow
+    usd: Annotated[
+        str, Field(description="A decimal string in USD, such as `0.12`.", pattern="^[0-9]{1,9}(\\.[0-9]{1,12})?$")
+    ]
+    until: AwareDatetime
+
+
+class BudgetReset(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    scope: BudgetScope | None = None
+    window: BudgetWindow
+
+
 class CostCentre(RootModel[str]):
     root: Annotated[str, Field(max_length=128, min_length=1)]
 
@@ -253,6 +290,13 @@ class Unpriced(StrEnum):
 
 class S3Bucket(RootModel[str]):
     root: Annotated[str, Field(max_length=63, min_length=3)]
+
+
+class Reset(BaseModel):
+    scope: BudgetScope
+    window: BudgetWindow
+    period: str
+    times: int
 
 
 class Guardrail(BaseModel):
@@ -385,6 +429,82 @@ class Problem(BaseModel):
     error: ErrorBody | None = None
 
 
+class BudgetLine(BaseModel):
+    scope: Annotated[
+        Any,
+        Field(
+            description="The calls that the budget counts: an object as in the tenant's `budgets`. It is the word `tenant` or `cost_centre` for `budget` and `cost_centre_budgets` of the tenant's record."
+        ),
+    ]
+    cost_centre: Annotated[str | None, Field(description="The cost centre, where the scope is `cost_centre`.")] = None
+    monthly_usd: Annotated[
+        str | None, Field(description="The limit, where the scope is `tenant` or `cost_centre`.")
+    ] = None
+    window: BudgetWindow
+    limit_usd: Annotated[str, Field(description="The limit of the period, with what is lent.")]
+    lent_usd: Annotated[str | None, Field(description="The part of the limit that is lent.")] = None
+    hard: Annotated[bool, Field(description="A hard budget refuses calls that exceed it; a soft budget warns.")]
+    spent: str
+    held: Annotated[
+        str, Field(description="The sum reserved for running calls, and for calls whose usage or price is unknown.")
+    ]
+    available: Annotated[
+        str, Field(description="The limit minus spent and held; negative once a soft budget is exceeded.")
+    ]
+    resets_at: Annotated[AwareDatetime | None, Field(description="The end of the period; absent for a total.")] = None
+    runs_out_at: Annotated[
+        AwareDatetime | None,
+        Field(
+            description="The time at which the budget runs out at this period's average spending; absent if it lasts."
+        ),
+    ] = None
+    runs_out_on: Annotated[date | None, Field(description="The day (UTC) of `runs_out_at`.")] = None
+
+
+class RunsOutFirst(BaseModel):
+    scope: BudgetScope
+    window: BudgetWindow
+    runs_out_at: AwareDatetime
+
+
+class BudgetReport(BaseModel):
+    tenant_id: str
+    month: Annotated[str, Field(description="`2026-11`, in the time zone of the tenant's monthly budgets.")]
+    resets_at: Annotated[AwareDatetime, Field(description="The end of the month.")]
+    budgets: list[BudgetLine]
+    runs_out_first: Annotated[
+        RunsOutFirst | None,
+        Field(description="The budget that runs out first at its period's average spending; absent if all last."),
+    ] = None
+
+
+class ScopedBudget(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    scope: BudgetScope | None = None
+    window: BudgetWindow
+    limit_usd: Annotated[
+        str, Field(description="A decimal string in USD, such as `0.12`.", pattern="^[0-9]{1,9}(\\.[0-9]{1,12})?$")
+    ]
+    hard: bool | None = False
+    thresholds: Annotated[
+        list[Threshold] | None,
+        Field(
+            description="Percentages of the limit at which the gateway warns, once a period each; 50, 80 and 100 by default.",
+            max_length=10,
+        ),
+    ] = None
+    time_zone: Annotated[
+        str | None,
+        Field(
+            description="The time zone of the windows, by its name in the IANA database, such as `Europe/Berlin`.",
+            max_length=64,
+        ),
+    ] = "UTC"
+    week_begins: Annotated[WeekBegins | None, Field(description="The first day of a week.")] = "monday"
+
+
 class TenantSettings(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -427,6 +547,17 @@ class TenantSettings(BaseModel):
     cost_centre_budgets: Annotated[
         dict[str, Budget] | None,
         Field(description="Budgets of the tenant's individual cost centres, beside the tenant's own."),
+    ] = None
+    budgets: Annotated[
+        list[ScopedBudget] | None,
+        Field(
+            description="Budgets of any scope and window. A call must fit into each hard budget that counts it. A scope has one budget for each window.",
+            max_length=100,
+        ),
+    ] = None
+    rate_limits: Annotated[
+        list[RateLimit] | None,
+        Field(description="Limits of requests, tokens and concurrent calls of any scope.", max_length=100),
     ] = None
     budget_shards: Annotated[
         int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
@@ -471,6 +602,12 @@ class Tenant(BaseModel):
     concurrent_invocations: int | None = None
     budget: Budget | None = None
     cost_centre_budgets: dict[str, Budget] | None = None
+    budgets: list[ScopedBudget] | None = None
+    rate_limits: list[RateLimit] | None = None
+    loans: Annotated[list[BudgetLoan] | None, Field(description="What the tenant's budgets were lent.")] = None
+    resets: Annotated[
+        list[Reset] | None, Field(description="The budgets that were reset, with the period and how often.")
+    ] = None
     budget_shards: int | None = None
     unpriced: Unpriced | None = None
     idempotency_seconds: int | None = None
