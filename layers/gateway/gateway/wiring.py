@@ -10,6 +10,7 @@ from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.dynamodb.idempotency import IdempotencyTable
 from gateway.aws.dynamodb.jobs import JobTable
 from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.reservations import Reservations
 from gateway.aws.dynamodb.response_items import ItemTable
 from gateway.aws.events import warn
 from gateway.aws.models.bedrock import BedrockCatalog, BedrockRuntime
@@ -58,7 +59,8 @@ class Wiring:
 
     @cached_property
     def meter(self) -> Meter:
-        return Meter(self.ledger, AccountTable(self._settings.budgets_table), current_book, warn)
+        accounts = AccountTable(self._settings.budgets_table)
+        return Meter(self.ledger, accounts, current_book, warn, Reservations(accounts, self.ledger))
 
     @cached_property
     def circuits(self) -> Circuits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,10 +10,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.reservations import Reservations
 from gateway.budgets.accounts import ROLLING, AccountId, Accounts, Booking, Hold, hold_all, release_all
 from gateway.budgets.changes import lend, reset
 from gateway.budgets.report import budget_report
@@ -21,12 +25,14 @@ from gateway.budgets.status import states
 from gateway.budgets.sweep import sweep_holds, sweep_thresholds
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed
 from gateway.budgets.windows import period_of
-from gateway.calls.metering import booking_for
+from gateway.calls.metering import Meter, booking_for
+from gateway.calls.token_bounds import TokenBound
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.budgets import Loan, Scope, ScopedBudget, Window
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
+from gateway.usage.ledger import AlreadyReservedError
 from gateway.usage.records import (
     Attribution,
     KeyId,
@@ -476,3 +482,84 @@ def test_whatever_happens_no_scope_is_above_its_limit_and_nothing_stays_held(
             accounts.account(replace(of, shard=n)).counted_spent.get("total=", Decimal(0)) for n in range(shards)
         )
         assert counted == sum(charges.values())
+
+
+# --------------------------------------------------------------------------------------------------- requests
+THREE = ({"budget": {"monthly_usd": "5", "hard": True}}, [budget("2", user="*"), budget("1", key="*")])
+
+
+def meter_of(tables: AccountTable, ledger: DynamoLedger) -> Meter:
+    return Meter(ledger, tables, lambda: BOOK, lambda _: None, Reservations(tables, ledger, lambda _: None))
+
+
+def requests_of(of: Tenant, source: UserSource) -> list[str]:
+    """The operations that one whole call asks of DynamoDB, its accounts being open."""
+    counted: list[str] = []
+    tables, ledger = AccountTable("budgets"), DynamoLedger("usage")
+    made = [row(f"{secrets.token_hex(4)}{number}", "alice", source) for number in range(2)]
+    meter = meter_of(tables, ledger)
+    for one in made:
+        counted.clear()
+        for writes in (tables._writes, ledger._writes, meter.reservations._writes):  # type: ignore[union-attr]
+            writes._once = _counted(writes, type(writes)._once, counted)
+        reserved = meter.reserve(of, one, TokenBound(TokenUsage(100, 50)))
+        meter.settle(of, reserved, one.settle(Outcome.SUCCEEDED, TokenUsage(10, 5), NOW))
+    return counted
+
+
+def _counted(writes: Any, once: Any, counted: list[str]) -> Any:
+    def call(operation: str, body: bytes) -> Any:
+        counted.append(operation)
+        return once(writes, operation, body)
+
+    return call
+
+
+def test_three_nested_budgets_cost_two_requests_more_than_one(aws: None) -> None:
+    one = tenant(budget={"monthly_usd": "5", "hard": True})
+    assert len(requests_of(one, UserSource.CLAIMED)) == 4
+    nested = tenant(*THREE[1], **THREE[0])
+    for source in (UserSource.CLAIMED, UserSource.KEY, UserSource.TOKEN):
+        assert len(requests_of(nested, source)) <= 6, source
+    personal = tenant(
+        budget("1", user="*"), budget("3", "month", cost_centre="research"), budget("4", "day"), **THREE[0]
+    )
+    assert len(requests_of(personal, UserSource.TOKEN)) <= 6
+
+
+def test_three_accounts_are_taken_together_or_not_at_all(aws: None) -> None:
+    tables, ledger = AccountTable("budgets"), DynamoLedger("usage")
+    meter, acme = meter_of(tables, ledger), tenant(*THREE[1], **THREE[0])
+    bound = TokenBound(TokenUsage(0, 60_000))  # 0.6 USD
+    first = row("r1", "alice", UserSource.CLAIMED)
+    reserved = meter.reserve(acme, first, bound)
+    assert len(reserved.holds) == 3
+    assert meter.reserve(acme, first, bound) == reserved  # the retry of a write whose response was lost
+    with pytest.raises(GatewayError, match="key key_1: limit 1 USD, spent 0, reserved 0.6"):
+        meter.reserve(acme, row("r2", "bob", UserSource.CLAIMED), bound)
+    assert ledger.get(RequestId("r2"), 1, NOW) is None
+    held = {of.holder: sorted(account.holds) for of, account in tables.all(NOW)}
+    assert held == {"": ["r1#1"], "claimed:alice": ["r1#1"], "key:key_1": ["r1#1"], "claimed:bob": []}
+    with pytest.raises(AlreadyReservedError):
+        meter.reserve(acme, row("r1", "eve", UserSource.CLAIMED, model_id=ModelId("dear")), TokenBound(TokenUsage(1)))
+
+
+def test_accounts_that_others_write_all_the_time_are_taken_one_by_one(aws: None) -> None:
+    tables, ledger = AccountTable("budgets"), DynamoLedger("usage")
+    meter, acme = meter_of(tables, ledger), tenant(*THREE[1], **THREE[0])
+    conflict = ClientError(
+        {"Error": {"Code": "TransactionCanceledException", "Message": ""},
+         "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}]},  # type: ignore[typeddict-unknown-key]
+        "TransactWriteItems",
+    )  # fmt: skip
+    tried: list[int] = []
+
+    def conflicts(**_: Any) -> None:
+        tried.append(1)
+        raise conflict
+
+    meter.reservations._writes.transact_write_items = conflicts  # type: ignore[union-attr]
+    reserved = meter.reserve(acme, row("r1", "alice", UserSource.CLAIMED), TokenBound(TokenUsage(1, 1)))
+    assert len(tried) == 5
+    assert {of.holder for of, account in tables.all(NOW) if account.holds} == {"", "claimed:alice", "key:key_1"}
+    assert ledger.get(RequestId("r1"), 1, NOW) == reserved.row

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Protocol
 
-from gateway.budgets.accounts import AccountId, Accounts, Booking, Hold, hold_all, release_all
+from gateway.budgets.accounts import AccountId, Accounts, Booking, Hold, Limits, hold_all, release_all
 from gateway.budgets.scopes import holds_of
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
 from gateway.calls.token_bounds import TokenBound
@@ -20,6 +21,8 @@ from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
 from gateway.usage.ledger import Ledger
 from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, UsageRecord
+
+SEPARATELY = 2  # accounts, whose holds are written one by one
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class UnpricedUsageNotice:
         return f"parked {self.day} {self.region} {self.model_id}"
 
 
+class Reservations(Protocol):
+    """Writes a row together with holds. Implemented by `gateway.aws.dynamodb.reservations`."""
+
+    def reserve(self, wanted: Sequence[tuple[Hold, Limits]], row: UsageRecord) -> bool:
+        """Write all of it, or nothing; False if others write there all the time. Raises like `hold` and `reserve`."""
+
+
 @dataclass(frozen=True)
 class Meter:
     """Reserves and settles: the ledger row of every call, and the account where the tenant has limits.
@@ -57,22 +67,40 @@ class Meter:
     accounts: Accounts
     book: Callable[[], PriceBook]
     warn: Callable[[ThresholdCrossed | UnpricedUsageNotice], None]
+    reservations: Reservations | None = None
 
     def reserve(self, tenant: Tenant, row: UsageRecord, bound: TokenBound) -> Reservation:
-        """Take the hold, then write the row. Raises GatewayError, with nothing written, if a limit refuses the call."""
-        holds: tuple[Hold, ...] = ()
+        """Take the holds, then write the row. Raises GatewayError, with nothing written, if a limit refuses."""
+        wanted: list[tuple[Hold, Limits]] = []
         if _needs_prices(tenant):
             time = (row.lease_until - row.started_at) // timedelta(seconds=1)
             book = self.book()
             amount = quote(book, tenant, book.pricing_name(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
-                holds = hold_all(self.accounts, holds_of(tenant, row, amount or ZERO, bound.usage))
+                wanted = holds_of(tenant, row, amount or ZERO, bound.usage)
+        if self.reservations and len(wanted) > SEPARATELY:
+            return self._reserve_together(self.reservations, wanted, row)
+        holds = hold_all(self.accounts, wanted)
         try:
             self.ledger.reserve(row)
         except Exception:
             release_all(self.accounts, holds)
             raise
         return Reservation(row, holds)
+
+    def _reserve_together(
+        self, reservations: Reservations, wanted: Sequence[tuple[Hold, Limits]], row: UsageRecord
+    ) -> Reservation:
+        """The last hold alone, since most calls share its account; all others with the row."""
+        holds = hold_all(self.accounts, wanted[-1:])
+        try:
+            if not reservations.reserve(wanted[:-1], row):
+                holds += hold_all(self.accounts, wanted[:-1])
+                self.ledger.reserve(row)
+        except Exception:
+            release_all(self.accounts, holds)
+            raise
+        return Reservation(row, tuple(hold for hold, _ in wanted))
 
     def settle(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         self.ledger.settle(settled)

@@ -165,8 +165,8 @@ def must_have_sound_budgets(tenant: Tenant) -> None:
     if not all(budget.limit_usd.is_finite() and 0 <= budget.limit_usd <= MOST_USD for budget in tenant.all_budgets):
         raise _invalid(f"monthly_usd, limit_usd: must be from 0 to {MOST_USD}.")
     for budget in repeated(tenant.all_budgets):
-        scope = json.dumps(scope_to_json(budget.scope))
-        raise _invalid(f"budgets: the scope {scope} has more than one budget of the window {budget.window}.")
+        twice = json.dumps(scope_to_json(budget.scope))
+        raise _invalid(f"budgets: the scope {twice} has more than one budget of the window {budget.window}.")
     if len({budget.time_zone for budget in tenant.all_budgets if budget.is_of_the_month}) > 1:
         raise _invalid(
             "budgets: the monthly budgets of the tenant and its cost centres must have the same time_zone; it is UTC"

@@ -83,31 +83,36 @@ class AccountTable:
     def hold(self, hold: Hold, limits: Limits) -> None:
         for _ in range(20):
             found = self._take(hold, limits)
-            if found is None:
+            if found is None or not self.make_room(hold, limits, found):
                 return
-            account = _account(hold.account, found)
-            if hold.name in account.holds:  # the retry of a write whose response was lost
-                return
-            if not found:
-                self._open(hold.account)
-            elif refusal := account.refusal(hold, limits):
-                raise refusal
-            elif hold.own_sums and account.minute != minute_of(hold.started_at):
-                self._next_minute(hold.account, account.minute, minute_of(hold.started_at))
         message = "Too many calls of your tenant start at once. Retry."
         raise GatewayError(message, code="too_many_invocations", status=429, retry_after=1)
+
+    def make_room(self, hold: Hold, limits: Limits, found: Mapping[str, Any]) -> bool:
+        """Prepare an account that did not take a hold; False if it has the hold. Raises GatewayError."""
+        account = _account(hold.account, found)
+        if hold.name in account.holds:  # the retry of a write whose response was lost
+            return False
+        if not found:
+            self._open(hold.account)
+        elif refusal := account.refusal(hold, limits):
+            raise refusal
+        elif hold.own_sums and account.minute != minute_of(hold.started_at):
+            self._next_minute(hold.account, account.minute, minute_of(hold.started_at))
+        return True
 
     def _take(self, hold: Hold, limits: Limits) -> dict[str, Any] | None:
         """Take the room, or return the current account if it refuses."""
         try:
-            self._writes.update_item(**self._taking(hold, limits))
+            self._writes.update_item(**self.taking(hold, limits))
         except ClientError as error:
             if not conditional(error):
                 raise
             return dict(error.response.get("Item") or {})
         return None
 
-    def _taking(self, hold: Hold, limits: Limits) -> dict[str, Any]:
+    def taking(self, hold: Hold, limits: Limits) -> dict[str, Any]:
+        """The conditional update that takes a hold; also valid in a transaction."""
         taking = _Update()
         taking.set("holds.#hold = :hold", hold=hold.name)
         taking.values |= {":hold": _packed(hold), ":zero": 0}

@@ -84,18 +84,22 @@ class DynamoLedger:
 
     def reserve(self, record: UsageRecord) -> None:
         try:
-            self._writes.put_item(
-                TableName=self.table,
-                Item=to_item(record, self._retention),
-                ConditionExpression="attribute_not_exists(pk)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            self._writes.put_item(**self.reserving(record))
         except ClientError as error:
             if not conditional(error):
                 raise
             # After a lost response, the retried write finds its own row.
             if "Item" not in error.response or from_item(error.response["Item"]) != record:
                 raise AlreadyReservedError(record.request_id, record.attempt) from error
+
+    def reserving(self, record: UsageRecord) -> dict[str, Any]:
+        """The conditional put that writes an open row; also valid in a transaction."""
+        return {
+            "TableName": self.table,
+            "Item": to_item(record, self._retention),
+            "ConditionExpression": "attribute_not_exists(pk)",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
     def settle(self, settled: UsageRecord) -> bool:
         try:

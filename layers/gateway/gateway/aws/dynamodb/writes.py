@@ -41,7 +41,7 @@ _THROTTLES = frozenset(
 
 
 class Writes:
-    """`put_item` and `update_item` of boto3's client."""
+    """`put_item`, `update_item` and `transact_write_items` of boto3's client."""
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep):
         self._client = client("dynamodb")
@@ -55,6 +55,10 @@ class Writes:
     def update_item(self, **request: Any) -> dict[str, Any]:
         """Raises ClientError, or HTTPClientError if there was no response."""
         return self._write("UpdateItem", request)
+
+    def transact_write_items(self, **request: Any) -> dict[str, Any]:
+        """Raises ClientError, or HTTPClientError if there was no response."""
+        return self._write("TransactWriteItems", request)
 
     def _write(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         body = json.dumps(request, default=_encoded).encode()
