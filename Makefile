@@ -31,6 +31,9 @@ statements: $(READY) ## show and verify monthly statements: make statements ARGS
 tenants: $(READY) ## manage tenants and keys: make tenants ARGS="plan -f examples/tenants.yaml --local"
 	@$(BIN)/gateway tenants $(ARGS)
 
+budgets: $(READY) ## lend to a budget, or begin it anew: make budgets ARGS="reset my-team --user alice --window day --local"
+	@$(BIN)/gateway budgets $(ARGS)
+
 prices: $(READY) ## update the price book: make prices ARGS="diff --offer index.json"
 	@$(BIN)/gateway prices $(ARGS)
 

@@ -73,6 +73,11 @@ class AdminApi:
         keys: list[dict[str, Any]] = self.call("GET", f"{of(tenant_id)}/keys")["keys"]
         return keys
 
+    def change_budget(self, tenant_id: str, action: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Lend to a budget (`loans`) or begin it anew (`resets`); the tenant's new record. Raises Refused."""
+        tenant: dict[str, Any] = self.call("POST", f"{of(tenant_id)}/budgets/{action}", body)
+        return tenant
+
     def audit(self, tenant_id: str | None = None) -> Iterator[dict[str, Any]]:
         return self._all("/admin/audit", "records", {"tenant_id": tenant_id} if tenant_id else {})
 

@@ -189,9 +189,12 @@ def _at(entry: yaml.Node, way: tuple[str | int, ...]) -> yaml.Node:
     return place
 
 
+_SET_BY_THE_API = ("version", "tenant_id", "loans", "resets")
+
+
 def shown(tenant: dict[str, Any]) -> dict[str, Any]:
     """A tenant as the API shows it, without the fields that only the API sets."""
-    return {name: value for name, value in tenant.items() if name not in ("version", "tenant_id")}
+    return {name: value for name, value in tenant.items() if name not in _SET_BY_THE_API}
 
 
 def is_live(key: dict[str, Any], now: datetime | None = None) -> bool:

@@ -27,7 +27,7 @@ from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.budgets.accounts import Account, AccountId
 from gateway.core.times import month_of
 from gateway.pricing.price_csv import price_book
-from gateway.tenancy.budgets import Budget
+from gateway.tenancy.budgets import Budget, Scope, ScopedBudget, Window
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, Outcome, TenantId, TokenUsage, UsageRecord
@@ -221,3 +221,55 @@ def test_a_submitted_call_that_does_not_fit_ends_with_that_reason(stack: LocalSt
         if polled.status_code != 200:
             break
     assert (polled.status_code, polled.json()["code"]) == (429, "budget_exceeded"), json.dumps(polled.json())
+
+
+def test_200_at_once_pass_no_budget_of_any_scope(stack: LocalStack) -> None:
+    """Six keys of three users, each call within the budgets of its user, its key, its model and its tenant."""
+    free, _ = tenant_with(stack, "measure")
+    assert calls(stack, free, 1)[0].status_code == 200
+    one = charged(served(stack)[-1])
+    limits = {"user": one * 20, "key": one * 12, "model": one * 45, "": one * 50}
+    budgets = [
+        ScopedBudget(Scope(**({name: "*"} if name else {})), window, limit, hard=True, time_zone="Europe/Berlin")
+        for (name, limit), window in zip(
+            limits.items(), (Window.DAY, Window.TOTAL, Window.WEEK, Window.MONTH), strict=True
+        )
+    ]
+    _, tenant = tenant_with(stack, "nested", budgets=tuple(budgets))
+    table = TenantTable(stack.info["tables"]["TenantsTable"])
+    table._dynamodb = stack.client("dynamodb")
+    keys = {}
+    for number in range(6):
+        text, user = new_key(), f"user{number % 3}"
+        key = Key(KeyId(f"key_n{number}"), tenant.tenant_id, digest_of(text), "", datetime.now(UTC), user_id=user)
+        table.put_key(key)
+        keys[text] = (key.key_id, user)
+    before = len(served(stack))
+    with ThreadPoolExecutor(6) as pool:
+        answers = dict(zip(keys, pool.map(lambda text: calls(stack, text, 34), keys), strict=True))
+    mine = served(stack)[before:]
+    spent = sum(map(charged, mine))
+    assert {answer.status_code for some in answers.values() for answer in some} == {200, 429}
+    good = {text: sum(answer.status_code == 200 for answer in some) for text, some in answers.items()}
+    by_user = Counter[str]()
+    for text, number in good.items():
+        by_user[keys[text][1]] += number
+    assert max(good.values()) <= 12
+    assert max(by_user.values()) <= 20
+    assert sum(good.values()) == len(mine)
+    assert 40 <= len(mine) <= 45
+    assert spent <= limits["model"]
+    refused = {answer.json()["message"] for some in answers.values() for answer in some if answer.status_code == 429}
+    assert any("of user user" in message for message in refused) or any("of model" in message for message in refused)
+    accounts = AccountTable(stack.info["tables"]["BudgetsTable"])
+    accounts._dynamodb = stack.client("dynamodb")
+    found = [account for of, account in accounts.all(datetime.now(UTC)) if of.tenant_id == "nested"]
+    assert all(not account.holds for account in found)
+    for account in found:
+        assert dict(account.counted) == {name: account.counted_spent[name] for name in account.counted}
+    text = max(good, key=lambda each: good[each])
+    answer = requests.get(f"{stack.url}/budget", headers={"x-api-key": text}, timeout=30).json()
+    lines = {json.dumps(line["scope"]): line for line in answer["budgets"]}
+    assert Decimal(lines[json.dumps({"key": keys[text][0]})]["spent"]) == one * good[text]
+    assert Decimal(lines[json.dumps({"user": keys[text][1]})]["spent"]) == one * by_user[keys[text][1]]
+    assert Decimal(lines["{}"]["spent"]) == spent

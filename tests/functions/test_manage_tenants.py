@@ -98,6 +98,43 @@ def test_what_is_wrong_is_named(admin: Admin, sent: Any, code: str, where: list[
     assert admin("PUT", "/admin/tenants/a#b", {})[0] in (400, 404)
 
 
+def test_a_budget_is_lent_to_and_reset_and_a_new_record_keeps_both(admin: Admin) -> None:
+    sent = {"budgets": [{"scope": {"user": "*"}, "window": "day", "limit_usd": "1", "hard": True}]}
+    admin("PUT", "/admin/tenants/my-team", sent)
+    of_alice = {"scope": {"user": "alice"}, "window": "day"}
+    loan = of_alice | {"usd": "50", "until": "2099-12-04T18:00:00Z"}
+    status, lent = admin("POST", "/admin/tenants/my-team/budgets/loans", loan)
+    assert (status, lent["loans"], lent["version"]) == (200, [loan], 2)
+    for times in (1, 2):
+        status, made = admin("POST", "/admin/tenants/my-team/budgets/resets", of_alice)
+        assert (status, [each["times"] for each in made["resets"]]) == (200, [times])
+    Tenant.model_validate(made)
+    status, changed = admin("PUT", "/admin/tenants/my-team", sent | {"name": "Mine"}, if_match="4")
+    assert (changed["loans"], changed["resets"]) == (lent["loans"], made["resets"])
+    records = admin("GET", "/admin/audit", query={"tenant_id": "my-team"})[1]["records"]
+    assert [each["action"] for each in records][:4] == ["change_tenant", "reset_budget", "reset_budget", "lend_budget"]
+    assert admin("POST", "/admin/tenants/my-team/budgets/loans", loan | {"usd": "0"})[1].get("loans") is None
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "status", "code"),
+    [
+        ("resets", {"scope": {"user": "alice"}, "window": "week"}, 400, "budget_not_found"),
+        ("resets", {"scope": {"user": "*"}, "window": "day"}, 400, "invalid_tenant"),
+        ("resets", {"scope": {"team": "x"}, "window": "day"}, 400, "invalid_body"),
+        ("loans", {"window": "day", "usd": "-1", "until": "2099-01-01T00:00:00Z"}, 400, "invalid_body"),
+        ("loans", {"scope": {"user": "a"}, "window": "day", "usd": "1", "until": "2020-01-01T00:00:00Z"}, 400, "invalid_expiry"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_loan_or_a_reset_is_said(
+    admin: Admin, action: str, body: Any, status: int, code: str
+) -> None:
+    admin("PUT", "/admin/tenants/my-team", {"budgets": [{"scope": {"user": "*"}, "window": "day", "limit_usd": "1"}]})
+    got, problem = admin("POST", f"/admin/tenants/my-team/budgets/{action}", body)
+    assert (got, problem["code"]) == (status, code)
+    assert admin("POST", f"/admin/tenants/nobody/budgets/{action}", {})[0] in (400, 404)
+
+
 def test_keys_are_made_listed_rotated_and_revoked(admin: Admin) -> None:
     admin("PUT", "/admin/tenants/my team", {})
     status, made = admin("POST", "/admin/tenants/my team/keys", {"label": "ci", "expires_at": "2099-01-01T00:00:00Z"})

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from scripts.operate.cli.backfill import backfill
+from scripts.operate.cli.budgets import budgets
 from scripts.operate.cli.commands import Group
 from scripts.operate.cli.costs import costs
 from scripts.operate.cli.focus import focus
@@ -39,7 +40,7 @@ def gateway() -> None:
     """
 
 
-for command in (tenants, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus):
+for command in (tenants, budgets, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus):
     gateway.add_command(command)
 
 

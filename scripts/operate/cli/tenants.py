@@ -91,7 +91,7 @@ def plan(
 ) -> int:
     """Print what `apply` would change."""
     with answered():
-        found = _changes(_api(stack, url, region, local), file, prune)
+        found = _changes(admin_api(stack, url, region, local), file, prune)
         if as_json:
             print_json(_as_json(found))
         else:
@@ -118,7 +118,7 @@ def apply(
     made: list[dict[str, str]] = []
     faults: list[str] = []
     with answered():
-        api = _api(stack, url, region, local)
+        api = admin_api(stack, url, region, local)
         found = _changes(api, file, prune)
         if not as_json:
             _print_changes(found)
@@ -150,7 +150,7 @@ def show(
 
         named = {tenant.tenant_id for tenant in read(file)} if file else None
         with _bar("reading tenants") as progress:
-            found = current(_api(stack, url, region, local), named, progress)
+            found = current(admin_api(stack, url, region, local), named, progress)
         if as_json:
             print_json(found)
         else:
@@ -212,7 +212,7 @@ def answered() -> Iterator[None]:
         raise CommandFailedError(str(error)) from error
 
 
-def _api(stack: str | None, url: str | None, region: str | None, local: str | None) -> AdminApi:
+def admin_api(stack: str | None, url: str | None, region: str | None, local: str | None) -> AdminApi:
     from dataclasses import replace
 
     from scripts.operate.tenants import deployed_api, local_api
