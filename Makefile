@@ -7,7 +7,7 @@ READY := .venv/ready $(BIN)/gateway
 help: ## list the targets; for operators, .venv/bin/gateway --help lists the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 20
 
-.PHONY: help docs outline dev costs backfill statements tenants prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
+.PHONY: help docs outline dev costs backfill statements tenants budgets prices redrive verify-deployment test test-lambda check lint types contract validate spec scan roles generate lock athena-check focus-check build sam-local sam-local-check deploy-local client client-matrix bench clean
 
 .venv/ready: requirements.lock
 	$(PYTHON) scripts/project/set_up.py .venv requirements.lock

@@ -501,7 +501,7 @@ def requests_of(of: Tenant, source: UserSource) -> list[str]:
     for one in made:
         counted.clear()
         for writes in (tables._writes, ledger._writes, meter.reservations._writes):  # type: ignore[union-attr]
-            writes._once = _counted(writes, type(writes)._once, counted)
+            writes._once = _counted(writes, type(writes)._once, counted)  # type: ignore[method-assign]
         reserved = meter.reserve(of, one, TokenBound(TokenUsage(100, 50)))
         meter.settle(of, reserved, one.settle(Outcome.SUCCEEDED, TokenUsage(10, 5), NOW))
     return counted
@@ -558,7 +558,7 @@ def test_accounts_that_others_write_all_the_time_are_taken_one_by_one(aws: None)
         tried.append(1)
         raise conflict
 
-    meter.reservations._writes.transact_write_items = conflicts  # type: ignore[union-attr]
+    meter.reservations._writes.transact_write_items = conflicts
     reserved = meter.reserve(acme, row("r1", "alice", UserSource.CLAIMED), TokenBound(TokenUsage(1, 1)))
     assert len(tried) == 5
     assert {of.holder for of, account in tables.all(NOW) if account.holds} == {"", "claimed:alice", "key:key_1"}
