@@ -464,6 +464,19 @@ def month_forecast(_known: Known) -> Answer:
             )  # fmt: skip
 
 
+def users_of_last_month(known: Known) -> Answer:
+    of_month = [row for row in user_cost(known) if row[0][:7] == LAST_MONTH]
+    for user, members in grouped(of_month, lambda row: row[1:4]).items():
+        counts = (sum(row[column] for row in members) for column in (4, 7, 8))
+        yield (*user, *counts, total(row[14] for row in members))
+
+
+def tags_of_last_month(known: Known) -> Answer:
+    of_month = [row for row in tag_cost(known) if row[0][:7] == LAST_MONTH]
+    for tag, members in grouped(of_month, lambda row: row[1:4]).items():
+        yield (*tag, sum(row[4] for row in members), total(row[9] for row in members), len(members))
+
+
 WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
     answer.__name__: answer
     for answer in (
@@ -471,7 +484,7 @@ WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
         price_periods, usage_by_price, savings, what_if, focus, bill_of_last_month, chargeback_of_last_month,
         spent_this_month, last_thirty_days, top_ten_models, unpriced_last_month, restated_lately,
         saved_by_tier_or_cache, last_month_on_another_model, failed_or_unsettled,
-        disagreement, month_forecast, user_cost, key_cost, tag_cost,
+        disagreement, month_forecast, user_cost, key_cost, tag_cost, users_of_last_month, tags_of_last_month,
     )
 }  # fmt: skip
 # The query for each view that is not read whole.

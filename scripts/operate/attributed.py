@@ -36,8 +36,13 @@ class Share(NamedTuple):
     cost: Decimal
 
     def plus(self, other: Share) -> Share:
-        counts = (one + two for one, two in zip(self[1:4], other[1:4], strict=True))
-        return Share(self.name, *counts, self.cost + other.cost)
+        return Share(
+            self.name,
+            self.invocations + other.invocations,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost + other.cost,
+        )
 
 
 Shares = dict[tuple[str, ...], Share]
@@ -66,9 +71,8 @@ def _of_rows(file: Any, place: int, names: tuple[str, ...]) -> Iterator[tuple[st
     summed = ("invocations", *_COUNTED, "cost")
     groups = table.group_by(["tenant_id", *names], use_threads=False).aggregate([(name, "sum") for name in summed])
     for row in groups.to_pylist():
-        counts = (row[f"{name}_sum"] or 0 for name in summed[:-1])
-        share = Share(tuple(row[name] or "" for name in names), *counts, row["cost_sum"] or ZERO)
-        yield row["tenant_id"], share
+        calls, read, made = (row[f"{name}_sum"] or 0 for name in summed[:-1])
+        yield row["tenant_id"], Share(tuple(row[n] or "" for n in names), calls, read, made, row["cost_sum"] or ZERO)
 
 
 def divided(statement: Statement, by: str, shares: Shares) -> list[Share]:
