@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from gateway.aws.lake.parquet import USAGE
 from gateway.aws.lake.prices import KEY, prices_file
+from gateway.core.errors import BadRequestError
 from gateway.core.times import hour_of
 from gateway.costs.usage_files import UsageFile
-from gateway.costs.usage_report import add_up, own_rows
+from gateway.costs.usage_report import MAX_LINES, add_up, own_rows
 from gateway.costs.verify import verify_day
 from gateway.pricing.price_book import PriceBook
 from gateway.usage.records import Attribution, KeyId, Outcome, TokenUsage, UsageRecord, UserSource
@@ -176,6 +177,18 @@ def test_what_is_no_object_of_texts_is_not_tags(text: str) -> None:
     assert not is_tags_text(text)
     with pytest.raises(ValueError, match="."):
         tags_from_text(text)
+
+
+def test_a_report_of_too_many_users_is_refused_rather_than_cut() -> None:
+    """API Gateway could not return it."""
+    claimed = [
+        replace(row(f"r{n}"), attribution=Attribution(f"user-{n}", UserSource.CLAIMED)) for n in range(MAX_LINES + 1)
+    ]
+    with pytest.raises(BadRequestError, match="would have 8001 lines") as refused:
+        add_up(claimed, "user", BOOKS[0])
+    assert refused.value.code == "time_range_too_long"
+    assert len(add_up(claimed[1:], "user", BOOKS[0]).lines) == MAX_LINES
+    assert len(add_up(claimed, "key", BOOKS[0]).lines) == 1
 
 
 def test_a_claim_to_be_a_user_gives_that_user_no_row() -> None:

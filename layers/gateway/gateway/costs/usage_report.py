@@ -13,6 +13,7 @@ from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.usage.records import Outcome, PriceStatus, UsageRecord, UserSource
 
 MAX_SPAN = timedelta(days=31)
+MAX_LINES = 8_000  # of some 600 bytes each: Lambda returns 6 MB at most
 
 
 class Group(NamedTuple):
@@ -124,6 +125,11 @@ def add_up(records: Iterable[object], group_by: str, book: PriceBook) -> Report:
             continue
         total.add(record, book)
         lines.setdefault(group_of(record), Totals()).add(record, book)
+    if len(lines) > MAX_LINES:
+        raise BadRequestError(
+            f"The report would have {len(lines)} lines; it can have {MAX_LINES}. Choose a shorter range.",
+            code="time_range_too_long",
+        )
     return Report(total, dict(sorted(lines.items())), unreadable)
 
 
