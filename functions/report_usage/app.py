@@ -16,7 +16,7 @@ from gateway.budgets.status import states
 from gateway.calls.policy import authorized_models, by_id
 from gateway.calls.quotes import Quote, quoted
 from gateway.core.settings import settings
-from gateway.costs.usage_report import Totals, add_up, span
+from gateway.costs.usage_report import Group, Totals, add_up, grouping, own_rows, span
 from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, translations
 from gateway.pricing.price_book import money
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
@@ -30,18 +30,21 @@ accounts = AccountTable(settings().budgets_table)
 
 @app.get("/usage")
 def report_usage() -> Response[str]:
+    # Before the schema, whose message would be its pattern.
+    grouping((app.current_event.query_string_parameters or {}).get("group_by") or "model")
     asked = query(app, ReportUsageParametersQuery, known_only=True)
-    group_by = str(asked.group_by or "model")
+    group_by = asked.group_by or "model"
     start, end = span(asked.start, asked.end, datetime.now(UTC))
-    tenant_id = caller(app).tenant_id
-    found = add_up(ledger.inspect_tenant(tenant_id, start, end), group_by, current_book())
+    who = caller(app)
+    rows = ledger.inspect_tenant(who.tenant_id, start, end)
+    found = add_up(rows if who.sees_tenant else own_rows(rows, who.user_id), group_by, current_book())
     report = {
-        "tenant_id": tenant_id,
+        "tenant_id": who.tenant_id,
         "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
         "end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
         "group_by": group_by,
         "totals": as_json(found.total),
-        "lines": [{"key": key, "totals": as_json(totals)} for key, totals in found.lines.items()],
+        "lines": [line_as_json(group, totals) for group, totals in found.lines.items()],
         "unreadable_rows": found.unreadable_rows,
     }
     return answer(app, report)
@@ -73,6 +76,11 @@ def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:
     cost = {} if quote.most_usd is None else {"most_usd": money(quote.most_usd)}
     why = {"code": quote.refusal.code, "message": quote.refusal.message} if quote.refusal else {}
     return {"model_id": model_id, "fits": quote.refusal is None} | cost | why | used
+
+
+def line_as_json(group: Group, totals: Totals) -> dict[str, Any]:
+    source = {"user_source": group.user_source.value} if group.user_source else {}
+    return {"key": group.key} | source | {"totals": as_json(totals)}
 
 
 def as_json(totals: Totals) -> dict[str, Any]:

@@ -7,6 +7,7 @@ that the two engines interpret differently. It exits with 1 and lists the differ
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections import Counter, defaultdict
@@ -21,6 +22,7 @@ from gateway.costs.cost_lines import RESTATEMENT, TOKENS, CostLine
 from gateway.costs.pricer import PRICED, UNPRICED
 from gateway.reconciliation.records import REASONS
 from gateway.usage.records import Outcome
+from gateway.usage.tags import tags_to_text
 from scripts.analytics import views as generated
 from scripts.analytics.duckdb_athena import open_lake, queries, rows, views
 from scripts.analytics.synthetic_lake import (
@@ -175,16 +177,70 @@ def price_periods(known: Known) -> Answer:
             yield (model, REGION, tier, unit, each, price.effective_from, end, price.name)
 
 
+def user_cost(known: Known) -> Answer:
+    def group(row: Row) -> tuple[str, ...]:
+        by = row.record.attribution
+        return (row.day, row.record.tenant_id, by.user_id, by.user_source.value)
+
+    for user, members in grouped(known.rows, group).items():
+        yield (*user, *_attributed(members))
+
+
+def key_cost(known: Known) -> Answer:
+    for key, members in grouped(known.rows, lambda row: (row.day, row.record.tenant_id, row.record.key_id)).items():
+        yield (*key, *_attributed(members))
+
+
+def tag_cost(known: Known) -> Answer:
+    for day, rows_of_day in grouped(known.rows, lambda row: (row.day, row.record.tenant_id)).items():
+        names = {name for row in rows_of_day for name, _ in row.record.attribution.tags}
+        for name in names:
+            values = grouped(rows_of_day, lambda row, name=name: dict(row.record.attribution.tags).get(name, ""))  # type: ignore[misc]
+            for value, members in values.items():
+                *counts, cost, list_cost = _attributed(members)
+                yield (*day, name, value, *counts[:5], cost, list_cost)
+
+
+def _attributed(rows: Sequence[Row]) -> tuple[Any, ...]:
+    used = [row.record.usage for row in rows]
+    outcomes = Counter(row.record.outcome for row in rows)
+    outputs = (
+        row.cost - row.input_cost if row.cost is not None and row.input_cost is not None else None for row in rows
+    )
+    return (
+        outcomes[Outcome.SUCCEEDED] + outcomes[Outcome.INTERRUPTED],
+        outcomes[Outcome.FAILED],
+        sum(row.status == UNPRICED for row in rows),
+        sum(usage.input_tokens for usage in used),
+        sum(usage.output_tokens for usage in used),
+        sum(usage.cache_read_tokens for usage in used),
+        sum(usage.cache_write_5m_tokens + usage.cache_write_1h_tokens for usage in used),
+        sum(usage.images for usage in used),
+        total(row.input_cost for row in rows),
+        total(outputs),
+        total(row.cost for row in rows),
+        total(row.list_cost for row in rows),
+    )
+
+
+def by_whom(row: Row) -> tuple[str, str, str, str]:
+    by = row.record.attribution
+    return (row.record.key_id, by.user_id, by.user_source.value, tags_to_text(by.tags))
+
+
 def usage_by_price(known: Known) -> Answer:
     parts = ((row, part) for row in known.of(PRICED) for part in row.parts)
-    groups = grouped(parts, lambda pair: (*pair[0].group, pair[1].price.name, pair[1].each, pair[1].list_each))
-    for (*group, name, each, list_each), members in groups.items():
+    groups = grouped(
+        parts, lambda pair: (*pair[0].group, pair[1].price.name, pair[1].each, pair[1].list_each, by_whom(pair[0]))
+    )
+    for (*group, name, each, list_each, whom), members in groups.items():
         price = members[0][1].price
         quantity = sum(part.quantity for _, part in members)
         model = price.model_id
         in_force = name.partition("*")[0]
         yield (
             *group, REGION, price.tier, price.unit, model, REGION, in_force, quantity, each, list_each, each * quantity,
+            *whom,
         )  # fmt: skip
 
 
@@ -239,41 +295,69 @@ def focus(known: Known) -> Answer:
     """The lines grouped by billing key: (period, day, tenant, cost centre, model, category, class, SKU, …)."""
     for (day, *group), members in grouped(known.lines, lambda pair: (pair[0], *pair[1].group)).items():
         metered = [
-            part for row in known.of(PRICED) if row.group == (day, *group) for part in row.parts if part.quantity
+            (part, row) for row in known.of(PRICED) if row.group == (day, *group) for part in row.parts if part.quantity
         ]
-        for (name, each, list_each), parts in grouped(
-            metered, lambda part: (part.price.name.partition("*")[0], part.each, part.list_each)
+        for (name, each, list_each, whom), of_price in grouped(
+            metered,
+            lambda pair: (pair[0].price.name.partition("*")[0], pair[0].each, pair[0].list_each, by_whom(pair[1])),
         ).items():
+            parts = [part for part, _ in of_price]
             quantity = Decimal(sum(part.quantity for part in parts))
             yield (
                 day[:7], day, *group, "Usage", None, f"{parts[0].price.model_id}/{parts[0].price.unit}", name, quantity,
-                each, list_each, each * quantity, list_each * quantity,
+                each, list_each, each * quantity, list_each * quantity, *_in_focus(group[1], *whom),
             )  # fmt: skip
         yield from _unpriced_lines(known, day, group)
         lines = [line for _, line in members]
         late = [line for line in lines if line.restated_at and line.restated_at.strftime("%Y-%m") > day[:7]]
         for month, corrections in grouped(late, lambda line: f"{line.restated_at:%Y-%m}").items():
             money = (amount or ZERO for amount in sums(corrections, "cost", "list_cost"))
-            yield (month, day, *group, "Usage", "Correction", None, None, None, None, None, *money)
+            yield (
+                month,
+                day,
+                *group,
+                "Usage",
+                "Correction",
+                None,
+                None,
+                None,
+                None,
+                None,
+                *money,
+                *_in_focus(group[1]),
+            )
         in_time = [line for line in lines if line not in late]
         known_then = [amount or ZERO for amount in sums(in_time, "cost", "list_cost")]
-        now = sum((part.cost for part in metered), ZERO), sum((part.list_cost for part in metered), ZERO)
+        now = sum((part.cost for part, _ in metered), ZERO), sum((part.list_cost for part, _ in metered), ZERO)
         rest = known_then[0] - now[0], known_then[1] - now[1]
         if any(rest):
-            yield (day[:7], day, *group, "Adjustment", None, None, None, None, None, None, *rest)
+            yield (day[:7], day, *group, "Adjustment", None, None, None, None, None, None, *rest, *_in_focus(group[1]))
+
+
+def _in_focus(
+    cost_centre: str, key: str | None = None, user: str = "", source: str = "", tags: str = "{}"
+) -> tuple[str | None, str | None, str]:
+    """The key, the user and `Tags` of a line: the gateway's own, then the client's, which cannot replace them."""
+    own = {"cost_centre": cost_centre} | ({"user_id": user, "user_source": source} if user else {})
+    reserved = ("cost_centre", "user_id", "user_source")
+    others = {f"tag_{name}" if name in reserved else name: value for name, value in json.loads(tags).items()}
+    return key, user or None, json.dumps(own | others, ensure_ascii=False, separators=(",", ":"))
 
 
 def _unpriced_lines(known: Known, day: str, group: Sequence[str]) -> Answer:
     """Usage without a price yet: its quantity, at 0."""
-    records = [row.record for row in known.of(UNPRICED) if row.group == (day, *group)]
-    for (region, tier), alike in grouped(records, lambda one: (one.region, one.usage.service_tier)).items():
+    unpriced = [row for row in known.of(UNPRICED) if row.group == (day, *group)]
+    for (region, tier, whom), members in grouped(
+        unpriced, lambda row: (row.record.region, row.record.usage.service_tier, by_whom(row))
+    ).items():
+        alike = [row.record for row in members]
         for unit in TOKENS:
             name = {"images": "image", "input_images": "input_image"}.get(unit, unit)
             if quantity := sum(getattr(one.usage, unit) for one in alike):
                 price = f"{group[-1]}/{region}/{tier}/{name}@unpriced"
                 yield (
                     day[:7], day, *group, "Usage", None, f"{group[-1]}/{name}", price, Decimal(quantity), ZERO, ZERO,
-                    ZERO, ZERO,
+                    ZERO, ZERO, *_in_focus(group[1], *whom),
                 )  # fmt: skip
 
 
@@ -380,6 +464,19 @@ def month_forecast(_known: Known) -> Answer:
             )  # fmt: skip
 
 
+def users_of_last_month(known: Known) -> Answer:
+    of_month = [row for row in user_cost(known) if row[0][:7] == LAST_MONTH]
+    for user, members in grouped(of_month, lambda row: row[1:4]).items():
+        counts = (sum(row[column] for row in members) for column in (4, 7, 8))
+        yield (*user, *counts, total(row[14] for row in members))
+
+
+def tags_of_last_month(known: Known) -> Answer:
+    of_month = [row for row in tag_cost(known) if row[0][:7] == LAST_MONTH]
+    for tag, members in grouped(of_month, lambda row: row[1:4]).items():
+        yield (*tag, sum(row[4] for row in members), total(row[9] for row in members), len(members))
+
+
 WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
     answer.__name__: answer
     for answer in (
@@ -387,7 +484,7 @@ WORKED_OUT: dict[str, Callable[[Known], Answer]] = {
         price_periods, usage_by_price, savings, what_if, focus, bill_of_last_month, chargeback_of_last_month,
         spent_this_month, last_thirty_days, top_ten_models, unpriced_last_month, restated_lately,
         saved_by_tier_or_cache, last_month_on_another_model, failed_or_unsettled,
-        disagreement, month_forecast,
+        disagreement, month_forecast, user_cost, key_cost, tag_cost, users_of_last_month, tags_of_last_month,
     )
 }  # fmt: skip
 # The query for each view that is not read whole.
@@ -395,7 +492,7 @@ ASKED = {
     "focus": """
         SELECT date_format(BillingPeriodStart, '%Y-%m') AS period, date_format(ChargePeriodStart, '%Y-%m-%d') AS dt,
           SubAccountId, x_CostCentre, x_ModelId, ChargeCategory, ChargeClass, SkuId, SkuPriceId, PricingQuantity,
-          ContractedUnitPrice, ListUnitPrice, BilledCost, ListCost
+          ContractedUnitPrice, ListUnitPrice, BilledCost, ListCost, x_KeyId, x_UserId, Tags
         FROM focus
     """,
 }

@@ -26,7 +26,18 @@ from gateway.costs.pricer import OPEN, PRICED, UNPRICED, UNSETTLED, PricedUsage
 from gateway.costs.usage_files import UsageFile
 from gateway.pricing.price_book import Markup, Price, PriceBook
 from gateway.reconciliation.records import REASONS, Finding
-from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import (
+    NOBODY,
+    Attribution,
+    KeyId,
+    ModelId,
+    Outcome,
+    RequestId,
+    TenantId,
+    TokenUsage,
+    UsageRecord,
+    UserSource,
+)
 
 TODAY = date(2026, 11, 24)
 FIRST = date(2026, 9, 10)
@@ -40,6 +51,17 @@ SMALL, BIG, PAINTER, UNHEARD_OF, ENDPOINT = (
 )
 MARKED_UP, MARKUP = "bank", Decimal("1.15")
 OUTPUTS = {"output_tokens", "image", "second"}
+# The users and tags of calls: one name from two sources, and names that SQL and JSON must escape or keep apart.
+CALLERS = (
+    NOBODY,
+    NOBODY,
+    Attribution("alice", UserSource.TOKEN, (("project", "apollo"), ("stage", "test"))),
+    Attribution("alice", UserSource.CLAIMED, (("project", "apollo"),)),
+    Attribution("bob@example.com", UserSource.KEY),
+    Attribution('a "quoted" \\ name', UserSource.CLAIMED, (("note", 'it\'s "user_id": {1}, ü'), ("user_id", "mine"))),
+    Attribution("", UserSource.NONE, (("cost_centre", "theirs"), ("project", "zeus"))),
+)
+KEYS = ("k1", "k2")
 ZERO = Decimal(0)
 
 
@@ -158,8 +180,9 @@ def _row(dice: random.Random, number: int, day: date) -> Row:
     started = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(milliseconds=dice.randint(0, 86_000_000))
     took = timedelta(milliseconds=dice.choice([1, 999, 1000, 1001, 61_234]))
     record = UsageRecord(
-        RequestId(f"r{number:05d}"), 1, TenantId(tenant), dice.choice(["a", "b"]), KeyId("k"), "invokeModel",
-        ModelId(model), model, REGION, started, started + timedelta(minutes=15), Outcome.SUCCEEDED, started + took,
+        RequestId(f"r{number:05d}"), 1, TenantId(tenant), dice.choice(["a", "b"]), KeyId(KEYS[number % 2]),
+        "invokeModel", ModelId(model), model, REGION, started, started + timedelta(minutes=15), Outcome.SUCCEEDED,
+        started + took, attribution=CALLERS[number % len(CALLERS)],
     )  # fmt: skip
     match dice.randint(0, 29):
         case 0:

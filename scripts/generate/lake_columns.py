@@ -91,6 +91,9 @@ TABLES = (
         "asked_model": Column("The client's own name for the model, where it differs; else empty."),
         "routing": Column("The reason for this attempt, as `retry:model_throttled` or `fallback:model_unavailable`; else empty."),
         "list_cost": Column("The cost at public prices.", "USD", "a public price is missing"),
+        "user_id": Column("The user of the call, in clear or as the hash that the tenant keeps; empty if nobody is named."),
+        "user_source": Column("How the gateway knows the user: `token` and `key` are verified, the client names a `claimed` one; empty without a user."),
+        "tags": Column("The tags of the call, as a JSON object of texts sorted by name: `{\"project\":\"apollo\"}`; `{}` without tags."),
     }, ("dt", "hour")),
     LakeTable("costs", "The usage and cost of each tenant, cost centre and model on a day.", COSTS, {
         "tenant_id": TENANT, "cost_centre": COST_CENTRE,

@@ -61,6 +61,25 @@ def test_a_clients_own_tags_stay_and_cannot_take_the_place_of_ours(aws: None, mo
     assert models.ledger.after()[0]["request_metadata"] == {"project": "x", **TAGS}
 
 
+@pytest.mark.parametrize("api", ["Converse", "InvokeModel"])
+def test_a_call_names_its_user_in_the_characters_that_bedrock_takes(aws: None, models: FakeModels, api: str) -> None:
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    call = replace(
+        converse() if api == "Converse" else ModelCall(Catalog({}).find(HAIKU), "text", api, body),
+        tags={**TAGS, "user_id": "auth0|äbc" + "x" * 300, "user_source": "claimed"},
+    )
+    BedrockRuntime(60).call(call)
+    said = models.ledger.after()[0]["request_metadata"]
+    assert said == {**TAGS, "user_id": ("auth0__bc" + "x" * 300)[:256], "user_source": "claimed"}
+
+
+def test_a_client_cannot_say_that_its_user_is_verified(aws: None, models: FakeModels) -> None:
+    call = converse()
+    call.body["requestMetadata"] = {"user_id": "alice", "user_source": "token"}
+    BedrockRuntime(60).call(call)
+    assert models.ledger.after()[0]["request_metadata"] == {"user_id": "alice", **TAGS}
+
+
 def test_an_arn_is_one_part_of_the_path(aws: None, models: FakeModels) -> None:
     arn = f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"
     call = converse()
@@ -187,6 +206,56 @@ def test_each_tenant_and_cost_centre_has_a_session_of_its_own(aws: None) -> None
         for centre in ("research", "ops")
     ]
     assert first.token
+
+
+@pytest.fixture
+def asked() -> list[dict[str, Any]]:
+    """The requests for sessions."""
+    found: list[dict[str, Any]] = []
+    clients.client("sts").meta.events.register(
+        "provide-client-params.sts.AssumeRole", lambda params, **_: found.append(params), unique_id="asked"
+    )
+    return found
+
+
+def test_a_verified_user_has_a_session_of_its_own_and_claimed_users_share_one(
+    aws: None, asked: list[dict[str, Any]]
+) -> None:
+    """Else a client could make the gateway open a session for each call."""
+    sessions = Sessions("arn:aws:iam::123456789012:role/tenants")
+    for source in ("token", "key"):
+        sessions.credentials({**TAGS, "user_id": "auth0|alice, B.", "user_source": source})
+    users = [{tag["Key"]: tag["Value"] for tag in request["Tags"]}.get("user_id") for request in asked]
+    assert users == ["auth0_alice_ B."]
+    shared = {sessions.credentials({**TAGS, "user_id": f"u{n}", "user_source": "claimed"}) for n in range(50)}
+    assert shared == {sessions.credentials(TAGS)}
+    assert len(asked) == 2
+
+
+def test_the_cached_sessions_are_bounded_and_the_oldest_gives_way(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.aws.models.credentials._MOST", 3)
+    sessions = Sessions("arn:aws:iam::123456789012:role/tenants")
+    for n in range(9):
+        sessions.credentials({**TAGS, "user_id": f"u{n}", "user_source": "token"})
+    assert [key[-1] for key in sessions._kept] == ["u6", "u7", "u8"]
+
+
+def test_a_role_that_allows_only_the_tags_of_earlier_releases_is_assumed_without_the_user(
+    aws: None, asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = ClientError({"Error": {"Code": "AccessDenied", "Message": "sts:TagSession"}}, "AssumeRole")
+    assume = clients.client("sts").assume_role
+
+    def refusing(**request: Any) -> Any:
+        if "user_id" in {tag["Key"] for tag in request["Tags"]}:
+            raise refusal
+        return assume(**request)
+
+    monkeypatch.setattr(clients.client("sts"), "assume_role", refusing)
+    sessions = Sessions("arn:aws:iam::123456789012:role/tenants")
+    for name in ("alice", "bob", "carol"):
+        assert sessions.credentials({**TAGS, "user_id": name, "user_source": "token"}).token
+    assert len(asked) == 2  # that of the first call, and the one that all later calls share
 
 
 def test_a_session_is_renewed_before_it_ends(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:

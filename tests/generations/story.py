@@ -30,7 +30,18 @@ from gateway.tenancy.caller import Caller
 from gateway.tenancy.keys import Key, digest_of
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import shard_of
-from gateway.usage.records import UNKNOWN, KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import (
+    UNKNOWN,
+    Attribution,
+    KeyId,
+    ModelId,
+    Outcome,
+    RequestId,
+    TenantId,
+    TokenUsage,
+    UsageRecord,
+    UserSource,
+)
 from tests.workflow.machine import Workflow, load
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +50,7 @@ PAINTER, EMBEDDER, UNHEARD_OF = "stability.stable-diffusion-xl-v1", "amazon.tita
 DAY = datetime(2026, 11, 25, tzinfo=UTC)
 # Formed as `new_key` forms them: it opens nothing but these tables.
 KEY = "mgw_GenerationsGenerationsGenerationsGenerat1gsqRZ"
+ALICE = Attribution("alice@example.com", UserSource.TOKEN, (("project", "apollo"), ("stage", "test")))
 ENDLESS = timedelta(days=365 * 50)  # a lease that no sweep of any later day finds over
 
 ACME = Tenant(
@@ -136,7 +148,12 @@ class Story:
         keep = self.keep
         keep(row("tue-a", "2026-11-24T01:00:00"), input_tokens=900, output_tokens=90, raw='{"inputTokens": 900}')
         keep(row("tue-b", "2026-11-24T01:00:01", SONNET, "beta"), input_tokens=50, output_tokens=5)
-        keep(row("tue-flex", "2026-11-24T01:30:00", SONNET), input_tokens=10, output_tokens=1, service_tier="priority")
+        keep(
+            row("tue-flex", "2026-11-24T01:30:00", SONNET, attribution=ALICE),
+            input_tokens=10,
+            output_tokens=1,
+            service_tier="priority",
+        )
         keep(row("tue-image", "2026-11-24T13:00:00", PAINTER), images=2, image_class="512x512:standard")
         keep(row("tue-vector", "2026-11-24T13:00:02", EMBEDDER, operation="InvokeModel"), input_tokens=640)
         keep(row("tue-failed", "2026-11-24T13:05:00"), Outcome.FAILED, "model_throttled")
@@ -153,7 +170,7 @@ class Story:
         keep(row("wed-a", "2026-11-25T00:10:00"), input_tokens=2000, output_tokens=400)
         keep(row("wed-open", "2026-11-25T00:20:00", lease_until=DAY + ENDLESS), Outcome.OPEN)
         keep(row("wed-unpriced", "2026-11-25T01:00:00", UNHEARD_OF), input_tokens=10)
-        keep(row("wed-b", "2026-11-25T02:00:00", SONNET), input_tokens=300, output_tokens=30)
+        keep(row("wed-b", "2026-11-25T02:00:00", SONNET, attribution=ALICE), input_tokens=300, output_tokens=30)
         keep(row("wed-broken", "2026-11-25T02:10:00", tenant="beta"), input_tokens=1)
         del self.records["wed-broken", 1]
         broken = {"pk": {"S": f"2026-11-25T02#{shard_of('wed-broken'):02d}"}, "sk": {"S": "wed-broken#0001"}}

@@ -31,11 +31,12 @@ from gateway.calls.metering import booking_for
 from gateway.pricing.price_csv import price_book
 from gateway.tenancy.tenant import Unpriced, tenant_from_json
 from gateway.usage.records import Outcome, RequestId, TenantId, UsageRecord
+from scripts.analytics.duckdb_athena import open_lake, rows
 from scripts.dev.fake_models import FakeModels
 from scripts.operate.statements import verified_text
 from tests.functions.conftest import context, event
 from tests.generations import BUCKETS, KEPT, TABLES, Generation, kept
-from tests.generations.story import ACME
+from tests.generations.story import ACME, ALICE
 from tests.workflow.machine import FUNCTIONS, Workflow, load
 
 TODAY = "today"
@@ -151,6 +152,13 @@ def test_a_tenant_reads_what_it_used_and_has_left(generation: Generation, workfl
         assert said[day]["output_tokens"] == sum(sums["output_tokens"] for sums in own)
         assert Decimal(said[day]["cost"]) == sum(Decimal(sums["cost"]) for sums in own)
 
+    for group_by in ("user", "key", "tag:project"):
+        asked = event("/usage", query={"start": "2026-11-24", "end": "2026-11-25", "group_by": group_by})
+        found = json.loads(report(asked, context())["body"])
+        assert sum(Decimal(line["totals"]["cost"]) for line in found["lines"]) == Decimal(found["totals"]["cost"])
+        named = {line["key"] for line in found["lines"]} - {""}
+        assert bool(named) == (group_by == "key" or generation.folder.name == TODAY)
+
     accounts, at = AccountTable("budgets"), datetime(2026, 11, 25, 6, tzinfo=UTC)
     written = generation.manifest["budget"]
     budget, _ = states(ACME, accounts, at)
@@ -163,6 +171,25 @@ def test_a_tenant_reads_what_it_used_and_has_left(generation: Generation, workfl
     budget, _ = states(ACME, accounts, at)
     assert budget.spent == Decimal(written["spent"]) + Decimal("0.00315")
     assert accounts.claim_notification(AccountId(TenantId("acme"), "2026-11"), "passed 50 ", at) is False
+
+
+def test_the_views_by_user_key_and_tag_read_files_of_each_release_as_one_table(
+    generation: Generation, workflow: Workflow, tmp_path: Path
+) -> None:
+    """Files that name no user lie beside today's, and each view sums to the costs."""
+    workflow.run_with({"scheduledTime": "2026-11-25T08:10:00Z"})
+    for key in workflow.files():
+        (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / key).write_bytes(_body(key))
+    sums = "SELECT tenant_id, dt, sum(cost) AS cost FROM {} GROUP BY tenant_id, dt"
+    with open_lake(tmp_path) as engine:
+        owed = {(row["tenant_id"], row["dt"]): row["cost"] for row in rows(engine, sums.format("daily_cost"))}
+        for view in ("user_cost", "key_cost"):
+            assert {(row["tenant_id"], row["dt"]): row["cost"] for row in rows(engine, sums.format(view))} == owed
+        users = {row["user_id"] for row in rows(engine, "SELECT DISTINCT user_id FROM user_cost")}
+        tagged = {row["tag_value"] for row in rows(engine, "SELECT tag_value FROM tag_cost WHERE tag_name = 'project'")}
+    wrote_users = generation.folder.name == TODAY
+    assert (users, tagged) == (({"", ALICE.user_id}, {"", "apollo"}) if wrote_users else ({""}, set()))
 
 
 @pytest.fixture

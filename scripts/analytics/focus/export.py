@@ -9,7 +9,10 @@ from scripts.project.command import CommandFailedError
 
 # Timestamps in FOCUS's text format; a Parquet file has a type for them.
 MOMENTS = ("BillingPeriodStart", "BillingPeriodEnd", "ChargePeriodStart", "ChargePeriodEnd")
-ORDER = "ChargePeriodStart, SubAccountId, x_CostCentre, x_ModelId, ChargeCategory, ChargeClass, SkuPriceId, RegionId"
+ORDER = (
+    "ChargePeriodStart, SubAccountId, x_CostCentre, x_ModelId, ChargeCategory, ChargeClass, SkuPriceId, RegionId, "
+    "x_KeyId, x_UserId, x_UserSource, Tags, BillingPeriodStart"
+)
 
 
 def export(lake: Path, out: Path, month: str = "") -> int:

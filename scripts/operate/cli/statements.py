@@ -43,17 +43,21 @@ def days(lake: Path, as_json: bool) -> None:
 @click.option("--month", type=Month(), required=True, help="Month of the statements.")
 @click.option("--tenant", metavar="TENANT_ID", help="Print the statement of this tenant only.")
 @click.option("--out", type=FILE, help="Also write statement.csv and statement.html of each tenant below this folder.")
+@click.option("--by", type=click.Choice(["user", "key"]), help="Also divide each statement's usage by user or by key.")
 @click.option(
     "--delay-days", type=click.IntRange(min=0), default=3, show_default=True, help="Days until an open month closes."
 )
 @with_region
 @with_json
-def statement(lake: str, month: str, tenant: str | None, out: Path | None, delay_days: int, as_json: bool) -> None:
+def statement(
+    lake: str, month: str, tenant: str | None, out: Path | None, by: str | None, delay_days: int, as_json: bool
+) -> None:
     """Print each tenant's statement of a month.
 
     An open month appears as a draft.
     """
     with proven():
+        from scripts.operate import attributed
         from scripts.operate import statements as operation
 
         with Bar("reading statements"):
@@ -62,15 +66,23 @@ def statement(lake: str, month: str, tenant: str | None, out: Path | None, delay
                 for one, closed in operation.statements_of(month, operation.objects_of(lake), delay_days)
                 if tenant in (None, one.tenant_id)
             ]
+        shares = attributed.shares_of(month, by, operation.objects_of(lake)) if by and found else {}
         for one, closed in found if out else ():
             assert out is not None
             operation.write_statement(one, out, closed=closed)
         if as_json:
-            shown = [operation.statement_as_json(one, closed=closed) for one, closed in found]
+            shown = [
+                operation.statement_as_json(one, closed=closed)
+                | ({f"by_{by}": attributed.divided_as_json(one, by, shares.get(one.tenant_id, {}))} if by else {})
+                for one, closed in found
+            ]
             print_json({"month": month, "statements": shown})
             return
         for one, closed in found:
-            print_page(operation.statement_tables(one, closed=closed))
+            page = operation.statement_tables(one, closed=closed)
+            if by:
+                page = [*page, attributed.divided_table(one, by, shares.get(one.tenant_id, {}))]
+            print_page(page)
             print()
         if not found:
             print(f"Nothing was metered in {month}.")

@@ -33,7 +33,7 @@ from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.tenant import Guardrail, Tenant
 from gateway.usage.ledger import sweep
-from gateway.usage.records import KeyId, Outcome, RequestId, TenantId, TokenUsage
+from gateway.usage.records import Attribution, KeyId, Outcome, RequestId, TenantId, TokenUsage, UserSource
 from tests.fakes import InMemoryAccounts, InMemoryLedger
 
 HAIKU, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.nova-lite-v1:0"
@@ -244,6 +244,16 @@ def test_every_call_carries_its_owner_and_the_tenants_guardrail() -> None:
     (sent,) = world.sent
     assert sent.tags == {"tenant_id": "acme", "cost_centre": "research", "request_id": "r1"}
     assert sent.body["guardrailConfig"] == {"guardrailIdentifier": "gr-1", "guardrailVersion": "3", "trace": "enabled"}
+
+
+def test_a_call_and_its_row_carry_the_user_and_how_the_gateway_knows_it() -> None:
+    world = World([TokenUsage(1, 1)])
+    attempts = world.attempts(Route(HAIKU, (HAIKU,)))
+    by = Attribution("alice", UserSource.KEY, (("project", "apollo"),))
+    object.__setattr__(attempts.context, "attribution", by)
+    answered(calls(HAIKU), attempts, world)
+    assert {"user_id": "alice", "user_source": "key"}.items() <= world.sent[0].tags.items()
+    assert [row.attribution for row in world.ledger.rows.values()] == [by]
 
 
 def test_more_tokens_than_the_tenant_may_ask_for_are_refused() -> None:

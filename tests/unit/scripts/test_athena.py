@@ -82,13 +82,13 @@ def test_a_statement_says_what_it_answers() -> None:
         assert re.match(r"(Which|What|How|The costs as) .*[?.:]", question(text))
 
 
-def test_there_are_the_views_and_the_ten_queries_that_finance_asks_for() -> None:
+def test_there_are_the_views_and_the_twelve_queries_that_finance_asks_for() -> None:
     asked = {
         "daily_cost", "month_to_date", "top_models", "cost_centre_chargeback", "unpriced_usage", "price_restatements",
-        "savings", "what_if", "focus",
+        "savings", "what_if", "focus", "user_cost", "key_cost", "tag_cost",
     }  # fmt: skip
     assert asked <= views().keys()
-    assert len(queries()) == 10
+    assert len(queries()) == 12
 
 
 def test_a_day_is_today_where_it_is_said() -> None:

@@ -21,6 +21,7 @@ from gateway.costs.cost_lines import CostLine
 from gateway.costs.periods import MAX_HOURS
 from scripts.analytics.synthetic_lake import rows, write
 from scripts.generate.price_book import BOOK, read_rows
+from scripts.operate.attributed import LATER
 from scripts.operate.cli import terminal
 from scripts.operate.cli.commands import WithExample
 from scripts.operate.cli.gateway import main
@@ -128,6 +129,28 @@ def test_the_statement_of_an_open_month_is_exact_in_json(lake: Path, capsys: pyt
     for it in statements:
         costs = [Decimal(line["cost"]) for line in it["lines"] if line["cost"] is not None]
         assert (it["closed"], Decimal(it["usd"]["total"] or 0)) == (False, sum(costs))
+
+
+@pytest.mark.parametrize(("by", "names"), [("user", 5), ("key", 2)])
+def test_a_statement_is_divided_by_user_or_key_and_the_lines_add_up_to_its_usage(
+    lake: Path, capsys: pytest.CaptureFixture[str], by: str, names: int
+) -> None:
+    """Usage that came after its lines is a line of its own, so that no sum differs."""
+    for month in sorted({day[:7] for day in costs_in(lake)}):
+        command = "statements", "statement", str(lake), "--month", month, "--by", by
+        for it in said(capsys, *command)["statements"]:
+            lines = it[f"by_{by}"]
+            assert sum(Decimal(line["cost"]) for line in lines) == Decimal(it["usd"]["usage"] or 0)
+            calls = sum(line["invocations"] for line in it["lines"] if line["day"][:7] == month)
+            assert sum(line["invocations"] for line in lines) == calls
+            known = [line for line in lines if line[f"{by}_id"] != LATER]
+            assert len(lines) - len(known) <= 1
+            assert len(known) >= names
+            assert len({(line[f"{by}_id"], line.get("user_source")) for line in known}) == len(known)
+        assert main([*command]) == 0
+        shown = capsys.readouterr().out
+        assert f"by {by}\n" in shown
+        assert ("alice" in shown) == (by == "user")
 
 
 def test_the_book_is_counted_in_json(capsys: pytest.CaptureFixture[str]) -> None:

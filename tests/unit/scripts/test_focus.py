@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import duckdb
 import pytest
 
 from gateway.costs.cost_lines import CostLine
-from gateway.costs.pricer import UNPRICED
+from gateway.costs.pricer import PRICED, UNPRICED
 from scripts.analytics.focus.export import export
 from scripts.analytics.focus.validator import ALLOWED, faults, unfounded
 from scripts.analytics.synthetic_lake import rows, write
@@ -96,12 +97,39 @@ def test_only_what_changed_a_closed_month_is_a_correction(exported: list[dict[st
     assert all(line["BillingPeriodStart"][:7] == line["ChargePeriodStart"][:7] for line in others)
 
 
-def test_a_line_is_one_day_tenant_cost_centre_model_and_price(exported: list[dict[str, str]]) -> None:
+def test_a_line_is_one_day_tenant_cost_centre_model_price_key_user_and_tags(exported: list[dict[str, str]]) -> None:
     identity = (
         "BillingPeriodStart", "ChargePeriodStart", "SubAccountId", "x_CostCentre", "x_ModelId", "RegionId",
-        "ChargeCategory", "ChargeClass", "SkuPriceId", "ContractedUnitPrice",
+        "ChargeCategory", "ChargeClass", "SkuPriceId", "ContractedUnitPrice", "x_KeyId", "x_UserId", "x_UserSource", "Tags",
     )  # fmt: skip
     assert len({tuple(line[name] for name in identity) for line in exported}) == len(exported)
+
+
+def test_the_metered_lines_sum_by_user_and_key_to_the_calls_and_their_tags_are_those_of_the_calls(
+    exported: list[dict[str, str]],
+) -> None:
+    """A client's tag never takes the place of the gateway's own, whatever characters it has."""
+    owed: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for row in rows():
+        if row.status == PRICED:
+            by = row.record.attribution
+            own = {"cost_centre": row.record.cost_centre}
+            own |= {"user_id": by.user_id, "user_source": by.user_source.value} if by.user_id else {}
+            tags = {f"tag_{name}" if name in own or name == "user_id" else name: value for name, value in by.tags}
+            owed[row.record.key_id, by.user_id, by.user_source.value, str(sorted((own | tags).items()))] += (
+                row.cost or ZERO
+            )
+    found: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    for line in exported:
+        if line["PricingQuantity"] and line["x_PriceStatus"] == "priced":
+            tags = json.loads(line["Tags"])
+            group = line["x_KeyId"], line["x_UserId"], line["x_UserSource"], str(sorted(tags.items()))
+            found[group] += Decimal(line["BilledCost"])
+    assert found == {group: cost for group, cost in owed.items() if group in found or cost}
+    assert len(found) > 10
+    assert {line["Tags"] for line in exported if not line["PricingQuantity"]} == {
+        f'{{"cost_centre":"{centre}"}}' for centre in "ab"
+    }
 
 
 def test_parquet_says_the_same_as_csv_with_types(

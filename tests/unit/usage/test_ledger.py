@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from gateway.aws.dynamodb.jobs import JobTable
@@ -18,7 +19,17 @@ from gateway.core.settings import settings
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.ledger import SHARDS, AlreadyReservedError, Ledger, Partition, sweep
-from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import (
+    Attribution,
+    KeyId,
+    ModelId,
+    Outcome,
+    RequestId,
+    TenantId,
+    TokenUsage,
+    UsageRecord,
+    UserSource,
+)
 from tests.fakes import InMemoryJobs, InMemoryLedger
 
 START = datetime(2026, 11, 24, 10, 59, 30, 250_000, tzinfo=UTC)
@@ -65,6 +76,36 @@ def test_an_attempt_is_reserved_once(ledger: Ledger) -> None:
     with pytest.raises(AlreadyReservedError):
         ledger.reserve(record(at=START + timedelta(microseconds=1)))
     ledger.reserve(record(attempt=2))
+
+
+ALICE = Attribution("alice", UserSource.TOKEN, (("project", "apollo"), ("städte", 'Köln "am" Rhein')))
+
+
+def test_a_row_keeps_its_user_and_tags_and_a_retried_reserve_finds_them(ledger: Ledger) -> None:
+    row = replace(record(), attribution=ALICE)
+    ledger.reserve(row)
+    ledger.reserve(row)
+    for other in (
+        replace(ALICE, user_id="bob"),
+        replace(ALICE, user_source=UserSource.CLAIMED),
+        replace(ALICE, tags=()),
+    ):
+        with pytest.raises(AlreadyReservedError):
+            ledger.reserve(replace(row, attribution=other))
+    assert ledger.settle(row.settle(Outcome.SUCCEEDED, USAGE, START))
+    (found,) = ledger.read(Partition.of(row))
+    assert found.attribution == ALICE
+
+
+@pytest.mark.usefixtures("aws")
+def test_a_row_of_nobody_has_the_attributes_of_earlier_releases() -> None:
+    ledger = DynamoLedger("usage")
+    ledger.reserve(record())
+    ledger.reserve(replace(record("r2"), attribution=Attribution(tags=(("a", "b"),))))
+    plain, tagged = sorted(boto3.client("dynamodb").scan(TableName="usage")["Items"], key=lambda row: row["sk"]["S"])
+    assert tagged.keys() - plain.keys() == {"tags"}
+    assert not plain.keys() & {"user_id", "user_source", "tags"}
+    assert tagged["tags"] == {"S": '{"a":"b"}'}
 
 
 def test_a_row_never_settles_twice(ledger: Ledger) -> None:

@@ -150,12 +150,13 @@ class Context:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags that name a call's owner to the service."""
+        """The tags that name a call's owner and user to the service."""
+        by = self.attribution
         return {
             "tenant_id": self.caller.tenant_id,
             "cost_centre": self.cost_centre,
             "request_id": self.request_id,
-        }
+        } | ({"user_id": by.user_id, "user_source": by.user_source.value} if by.user_id else {})
 
     def open_row(self, call: ModelCall, attempt: int, asked_model: str = "", routing: str = "") -> UsageRecord:
         counted = call.model.counted_as

@@ -1,23 +1,61 @@
-"""A tenant's usage report, straight from the ledger, summed by model, cost centre, day or hour."""
+"""A tenant's usage report, straight from the ledger, summed by model, cost centre, day, hour, user, key or tag."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from gateway.core.errors import BadRequestError
 from gateway.pricing.price_book import ZERO, PriceBook
-from gateway.usage.records import Outcome, PriceStatus, UsageRecord
+from gateway.usage.records import Outcome, PriceStatus, UsageRecord, UserSource
 
 MAX_SPAN = timedelta(days=31)
-_KEYS: dict[str, Callable[[UsageRecord], str]] = {
-    "model": lambda record: record.model_id,
-    "cost_centre": lambda record: record.cost_centre,
-    "day": lambda record: record.started_at.date().isoformat(),
-    "hour": lambda record: f"{record.hour}:00:00Z",
+MAX_LINES = 8_000  # of some 600 bytes each: Lambda returns 6 MB at most
+
+
+class Group(NamedTuple):
+    """The key of a line. `user_source` tells a verified user from a claimed one of the same name."""
+
+    key: str
+    user_source: UserSource = UserSource.NONE
+
+
+_GROUPS: dict[str, Callable[[UsageRecord], Group]] = {
+    "model": lambda record: Group(record.model_id),
+    "cost_centre": lambda record: Group(record.cost_centre),
+    "day": lambda record: Group(record.started_at.date().isoformat()),
+    "hour": lambda record: Group(f"{record.hour}:00:00Z"),
+    "user": lambda record: Group(record.attribution.user_id, record.attribution.user_source),
+    "key": lambda record: Group(record.key_id),
 }
+_TAG = "tag:"
+_LONGEST_NAME = 128
+
+
+def grouping(group_by: str) -> Callable[[UsageRecord], Group]:
+    """The group of a record: one of `_GROUPS`, or `tag:NAME`. Raises BadRequestError."""
+    if group := _GROUPS.get(group_by):
+        return group
+    name = group_by.removeprefix(_TAG)
+    if group_by.startswith(_TAG) and 0 < len(name) <= _LONGEST_NAME:
+        return lambda record: Group(dict(record.attribution.tags).get(name, ""))
+    raise BadRequestError(
+        f"query.group_by: Input should be one of {', '.join(_GROUPS)}, or {_TAG} and the name of a tag.",
+        code="invalid_parameters",
+    )
+
+
+def own_rows(records: Iterable[object], user_id: str) -> Iterator[UsageRecord]:
+    """The rows of a verified user; a client's claim to be that user gives it no row."""
+    for record in records:
+        if not isinstance(record, UsageRecord):
+            continue
+        by = record.attribution
+        if by.user_id == user_id and by.user_source in (UserSource.TOKEN, UserSource.KEY):
+            yield record
 
 
 @dataclass
@@ -72,20 +110,26 @@ class Report:
     """Totals of all records, and of each group, sorted by key. Unreadable rows are counted, but are in no sum."""
 
     total: Totals
-    lines: dict[str, Totals]
+    lines: dict[Group, Totals]
     unreadable_rows: int = 0
 
 
 def add_up(records: Iterable[object], group_by: str, book: PriceBook) -> Report:
-    """Sum records by group; any object other than a UsageRecord counts as an unreadable row."""
+    """Sum records by group; any object other than a UsageRecord counts as an unreadable row. Raises BadRequestError."""
+    group_of = grouping(group_by)
     total, unreadable = Totals(), 0
-    lines: dict[str, Totals] = {}
+    lines: dict[Group, Totals] = {}
     for record in records:
         if not isinstance(record, UsageRecord):
             unreadable += 1
             continue
         total.add(record, book)
-        lines.setdefault(_KEYS[group_by](record), Totals()).add(record, book)
+        lines.setdefault(group_of(record), Totals()).add(record, book)
+    if len(lines) > MAX_LINES:
+        raise BadRequestError(
+            f"The report would have {len(lines)} lines; it can have {MAX_LINES}. Choose a shorter range.",
+            code="time_range_too_long",
+        )
     return Report(total, dict(sorted(lines.items())), unreadable)
 
 

@@ -1,5 +1,5 @@
 -- The costs as FOCUS 1.2, for any tool that reads that format. Per day, tenant, cost centre and model the lines sum to `costs`.
---   Usage       one line per region, kind of token and price. Unpriced usage has its own line: FOCUS requires a cost
+--   Usage       one line per region, kind of token, price, key, user and tags. Unpriced usage has its own line: FOCUS requires a cost
 --               and a price of each usage, so both are 0, its category is Other, and x_PriceStatus is unpriced
 --   Correction  amounts restated after their month had ended, billed in the month of the restatement
 --   Adjustment  amounts that prices do not explain: the rounding of markups, and usage unknown when a month was corrected
@@ -17,7 +17,11 @@ WITH metered AS (
     list_each,
     quantity,
     cost,
-    CAST(CAST(quantity AS decimal(19, 0)) * list_each AS decimal(38, 12)) AS list_cost
+    CAST(CAST(quantity AS decimal(19, 0)) * list_each AS decimal(38, 12)) AS list_cost,
+    key_id,
+    user_id,
+    user_source,
+    tags
   FROM usage_by_price
   WHERE quantity <> 0
 ), unpriced AS (
@@ -29,6 +33,10 @@ WITH metered AS (
     u.region,
     u.service_tier AS tier,
     n.unit,
+    u.key_id,
+    coalesce(u.user_id, '') AS user_id,
+    coalesce(u.user_source, '') AS user_source,
+    coalesce(u.tags, '{}') AS tags,
     sum(
       CASE
         WHEN n.unit = 'input_tokens' THEN u.input_tokens
@@ -47,7 +55,7 @@ WITH metered AS (
     )
   ) AS n (unit)
   WHERE u.price_status = 'unpriced'
-  GROUP BY 1, 2, 3, 4, 5, 6, 7
+  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 ), lines AS (
   SELECT
     dt,
@@ -88,7 +96,11 @@ WITH metered AS (
     list_each,
     quantity,
     cost,
-    list_cost
+    list_cost,
+    key_id,
+    user_id,
+    user_source,
+    tags
   FROM metered
   UNION ALL
   SELECT
@@ -108,7 +120,11 @@ WITH metered AS (
     CAST(0 AS decimal(38, 12)) AS list_each,
     CAST(quantity AS bigint) AS quantity,
     CAST(0 AS decimal(38, 12)) AS cost,
-    CAST(0 AS decimal(38, 12)) AS list_cost
+    CAST(0 AS decimal(38, 12)) AS list_cost,
+    key_id,
+    user_id,
+    user_source,
+    tags
   FROM unpriced
   WHERE quantity <> 0
   UNION ALL
@@ -129,7 +145,11 @@ WITH metered AS (
     CAST(NULL AS decimal(38, 12)) AS list_each,
     CAST(NULL AS bigint) AS quantity,
     sum(cost) AS cost,
-    sum(list_cost) AS list_cost
+    sum(list_cost) AS list_cost,
+    CAST(NULL AS varchar) AS key_id,
+    '' AS user_id,
+    '' AS user_source,
+    '{}' AS tags
   FROM lines
   WHERE corrected_in IS NOT NULL
   GROUP BY dt, corrected_in, tenant_id, cost_centre, model_id
@@ -151,7 +171,11 @@ WITH metered AS (
     CAST(NULL AS decimal(38, 12)) AS list_each,
     CAST(NULL AS bigint) AS quantity,
     cost,
-    list_cost
+    list_cost,
+    CAST(NULL AS varchar) AS key_id,
+    '' AS user_id,
+    '' AS user_source,
+    '{}' AS tags
   FROM differences
   WHERE cost <> CAST(0 AS decimal(38, 12)) OR list_cost <> CAST(0 AS decimal(38, 12))
 )
@@ -217,8 +241,27 @@ SELECT
   price_name AS SkuPriceId,
   CASE WHEN quantity IS NOT NULL THEN '{"x_ModelId": "' || model_id || '", "x_ServiceTier": "' || tier || '"}' END
     AS SkuPriceDetails,
-  '{"cost_centre": "' || cost_centre || '"}' AS Tags,
+  -- The gateway's tags, then the client's; a tag of the client with a name of the gateway's is renamed.
+  '{"cost_centre":"' || cost_centre || '"'
+  || CASE
+    WHEN user_id = '' THEN ''
+    ELSE ',"user_id":"' || replace(replace(user_id, '\', '\\'), '"', '\"') || '","user_source":"' || user_source || '"'
+  END
+  || CASE
+    WHEN tags = '{}' THEN '}'
+    ELSE ',' || substr(
+      replace(
+        replace(replace(tags, '"cost_centre":', '"tag_cost_centre":'), '"user_id":', '"tag_user_id":'),
+        '"user_source":',
+        '"tag_user_source":'
+      ),
+      2
+    )
+  END AS Tags,
   cost_centre AS x_CostCentre,
   model_id AS x_ModelId,
-  CASE WHEN price_name LIKE '%@unpriced' THEN 'unpriced' WHEN quantity IS NOT NULL THEN 'priced' END AS x_PriceStatus
+  CASE WHEN price_name LIKE '%@unpriced' THEN 'unpriced' WHEN quantity IS NOT NULL THEN 'priced' END AS x_PriceStatus,
+  key_id AS x_KeyId,
+  nullif(user_id, '') AS x_UserId,
+  nullif(user_source, '') AS x_UserSource
 FROM charges

@@ -1,4 +1,4 @@
--- How much usage was billed at which price? One line per day, tenant, cost centre, model, region and price.
+-- How much usage was billed at which price? One line per day, tenant, cost centre, key, user, tags, model, region and price.
 WITH used AS (
   SELECT
     u.dt,
@@ -6,6 +6,10 @@ WITH used AS (
     u.cost_centre,
     u.model_id,
     u.region,
+    u.key_id,
+    coalesce(u.user_id, '') AS user_id,
+    coalesce(u.user_source, '') AS user_source,
+    coalesce(u.tags, '{}') AS tags,
     p.model_id AS priced_model,
     p.region AS priced_region,
     p.tier,
@@ -32,7 +36,7 @@ WITH used AS (
   CROSS JOIN UNNEST(split(u.price_rows, ' ')) AS n (price_used)
   INNER JOIN prices AS p ON p.price_name = split_part(n.price_used, '*', 1)
   WHERE u.price_status = 'priced'
-  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
 ), priced AS (
   SELECT
     dt,
@@ -40,6 +44,10 @@ WITH used AS (
     cost_centre,
     model_id,
     region,
+    key_id,
+    user_id,
+    user_source,
+    tags,
     priced_model,
     priced_region,
     tier,
@@ -69,7 +77,11 @@ SELECT
   c.charged_each,
   -- A model that is not on the public list has only its agreed price.
   CAST(CASE WHEN c.is_listed THEN c.usd_each ELSE coalesce(l.usd_each, c.usd_each) END AS decimal(38, 12)) AS list_each,
-  CAST(CAST(c.quantity AS decimal(19, 0)) * c.charged_each AS decimal(38, 12)) AS cost
+  CAST(CAST(c.quantity AS decimal(19, 0)) * c.charged_each AS decimal(38, 12)) AS cost,
+  c.key_id,
+  c.user_id,
+  c.user_source,
+  c.tags
 FROM priced AS c
 LEFT JOIN price_periods AS l
   ON NOT c.is_listed

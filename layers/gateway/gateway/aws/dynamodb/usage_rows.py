@@ -13,12 +13,25 @@ from gateway.aws.dynamodb.items import attributes, instant
 from gateway.costs.price_usage import implausible_reason
 from gateway.costs.stores import QuarantinedRow
 from gateway.usage.ledger import Partition, UnreadableRowError
-from gateway.usage.records import KeyId, ModelId, Outcome, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import (
+    NOBODY,
+    Attribution,
+    KeyId,
+    ModelId,
+    Outcome,
+    RequestId,
+    TenantId,
+    TokenUsage,
+    UsageRecord,
+    UserSource,
+)
+from gateway.usage.tags import NO_TAGS, tags_from_text, tags_to_text
 
 _USAGE_FIELDS = tuple(f.name for f in fields(TokenUsage))
 _COUNTS = frozenset(f.name for f in fields(TokenUsage) if f.type == "int")
 
 _RARE = ("asked_model", "routing")  # omitted if empty
+_ATTRIBUTION = ("user_id", "user_source", "tags")  # omitted if empty; rows of earlier releases have none
 ROW = re.compile(r"\d{4}-\d\d-\d\dT\d\d#\d\d")
 
 
@@ -62,14 +75,33 @@ def to_item(record: UsageRecord, retention: timedelta) -> dict[str, Any]:
             "expires_at": int((record.started_at + retention).timestamp()),
         }
         | {name: text for name in _RARE if (text := getattr(record, name))}
+        | _attribution_texts(record.attribution)
     )
+
+
+def _attribution_texts(attribution: Attribution) -> dict[str, str]:
+    if attribution == NOBODY:
+        return {}
+    tags = tags_to_text(attribution.tags) if attribution.tags else ""
+    texts = zip(_ATTRIBUTION, (attribution.user_id, attribution.user_source.value, tags), strict=True)
+    return {name: text for name, text in texts if text}
+
+
+def _attribution(row: Mapping[str, Any]) -> Attribution:
+    said = {name: row[name]["S"] for name in _ATTRIBUTION if name in row}
+    if not said:
+        return NOBODY
+    source, tags = UserSource(said.get("user_source", "")), tags_from_text(said.get("tags", NO_TAGS))
+    return Attribution(said.get("user_id", ""), source, tags)
 
 
 _TEXTS = (
     "request_id", "tenant_id", "cost_centre", "key_id", "operation", "model_id", "model_used", "region", "started_at",
     "lease_until", "outcome",
 )  # fmt: skip
-_TEXTS_OR_NONE = ("settled_at", "image_class", "service_tier", "usage_source", "raw", "error_code", *_RARE)
+_TEXTS_OR_NONE = (
+    "settled_at", "image_class", "service_tier", "usage_source", "raw", "error_code", *_RARE, *_ATTRIBUTION,
+)  # fmt: skip
 
 
 def from_item(row: Mapping[str, Any]) -> UsageRecord:
@@ -95,6 +127,7 @@ def from_item(row: Mapping[str, Any]) -> UsageRecord:
             settled_at=_aware(row["settled_at"]["S"]) if "settled_at" in row else None,
             usage=TokenUsage(**usage),
             error_code=row["error_code"]["S"] if "error_code" in row else "",
+            attribution=_attribution(row),
             **{name: row[name]["S"] for name in _RARE if name in row},
         )
     except (KeyError, ValueError, TypeError) as error:
@@ -122,7 +155,19 @@ def _why(row: Mapping[str, Any]) -> str:
             return f"{name} is {row[name]['N']}"
     if row["outcome"]["S"] not in {outcome.value for outcome in Outcome}:
         return f"outcome is {row['outcome']['S']!r}"
+    if "user_source" in row and row["user_source"]["S"] not in {source.value for source in UserSource}:
+        return f"user_source is {row['user_source']['S']!r}"
+    if "tags" in row and not _are_tags(row["tags"]["S"]):
+        return "tags is not a JSON object of texts"
     return "a time is invalid"
+
+
+def _are_tags(text: str) -> bool:
+    try:
+        tags_from_text(text)
+    except ValueError:
+        return False
+    return True
 
 
 def items(page: bytes) -> list[dict[str, Any]]:

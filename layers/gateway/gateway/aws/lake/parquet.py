@@ -22,6 +22,7 @@ from gateway.costs.pricer import OPEN, UNPRICED, UNSETTLED, PricedUsage
 from gateway.costs.stores import QuarantinedRow
 from gateway.pricing.price_book import SCALE
 from gateway.usage.records import Outcome
+from gateway.usage.tags import tags_to_text
 
 MONEY_TYPE = pa.decimal128(38, SCALE)
 WHOLE = pa.decimal128(38, 0)
@@ -66,6 +67,9 @@ USAGE = pa.schema(
         ("asked_model", pa.string()),
         ("routing", pa.string()),
         ("list_cost", MONEY_TYPE),
+        ("user_id", pa.string()),
+        ("user_source", pa.string()),
+        ("tags", pa.string()),  # `gateway.usage.tags`
     ]
 )
 
@@ -181,6 +185,9 @@ def usage_table(rows: Sequence[PricedUsage], version: str) -> pa.Table:
         "outcome": [record.outcome.value for record in records],
         "usage_source": [usage.source for usage in usages],
         "provider_usage": [usage.raw for usage in usages],
+        "user_id": [record.attribution.user_id for record in records],
+        "user_source": [record.attribution.user_source.value for record in records],
+        "tags": [tags_to_text(record.attribution.tags) for record in records],
         "input_cost": money_of(pa.array([row.input_cost for row in rows], WHOLE)),
         "output_cost": money_of(pa.array([row.output_cost for row in rows], WHOLE)),
         "cost": money_of(pa.array([row.cost for row in rows], WHOLE)),

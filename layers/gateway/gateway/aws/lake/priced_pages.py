@@ -23,7 +23,18 @@ from gateway.costs.cost_lines import TOKENS
 from gateway.costs.pricer import PRICED, UNPRICED, Pricer, Rates
 from gateway.costs.stores import QuarantinedRow
 from gateway.pricing.price_book import INPUT_UNITS, LONG_CONTEXTS, PriceBook
-from gateway.usage.records import KeyId, ModelId, Outcome, PriceStatus, RequestId, TenantId, TokenUsage, UsageRecord
+from gateway.usage.records import (
+    KeyId,
+    ModelId,
+    Outcome,
+    PriceStatus,
+    RequestId,
+    TenantId,
+    TokenUsage,
+    UsageRecord,
+    UserSource,
+)
+from gateway.usage.tags import NO_TAGS, is_tags_text
 
 _INTS = pa.int64()
 _MICROSECONDS = pa.timestamp("us", tz="UTC")
@@ -36,7 +47,7 @@ _NEEDED = (
 # Attributes that a row may omit, and their defaults.
 _OTHERWISE = {
     "image_class": "", "service_tier": TokenUsage().service_tier, "usage_source": TokenUsage().source, "error_code": "",
-    "raw": "", "asked_model": "", "routing": "",
+    "raw": "", "asked_model": "", "routing": "", "user_id": "", "user_source": "", "tags": NO_TAGS,
 }  # fmt: skip
 _ITEM = pa.struct(
     [(name, _TEXT) for name in (*_NEEDED, *_OTHERWISE, "settled_at")]
@@ -48,6 +59,8 @@ _AS_JSON = pj.ParseOptions(
     unexpected_field_behavior="ignore",
 )
 _OUTCOMES = pa.array([outcome.value for outcome in Outcome])
+_SOURCES = pa.array([source.value for source in UserSource])
+_MOST_TAGS = 10_000  # checked texts in memory
 _THRESHOLDS = tuple(threshold for threshold, _ in LONG_CONTEXTS)
 _CONTEXT = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
 _PARTS = (*TOKENS, "seconds")
@@ -98,6 +111,7 @@ class PricedPages:
     rows: int = 0
     quarantined: list[QuarantinedRow] = field(default_factory=list)
     _kinds: dict[Any, _Kind] = field(default_factory=dict)
+    _tags: set[str] = field(default_factory=set)
 
     def table(self, page: bytes) -> pa.Table:
         try:
@@ -118,12 +132,22 @@ class PricedPages:
         if not columns:
             return USAGE.empty_table()
         _check(columns, self.hour, self.not_after)
+        self._check_tags(columns["tags"])
         self._price(columns)
         columns["started_at"] = columns["started_at"].cast(USAGE.field("started_at").type, safe=False)
         columns["settled_at"] = columns["settled_at"].cast(USAGE.field("settled_at").type, safe=False)
         columns["price_version"] = pa.repeat(self.pricer.book.version, len(columns["sk"]))
         columns["provider_usage"] = columns["raw"]
         return pa.table([columns[name] for name in USAGE.names], schema=USAGE)
+
+    def _check_tags(self, tags: Any) -> None:
+        """Raise Unusual for tags in any other form than the ledger writes; each text is read once."""
+        new = set(pc.unique(tags).to_pylist()) - self._tags
+        if not all(map(is_tags_text, new)):
+            raise Unusual("tags")
+        if len(self._tags) + len(new) > _MOST_TAGS:
+            self._tags.clear()
+        self._tags |= new
 
     def _price(self, columns: Columns) -> None:
         """Add each row's costs, computed per kind of row, since a page has few kinds."""
@@ -292,6 +316,7 @@ def _check(columns: Columns, hour: str, not_after: datetime) -> None:
     attempts = pc.utf8_lpad(columns["attempt"].cast(pa.string()), 4, "0")
     usual = [
         pc.all(pc.is_in(columns["outcome"], value_set=_OUTCOMES)),
+        pc.all(pc.is_in(columns["user_source"], value_set=_SOURCES)),
         pc.all(pc.starts_with(started, f"{hour}:")),
         pc.all(pc.ends_with(started, "Z")),
         pc.all(pc.equal(columns["sk"], pc.binary_join_element_wise(columns["request_id"], attempts, "#"))),

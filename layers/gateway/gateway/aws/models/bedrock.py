@@ -7,6 +7,7 @@ by frame, and a call takes half the CPU. The SDK's retries are not wanted, since
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -41,6 +42,9 @@ _PATHS = {
     "CountTokens": "count-tokens",
 }
 _METADATA = "X-Amzn-Bedrock-Request-Metadata"
+# From the service's model: `RequestMetadataValueString`.
+_NOT_METADATA = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,.-]", re.ASCII)
+_LONGEST_TAG = 256
 _PART = 1 << 16
 
 
@@ -117,11 +121,13 @@ class BedrockRuntime:
         headers = {"content-type": "application/json", **call.headers}
         body = call.body
         if call.tags and call.api.startswith("Converse"):
-            # Keep the client's own tags, but let none overwrite ours; a call may have 16.
-            own = [item for item in (body.get("requestMetadata") or {}).items() if item[0] not in call.tags]
-            body = {**body, "requestMetadata": {**dict(own[: 16 - len(call.tags)]), **call.tags}}
+            # Keep the client's own tags, but let none overwrite ours or pass as ours; a call may have 16.
+            tags = _metadata(call.tags)
+            sent = body.get("requestMetadata") or {}
+            own = [item for item in sent.items() if item[0] not in tags and item[0] != "user_source"]
+            body = {**body, "requestMetadata": {**dict(own[: 16 - len(tags)]), **tags}}
         elif call.tags and call.api.startswith("Invoke"):
-            headers[_METADATA] = compact(dict(call.tags))
+            headers[_METADATA] = compact(_metadata(call.tags))
         path = f"/model/{quote(call.model.target, safe='')}/{_PATHS[call.api]}"
         endpoint = self._meta.endpoint_url
         request = AWSRequest("POST", endpoint + path, headers, compact(body).encode())
@@ -149,6 +155,11 @@ class BedrockRuntime:
             return self._seconds
         left = (call.until - datetime.now(UTC)).total_seconds()
         return max(min(self._seconds, left - SETTLING), 1)
+
+
+def _metadata(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags in the characters and the length that Bedrock takes in a request's metadata."""
+    return {name: _NOT_METADATA.sub("_", text)[:_LONGEST_TAG] for name, text in tags.items()}
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:

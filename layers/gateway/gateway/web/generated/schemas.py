@@ -141,29 +141,39 @@ class UsageTotals(BaseModel):
     open_invocations: Annotated[int, Field(description="Calls that have not settled yet.")]
 
 
+class UserSource(StrEnum):
+    token = "token"
+    key = "key"
+    claimed = "claimed"
+
+
 class UsageLine(BaseModel):
-    key: Annotated[str, Field(description="The model, cost centre, day or hour of this line.")]
+    key: Annotated[
+        str,
+        Field(
+            description="The model, cost centre, day, hour, user, key or value of the tag of this line. The line of calls without a user, or without that tag, has the empty key."
+        ),
+    ]
+    user_source: Annotated[
+        UserSource | None,
+        Field(
+            description="Only by user: how the gateway knows the user of this line. `token` and `key` are verified; a client named a `claimed` user. The same name from two sources is two lines."
+        ),
+    ] = None
     totals: UsageTotals
-
-
-class GroupBy(StrEnum):
-    model = "model"
-    cost_centre = "cost_centre"
-    day = "day"
-    hour = "hour"
 
 
 class UsageReport(BaseModel):
     tenant_id: str
     start: AwareDatetime
     end: AwareDatetime
-    group_by: GroupBy
+    group_by: Annotated[str, Field(description="As in the request.")]
     totals: UsageTotals
     lines: list[UsageLine]
     unreadable_rows: Annotated[
         int,
         Field(
-            description="Unreadable records of calls. No other number includes them; the gateway notifies its operators."
+            description="Unreadable records of calls. No other number includes them; the gateway notifies its operators. A member sees none."
         ),
     ]
 
@@ -397,7 +407,9 @@ class InvokeModelParametersQuery(BaseModel):
 class ReportUsageParametersQuery(BaseModel):
     start: Annotated[str | None, Field(max_length=35, min_length=10)] = None
     end: Annotated[str | None, Field(max_length=35, min_length=10)] = None
-    group_by: GroupBy | None = "model"
+    group_by: Annotated[str | None, Field(max_length=132, pattern="^(model|cost_centre|day|hour|user|key|tag:.+)$")] = (
+        "model"
+    )
 
 
 class QuoteInvocationParametersQuery(BaseModel):

@@ -1,0 +1,22 @@
+-- What did each user cost on each day? The lines of a tenant's day sum to its cost in `daily_cost`.
+--   A user is a name and its source: the gateway verified a `token` or `key`, and a client only said a `claimed` name.
+--   Calls without a user are the line with an empty `user_id`.
+SELECT
+  dt,
+  tenant_id,
+  coalesce(user_id, '') AS user_id,
+  coalesce(user_source, '') AS user_source,
+  CAST(sum(CASE WHEN outcome IN ('succeeded', 'interrupted') THEN 1 ELSE 0 END) AS bigint) AS invocations,
+  CAST(sum(CASE WHEN outcome = 'failed' THEN 1 ELSE 0 END) AS bigint) AS failed_invocations,
+  CAST(sum(CASE WHEN price_status = 'unpriced' THEN 1 ELSE 0 END) AS bigint) AS unpriced_invocations,
+  CAST(sum(input_tokens) AS bigint) AS input_tokens,
+  CAST(sum(output_tokens) AS bigint) AS output_tokens,
+  CAST(sum(cache_read_tokens) AS bigint) AS cache_read_tokens,
+  CAST(sum(cache_write_5m_tokens + cache_write_1h_tokens) AS bigint) AS cache_write_tokens,
+  CAST(sum(images) AS bigint) AS images,
+  CAST(sum(input_cost) AS decimal(38, 12)) AS input_cost,
+  CAST(sum(output_cost) AS decimal(38, 12)) AS output_cost,
+  CAST(sum(cost) AS decimal(38, 12)) AS cost,
+  CAST(sum(coalesce(list_cost, cost)) AS decimal(38, 12)) AS list_cost
+FROM usage
+GROUP BY 1, 2, 3, 4
