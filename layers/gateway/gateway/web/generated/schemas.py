@@ -255,6 +255,36 @@ class S3Bucket(RootModel[str]):
     root: Annotated[str, Field(max_length=63, min_length=3)]
 
 
+class Users(StrEnum):
+    clear = "clear"
+    hash = "hash"
+    none = "none"
+
+
+class Tags(StrEnum):
+    clear = "clear"
+    hash = "hash"
+    none = "none"
+
+
+class AttributionSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    users: Annotated[Users | None, Field(description="Users, whatever names them: a token, a key or a claim.")] = (
+        "clear"
+    )
+    tags: Annotated[Tags | None, Field(description="The values of tags; their names stay clear.")] = "clear"
+    names_kept_days: Annotated[
+        int | None,
+        Field(
+            description="How long after its last use the name behind a hash is known to reports; 0 keeps none.",
+            ge=0,
+            le=730,
+        ),
+    ] = 0
+
+
 class Guardrail(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -449,6 +479,7 @@ class TenantSettings(BaseModel):
             max_length=50,
         ),
     ] = None
+    attribution: AttributionSettings | None = None
     usage_plan_key: Annotated[
         str | None,
         Field(
@@ -476,6 +507,7 @@ class Tenant(BaseModel):
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
     s3_buckets: list[str] | None = None
+    attribution: AttributionSettings | None = None
     usage_plan_key: str | None = None
     version: Annotated[int, Field(description="The number of changes.")]
 
