@@ -87,7 +87,10 @@ def work(message: str, left: float) -> None:
         claimed.finish(ended, [], utc_now())
         return
     region = settings().region
-    where = Context(submission.request_id, who, submission.cost_centre, region, lease, trace=trace_of_invocation())
+    where = Context(
+        submission.request_id, who, submission.cost_centre, region, lease,
+        trace=trace_of_invocation(), attribution=submission.attribution,
+    )  # fmt: skip
     attempts = AttemptPlan(route, where, meter, circuits, first=job.attempts - tries + 1)
     complete(requests, attempts, models, claimed)
 

@@ -12,17 +12,19 @@ from aws_lambda_powertools.event_handler import Response
 
 from gateway.calls.attempts import AttemptPlan
 from gateway.calls.call import Context, utc_now
+from gateway.calls.claims import claim_of_headers
 from gateway.calls.idempotency import IdempotentRequest, record_for
 from gateway.calls.invoke import complete, invoke
 from gateway.calls.jobs import JobResult, Submission, poll
 from gateway.calls.policy import authorized_models, by_id
+from gateway.calls.resource_ownership import must_name_no_project
 from gateway.core.errors import GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.legacy.requests import LegacyRequest, Translation, flag, operation_of, translations
 from gateway.usage.records import RequestId
 from gateway.web.generated.schemas import InvokeModelParametersQuery, InvokeModelRequest
-from gateway.web.resolver import answer, api, body, caller, header, query, received_at, request_id
+from gateway.web.resolver import answer, api, body, caller, header, lowered_headers, query, received_at, request_id
 from gateway.web.warnings import warned
 from gateway.wiring import Wiring
 
@@ -35,7 +37,7 @@ app = api()
 wired = Wiring(settings())
 seconds = settings().invocation_timeout
 registry, models, ledger, meter, circuits = wired.registry, wired.models, wired.ledger, wired.meter, wired.circuits
-payloads, jobs, entries = wired.payloads, wired.jobs, wired.entries
+payloads, jobs, entries, attributor = wired.payloads, wired.jobs, wired.entries, wired.attributor
 
 
 @app.post("/invoke_model")
@@ -53,6 +55,8 @@ def invoke_model() -> Response[str]:
         operation_of(header(app, "type")),
         flag(header(app, "messages_api")),
     )
+    headers = lowered_headers(app)
+    must_name_no_project(request.body, headers)
     names, by_default = registry(), settings().allow_unlisted_models
     route = names.routes.find(asked.model_id or "")
     find = by_id(names.catalog, route, asked.model_arn)
@@ -60,19 +64,23 @@ def invoke_model() -> Response[str]:
     requests = translations(request, allowed)
     cost_centre = who.cost_centre(header(app, "team_id"))
     lease = utc_now() + timedelta(seconds=seconds_left(app.lambda_context))
-    context = Context(request_id(app), who, cost_centre, settings().region, lease, trace=trace_of_invocation())
-    attempts = AttemptPlan(route, context, meter, circuits)
+    made_for = attributor.attribute(who, claim_of_headers(headers), utc_now())
+    context = Context(
+        request_id(app), who, cost_centre, settings().region, lease,
+        trace=trace_of_invocation(), attribution=made_for.attribution,
+    )  # fmt: skip
+    attempts, left = AttemptPlan(route, context, meter, circuits), made_for.warnings
     if (key := header(app, "idempotency-key")) is not None:
-        return noted(run_once(key, request, requests, attempts), requests)
+        return noted(run_once(key, request, requests, attempts), requests, left)
     if flag(header(app, "streaming")):
-        return noted(answer(app, submit(request, context)), requests)
+        return noted(answer(app, submit(request, context)), requests, left)
     try:
         made = invoke(requests, attempts, models)
     except GatewayError as error:
         keep_if_late(JobResult.failed(error))
         raise
     keep_if_late(JobResult(body=made))
-    return noted(fitting(made), requests)
+    return noted(fitting(made), requests, left)
 
 
 def fitting(made: Any) -> Response[str]:
@@ -86,14 +94,19 @@ def fitting(made: Any) -> Response[str]:
     return told
 
 
-def noted(made: Response[str], requests: Sequence[Translation]) -> Response[str]:
+def noted(made: Response[str], requests: Sequence[Translation], left: Sequence[str]) -> Response[str]:
     """The response with the warning header, which names ignored or adapted parts of the request."""
-    made.headers.update(warned(warning for request in requests for warning in request.all_warnings))
+    made.headers.update(warned([*(warning for request in requests for warning in request.all_warnings), *left]))
     return made
 
 
 def submit(request: LegacyRequest, context: Context) -> Any:
-    jobs.submit(Submission(context.request_id, context.caller, context.cost_centre, request.to_json()), utc_now())
+    jobs.submit(
+        Submission(
+            context.request_id, context.caller, context.cost_centre, request.to_json(), context.attribution
+        ),
+        utc_now(),
+    )  # fmt: skip
     return submitted(context.request_id)
 
 

@@ -24,6 +24,7 @@ service = ModelService(
     wired.circuits,
     wired.entries,
     wired.response_items,
+    wired.attributor,
     lambda: wired.listing,  # few requests ask for it
     settings().region,
     settings().allow_unlisted_models,

@@ -36,13 +36,16 @@ def app(streaming: Any) -> Any:
 
 def ask(
     app: Any, path: str, body: Any, record: dict[str, Any] | None = None, *, method: str = "POST", query: str = "",
-    **headers: str,
+    known: dict[str, str] | None = None, **headers: str,
 ) -> tuple[int, bytes, dict[str, str]]:  # fmt: skip
-    """Status, body and headers of one request of the tenant acme; `record` adds to its record. Bytes go as they are."""
+    """Status, body and headers of one request of the tenant acme; `record` adds to its record. Bytes go as they are.
+
+    `known` is what the authorizer knows of the caller besides.
+    """
     tenant = {"tenant_id": "acme", "cost_centres": ["research"], **(record or {})}
     context = {
         "requestId": str(uuid.uuid4()),
-        "authorizer": {"tenant_id": "acme", "key_id": "key_1", "tenant": json.dumps(tenant)},
+        "authorizer": {"tenant_id": "acme", "key_id": "key_1", "tenant": json.dumps(tenant), **(known or {})},
     }
     said = {
         "x-amzn-request-context": json.dumps(context),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from gateway.aws.dynamodb.accounts import AccountTable
+from gateway.aws.dynamodb.attribution import ClaimTable, HashSecret
 from gateway.aws.dynamodb.circuits import Circuits
 from gateway.aws.dynamodb.idempotency import IdempotencyTable
 from gateway.aws.dynamodb.jobs import JobTable
@@ -19,6 +20,7 @@ from gateway.aws.models.sagemaker import SageMakerRuntime
 from gateway.aws.s3.model_registry import StoredRegistry
 from gateway.aws.s3.payloads import Payloads
 from gateway.aws.s3.price_overlay import current_book
+from gateway.calls.attribution import Attributor
 from gateway.calls.catalog import Service
 from gateway.calls.invoke import ModelServices
 from gateway.calls.metering import Meter
@@ -74,6 +76,11 @@ class Wiring:
     @cached_property
     def entries(self) -> IdempotencyTable:
         return IdempotencyTable(self._settings.idempotency_table, self._settings.usage_table, self.payloads)
+
+    @cached_property
+    def attributor(self) -> Attributor:
+        claims = ClaimTable(self._settings.idempotency_table)
+        return Attributor(claims, claims, HashSecret(self._settings.tenants_table))
 
     @cached_property
     def jobs(self) -> JobTable:

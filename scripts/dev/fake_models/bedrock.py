@@ -55,6 +55,7 @@ class Bedrock:
         call = Call(exchange, self._ledger, _OPERATIONS[path], model_id)
         try:
             body = _body(exchange)
+            _must_name_no_project(exchange, body)
             model = find_model(model_id)
             match path:
                 case "converse" | "converse-stream":
@@ -173,6 +174,13 @@ class Bedrock:
         call.obey(ask.directives, self._throttle, BEDROCK)
         call.served.input_tokens = ask.prompt.tokens
         call.uncounted({"inputTokens": ask.prompt.tokens})
+
+
+def _must_name_no_project(exchange: Exchange, body: dict[str, Any]) -> None:
+    """Refuse a project: the gateway sets none, so one here was a client's, and its payer may be another."""
+    by_header = any(name.lower().startswith("x-amzn-bedrock-project") for name in exchange.headers)
+    if by_header or "projectIdentifier" in body:
+        raise Refusal(403, "AccessDeniedException", "The gateway let a project of its client pass.")
 
 
 def _body(exchange: Exchange) -> dict[str, Any]:

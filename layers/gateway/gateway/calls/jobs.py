@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from gateway.core.errors import GatewayError, NotFoundError
 from gateway.tenancy.caller import Caller
 from gateway.usage.ledger import Ledger
-from gateway.usage.records import RequestId, TenantId, UsageRecord
+from gateway.usage.records import NOBODY, Attribution, RequestId, TenantId, UsageRecord
 
 if TYPE_CHECKING:
     from gateway.core.error_codes import ErrorCode
@@ -61,6 +61,7 @@ class Submission:
     caller: Caller
     cost_centre: str
     request: Mapping[str, Any]
+    attribution: Attribution = NOBODY
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from gateway.calls.call import DEFAULT_MAX_OUTPUT, Context, ModelCall
 from gateway.calls.catalog import Catalog, Model, Service
+from gateway.calls.claims import RESERVED
 from gateway.calls.model_routes import Route
 from gateway.calls.resource_ownership import must_own_references
 from gateway.core.errors import ForbiddenError, GatewayError
-from gateway.tenancy.tenant import Tenant
+from gateway.tenancy.tenant import Kept, Tenant
 
 
 def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
@@ -20,12 +21,13 @@ def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
     if call.model.service is Service.BEDROCK:
         must_own_references(call.body, call.headers, tenant)
     allowed = replace(enforce_output_limit(call, tenant), tags=context.tags, until=context.lease_until)
+    allowed = _without_reserved_metadata(allowed, tenant)
     if tenant.guardrail is None or call.model.service is not Service.BEDROCK:
         return allowed
     guardrail = tenant.guardrail
     if call.api.startswith("Converse"):
         # The client's other guardrail settings (trace, stream processing mode) stay.
-        own = call.body.get("guardrailConfig")
+        own = allowed.body.get("guardrailConfig")
         forced = {"guardrailIdentifier": guardrail.id, "guardrailVersion": guardrail.version}
         return replace(
             allowed, body={**allowed.body, "guardrailConfig": {**(own if isinstance(own, dict) else {}), **forced}}
@@ -33,6 +35,20 @@ def apply_tenant_policy(call: ModelCall, context: Context) -> ModelCall:
     names = {name: text for name, text in call.headers.items() if name.lower() not in _GUARDRAIL_HEADERS}
     forced = {_GUARDRAIL_ID: guardrail.id, _GUARDRAIL_VERSION: guardrail.version}
     return replace(allowed, headers={**names, **forced})
+
+
+def _without_reserved_metadata(call: ModelCall, tenant: Tenant) -> ModelCall:
+    """The call without request metadata that only the gateway may set; without any that the tenant keeps out of clear.
+
+    A user there would be a claim among verified names, and the service writes all of them to its logs.
+    """
+    own = call.body.get("requestMetadata") if call.api.startswith("Converse") else None
+    if not isinstance(own, dict):
+        return call
+    clear = tenant.attribution.tags is Kept.CLEAR
+    kept = {name: text for name, text in own.items() if clear and name.lower() not in RESERVED}
+    body = {name: part for name, part in call.body.items() if name != "requestMetadata"}
+    return replace(call, body={**body, "requestMetadata": kept} if kept else body)
 
 
 _GUARDRAIL_ID, _GUARDRAIL_VERSION = "X-Amzn-Bedrock-GuardrailIdentifier", "X-Amzn-Bedrock-GuardrailVersion"

@@ -31,6 +31,17 @@ _HEADER = "x-amzn-bedrock-project"
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/.*)?\Z", re.DOTALL)
 
 
+def must_name_no_project(body: Any, headers: Mapping[str, str]) -> None:
+    """Raises ForbiddenError for a project, whichever operation names it: the gateway alone chooses one.
+
+    `headers` has lower-case names. A format that drops unknown fields would drop this one in silence.
+    """
+    if any(name.startswith(_HEADER) for name in headers):
+        raise _not_allowed("The header X-Amzn-Bedrock-Project…")
+    if isinstance(body, Mapping) and "projectIdentifier" in body:
+        raise _not_allowed("projectIdentifier")
+
+
 def must_own_references(body: Any, headers: Mapping[str, str], tenant: Tenant) -> None:
     """Raises ForbiddenError for a reference that the tenant's record does not allow."""
     if any(name.lower().startswith(_HEADER) for name in headers):

@@ -6,6 +6,7 @@ family of its model is known to refuse is left out or adapted.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from typing import Any
 
 from gateway.calls.call import ModelCall
 from gateway.calls.catalog import Model, Service
+from gateway.calls.claims import Claim, claimed_labels
 from gateway.calls.eventstream import CONTENT_TYPE, Frame, encode, exception
 from gateway.calls.streaming import MeteredUsage
 from gateway.core.errors import BadRequestError, GatewayError, SchemaError, UpstreamError
+from gateway.formats.anthropic.claims import claim_of_message
 from gateway.formats.embeddings import pictures_in
 from gateway.formats.fitting.calls import fitted
 from gateway.formats.image_models import IMAGE_MODELS, number, stability_class, titan_class
@@ -82,6 +85,19 @@ def read_invoke(model: Model, body: Json, headers: Mapping[str, str], *, streami
             model, "embeddings-image" if shown else "embeddings", api, body, input_images=shown, headers=told
         )
     return fitted(ModelCall(model, "text", api, body, output_path=output_path(base, body), headers=told))
+
+
+def claim_of_converse(body: Json) -> Claim:
+    return claimed_labels("requestMetadata", body.get("requestMetadata"))
+
+
+def claim_of_invoke(body: Json, headers: Mapping[str, str]) -> Claim:
+    """The labels of the header, which is JSON; and the user of a body of Claude's. Other text in the header is none."""
+    try:
+        labels = json.loads(headers.get(_METADATA) or "{}")
+    except (ValueError, RecursionError):
+        labels = None
+    return claimed_labels(_METADATA, labels) | claim_of_message(body)
 
 
 # ---------------------------------------------------------------------------------------------------------- the lists

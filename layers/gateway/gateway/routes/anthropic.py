@@ -10,6 +10,7 @@ from gateway.calls.streaming import MeteredUsage, StreamWriter
 from gateway.core.errors import BadRequestError, GatewayError
 from gateway.formats.answers import AnswerMessageStream, unwrap, unwrap_message, unwrap_stream
 from gateway.formats.anthropic import messages as anthropic
+from gateway.formats.anthropic.claims import claim_of_message
 from gateway.formats.anthropic.streams import NativeStream, TranslatedStream
 from gateway.formats.fitting.work import Fitted
 from gateway.routes.service import CONVERSE_OUTPUT, ModelService, problem_reply
@@ -25,7 +26,7 @@ class AnthropicRoutes:
 
     def messages(self, request: Request) -> PendingReply | StreamedReply:
         read = anthropic.read_messages(request.json, request.headers.get("anthropic-beta"))
-        authorized = self._service.authorize(request, read.model)
+        authorized = self._service.authorize(request, read.model, claim=claim_of_message(request.json))
         fitted = {model: _fitted(read, model) for model in authorized.models}
         calls = [self._call(read, model, made.body) for model, made in fitted.items()]
         request_id = request.request_id

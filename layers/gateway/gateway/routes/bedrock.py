@@ -18,13 +18,13 @@ class BedrockRoutes:
         self._service = service
 
     def converse(self, request: Request, model_id: str) -> PendingReply:
-        authorized = self._service.authorize(request, model_id)
+        authorized = self._service.authorize(request, model_id, claim=bedrock.claim_of_converse(request.json))
         return self._reply(
             authorized, [bedrock.read_converse(m, request.json, streaming=False) for m in authorized.models]
         )
 
     def converse_stream(self, request: Request, model_id: str) -> PendingReply:
-        authorized = self._service.authorize(request, model_id)
+        authorized = self._service.authorize(request, model_id, claim=bedrock.claim_of_converse(request.json))
         return self._stream(
             authorized, [bedrock.read_converse(m, request.json, streaming=True) for m in authorized.models]
         )
@@ -66,7 +66,8 @@ class BedrockRoutes:
     def _invocation(
         self, request: Request, model_id: str, *, streaming: bool
     ) -> tuple[AuthorizedRequest, list[ModelCall]]:
-        authorized = self._service.authorize(request, model_id, None)
+        claim = bedrock.claim_of_invoke(request.json, request.headers)
+        authorized = self._service.authorize(request, model_id, None, claim=claim)
         calls = [bedrock.read_invoke(m, request.json, request.headers, streaming=streaming) for m in authorized.models]
         if calls[0].operation.startswith("embeddings"):
             calls = calls[:1]  # vectors of two models do not compare
@@ -89,10 +90,12 @@ class BedrockRoutes:
 
         def make() -> StreamedReply:
             live = open_stream(calls, authorized.attempts, self._service.streams)
-            headers, abort = bedrock.passed_on(live.opened.headers) | warned(live.call.warnings), live.opened.abort
+            headers, abort = bedrock.passed_on(live.opened.headers), live.opened.abort
+            headers |= warned([*live.call.warnings, *authorized.warnings])
             return StreamedReply(live.deliver(writer), writer.content_type, writer.ping, writer.error, abort, headers)
 
-        return PendingReply(make, content_type=writer.content_type, ping=writer.ping, error=writer.error)
+        known = warned(authorized.warnings)
+        return PendingReply(make, known, content_type=writer.content_type, ping=writer.ping, error=writer.error)
 
 
 def problem(error: GatewayError, request_id: str) -> Reply:

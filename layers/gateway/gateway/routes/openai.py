@@ -130,7 +130,8 @@ class OpenAIRoutes:
         return [name for name in dict.fromkeys(names) if service.may_use(request, name)]
 
     def _authorize(self, request: Request, operation: str = "text") -> AuthorizedRequest:
-        return self._service.authorize(request, request.json["model"], operation)
+        claim = openai_common.claim_of(request.json)
+        return self._service.authorize(request, request.json["model"], operation, claim=claim)
 
 
 def _responses_named(body: Any) -> list[str]:

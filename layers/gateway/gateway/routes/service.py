@@ -10,19 +10,22 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.calls.attempts import AttemptPlan, CircuitBreakers, OpenAttempt
+from gateway.calls.attribution import Attributed, Attributor
 from gateway.calls.call import Context, ModelAnswer, ModelCall, Models
 from gateway.calls.catalog import Model
+from gateway.calls.claims import NO_CLAIM, Claim, claim_of_headers
 from gateway.calls.idempotency import IdempotencyStore, IdempotentRequest, record_for
 from gateway.calls.invoke import answered, complete
 from gateway.calls.metering import Meter
 from gateway.calls.model_registry import ModelRegistry
 from gateway.calls.model_routes import Route
 from gateway.calls.policy import Find, authorized_models
-from gateway.calls.resource_ownership import must_own_references
+from gateway.calls.resource_ownership import must_name_no_project, must_own_references
 from gateway.calls.streaming import MeteredStream, Streams, StreamWriter, open_stream, unreadable
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, UpstreamError
 from gateway.usage.records import TenantId
 from gateway.web.exchange import PendingReply, Reply, Request, StreamedReply
+from gateway.web.warnings import also_warned
 
 SSE = "text/event-stream; charset=utf-8"
 CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
@@ -30,11 +33,15 @@ CONVERSE_OUTPUT = ("inferenceConfig", "maxTokens")
 
 @dataclass(frozen=True)
 class AuthorizedRequest:
-    """One request that may be made: its models, the first choice first, and how it tries them."""
+    """One request that may be made: its models, the first choice first, and how it tries them.
+
+    `warnings` are those of its attribution, which every answer of it has.
+    """
 
     request: Request
     models: tuple[Model, ...]
     attempts: AttemptPlan
+    warnings: tuple[str, ...] = ()
 
 
 Write = Callable[[ModelCall, ModelAnswer], Reply]
@@ -107,6 +114,7 @@ class ModelService:
     breakers: CircuitBreakers
     entries: IdempotencyStore
     items: ResponseItems
+    attributor: Attributor
     listing: Callable[[], ModelListing]
     region: str
     allow_unlisted: bool
@@ -120,13 +128,16 @@ class ModelService:
         *,
         charged: bool = True,
         find: Callable[[ModelRegistry, Route], Find] | None = None,
+        claim: Claim = NO_CLAIM,
     ) -> AuthorizedRequest:
         """Raises GatewayError for a model that there is not, or that the caller may not use.
 
         Where the model makes the operation, whoever knows that (None here) asks the tenant's record for it.
         What is not charged is charged to no cost centre, so it does not matter which one the request names.
         `find` reads a name in a way of the format's own; without it a name is what Bedrock's own operations take.
+        `claim` is the claim of the body; the headers' own are stronger.
         """
+        must_name_no_project(request.json, request.headers)
         if not isinstance(name, str) or not name:
             raise ModelMissingError
         who, registry = request.caller, self.registry()
@@ -135,8 +146,13 @@ class ModelService:
         models = authorized_models(route, who.tenant, operation, found, by_default=self.allow_unlisted)
         cost_centre = who.cost_centre(request.header("team_id") if charged else None)
         until = datetime.fromtimestamp(request.deadline, UTC)
-        context = Context(request.request_id, who, cost_centre, self.region, until, trace=request.trace)
-        return AuthorizedRequest(request, models, AttemptPlan(route, context, self.meter, self.breakers))
+        said = claim_of_headers(request.headers) | claim if charged else NO_CLAIM
+        made = self.attributor.attribute(who, said, datetime.now(UTC)) if charged else Attributed()
+        context = Context(
+            request.request_id, who, cost_centre, self.region, until, trace=request.trace, attribution=made.attribution
+        )
+        attempts = AttemptPlan(route, context, self.meter, self.breakers)
+        return AuthorizedRequest(request, models, attempts, made.warnings)
 
     def _behind(self, profile_arn: str) -> str | None:
         return self.listing().behind(profile_arn)
@@ -164,22 +180,23 @@ class ModelService:
 
         def make() -> Reply:
             if (key := authorized.request.headers.get("idempotency-key")) is not None:
-                return self._once(key, authorized, [_Written((call,), _first(call, write)) for call in calls])
+                written = [_Written((call,), _first(call, write)) for call in calls]
+                return _noted(self._once(key, authorized, written), authorized)
             call, answer = answered(calls, authorized.attempts, self.models)
-            return _Written((call,), _first(call, write)).reply([answer])
+            return _noted(_Written((call,), _first(call, write)).reply([answer]), authorized)
 
-        return PendingReply(make, headers or {})
+        return PendingReply(make, also_warned(headers or {}, authorized.warnings))
 
     def reply_all(self, authorized: AuthorizedRequest, calls: Sequence[ModelCall], write: WriteAll) -> PendingReply:
         """The same for an answer that is made of several calls of one model, each settled before the next."""
 
         def make() -> Reply:
             if (key := authorized.request.headers.get("idempotency-key")) is not None:
-                return self._once(key, authorized, [_Written(tuple(calls), write)])
+                return _noted(self._once(key, authorized, [_Written(tuple(calls), write)]), authorized)
             made = [answered([call], authorized.attempts, self.models)[1] for call in calls]
-            return _Written(tuple(calls), write).reply(made)
+            return _noted(_Written(tuple(calls), write).reply(made), authorized)
 
-        return PendingReply(make)
+        return PendingReply(make, also_warned({}, authorized.warnings))
 
     def _once(self, key: str, authorized: AuthorizedRequest, requests: Sequence[_Written]) -> Reply:
         request, context = authorized.request, authorized.attempts.context
@@ -212,11 +229,19 @@ class ModelService:
             live.append(open_stream(calls, authorized.attempts, self.streams))
             yield from live[0].deliver(writer_of(live[0].call), self.cost_of if shows_cost else None)
 
-        return StreamedReply(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, headers or {})
+        told = also_warned(headers or {}, authorized.warnings)
+        return StreamedReply(parts(), SSE, ping, error, lambda: live[0].opened.abort() if live else None, told)
 
     def cost_of(self, attempt: OpenAttempt) -> Decimal | None:
         charge = self.meter.book().charge_record(attempt.settled) if attempt.settled else None
         return charge.cost if charge else None
+
+
+def _noted(reply: Reply, authorized: AuthorizedRequest) -> Reply:
+    """The answer with the warnings of this request, which are not part of an answer that is kept for a repeat."""
+    if not authorized.warnings:
+        return reply
+    return replace(reply, headers=also_warned(reply.headers, authorized.warnings))
 
 
 def must_not_repeat(request: Request) -> None:

@@ -49,6 +49,23 @@ class Guardrail:
     version: str
 
 
+class Kept(StrEnum):
+    """The form in which the gateway keeps the names of people and tags."""
+
+    CLEAR = "clear"
+    HASH = "hash"  # a keyed hash: one value for one name, and no way back
+    NONE = "none"  # not at all
+
+
+@dataclass(frozen=True)
+class AttributionSettings:
+    """What is kept of a call's user and tags. For `names_kept_days`, reports can resolve a hash to its name."""
+
+    users: Kept = Kept.CLEAR
+    tags: Kept = Kept.CLEAR
+    names_kept_days: int = 0
+
+
 @dataclass(frozen=True)
 class Tenant:
     """A team of the company, with its permissions and limits. A call that names no cost centre is charged to the first.
@@ -79,6 +96,7 @@ class Tenant:
     usage_plan_key: str = ""
     guardrail: Guardrail | None = None
     s3_buckets: tuple[str, ...] = ()
+    attribution: AttributionSettings = AttributionSettings()
     version: int = 0
     budgets: tuple[ScopedBudget, ...] = ()
     rate_limits: tuple[RateLimit, ...] = ()
@@ -194,6 +212,7 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "usage_plan_key": tenant.usage_plan_key,
         "guardrail": vars(tenant.guardrail) if tenant.guardrail else None,
         "s3_buckets": list(tenant.s3_buckets) or None,
+        "attribution": attribution_to_json(tenant.attribution),
         "version": tenant.version,
         "budgets": [scoped_budget_to_json(budget) for budget in tenant.budgets] or None,
         "rate_limits": [rate_limit_to_json(limit) for limit in tenant.rate_limits] or None,
@@ -203,6 +222,13 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", {}, 0) or name == "version"} | {
         "suspended": tenant.suspended
     }
+
+
+def attribution_to_json(kept: AttributionSettings) -> dict[str, Any] | None:
+    """None for the defaults."""
+    if kept == AttributionSettings():
+        return None
+    return {"users": kept.users.value, "tags": kept.tags.value, "names_kept_days": kept.names_kept_days}
 
 
 def budget_to_json(budget: Budget) -> dict[str, Any]:
@@ -234,12 +260,18 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         usage_plan_key=values.get("usage_plan_key") or "",
         guardrail=Guardrail(**values["guardrail"]) if values.get("guardrail") else None,
         s3_buckets=several("s3_buckets") or (),
+        attribution=attribution_from_json(values.get("attribution") or {}),
         version=values.get("version") or 0,
         budgets=tuple(map(scoped_budget_from_json, values.get("budgets") or ())),
         rate_limits=tuple(map(rate_limit_from_json, values.get("rate_limits") or ())),
         loans=tuple(map(loan_from_json, values.get("loans") or ())),
         resets=tuple(map(reset_from_json, values.get("resets") or ())),
     )
+
+
+def attribution_from_json(values: Mapping[str, Any]) -> AttributionSettings:
+    users, tags = Kept(values.get("users") or Kept.CLEAR), Kept(values.get("tags") or Kept.CLEAR)
+    return AttributionSettings(users, tags, values.get("names_kept_days") or 0)
 
 
 def budget_from_json(values: Mapping[str, Any]) -> Budget:

@@ -42,6 +42,11 @@ def header(app: APIGatewayRestResolver, name: str) -> str | None:
     return either_form(app.current_event.headers.get, name)
 
 
+def lowered_headers(app: APIGatewayRestResolver) -> dict[str, str]:
+    """The headers by their names in lower case."""
+    return {name.lower(): text for name, text in app.current_event.headers.items() if text is not None}
+
+
 def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool = False) -> Schema:
     """The query parameters, as the spec's schema. Raises BadRequestError; with `known_only` also for unknown ones."""
     sent = app.current_event.query_string_parameters or {}

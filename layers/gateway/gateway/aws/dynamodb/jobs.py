@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from gateway.aws.dynamodb.usage_rows import settlement
 from gateway.aws.s3.payloads import Payloads
 from gateway.calls.jobs import QUEUE_RETENTION, Job, JobResult, JobState, Submission
 from gateway.tenancy.caller import caller_from_json, caller_to_json
-from gateway.usage.records import RequestId, TenantId, UsageRecord
+from gateway.usage.records import Attribution, RequestId, TenantId, UsageRecord, UserSource
 
 UNFINISHED = QUEUE_RETENTION + timedelta(days=1)
 
@@ -51,6 +51,7 @@ class JobTable:
                 "request_id": submission.request_id,
                 **caller_to_json(submission.caller),
                 "cost_centre": submission.cost_centre,
+                "attribution": _attribution_json(submission.attribution),
                 "request": self._payloads.pack(f"requests/{submission.request_id}.json", submission.request),
             }
         )
@@ -59,7 +60,10 @@ class JobTable:
         """The submission in a queue message. Raises KeyError or ValueError if `message` did not make it."""
         values = json.loads(message)
         request = self._payloads.unpack(values["request"])
-        return Submission(RequestId(values["request_id"]), caller_from_json(values), values["cost_centre"], request)
+        caller = caller_from_json(values)
+        said = values.get("attribution")  # a message of an earlier release has none
+        attribution = caller.attribution if said is None else _attribution(said)
+        return Submission(RequestId(values["request_id"]), caller, values["cost_centre"], request, attribution)
 
     def claim(self, request_id: RequestId, now: datetime, lease_until: datetime, attempts: int) -> Job | None:
         try:
@@ -166,3 +170,11 @@ class JobTable:
             lease_until=moment(lease_until) if lease_until else None,
             ended=JobResult(**self._payloads.unpack(ended)) if ended else None,
         )
+
+
+def _attribution_json(made: Attribution) -> dict[str, Any]:
+    return {"user_id": made.user_id, "user_source": made.user_source.value, "tags": dict(made.tags)}
+
+
+def _attribution(values: Mapping[str, Any]) -> Attribution:
+    return Attribution(values["user_id"], UserSource(values["user_source"]), tuple(sorted(values["tags"].items())))

@@ -28,7 +28,6 @@ _TOOL_CHOICES = {"auto", "any", "tool", "none"}
 _IMAGES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
 # Converse lets a document's name have letters, digits, single blanks, hyphens, parentheses and square brackets.
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9\-()\[\]]+")
-_METADATA_VALUE = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,.-]{0,256}")
 
 
 def unsupported(where: str, what: str = "") -> BadRequestError:
@@ -73,8 +72,6 @@ def to_converse(body: Json, base: str = "") -> Fitted:
         translated["additionalModelRequestFields"] = own
     if output := _output(body, reading):
         translated["outputConfig"] = output
-    if metadata := _metadata(body.get("metadata"), reading):
-        translated["requestMetadata"] = metadata
     if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
         reading.leave("thinking", "the gateway does not enable it on this model")
     if body.get("context_management") is not None:
@@ -123,16 +120,6 @@ def _output(body: Json, reading: _Reading) -> Json:
         schema = json.dumps(_required(format_, "schema", "output_config.format"))
         output["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": {"schema": schema}}}
     return output
-
-
-def _metadata(metadata: Any, reading: _Reading) -> Json:
-    user = (metadata or {}).get("user_id")
-    if user is None:
-        return {}
-    if not _METADATA_VALUE.fullmatch(user):
-        reading.leave("metadata.user_id", "Bedrock allows at most 256 letters, digits, spaces and :_@$#=/+,.-")
-        return {}
-    return {"user_id": user}
 
 
 # --------------------------------------------------------------------------------------------------------- messages

@@ -118,7 +118,7 @@ def _blocks(content: Any) -> list[Json]:
 def _fields(work: _Work) -> None:
     if output := work.body.pop("output_format", None):
         work.body["output_config"] = {"format": output} | work.object("output_config")
-    work.drop("metadata", "Bedrock does not support it")
+    work.drop("metadata", "Bedrock does not support it; the gateway reads its user_id")
     if not work.family.edits_context:
         work.drop("context_management", "this model does not edit its context")
     for name in [name for name in work.body if name not in _FIELDS]:

@@ -15,6 +15,9 @@ from gateway.formats.embeddings import MAX_EMBEDDING_CALLS, embedding_calls, is_
 from gateway.formats.openai.fields import Json, invalid_param, known_fields
 from gateway.usage.records import TokenUsage
 
+_KNOWN = (
+    "model", "input", "encoding_format", "dimensions", "user", "safety_identifier", "metadata", "input_type",
+)  # fmt: skip
 _COHERE_TEXTS = 96  # the most texts that one call of Cohere's takes
 
 
@@ -31,7 +34,7 @@ class EmbeddingsRequest:
 
 def read_embeddings(body: Any, model: Model) -> EmbeddingsRequest:
     """A body that fits openapi.yaml, for the model that it names. Raises BadRequestError with the field at fault."""
-    given = known_fields(body, "", ("model", "input", "encoding_format", "dimensions", "user", "input_type"))
+    given = known_fields(body, "", _KNOWN)
     if model.service is not Service.BEDROCK or not (model.provider == "cohere" or is_nova(model) or _is_titan(model)):
         raise invalid_param("model", "must be an embedding model of Titan, Nova or Cohere.", "model_not_supported")
     texts = _texts(given.get("input"))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
+from gateway.calls.claims import Claim, claimed_labels, claimed_user
 from gateway.core.errors import BadRequestError, GatewayError, ModelMissingError, SchemaError
 from gateway.pricing.model_names import split_profile
 from gateway.usage.records import TokenUsage
@@ -84,6 +85,12 @@ def model_list(models: Iterable[str], created: int) -> Json:
 def invalid_param(param: str, message: str, code: ErrorCode = "invalid_value") -> BadRequestError:
     """The refusal of one field; `message` goes on after the field's name."""
     return BadRequestError(f"{param} {message}", code=code, param=param)
+
+
+def claim_of(body: Json) -> Claim:
+    """The user and the labels that a body claims; all three operations name them alike."""
+    user = claimed_user("user", body.get("user")) | claimed_user("safety_identifier", body.get("safety_identifier"))
+    return user | claimed_labels("metadata", body.get("metadata"))
 
 
 _PLACES = re.compile(r"\[\d+\]")  # in lists: a field is named once, not for each item that has it

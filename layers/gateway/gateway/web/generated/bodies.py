@@ -148,6 +148,11 @@ def _chat_completion_request(data: Any, name_prefix: str='') -> None:
             data__user = data['user']
             if not isinstance(data__user, (str, NoneType)):
                 raise SchemaError(name_prefix + '.user', 'type', 'must be a string.')
+        if 'safety_identifier' in data_keys:
+            data_keys.remove('safety_identifier')
+            data__safetyidentifier = data['safety_identifier']
+            if not isinstance(data__safetyidentifier, (str, NoneType)):
+                raise SchemaError(name_prefix + '.safety_identifier', 'type', 'must be a string.')
         if 'metadata' in data_keys:
             data_keys.remove('metadata')
             data__metadata = data['metadata']
@@ -992,6 +997,16 @@ def _embeddings_request(data: Any, name_prefix: str='') -> None:
             data__user = data['user']
             if not isinstance(data__user, (str, NoneType)):
                 raise SchemaError(name_prefix + '.user', 'type', 'must be a string.')
+        if 'safety_identifier' in data_keys:
+            data_keys.remove('safety_identifier')
+            data__safetyidentifier = data['safety_identifier']
+            if not isinstance(data__safetyidentifier, (str, NoneType)):
+                raise SchemaError(name_prefix + '.safety_identifier', 'type', 'must be a string.')
+        if 'metadata' in data_keys:
+            data_keys.remove('metadata')
+            data__metadata = data['metadata']
+            if not isinstance(data__metadata, (dict, NoneType)):
+                raise SchemaError(name_prefix + '.metadata', 'type', 'must be an object.')
 
 
 def _invoke_model_request(data: Any, name_prefix: str='') -> None:
@@ -1470,6 +1485,11 @@ def _response_request(data: Any, name_prefix: str='') -> None:
             data__user = data['user']
             if not isinstance(data__user, (str, NoneType)):
                 raise SchemaError(name_prefix + '.user', 'type', 'must be a string.')
+        if 'safety_identifier' in data_keys:
+            data_keys.remove('safety_identifier')
+            data__safetyidentifier = data['safety_identifier']
+            if not isinstance(data__safetyidentifier, (str, NoneType)):
+                raise SchemaError(name_prefix + '.safety_identifier', 'type', 'must be a string.')
         if 'metadata' in data_keys:
             data_keys.remove('metadata')
             data__metadata = data['metadata']

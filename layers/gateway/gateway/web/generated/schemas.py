@@ -309,6 +309,36 @@ class Reset(BaseModel):
     times: int
 
 
+class Users(StrEnum):
+    clear = "clear"
+    hash = "hash"
+    none = "none"
+
+
+class Tags(StrEnum):
+    clear = "clear"
+    hash = "hash"
+    none = "none"
+
+
+class AttributionSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    users: Annotated[Users | None, Field(description="Users, whatever names them: a token, a key or a claim.")] = (
+        "clear"
+    )
+    tags: Annotated[Tags | None, Field(description="The values of tags; their names stay clear.")] = "clear"
+    names_kept_days: Annotated[
+        int | None,
+        Field(
+            description="How long after its last use the name behind a hash is known to reports; 0 keeps none.",
+            ge=0,
+            le=730,
+        ),
+    ] = 0
+
+
 class Guardrail(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -592,6 +622,7 @@ class TenantSettings(BaseModel):
             max_length=50,
         ),
     ] = None
+    attribution: AttributionSettings | None = None
     usage_plan_key: Annotated[
         str | None,
         Field(
@@ -625,6 +656,7 @@ class Tenant(BaseModel):
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
     s3_buckets: list[str] | None = None
+    attribution: AttributionSettings | None = None
     usage_plan_key: str | None = None
     version: Annotated[int, Field(description="The number of changes.")]
 
