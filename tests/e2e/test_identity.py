@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -253,6 +257,47 @@ def test_a_rotated_key_serves_and_a_withdrawn_one_does_not(stack: LocalStack, ad
     admin.call("PUT", "/admin/issuers/local", settings)
     time.sleep(1.1)
     assert [chat(stack, token).status_code for token in (old, new)] == [401, 401]
+
+
+@pytest.mark.parametrize("tool", ["claude-code", "codex", "openai", "boto3"])
+def test_a_developer_connects_a_tool_and_the_helper_renews_the_token(
+    stack: LocalStack, tool: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "AWS_CONFIG_FILE"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "scripts.operate.cli"]
+    post(stack, "/_settings", token_seconds="62")  # two seconds until it is renewed
+    with subprocess.Popen(
+        [*command, "connect", tool, "--local", str(stack.data)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stderr is not None
+        prompt = running.stderr.readline()
+        assert prompt.startswith(f"Open {stack.identity_url}/device?user_code=")
+        post(stack, "/device", user_code=prompt.split()[-1], person="ann")
+        out, err = running.communicate(timeout=30)
+    assert (running.returncode, "Traceback" in err) == (0, False)
+
+    def helper() -> str:
+        done = subprocess.run(
+            [*command, "token"], env=environment, capture_output=True, text=True, check=True, timeout=30
+        )
+        return done.stdout.strip()
+
+    first = helper()
+    assert chat(stack, first).status_code == 200
+    time.sleep(2.1)
+    second = helper()
+    assert second != first
+    assert chat(stack, second).status_code == 200
+    kept = tmp_path / "config/model-gateway/default.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path != kept]
+    assert not any(first in text or second in text for text in (out, err, *(path.read_text() for path in written)))
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"expires_at": 0, "refresh_token": "used"}))
+    done = subprocess.run([*command, "token"], env=environment, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, "Sign in again" in done.stderr) == (2, "", True)
 
 
 def test_a_restart_keeps_the_keys_and_the_address(stack: LocalStack) -> None:

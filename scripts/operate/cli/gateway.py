@@ -10,6 +10,7 @@ from click.shell_completion import get_completion_class, shell_complete
 
 from scripts.operate.cli.backfill import backfill
 from scripts.operate.cli.commands import Group
+from scripts.operate.cli.connect import connect, token
 from scripts.operate.cli.costs import costs
 from scripts.operate.cli.focus import focus
 from scripts.operate.cli.migrate import migrate
@@ -39,7 +40,9 @@ def gateway() -> None:
     """
 
 
-for command in (tenants, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus):
+for command in (
+    tenants, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus, connect, token,
+):  # fmt: skip
     gateway.add_command(command)
 
 
