@@ -191,6 +191,33 @@ def test_an_issuer_is_created_listed_changed_and_deleted(admin: Admin) -> None:
     assert audit["records"][0]["actor"]["arn"] == ANN
 
 
+def test_the_id_of_a_deleted_tenant_that_tokens_could_name_is_not_given_again(admin: Admin) -> None:
+    """Its usage stays under the id, so a new owner would see it. A tenant without keys may have used tokens."""
+    everything = {"claims": {"tenant": "tid"}, "tenants": ["*"], "issuer": "https://all.example.com"}
+    for name in ("my-team", "free"):
+        assert admin("PUT", f"/admin/tenants/{name}", {})[0] == 201
+    admin("PUT", "/admin/issuers/our-idp", IDP)
+    for name in ("my-team", "free"):
+        admin("DELETE", f"/admin/tenants/{name}")
+    admin("DELETE", "/admin/issuers/our-idp")
+    assert admin("PUT", "/admin/tenants/my-team", {})[1]["code"] == "tenant_id_used"
+    assert admin("PUT", "/admin/tenants/free", {})[0] == 201
+    assert admin("PUT", "/admin/issuers/all", IDP | everything)[0] == 201
+    admin("DELETE", "/admin/tenants/free")
+    assert admin("PUT", "/admin/tenants/free", {})[1]["code"] == "tenant_id_used"
+    assert admin("PUT", "/admin/tenants/never-there", {})[0] == 201
+    _, audit = admin("GET", "/admin/audit", query={"tenant_id": "my-team"})
+    allowed = [record for record in audit["records"] if record["action"] == "allow_issuer"]
+    assert [record["after"] for record in allowed] == [{"issuer_id": "our-idp", "issuer": IDP["issuer"]}]
+
+
+def test_an_issuer_has_as_many_tenants_as_a_transaction_has_room_for(admin: Admin) -> None:
+    many = IDP | {"claims": {"tenant": "tid"}, "tenants": [f"team-{number}" for number in range(90)]}
+    others = many | {"tenants": [f"other-{number}" for number in range(90)], "issuer": "https://moved.example.com"}
+    assert [admin("PUT", "/admin/issuers/our-idp", said)[0] for said in (many, others)] == [201, 200]
+    assert admin("PUT", "/admin/issuers/our-idp", many | {"tenants": [*many["tenants"], "x"]})[0] == 400
+
+
 def test_issuers_are_paged(admin: Admin) -> None:
     for number in range(3):
         admin("PUT", f"/admin/issuers/idp-{number}", IDP | {"issuer": f"https://{number}.example.com"})

@@ -24,6 +24,7 @@ IssuerId = NewType("IssuerId", str)
 # Asymmetric only: with a symmetric one, everybody who can verify a token can also make one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 ALL_TENANTS = "*"
+MOST_TENANTS = 90  # of one issuer; each is a part of one transaction, which has at most 100
 MOST_KEYS = 50  # of one issuer
 LARGEST_KEYS = 64 * 1024  # bytes of a JWKS document
 LARGEST_RECORD = 48 * 1024
@@ -186,6 +187,8 @@ def must_be_sound(issuer: Issuer, *, loopback: bool = False) -> None:
     for name, listed in lists.items():
         if not listed or len(set(listed)) != len(listed):
             raise _invalid(f"{name}: must have at least one entry, and each once.")
+    if len(issuer.tenants) > MOST_TENANTS:
+        raise _invalid(f"tenants: must have at most {MOST_TENANTS} entries.")
     if issuer.names_all and len(issuer.tenants) > 1:
         raise _invalid('tenants: ["*"] names all tenants and must stand alone.')
     if not issuer.claims.tenant and (issuer.names_all or len(issuer.tenants) > 1):

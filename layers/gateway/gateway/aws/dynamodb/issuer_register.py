@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gateway.aws.dynamodb.issuers import LISTED, by_name, issuer_items, keys_at, to_issuer
 from gateway.aws.dynamodb.items import attributes
-from gateway.aws.dynamodb.tenant_register import TenantRegister, audit_items
-from gateway.tenancy.administration import AuditRecord, Page
+from gateway.aws.dynamodb.tenant_register import TenantRegister, audit_items, history_item
+from gateway.tenancy.administration import ALLOW_ISSUER, AuditRecord, Page
 from gateway.tenancy.issuers import Issuer, IssuerId
+from gateway.usage.records import TenantId
 
 
 class IssuerRegister:
@@ -40,7 +42,7 @@ class IssuerRegister:
             writes.append({"Delete": {"Key": keys_at(before.keys_name)}})
         if before is not None and not stays:
             writes.append(_forget(before))
-        self._table.write(*writes, *audit_items(record))
+        self._table.write(*writes, *audit_items(record), *_histories(after, before, record))
 
     def remove_issuer(self, before: Issuer, record: AuditRecord) -> None:
         self._table.write(
@@ -49,6 +51,14 @@ class IssuerRegister:
             _forget(before),
             *audit_items(record),
         )
+
+
+def _histories(after: Issuer, before: Issuer | None, record: AuditRecord) -> list[dict[str, Any]]:
+    """In the history of each tenant that the issuer may newly name: that it may. It says nothing of other tenants."""
+    added = set(after.tenants) - set(before.tenants if before else ())
+    shown = {"issuer_id": after.issuer_id, "issuer": after.issuer}
+    allowed = replace(record, action=ALLOW_ISSUER, before=None, after=shown)
+    return [history_item(replace(allowed, tenant_id=TenantId(name))) for name in sorted(added)]
 
 
 def _forget(issuer: Issuer) -> dict[str, Any]:

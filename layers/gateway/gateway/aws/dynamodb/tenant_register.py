@@ -243,12 +243,18 @@ def _key_of(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit_items(record: AuditRecord) -> list[dict[str, Any]]:
-    shown = {"record": json.dumps(record.to_json())}
-    name = f"{instant(record.at)}#{record.audit_id}"
-    places = [{"pk": f"audit#{record.at:%Y-%m}", "sk": name}]
-    if record.tenant_id:
-        places.append({"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{name}"})
-    return [{"Put": {"Item": attributes(place | shown)}} for place in places]
+    of_all = {"pk": f"audit#{record.at:%Y-%m}", "sk": _audit_name(record), "record": json.dumps(record.to_json())}
+    return [{"Put": {"Item": attributes(of_all)}}, *([history_item(record)] if record.tenant_id else [])]
+
+
+def history_item(record: AuditRecord) -> dict[str, Any]:
+    """A record in the history of its tenant."""
+    item = {"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{_audit_name(record)}"}
+    return {"Put": {"Item": attributes(item | {"record": json.dumps(record.to_json())})}}
+
+
+def _audit_name(record: AuditRecord) -> str:
+    return f"{instant(record.at)}#{record.audit_id}"
 
 
 def _to_record(item: dict[str, Any]) -> AuditRecord:

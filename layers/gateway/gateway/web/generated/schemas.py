@@ -617,7 +617,7 @@ class IssuerSettings(BaseModel):
     ]
     tenants: Annotated[
         list[Tenant1],
-        Field(description="The tenants that its tokens may name; `*` alone means all.", max_length=200, min_length=1),
+        Field(description="The tenants that its tokens may name; `*` alone means all.", max_length=90, min_length=1),
     ]
     jwks: Jwks | None = None
     jwks_uri: Annotated[
