@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -225,6 +226,14 @@ def test_issuers_are_paged(admin: Admin) -> None:
     _, second = admin("GET", "/admin/issuers", query={"limit": "2", "next": first["next"]})
     assert [one["issuer_id"] for one in first["issuers"] + second["issuers"]] == ["idp-0", "idp-1", "idp-2"]
     assert admin("GET", "/admin/issuers", query={"next": "?"})[1]["code"] == "invalid_page"
+
+
+PAGE = (ROOT / "docs/run/identity.md").read_text()
+
+
+@pytest.mark.parametrize("shown", re.findall(r"^```json\n(.*?)^```$", PAGE, re.M | re.S))
+def test_the_page_shows_records_that_are_accepted(admin: Admin, shown: str) -> None:
+    assert admin("PUT", "/admin/issuers/our-idp", json.loads(shown))[0] == 201
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from joserfc import jwk, jws
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
+
+# RFC 9864 has another name for EdDSA; providers use both.
+warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 
 def is_signed(text: str, algorithm: str, key: Mapping[str, str], largest_header: int) -> bool:
     """Did the owner of this public key, a JWK, sign the token with this algorithm?"""
+    registry = _registry(algorithm, largest_header)
+    try:
+        jws.deserialize_compact(text, _imported(tuple(key.items())), registry=registry)
+    except (JoseError, ValueError, TypeError):
+        return False
+    return True
+
+
+@cache
+def _registry(algorithm: str, largest_header: int) -> jws.JWSRegistry:
+    """Lets one algorithm pass, and headers that the standard does not name."""
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     registry.max_header_length = largest_header
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that RFC 9864 has another name for EdDSA
-        try:
-            jws.deserialize_compact(text, _imported(tuple(sorted(key.items()))), [algorithm], registry)
-        except (JoseError, ValueError, TypeError):
-            return False
-    return True
+    return registry
 
 
 @lru_cache(256)
