@@ -1,19 +1,34 @@
-"""The API's authorizer: only the API key identifies the caller."""
+"""The API's authorizer: only the API key, or the token of an identity provider, identifies the caller.
+
+What tokens need is imported when the first one comes.
+"""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from gateway.aws.decoys import alarm
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.settings import settings
 from gateway.core.telemetry import AUTHORIZER_FAILED, count, logger
 from gateway.tenancy.caller import Caller, caller_to_context
-from gateway.tenancy.keys import DecoyUsedError, Key, KeyCache, TenantSuspendedError, authenticate, presented_key
+from gateway.tenancy.keys import (
+    DecoyUsedError,
+    Key,
+    KeyCache,
+    TenantSuspendedError,
+    authenticate,
+    looks_like_token,
+    presented_key,
+)
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import UserSource
+
+if TYPE_CHECKING:
+    from gateway.aws.token_callers import TokenCallers
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
 
@@ -35,27 +50,44 @@ def handler(event: dict[str, Any], _: Any) -> dict[str, Any]:
 
 
 def decide(event: dict[str, Any]) -> dict[str, Any] | None:
-    """The policy for the caller; None for an unknown key."""
+    """The policy for the caller; None for an unknown key or a bad token."""
     now = datetime.now(UTC)
+    presented = presented_key(event.get("headers") or {})
+    if looks_like_token(presented):
+        caller = token_callers().find(presented, now.timestamp())
+        if caller is not None and caller.tenant.suspended:
+            return denied(caller.tenant, event["methodArn"])
+        return allowed(caller, event["methodArn"]) if caller else None
     try:
-        known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
+        known = authenticate(presented, tenants, now)
     except TenantSuspendedError as suspended:
-        return policy(suspended.tenant, event["methodArn"], "Deny") | {"context": {"reason": SUSPENDED}}
+        return denied(suspended.tenant, event["methodArn"])
     except DecoyUsedError as decoy:
         known = None
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
         return None
-    note_use(known[0], now)
-    return allowed(*known, event["methodArn"])
-
-
-def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
-    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
+    key, tenant = known
+    note_use(key, now)
     source = UserSource.KEY if key.user_id else UserSource.NONE
-    context = caller_to_context(Caller(tenant, key.key_id, key.user_id, source, key.role))
-    plan = {"usageIdentifierKey": tenant.usage_plan_key or settings().usage_plan_key}
-    return policy(tenant, method_arn, "Allow") | {"context": context} | plan
+    return allowed(Caller(tenant, key.key_id, key.user_id, source, key.role), event["methodArn"])
+
+
+@cache
+def token_callers() -> TokenCallers:
+    from gateway.aws.token_callers import TokenCallers  # noqa: PLC0415
+
+    return TokenCallers(settings().tenants_table, settings().key_cache_seconds, loopback=settings().loopback_issuers)
+
+
+def allowed(caller: Caller, method_arn: str) -> dict[str, Any]:
+    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
+    plan = {"usageIdentifierKey": caller.tenant.usage_plan_key or settings().usage_plan_key}
+    return policy(caller.tenant, method_arn, "Allow") | {"context": caller_to_context(caller)} | plan
+
+
+def denied(tenant: Tenant, method_arn: str) -> dict[str, Any]:
+    return policy(tenant, method_arn, "Deny") | {"context": {"reason": SUSPENDED}}
 
 
 def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:

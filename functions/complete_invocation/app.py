@@ -22,7 +22,7 @@ from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.settings import seconds_left, settings, trace_of_invocation
 from gateway.core.telemetry import logger
 from gateway.formats.legacy.requests import LegacyRequest, Translation, translations
-from gateway.tenancy.caller import Caller
+from gateway.tenancy.caller import TOKEN_KEY, Caller
 from gateway.wiring import Wiring
 
 wired = Wiring(settings())
@@ -98,11 +98,27 @@ def work(message: str, left: float) -> None:
 def caller_now(submission: Submission) -> Caller:
     """The submitter with the tenant's current record. Raises ForbiddenError if it may no longer make this call."""
     said = submission.caller
-    tenant, key = tenants.tenant(said.tenant_id), tenants.key_of(said.tenant_id, said.key_id)
-    if tenant is None or key is None or not key.works(utc_now()):
+    tenant = tenants.tenant(said.tenant_id)
+    if tenant is None or not still_identifies(said):
         raise ForbiddenError("The key that submitted this call expired or was revoked before the call ran.")
     if tenant.suspended:
         raise ForbiddenError("Your tenant is suspended. Ask the gateway's operators.")
     who = replace(said, tenant=tenant)
     who.cost_centre(submission.cost_centre)
     return who
+
+
+def still_identifies(caller: Caller) -> bool:
+    """Is the caller's key still valid, or may the issuer of its token still name the tenant?
+
+    The token itself may have expired: it was valid when the call was submitted.
+    """
+    if caller.key_id.startswith(TOKEN_KEY):
+        # Only for callers with a token, so that the others do not pay for it.
+        from gateway.aws.dynamodb.issuers import IssuerTable  # noqa: PLC0415
+        from gateway.tenancy.issuers import issuer_of  # noqa: PLC0415
+
+        issuer = IssuerTable(settings().tenants_table).issuer(issuer_of(caller.key_id))
+        return issuer is not None and issuer.may_name(caller.tenant_id)
+    key = tenants.key_of(caller.tenant_id, caller.key_id)
+    return key is not None and key.works(utc_now())

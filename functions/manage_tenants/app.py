@@ -1,4 +1,4 @@
-"""/admin/*: operators create, change and delete tenants, create and revoke keys, and read the audit records.
+"""/admin/*: operators change tenants, their keys and the issuers of tokens, and read the audit records.
 
 The same function is the custom resource of templates/tenant.yaml, so any stack can contain a tenant.
 """
@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.event_handler import Response
 
+from gateway.aws.dynamodb.issuer_register import IssuerRegister
 from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.budgets.changes import lend, reset
 from gateway.core.settings import settings
 from gateway.tenancy.administration import Administration, VersionConflict, key_to_json
 from gateway.tenancy.budgets import Scope, Window, loan_from_json
 from gateway.tenancy.caller import Role
+from gateway.tenancy.issuers import IssuerAdministration, IssuerId, issuer_from_json, issuer_to_json
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import KeyId, TenantId
@@ -26,8 +28,10 @@ from gateway.web.generated.schemas import (
     BudgetLoan,
     BudgetReset,
     DecoyRequest,
+    IssuerSettings,
     KeyRequest,
     ListAuditParametersQuery,
+    ListIssuersParametersQuery,
     ListTenantsParametersQuery,
     RotationRequest,
     TenantSettings,
@@ -40,6 +44,8 @@ DAY = 86400
 app = api()
 register = TenantRegister(settings().tenants_table)
 administration = Administration(register)
+issuer_register = IssuerRegister(register)
+issuers = IssuerAdministration(issuer_register, loopback=settings().loopback_issuers)
 
 
 # ---------------------------------------------------------------------------------------------------- tenants
@@ -131,6 +137,33 @@ def make_decoy() -> Response[str]:
     return shown_once(*administration.make_decoy(principal(app), label))
 
 
+# ---------------------------------------------------------------------------------------------------- issuers
+@app.get("/admin/issuers")
+def list_issuers() -> Response[str]:
+    asked = query(app, ListIssuersParametersQuery)
+    page = issuer_register.issuers(asked.limit or 50, asked.next)
+    return answer(app, {"issuers": [issuer_to_json(issuer) for issuer in page.items]} | following(page.next))
+
+
+@app.get("/admin/issuers/<issuer_id>")
+def get_issuer(issuer_id: str) -> Response[str]:
+    return answer(app, issuer_to_json(issuers.issuer(IssuerId(issuer_id))))
+
+
+@app.put("/admin/issuers/<issuer_id>")
+def put_issuer(issuer_id: str) -> Response[str]:
+    sent = strict_body(app, IssuerSettings).model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    wanted = issuer_from_json(sent | {"issuer_id": issuer_id})
+    issuer, is_new = issuers.put(wanted, principal(app), expected_version())
+    return answer(app, issuer_to_json(issuer), 201 if is_new else 200)
+
+
+@app.delete("/admin/issuers/<issuer_id>")
+def delete_issuer(issuer_id: str) -> Response[str]:
+    issuers.delete(IssuerId(issuer_id), principal(app))
+    return no_content(app)
+
+
 # ---------------------------------------------------------------------------------------------------- audit
 @app.get("/admin/audit")
 def list_audit() -> Response[str]:
@@ -159,7 +192,7 @@ def expected_version() -> int | None:
     if sent == "*":
         return None
     if not sent.isdecimal():
-        raise VersionConflict("If-Match must be the version number of the tenant.")
+        raise VersionConflict("If-Match must be the version number of the record.")
     return int(sent)
 
 

@@ -9,6 +9,7 @@ Environment, with defaults:
     GATEWAY_DEV_HOST                        127.0.0.1, the address of the embedded AWS and the model stand-in
     GATEWAY_DEV_AWS_PORT                    a free port, of the embedded AWS
     GATEWAY_DEV_MODELS_PORT                 a free port, of the model stand-in
+    GATEWAY_DEV_IDENTITY_PORT               a free port, of the identity provider
     GATEWAY_DEV_CONCURRENCY                 16 workers per function, fewer if the limit of open files is low
     GATEWAY_DEV_EVENTS                      on; off: no queue and no schedule starts a function
     GATEWAY_DEV_STREAM_IDLE                 300, API Gateway's idle timeout of a stream in seconds
@@ -107,6 +108,8 @@ def ready_lines(supervisor: Supervisor) -> list[str]:
                 f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={supervisor.tls_url}",
                 f"    export AWS_BEARER_TOKEN_BEDROCK={key}",
             ]
+        if supervisor.identity:
+            lines.append(f"  Identity provider: {supervisor.identity.url}. Sign in: gateway connect openai --local")
         shown = keys.relative_to(Path.cwd()) if keys.is_relative_to(Path.cwd()) else keys
         lines.append(f"  Keys of the demo tenants: {shown}. Report of their costs: make costs")
     lines.append("  Docs: README.md, docs/ and openapi.yaml. Ctrl-C stops the stack; its data stays.")

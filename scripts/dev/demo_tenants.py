@@ -1,4 +1,4 @@
-"""Creates two demo tenants. Their keys stay the same as long as the tables exist."""
+"""Creates two demo tenants, and the issuer of their tokens. Keys stay the same as long as the tables exist."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ def seed(table: str, path: Path) -> list[dict[str, Any]]:
             key = add_key(table, tenant_id, "local stack")
         tenants.append({"tenant_id": tenant_id, "key": key, "cost_centres": list(cost_centres)})
     return tenants
+
+
+def seed_issuer(table: str, url: str) -> None:
+    """Register the stack's identity provider, whose address may have changed since the last start."""
+    from gateway.aws.dynamodb.issuer_register import IssuerRegister
+    from gateway.aws.dynamodb.tenant_register import TenantRegister
+    from gateway.tenancy.administration import Actor
+    from gateway.tenancy.caller import Role
+    from gateway.tenancy.issuers import ClaimMap, Issuer, IssuerAdministration, IssuerId
+    from scripts.dev.identity_provider.people import AUDIENCE, ROLES
+    from scripts.dev.identity_provider.signing import ALGORITHM
+
+    claims = ClaimMap(tenant="tenant", role="groups")
+    roles = {group: Role(role) for group, role in ROLES.items()}
+    local = Issuer(IssuerId("local"), url, (AUDIENCE,), (ALGORITHM,), tuple(DEMO), claims=claims, roles=roles)
+    register = IssuerRegister(TenantRegister(table))
+    IssuerAdministration(register, loopback=True).put(local, Actor("local stack"))
 
 
 def _keys(path: Path) -> dict[str, str]:

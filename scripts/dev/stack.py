@@ -160,6 +160,11 @@ class LocalStack:
         return str(self.info["model_stand_in"]["url"])
 
     @property
+    def identity_url(self) -> str:
+        """The stack's identity provider, the issuer `local`."""
+        return str(self.info["identity_provider"])
+
+    @property
     def tenants(self) -> list[dict[str, Any]]:
         """The demo tenants: `tenant_id`, `key`, `cost_centres`."""
         tenants: list[dict[str, Any]] = json.loads((self.data / "tenants.json").read_text())["tenants"]

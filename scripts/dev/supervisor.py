@@ -26,7 +26,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from scripts.dev.api_gateway.security import Credentials, authorizers
 from scripts.dev.bell import Bell
@@ -39,6 +39,9 @@ from scripts.dev.lambda_runtime.web_adapter import IDLE, WebFunction
 from scripts.dev.listening import HOST, CannotStart, chosen_port, free_port, listen, listen_for_tls, lock, read_json
 from scripts.dev.moto_aws.ownership import dismiss
 from scripts.project.template import Function, Template, project_template
+
+if TYPE_CHECKING:
+    from scripts.dev.identity_provider import IdentityProvider
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +87,7 @@ class Supervisor:
         self.region = ""
         self.ca: Path | None = None
         self.tenants: list[dict[str, Any]] = []
+        self.identity: IdentityProvider | None = None
 
     # --------------------------------------------------------------------------------------------------- start
     def start(self) -> None:
@@ -170,6 +174,8 @@ class Supervisor:
             from scripts.dev.demo_tenants import seed
 
             self.tenants = seed(table, tenants_file)
+            if self._port is not None:
+                self._start_identity_provider(table, before)
         for thread in warm:
             while thread.is_alive():
                 self._go_on()
@@ -208,6 +214,8 @@ class Supervisor:
                 "aws_endpoint": aws_url,
                 "aws_port": aws_port,
                 "control_url": self._control.url,
+                "identity_provider": self.identity.url if self.identity else None,
+                "identity_port": self.identity.port if self.identity else before.get("identity_port"),
                 "model_stand_in": {"url": model_url, "ledger": str(ledger)} if model_url else None,
                 "region": template.region,
                 "tables": {table.logical_id: table.name for table in template.tables()},
@@ -221,6 +229,21 @@ class Supervisor:
             },
         )
         threading.Thread(target=self._watch, args=(embedded,), daemon=True).start()
+
+    def _start_identity_provider(self, table: str, before: Mapping[str, Any]) -> None:
+        """In this process, which has its libraries already for the certificate: another one would take 25 MB."""
+        from scripts.dev.demo_tenants import seed_issuer
+        from scripts.dev.identity_provider import IdentityProvider
+
+        chosen = chosen_port(self._user, "GATEWAY_DEV_IDENTITY_PORT") or free_port(before.get("identity_port"))
+        try:
+            self.identity = IdentityProvider(chosen, keys=self.data / "identity-provider.json")
+        except OSError as error:
+            raise CannotStart(
+                f"port {chosen} cannot be used ({error.strerror}); choose another with GATEWAY_DEV_IDENTITY_PORT"
+            ) from None
+        self.identity.__enter__()
+        seed_issuer(table, self.identity.url)
 
     def _spawn(self, name: str, life: int, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.logs / f"{name}.log").open("ab")
@@ -325,6 +348,8 @@ class Supervisor:
         apis = [api for api in (self._api, self._tls) if api is not None]
         for api in apis:
             api.stop(0)
+        if self.identity is not None:
+            self.identity.__exit__()
         for api in apis:
             api.stop(max(end - time.monotonic(), 0))
         if self._functions is not None:

@@ -29,15 +29,16 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "keys": ("listKeys", "makeKey", "revokeKey", "rotateKey"),
     "tenants": ("listTenants", "getTenant", "putTenant", "deleteTenant"),
     "lent": ("lendBudget", "resetBudget"),
+    "issuers": ("listIssuers", "getIssuer", "putIssuer", "deleteIssuer"),
     "guard": ("makeDecoy", "listAudit"),
 }  # fmt: skip
 CALLED = ("buffered", "streamed")
 READ = (*CALLED, "counted")
 TENANT = (*READ, "listed", "usage")
-ADMIN = ("tenants", "keys", "lent", "guard")
+ADMIN = ("tenants", "keys", "lent", "issuers", "guard")
 ANSWERED = (*READ, "listed")
 EVERY = (*TENANT, *ADMIN)
-WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy", "lent")
+WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy", "lent", "putIssuer")
 POSTED = (*READ, "quoteInvocation")
 NAMED = ("getTenant", "deleteTenant", "keys", "lent")
 
@@ -53,7 +54,7 @@ class Meaning:
 
 SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     "Authentication": {
-        "unauthorized": Meaning("The request has no valid key.", "Send a key in `x-api-key` or as `Authorization: Bearer`.", TENANT),
+        "unauthorized": Meaning("The request has no valid key or token.", "Send a key or token in `x-api-key` or as `Authorization: Bearer`, or sign in again.", TENANT),
         "access_denied": Meaning("The tenant is suspended, the key expired or was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
         "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", TENANT),
         "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path.", ADMIN),
@@ -152,11 +153,14 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
         "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
         "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant", "lent")),
+        "issuer_not_found": Meaning("No issuer has this id.", "Check the id.", ("getIssuer", "deleteIssuer")),
+        "invalid_issuer": Meaning("A setting of the issuer is wrong or unsafe.", "Correct the setting that the message names.", ("putIssuer",)),
+        "issuer_used": Meaning("Another record has the same `issuer`.", "Change that record, or delete it first.", ("putIssuer",)),
         "invalid_expiry": Meaning("`expires_at` or `until` is in the past.", "Send a time in the future.", ("makeKey", "lent")),
-        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit")),
+        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listIssuers", "listAudit")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant or key.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent")),
-        "version_conflict": Meaning("The tenant's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant",)),
+        "conflict": Meaning("Another request is modifying the same tenant, key or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer")),
+        "version_conflict": Meaning("The record's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant", "putIssuer")),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),
     },

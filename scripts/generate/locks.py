@@ -104,6 +104,7 @@ def shipped() -> dict[Path, set[str]]:
     return {
         Path("layers/dependencies/requirements.txt"): common,
         Path("layers/parquet/requirements.txt"): closure(needed["parquet"]),
+        Path("functions/authorize_tenant/requirements.txt"): closure(needed["tokens"]) - common,
         Path("functions/close_month/requirements.txt"): closure(needed["statements"]) - common,
         Path("functions/stream_model/requirements.txt"): closure(needed["stream"]) - common,
     }

@@ -27,6 +27,7 @@ each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=list
 MODULES = grimp.build_graph("gateway", include_external_packages=True)
 TEXT = (ROOT / "template.yaml").read_text()
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
+ONLY_LOCAL = {"LOOPBACK_ISSUERS"}  # allows http, so no deployed function may have it
 READ_BY_THE_ADAPTER = {"AWS_LAMBDA_EXEC_WRAPPER", "AWS_LWA_INVOKE_MODE", "AWS_LWA_PORT", "AWS_LWA_READINESS_CHECK_PATH"}
 # Actions that name no resource; each stands with its reason as a comment in the template.
 WITHOUT_RESOURCE = {
@@ -37,6 +38,7 @@ WITHOUT_RESOURCE = {
 @each_function
 def test_a_function_is_told_every_setting_that_its_code_reads(function: DeclaredFunction) -> None:
     needed = {variable for name in settings_read(function) for variable in variables_of(name)} - GIVEN_BY_LAMBDA
+    needed -= ONLY_LOCAL
     assert needed <= function.environment.keys()
 
 
@@ -45,6 +47,10 @@ def test_a_function_is_told_nothing_that_its_code_does_not_read(function: Declar
     read = {variable for name in settings_read(function) for variable in variables_of(name)}
     common = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
     assert function.environment.keys() - common - READ_BY_THE_ADAPTER <= read
+
+
+def test_no_deployed_function_has_a_setting_of_the_local_stack() -> None:
+    assert not [name for name in ONLY_LOCAL if name in TEXT]
 
 
 @each_function

@@ -15,14 +15,18 @@ from typing import Any
 import boto3
 import pytest
 
+from gateway.aws.dynamodb.issuer_register import IssuerRegister
 from gateway.aws.dynamodb.ledger import DynamoLedger
 from gateway.aws.dynamodb.tenant_register import TenantRegister
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.calls.jobs import JobResult
 from gateway.core.errors import NotFoundError
 from gateway.core.settings import settings
 from gateway.pricing.price_csv import price_book
+from gateway.tenancy.administration import Actor
 from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
+from gateway.tenancy.issuers import ClaimMap, Issuer, IssuerAdministration, IssuerId
 from gateway.tenancy.tenant import Tenant, tenant_from_json
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
@@ -492,6 +496,33 @@ def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
     status, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
     assert (status, problem["code"]) == (429 if code == "budget_exceeded" else 403, code)
     assert (models.ledger.after(), [row.usage.input_tokens for row in rows()]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [(("acme",), 200), (("acme", "rival"), 200), (("*",), 200), (("rival",), 403), (None, 403)],
+    ids=["unchanged", "more tenants", "all tenants", "tenant taken away", "issuer deleted"],
+)
+def test_a_submitted_call_of_a_token_runs_while_its_issuer_may_name_the_tenant(
+    load: Load, models: FakeModels, now: tuple[str, ...] | None, status: int
+) -> None:
+    """The token itself may have expired: it was valid when the call was submitted."""
+    app = load("invoke_model")
+    asked = event(
+        "/invoke_model", {"inputs": "hello"}, query={"model_id": "meta.llama3-8b-instruct-v1:0"}, streaming="true"
+    )
+    asked["requestContext"]["authorizer"] |= {"key_id": "token:idp", "user_id": "ann", "user_source": "token"}
+    body = json.loads(app.handler(asked, context())["body"])
+    TenantTable("tenants").put_tenant(SUBMITTER.tenant)
+    if now is not None:
+        claim = ClaimMap("tid")
+        issuer = Issuer(IssuerId("idp"), "https://idp.example.com", ("gateway",), ("RS256",), now, claims=claim)
+        admin = IssuerAdministration(IssuerRegister(TenantRegister("tenants")))
+        admin.put(issuer, Actor("arn:aws:iam::111122223333:user/ann"))
+    assert work_off(load("complete_invocation"))["batchItemFailures"] == []
+    answered, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
+    assert (answered, "" if status == 200 else problem["code"]) == (status, "" if status == 200 else "access_denied")
+    assert len(rows()) == (status == 200)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import boto3
 import pytest
 
 from gateway.tenancy.keys import looks_like_key
-from gateway.web.generated.schemas import AuditPage, KeyList, NewKey, Problem, Tenant, TenantPage
+from gateway.web.generated.schemas import AuditPage, Issuer, IssuerPage, KeyList, NewKey, Problem, Tenant, TenantPage
 
 from .conftest import ROOT, context
 
@@ -183,6 +184,115 @@ def test_the_audit_names_the_principal_and_no_secret(admin: Admin) -> None:
     kept = json.dumps([everything, boto3.client("dynamodb").scan(TableName="tenants")["Items"]])
     assert text not in kept
     assert decoy not in kept
+
+
+# ------------------------------------------------------------------------------------------------------------- issuers
+IDP: dict[str, Any] = {
+    "issuer": "https://idp.example.com",
+    "audiences": ["model-gateway"],
+    "algorithms": ["RS256"],
+    "tenants": ["my-team"],
+}
+
+
+def test_an_issuer_is_created_listed_changed_and_deleted(admin: Admin) -> None:
+    status, made = admin("PUT", "/admin/issuers/our-idp", IDP)
+    assert (status, made["version"], made["claims"]) == (201, 1, {"user": "sub"})
+    Issuer.model_validate(made)
+    assert admin("PUT", "/admin/issuers/our-idp", IDP) == (200, made)
+    whole = IDP | {
+        "claims": {"tenant": "tid", "cost_centre": "dep", "user": "oid", "role": "groups"},
+        "roles": {"finance": "auditor"},
+        "jwks_uri": "https://idp.example.com/keys",
+        "tenants": ["*"],
+    }
+    status, changed = admin("PUT", "/admin/issuers/our-idp", whole, if_match="1")
+    assert (status, changed) == (200, whole | {"issuer_id": "our-idp", "version": 2})
+    assert admin("PUT", "/admin/issuers/our-idp", IDP, if_match="1")[1]["code"] == "version_conflict"
+    assert admin("GET", "/admin/issuers/our-idp") == (200, changed)
+    status, listed = admin("GET", "/admin/issuers")
+    assert (status, IssuerPage.model_validate(listed).model_dump(exclude_none=True)["issuers"][0]["version"]) == (
+        200,
+        2,
+    )
+    assert admin("PUT", "/admin/issuers/again", IDP)[1]["code"] == "issuer_used"
+    assert admin("DELETE", "/admin/issuers/our-idp") == (204, None)
+    assert admin("DELETE", "/admin/issuers/our-idp")[1]["code"] == "issuer_not_found"
+    status, problem = admin("GET", "/admin/issuers/our-idp")
+    assert (status, Problem.model_validate(problem).code) == (404, "issuer_not_found")
+    _, audit = admin("GET", "/admin/audit")
+    assert [one["action"] for one in AuditPage.model_validate(audit).model_dump()["records"]] == [
+        "delete_issuer",
+        "change_issuer",
+        "create_issuer",
+    ]
+    assert audit["records"][0]["actor"]["arn"] == ANN
+
+
+def test_the_id_of_a_deleted_tenant_that_tokens_could_name_is_not_given_again(admin: Admin) -> None:
+    """Its usage stays under the id, so a new owner would see it. A tenant without keys may have used tokens."""
+    everything = {"claims": {"tenant": "tid"}, "tenants": ["*"], "issuer": "https://all.example.com"}
+    for name in ("my-team", "free"):
+        assert admin("PUT", f"/admin/tenants/{name}", {})[0] == 201
+    admin("PUT", "/admin/issuers/our-idp", IDP)
+    for name in ("my-team", "free"):
+        admin("DELETE", f"/admin/tenants/{name}")
+    admin("DELETE", "/admin/issuers/our-idp")
+    assert admin("PUT", "/admin/tenants/my-team", {})[1]["code"] == "tenant_id_used"
+    assert admin("PUT", "/admin/tenants/free", {})[0] == 201
+    assert admin("PUT", "/admin/issuers/all", IDP | everything)[0] == 201
+    admin("DELETE", "/admin/tenants/free")
+    assert admin("PUT", "/admin/tenants/free", {})[1]["code"] == "tenant_id_used"
+    assert admin("PUT", "/admin/tenants/never-there", {})[0] == 201
+    _, audit = admin("GET", "/admin/audit", query={"tenant_id": "my-team"})
+    allowed = [record for record in audit["records"] if record["action"] == "allow_issuer"]
+    assert [record["after"] for record in allowed] == [{"issuer_id": "our-idp", "issuer": IDP["issuer"]}]
+
+
+def test_an_issuer_has_as_many_tenants_as_a_transaction_has_room_for(admin: Admin) -> None:
+    many = IDP | {"claims": {"tenant": "tid"}, "tenants": [f"team-{number}" for number in range(90)]}
+    others = many | {"tenants": [f"other-{number}" for number in range(90)], "issuer": "https://moved.example.com"}
+    assert [admin("PUT", "/admin/issuers/our-idp", said)[0] for said in (many, others)] == [201, 200]
+    assert admin("PUT", "/admin/issuers/our-idp", many | {"tenants": [*many["tenants"], "x"]})[0] == 400
+
+
+def test_issuers_are_paged(admin: Admin) -> None:
+    for number in range(3):
+        admin("PUT", f"/admin/issuers/idp-{number}", IDP | {"issuer": f"https://{number}.example.com"})
+    _, first = admin("GET", "/admin/issuers", query={"limit": "2"})
+    _, second = admin("GET", "/admin/issuers", query={"limit": "2", "next": first["next"]})
+    assert [one["issuer_id"] for one in first["issuers"] + second["issuers"]] == ["idp-0", "idp-1", "idp-2"]
+    assert admin("GET", "/admin/issuers", query={"next": "?"})[1]["code"] == "invalid_page"
+
+
+PAGE = (ROOT / "docs/run/identity.md").read_text()
+
+
+@pytest.mark.parametrize("shown", re.findall(r"^```json\n(.*?)^```$", PAGE, re.M | re.S))
+def test_the_page_shows_records_that_are_accepted(admin: Admin, shown: str) -> None:
+    assert admin("PUT", "/admin/issuers/our-idp", json.loads(shown))[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "where"),
+    [
+        ({"algorithms": ["HS256"]}, "invalid_body", "body.algorithms.0"),
+        ({"algorithms": ["none"]}, "invalid_body", "body.algorithms.0"),
+        ({"audiences": []}, "invalid_body", "body.audiences"),
+        ({"claims": {"tennant": "tid"}}, "invalid_body", "body.claims.tennant"),
+        ({"roles": {"finance": "king"}}, "invalid_body", "body.roles.finance"),
+        ({"tenant": "acme"}, "invalid_body", "body.tenant"),
+        ({"tenants": ["a", "b"]}, "invalid_issuer", None),
+        ({"issuer": "http://127.0.0.1:9000"}, "invalid_issuer", None),
+        ({"jwks_uri": "http://169.254.169.254/latest"}, "invalid_issuer", None),
+        ({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}, "invalid_issuer", None),
+    ],
+)
+def test_a_wrong_issuer_is_refused_by_name(admin: Admin, changed: Any, code: str, where: str | None) -> None:
+    status, problem = admin("PUT", "/admin/issuers/our-idp", IDP | changed)
+    assert (status, problem["code"]) == (400, code)
+    assert where is None or where in [detail["location"] for detail in problem["details"]]
+    assert admin("GET", "/admin/issuers")[1]["issuers"] == []
 
 
 # ------------------------------------------------------------------------------------------------- the custom resource

@@ -32,6 +32,7 @@ def shared_environment(user: Mapping[str, str], template: Template, aws_url: str
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
         "POWERTOOLS_TRACE_DISABLED": "1",
+        "LOOPBACK_ISSUERS": "on",  # the stack's identity provider
     }
     if any(user.get(name) for name in MODEL_ENDPOINTS) and user.get("AWS_ACCESS_KEY_ID"):
         # The user's own models want the user's own credentials; the embedded AWS takes any.

@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class, shell_complete
 from scripts.operate.cli.backfill import backfill
 from scripts.operate.cli.budgets import budgets
 from scripts.operate.cli.commands import Group
+from scripts.operate.cli.connect import connect, token
 from scripts.operate.cli.costs import costs
 from scripts.operate.cli.focus import focus
 from scripts.operate.cli.migrate import migrate
@@ -40,7 +41,9 @@ def gateway() -> None:
     """
 
 
-for command in (tenants, budgets, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus):
+for command in (
+    tenants, budgets, prices, costs, statements, backfill, redrive, migrate, verify_deployment, focus, connect, token,
+):  # fmt: skip
     gateway.add_command(command)
 
 

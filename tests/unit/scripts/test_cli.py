@@ -360,7 +360,13 @@ def test_the_set_up_is_a_shell_script_of_posix() -> None:
 
 def test_every_target_of_make_for_operators_is_an_alias() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    names = {name for name in COMMANDS if name and " " not in name} - {"completion", "focus", "migrate"}
+    names = {name for name in COMMANDS if name and " " not in name} - {
+        "completion",
+        "connect",
+        "focus",
+        "migrate",
+        "token",
+    }
     for name in names:
         assert f"\t@$(BIN)/gateway {name} $(ARGS)\n" in makefile
     assert all(isinstance(command, WithExample) for command in COMMANDS.values())

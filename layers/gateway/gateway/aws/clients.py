@@ -57,13 +57,13 @@ def models_config(seconds: float) -> Config:
 @cache
 def connections(endpoint_url: str) -> HTTPConnectionPool:
     """Persistent connections to one service, without retries."""
-    secure = {"ssl_context": _trust()} if endpoint_url.startswith("https:") else {}
+    secure = {"ssl_context": trust()} if endpoint_url.startswith("https:") else {}
     alive = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *PROBES]
     return connection_from_url(endpoint_url, maxsize=200, retries=False, socket_options=alive, **secure)
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """The TLS context of all connections, made once: loading the certificate authorities takes 20 ms."""
     context = create_urllib3_context()
     context.load_verify_locations(os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))

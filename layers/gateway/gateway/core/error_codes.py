@@ -97,8 +97,11 @@ ErrorCode = Literal[
     # The admin API and the custom resources.
     "conflict",
     "invalid_expiry",
+    "invalid_issuer",
     "invalid_page",
     "invalid_tenant",
+    "issuer_not_found",
+    "issuer_used",
     "key_not_active",
     "key_not_found",
     "not_empty_yet",

@@ -159,6 +159,11 @@ class Settings:
         return float(self.environment.get("KEY_CACHE_SECONDS") or 5)
 
     @property
+    def loopback_issuers(self) -> bool:
+        """May an issuer be reached by http on this machine? Only the local stack says so, and never the template."""
+        return self.environment.get("LOOPBACK_ISSUERS") == "on"
+
+    @property
     def allow_unlisted_models(self) -> bool:
         """May a tenant whose record lists no models use all of them?"""
         return self.environment.get("DEFAULT_MODEL_ACCESS", "allow") == "allow"

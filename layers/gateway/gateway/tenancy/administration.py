@@ -26,6 +26,9 @@ MOST_USD = Decimal(10**9)
 LARGEST_RECORD = 6 * 1024
 # The prefix of a stack as an actor. Its ARN follows, which ends in an id that is unique for each creation of the stack.
 STACK = "cloudformation:"
+# The action in the history of each tenant that an issuer of tokens may newly name, and the history of all tenants.
+ALLOW_ISSUER = "allow_issuer"
+EVERY_TENANT = TenantId("*")
 _TRIES = 4
 
 
@@ -222,17 +225,19 @@ class Administration:
             start = page.next
 
     def _must_be_new(self, tenant_id: TenantId, actor: Actor) -> None:
-        """Raises TenantIdUsed for the id of a deleted tenant that had a key, since it may have used something.
+        """Raises TenantIdUsed for the id of a deleted tenant that had a key or an issuer: it may have used something.
 
-        A tenant that never had a key used nothing, so a stack that was rolled back leaves the id free. A stack may
+        A tenant that never had one used nothing, so a stack that was rolled back leaves the id free. A stack may
         also recreate the tenant of an earlier stack with the same name: it is the same tenant.
         """
-        had_keys, maker = False, ""
+        had_callers, maker = False, ""
         for record in self._history(tenant_id):
-            had_keys = had_keys or record.action in ("make_key", "rotate_key")
+            had_callers = had_callers or record.action in ("make_key", "rotate_key", ALLOW_ISSUER)
             if record.action == "create_tenant" and not maker:
                 maker = record.actor.arn
-        if had_keys and not (_stack_of(actor.arn) and _stack_of(actor.arn) == _stack_of(maker)):
+        if maker and not had_callers:  # an issuer of all tenants may have named it
+            had_callers = next(self._history(EVERY_TENANT), None) is not None
+        if maker and had_callers and not (_stack_of(actor.arn) and _stack_of(actor.arn) == _stack_of(maker)):
             raise TenantIdUsed(tenant_id)
 
     def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:

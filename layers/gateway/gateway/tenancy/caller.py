@@ -12,6 +12,8 @@ from gateway.core.errors import ForbiddenError
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
 from gateway.usage.records import Attribution, KeyId, TenantId, UserSource
 
+TOKEN_KEY = "token:"  # noqa: S105  # begins the key id of a caller with a token; the id of the token's issuer follows
+
 
 class Role(StrEnum):
     """What a caller may do beside calling models."""

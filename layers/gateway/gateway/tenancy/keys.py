@@ -72,8 +72,13 @@ def looks_like_key(text: str) -> bool:
     return text.startswith(KEY_PREFIX) and len(body) == 40 and check == _base62(zlib.crc32(body.encode()), 6)
 
 
+def looks_like_token(text: str) -> bool:
+    """Is it a JWT by its looks? Its first part is a JSON object in base64url, so it begins with `eyJ`."""
+    return text.startswith("eyJ") and text.count(".") == 2
+
+
 def presented_key(headers: Mapping[str, str]) -> str:
-    """The key in `x-api-key` or, without that, in `Authorization: Bearer`; empty without either."""
+    """The key or token in `x-api-key` or, without that, in `Authorization: Bearer`; empty without either."""
     sent = {name.lower(): text for name, text in headers.items()}
     if key := sent.get("x-api-key"):
         return key.strip()

@@ -9,7 +9,9 @@ The items of the tenants table:
     tenants           <id>                    a copy of the tenant, for listing
     key#<sha256>      key                     a key
     decoys            key#<key_id>            the digest of a decoy
-    audit#<month>     <time>#<id>             a change to any tenant
+    audit#<month>     <time>#<id>             a change to any tenant or issuer
+
+`issuers` lists the items of issuers.
 """
 
 from __future__ import annotations
@@ -48,34 +50,34 @@ class TenantRegister:
 
     # ----------------------------------------------------------------------------------------------------- tenants
     def tenant(self, tenant_id: TenantId) -> Tenant | None:
-        found = self._get(f"tenant#{tenant_id}", "tenant")
+        found = self.get(f"tenant#{tenant_id}", "tenant")
         return to_tenant(found) if found else None
 
     def tenants(self, limit: int, start: str | None) -> Page:
-        items, last = self._page("tenants", "", limit, _read(start), forward=True)
-        return Page([to_tenant(item) for item in items], _written(last))
+        items, following = self.listed("tenants", limit, start)
+        return Page([to_tenant(item) for item in items], following)
 
     def put_tenant(self, after: Tenant, before: Tenant | None, record: AuditRecord) -> None:
         unchanged = (
             {"ConditionExpression": "attribute_not_exists(pk)"} if before is None else self._at_version(before.version)
         )
-        self._write(
+        self.write(
             {"Put": {"Item": tenant_item(after)} | unchanged},
             {"Put": {"Item": listing_item(after)}},
-            *_audit_items(record),
+            *audit_items(record),
         )
 
     def remove_tenant(self, before: Tenant, record: AuditRecord) -> None:
-        self._write(
+        self.write(
             {"Delete": {"Key": _key_of(tenant_item(before))} | self._at_version(before.version)},
             {"Delete": {"Key": _key_of(listing_item(before))}},
-            *_audit_items(record),
+            *audit_items(record),
         )
 
     def remove_keys(self, tenant_id: TenantId) -> None:
         indexed = list(self._index(f"tenant#{tenant_id}"))
         for first in range(0, len(indexed), _TRANSACTION):
-            self._write(
+            self.write(
                 *(
                     {"Delete": {"Key": key}}
                     for item in indexed[first : first + _TRANSACTION]
@@ -95,22 +97,22 @@ class TenantRegister:
     def keys_of(self, tenant_id: TenantId) -> Sequence[Key]:
         digests = [item["digest"]["S"] for item in self._index(f"tenant#{tenant_id}")]
         if len(digests) == 1:
-            found = [item for digest in digests if (item := self._get(f"key#{digest}", "key"))]
+            found = [item for digest in digests if (item := self.get(f"key#{digest}", "key"))]
         else:
             found = list(self._keys(digests))
         return sorted(map(to_key, found), key=lambda key: (key.created_at, key.key_id))
 
     def key_of(self, tenant_id: TenantId, key_id: KeyId) -> Key | None:
-        indexed = self._get(f"tenant#{tenant_id}", f"key#{key_id}")
-        found = self._get(f"key#{indexed['digest']['S']}", "key") if indexed else None
+        indexed = self.get(f"tenant#{tenant_id}", f"key#{key_id}")
+        found = self.get(f"key#{indexed['digest']['S']}", "key") if indexed else None
         return to_key(found) if found else None
 
     def add_key(self, key: Key, record: AuditRecord) -> None:
-        self._write(
+        self.write(
             *self._tenant_is_there(key),
             {"Put": {"Item": key_item(key), "ConditionExpression": "attribute_not_exists(pk)"}},
             {"Put": {"Item": index_item(key)}},
-            *_audit_items(record),
+            *audit_items(record),
         )
 
     def change_key(self, after: Key, before: Key, record: AuditRecord, *, successor: Key | None = None) -> None:
@@ -140,7 +142,7 @@ class TenantRegister:
             if successor
             else []
         )
-        self._write({"Update": update}, *added, *_audit_items(record))
+        self.write({"Update": update}, *added, *audit_items(record))
 
     @staticmethod
     def _tenant_is_there(key: Key) -> list[dict[str, Any]]:
@@ -195,7 +197,7 @@ class TenantRegister:
                 return Page(found, _written(attributes({"pk": f"audit#{month}", "sk": "~"})))
 
     # ------------------------------------------------------------------------------------------------------ the table
-    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+    def get(self, pk: str, sk: str) -> dict[str, Any] | None:
         found = self._dynamodb.get_item(TableName=self.table, Key=attributes({"pk": pk, "sk": sk}), ConsistentRead=True)
         item: dict[str, Any] | None = found.get("Item")
         return item
@@ -219,7 +221,12 @@ class TenantRegister:
         )
         return found["Items"], found.get("LastEvaluatedKey")
 
-    def _write(self, *actions: dict[str, Any]) -> None:
+    def listed(self, pk: str, limit: int, start: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        """The items of a list, and the position of its next page."""
+        items, last = self._page(pk, "", limit, _read(start), forward=True)
+        return items, _written(last)
+
+    def write(self, *actions: dict[str, Any]) -> None:
         """Raises Changed if a condition fails, or another transaction is writing the same items."""
         items = [{kind: action | {"TableName": self.table} for kind, action in each.items()} for each in actions]
         try:
@@ -235,13 +242,19 @@ def _key_of(item: dict[str, Any]) -> dict[str, Any]:
     return {"pk": item["pk"], "sk": item["sk"]}
 
 
-def _audit_items(record: AuditRecord) -> list[dict[str, Any]]:
-    shown = {"record": json.dumps(record.to_json())}
-    name = f"{instant(record.at)}#{record.audit_id}"
-    places = [{"pk": f"audit#{record.at:%Y-%m}", "sk": name}]
-    if record.tenant_id:
-        places.append({"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{name}"})
-    return [{"Put": {"Item": attributes(place | shown)}} for place in places]
+def audit_items(record: AuditRecord) -> list[dict[str, Any]]:
+    of_all = {"pk": f"audit#{record.at:%Y-%m}", "sk": _audit_name(record), "record": json.dumps(record.to_json())}
+    return [{"Put": {"Item": attributes(of_all)}}, *([history_item(record)] if record.tenant_id else [])]
+
+
+def history_item(record: AuditRecord) -> dict[str, Any]:
+    """A record in the history of its tenant."""
+    item = {"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{_audit_name(record)}"}
+    return {"Put": {"Item": attributes(item | {"record": json.dumps(record.to_json())})}}
+
+
+def _audit_name(record: AuditRecord) -> str:
+    return f"{instant(record.at)}#{record.audit_id}"
 
 
 def _to_record(item: dict[str, Any]) -> AuditRecord:

@@ -374,6 +374,65 @@ class KeyRequest(BaseModel):
     ] = None
 
 
+class Audience(RootModel[str]):
+    root: Annotated[str, Field(max_length=256, min_length=1)]
+
+
+class Tenant1(RootModel[str]):
+    root: Annotated[str, Field(max_length=128, min_length=1)]
+
+
+class TokenAlgorithm(StrEnum):
+    RS256 = "RS256"
+    RS384 = "RS384"
+    RS512 = "RS512"
+    PS256 = "PS256"
+    PS384 = "PS384"
+    PS512 = "PS512"
+    ES256 = "ES256"
+    ES384 = "ES384"
+    ES512 = "ES512"
+    EdDSA = "EdDSA"
+
+
+class Jwks(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    keys: Annotated[list[dict[str, Any]], Field(max_length=50, min_length=1)]
+
+
+class ClaimMap(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    tenant: Annotated[
+        str | None,
+        Field(
+            description="A tenant's id. Required, unless the issuer has exactly one tenant.",
+            max_length=256,
+            min_length=1,
+        ),
+    ] = None
+    cost_centre: Annotated[
+        str | None,
+        Field(
+            description="The cost centres that the caller may charge, as text or a list. A token without one is refused.",
+            max_length=256,
+            min_length=1,
+        ),
+    ] = None
+    user: Annotated[str | None, Field(description="The user's stable id.", max_length=256, min_length=1)] = "sub"
+    role: Annotated[
+        str | None,
+        Field(
+            description="Roles, or values of `roles`, as text or a list. The strongest wins; without one the caller is a member.",
+            max_length=256,
+            min_length=1,
+        ),
+    ] = None
+
+
 class RotationRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -448,6 +507,11 @@ class QuoteInvocationParametersQuery(BaseModel):
 
 
 class ListTenantsParametersQuery(BaseModel):
+    limit: Annotated[int | None, Field(ge=1, le=100)] = 50
+    next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
+
+
+class ListIssuersParametersQuery(BaseModel):
     limit: Annotated[int | None, Field(ge=1, le=100)] = 50
     next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
 
@@ -706,3 +770,65 @@ class NewKey(BaseModel):
         ),
     ] = None
     role: Role | None = None
+
+
+class IssuerSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    issuer: Annotated[
+        str,
+        Field(
+            description="The exact `iss` of its tokens, an https URL. No other record may have it.",
+            max_length=512,
+            min_length=9,
+        ),
+    ]
+    audiences: Annotated[
+        list[Audience],
+        Field(
+            description="A token must name one of them in `aud`; a Cognito access token, in `client_id`. A token with several audiences also needs an `azp` of this list.",
+            max_length=20,
+            min_length=1,
+        ),
+    ]
+    algorithms: Annotated[
+        list[TokenAlgorithm],
+        Field(description="The signature algorithms that its tokens may use.", max_length=10, min_length=1),
+    ]
+    tenants: Annotated[
+        list[Tenant1],
+        Field(description="The tenants that its tokens may name; `*` alone means all.", max_length=90, min_length=1),
+    ]
+    jwks: Jwks | None = None
+    jwks_uri: Annotated[
+        str | None,
+        Field(
+            description="The https address of its public keys. Without this and `jwks`, the gateway reads it from the discovery document.",
+            max_length=1024,
+            min_length=9,
+        ),
+    ] = None
+    claims: ClaimMap | None = None
+    roles: Annotated[
+        dict[str, Role] | None,
+        Field(description="Roles by values of the role claim, such as the names of groups.", max_length=100),
+    ] = None
+
+
+class Issuer(BaseModel):
+    issuer_id: str
+    issuer: str
+    audiences: list[str]
+    algorithms: list[TokenAlgorithm]
+    tenants: list[str]
+    jwks: Jwks | None = None
+    jwks_uri: str | None = None
+    claims: ClaimMap
+    roles: dict[str, Role] | None = None
+    version: Annotated[int, Field(description="The number of changes.")]
+
+
+class IssuerPage(BaseModel):
+    issuers: list[Issuer]
+    next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
