@@ -53,7 +53,7 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
 def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
     """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
     source = UserSource.KEY if key.user_id else UserSource.NONE
-    context = caller_to_context(Caller(tenant, key.key_id, key.user_id, source, key.role))
+    context = caller_to_context(Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres))
     plan = {"usageIdentifierKey": tenant.usage_plan_key or settings().usage_plan_key}
     return policy(tenant, method_arn, "Allow") | {"context": context} | plan
 

@@ -52,17 +52,21 @@ class Meaning:
 
 SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     "Authentication": {
-        "unauthorized": Meaning("The request has no valid key.", "Send a key in `x-api-key` or as `Authorization: Bearer`.", TENANT),
+        "unauthorized": Meaning("The request has no valid key.", "Send a key in `x-api-key` or as `Authorization: Bearer`.", EVERY),
         "access_denied": Meaning("The tenant is suspended, the key expired or was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
-        "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", TENANT),
-        "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path.", ADMIN),
+        "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", EVERY),
+        "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path. With a key or a token, call `/delegated/admin`.", ADMIN),
         "invalid_signature": Meaning("The AWS signature does not match the request, or has expired.", "Sign again, and check the clock.", ADMIN),
+    },
+    "Roles": {
+        "role_not_allowed": Meaning("The role of the key or token does not allow this operation, or a key with that role.", "Ask an administrator of your tenant, or the operators.", ADMIN),
+        "field_not_allowed": Meaning("Only operators change the field of the tenant's record that the message names.", "Send this field as it is, or ask the operators.", ("putTenant",)),
     },
     "Permissions of the tenant": {
         "model_not_allowed": Meaning("The tenant's record does not allow this model.", "Choose one of `/list_foundation_models`, or ask the operators.", (*POSTED, "getModel")),
         "model_arn_not_allowed": Meaning("The tenant's record does not allow this ARN.", "Send a model id, or ask the operators.", POSTED),
         "operation_not_allowed": Meaning("The tenant may not request this kind of output: text, image or embeddings.", "Ask the operators.", POSTED),
-        "cost_centre_not_owned": Meaning("The header `team_id` names a cost centre of another tenant.", "Name one of the tenant's own, or leave the header out.", (*CALLED, "quoteInvocation")),
+        "cost_centre_not_owned": Meaning("The header `team_id`, or a new key, names a cost centre that is not the tenant's or that you may not charge.", "Name one of your own, or leave it out.", (*CALLED, "quoteInvocation", "makeKey", "revokeKey", "rotateKey")),
         "max_tokens_not_allowed": Meaning("The request asks for more output tokens than the tenant's limit.", "Lower the request's output limit to the one in the message.", (*CALLED, "quoteInvocation")),
         "model_unpriced": Meaning("The model has no price, and the tenant may only call priced models.", "Choose another model, or ask the operators for a price.", (*CALLED, "quoteInvocation")),
         "reference_not_allowed": Meaning("A field names a resource of the gateway's own AWS account: a guardrail, a prompt, a project.", "Leave the field out.", READ),
@@ -131,7 +135,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "too_many_invocations": Meaning("The tenant has reached its limit of concurrent calls.", "Wait for `Retry-After`, then send it again.", CALLED),
         "too_many_tokens": Meaning("The tenant has reached its limit of tokens per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
         "throttled": Meaning("The tenant exceeds the request rate of its usage plan.", "Wait, then send it again.", EVERY),
-        "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", TENANT),
+        "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", EVERY),
     },
     "Repeats and submitted calls": {
         "invalid_idempotency_key": Meaning("`Idempotency-Key` is empty, too long or not ASCII.", "Send 1 to 255 printable ASCII characters.", ("buffered",)),
@@ -145,10 +149,11 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "attempts_exhausted": Meaning("The submitted call failed in every attempt.", "Submit it again.", ("invokeModel",)),
     },
     "The admin API and custom resources": {
-        "tenant_not_found": Meaning("No tenant has this id.", "Check the id.", NAMED),
+        "tenant_not_found": Meaning("No tenant has this id, or it is not yours.", "Check the id.", (*NAMED, "putTenant", "listAudit")),
         "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
         "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
         "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant",)),
+        "invalid_key": Meaning("A setting of the key is wrong.", "Correct the setting that the message names.", ("makeKey",)),
         "invalid_expiry": Meaning("`expires_at` is in the past.", "Send a time in the future.", ("makeKey",)),
         "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),

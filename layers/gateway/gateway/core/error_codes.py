@@ -10,6 +10,7 @@ ErrorCode = Literal[
     "access_denied",
     "invalid_signature",
     "missing_signature",
+    "role_not_allowed",
     "unauthorized",
     "usage_plan_missing",
     # What the tenant's record allows.
@@ -94,7 +95,9 @@ ErrorCode = Literal[
     "still_running",
     # The admin API and the custom resources.
     "conflict",
+    "field_not_allowed",
     "invalid_expiry",
+    "invalid_key",
     "invalid_page",
     "invalid_tenant",
     "key_not_active",

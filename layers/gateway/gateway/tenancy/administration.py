@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.rights import Rights
 from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
 from gateway.usage.records import KeyId, TenantId, is_label
 
@@ -24,6 +25,7 @@ MOST_USD = Decimal(10**9)
 LARGEST_RECORD = 6 * 1024
 # The prefix of a stack as an actor. Its ARN follows, which ends in an id that is unique for each creation of the stack.
 STACK = "cloudformation:"
+OPERATOR = Rights()
 _TRIES = 4
 
 
@@ -55,11 +57,17 @@ class Changed(Exception):
 
 @dataclass(frozen=True)
 class Actor:
-    """The AWS principal of an operation, as the service that verified its signature reports it."""
+    """The actor of an operation, as the service that verified its signature or its key reports it.
+
+    `arn` is that of the AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token,
+    whose `role` and `user_id` follow.
+    """
 
     arn: str
     access_key_id: str = ""
     source_ip: str = ""
+    user_id: str = ""
+    role: str = ""
 
     def to_json(self) -> dict[str, str]:
         return {name: value for name, value in vars(self).items() if value}
@@ -140,6 +148,7 @@ def key_to_json(key: Key) -> dict[str, Any]:
         "decoy": key.decoy or None,
         "user_id": key.user_id or None,
         "role": None if key.role is Role.MEMBER else key.role.value,
+        "cost_centres": list(key.cost_centres) or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -166,7 +175,7 @@ def _invalid(sentence: str) -> BadRequestError:
 
 @dataclass(frozen=True)
 class Administration:
-    """The operations of operators."""
+    """The operations of operators, and of the callers to whom they delegated some (`rights`)."""
 
     register: Register
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -211,11 +220,13 @@ class Administration:
         if had_keys and not (_stack_of(actor.arn) and _stack_of(actor.arn) == _stack_of(maker)):
             raise TenantIdUsed(tenant_id)
 
-    def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
+    def put_tenant(
+        self, wanted: Tenant, actor: Actor, expected: int | None = None, rights: Rights = OPERATOR
+    ) -> tuple[Tenant, bool]:
         """Create or change the tenant. Returns it, and whether it is new; a tenant without changes keeps its version.
 
         `expected` is the version that the change is based on, 0 for a tenant that must be new. Raises VersionConflict,
-        Conflict, BadRequestError, and TenantIdUsed for the id of a deleted tenant.
+        Conflict, BadRequestError, TenantIdUsed for the id of a deleted tenant, and ForbiddenError by the rights.
         """
         must_be_sound(wanted)
         for _ in range(_TRIES):
@@ -224,6 +235,7 @@ class Administration:
             if expected is not None and expected != found:
                 raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
             after = replace(wanted, version=found + 1)
+            rights.judge_change(before, after)
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
@@ -264,18 +276,29 @@ class Administration:
         expires_at: datetime | None = None,
         user_id: str = "",
         role: Role = Role.MEMBER,
+        cost_centres: tuple[str, ...] = (),
     ) -> tuple[Key, str]:
         """A new key and its text, which is never stored. Raises NotFoundError, BadRequestError."""
         now = self.clock()
+        if cost_centres:
+            self._must_be_owned(tenant_id, cost_centres)
         if expires_at is not None and expires_at <= now:
             raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
         key, text = _fresh(tenant_id, label, now, expires_at)
-        key = replace(key, user_id=user_id, role=role)
+        key = replace(key, user_id=user_id, role=role, cost_centres=cost_centres)
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
             raise NotFoundError("Tenant not found.", code="tenant_not_found") from None
         return key, text
+
+    def _must_be_owned(self, tenant_id: TenantId, cost_centres: tuple[str, ...]) -> None:
+        """Raises NotFoundError, BadRequestError."""
+        tenant = self.tenant(tenant_id)
+        if strange := [centre for centre in cost_centres if not tenant.owns(centre)]:
+            raise BadRequestError(
+                f"cost_centres: {strange[0]!r} is not one of the tenant's cost centres.", code="invalid_key"
+            )
 
     def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
         """A key without access, to be placed where only a thief finds it: its use raises an alarm."""
@@ -287,7 +310,7 @@ class Administration:
     def revoke_key(self, tenant_id: TenantId, key_id: KeyId, actor: Actor) -> None:
         """Revoke a key; a key that is revoked already stays unchanged. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
-            before = self._key(tenant_id, key_id)
+            before = self.key(tenant_id, key_id)
             if before.revoked:
                 return
             after = replace(before, revoked=True)
@@ -301,13 +324,13 @@ class Administration:
     def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
         """Create a new key; the old one expires after the overlap. Raises NotFoundError, Conflict."""
         now = self.clock()
-        before = self._key(tenant_id, key_id)
+        before = self.key(tenant_id, key_id)
         if not before.works(now):
             raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
         key, text = _fresh(tenant_id, before.label, now, None)
-        key = replace(key, user_id=before.user_id, role=before.role)
+        key = replace(key, user_id=before.user_id, role=before.role, cost_centres=before.cost_centres)
         record = self._key_record("rotate_key", actor, before, after, {"successor": key_to_json(key)})
         try:
             self.register.change_key(after, before, record, successor=key)
@@ -315,7 +338,8 @@ class Administration:
             raise Conflict("The key was modified concurrently. Retry.") from None
         return key, text
 
-    def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
+    def key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
+        """Raises NotFoundError."""
         key = self.register.key_of(tenant_id, key_id)
         if key is None:
             raise NotFoundError("Key not found.", code="key_not_found")

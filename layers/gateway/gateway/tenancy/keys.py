@@ -33,6 +33,7 @@ class Key:
     last_used: date | None = None
     user_id: str = ""  # its owner
     role: Role = Role.MEMBER
+    cost_centres: tuple[str, ...] = ()  # the only ones that it may charge, if any
 
     def works(self, now: datetime) -> bool:
         return not self.revoked and not self.decoy and (self.expires_at is None or now < self.expires_at)

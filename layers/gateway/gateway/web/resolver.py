@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+from re import Pattern
 from typing import Any, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.errors import BadRequestError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.tenancy.administration import Actor
 from gateway.tenancy.caller import Caller, caller_from_context
-from gateway.usage.records import RequestId
+from gateway.tenancy.rights import Rights
+from gateway.usage.records import RequestId, UserSource
 from gateway.web.failures import as_gateway_error, route_not_found
 from gateway.web.problems import JSON, SchemaViolationError, problem
 from gateway.web.reading import either_form, read_json
 
 Schema = TypeVar("Schema", bound=BaseModel)
+SIGNED = "/admin/"  # the resources whose requests API Gateway lets AWS principals sign
 
 
 def request_id(app: APIGatewayRestResolver) -> RequestId:
@@ -94,15 +97,34 @@ def no_content(app: APIGatewayRestResolver) -> Response[str]:
     return Response(204, headers={"x-request-id": request_id(app)})
 
 
+def rights(app: APIGatewayRestResolver) -> Rights:
+    """The rights of the caller: by the role of its key or token, or those of an operator for an AWS principal.
+
+    API Gateway says which: its authorizer identified a caller, or its method of this resource verified a signature. The
+    path as the client sent it plays no part. Raises GatewayError for a request that has neither.
+    """
+    context = app.current_event.request_context
+    if "tenant" in (context.authorizer.raw_event or {}):
+        return Rights(caller(app))
+    if str(context.resource_path).startswith(SIGNED) and (context.identity.user_arn or context.identity.caller):
+        return Rights()
+    raise GatewayError("Send the request through the gateway's API.", code="unauthorized", status=401)
+
+
 def principal(app: APIGatewayRestResolver) -> Actor:
-    """The AWS principal whose signature API Gateway verified."""
+    """The actor of this request, for its audit record."""
     identity = app.current_event.request_context.identity
-    return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", identity.source_ip or "")
+    who, address = rights(app).caller, identity.source_ip or ""
+    if who is None:
+        return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", address)
+    by_token = who.user_source is UserSource.TOKEN
+    name = f"user:{who.tenant_id}/{who.user_id}" if by_token else f"key:{who.tenant_id}/{who.key_id}"
+    return Actor(name, source_ip=address, user_id=who.user_id, role=who.role.value)
 
 
-def api() -> APIGatewayRestResolver:
+def api(strip_prefixes: list[str | Pattern[str]] | None = None) -> APIGatewayRestResolver:
     """A resolver that answers every error with a problem."""
-    app = APIGatewayRestResolver()
+    app = APIGatewayRestResolver(strip_prefixes=strip_prefixes)
 
     @app.exception_handler(Exception)
     def failed(error: Exception) -> Response[str]:

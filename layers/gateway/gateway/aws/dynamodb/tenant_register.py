@@ -37,6 +37,7 @@ FIRST_MONTH = "2026-01"  # no audit record is older
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 _BATCH = 100  # of BatchGetItem
 _TRANSACTION = 50  # keys, each of two items
+_LATER = ("user_id", "role")  # fields of an actor
 
 
 class TenantRegister:
@@ -236,12 +237,19 @@ def _key_of(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _audit_items(record: AuditRecord) -> list[dict[str, Any]]:
-    shown = {"record": json.dumps(record.to_json())}
+    shown = {"record": json.dumps(_stored(record))}
     name = f"{instant(record.at)}#{record.audit_id}"
     places = [{"pk": f"audit#{record.at:%Y-%m}", "sk": name}]
     if record.tenant_id:
         places.append({"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{name}"})
     return [{"Put": {"Item": attributes(place | shown)}} for place in places]
+
+
+def _stored(record: AuditRecord) -> dict[str, Any]:
+    """A record as JSON. Earlier releases know three fields of an actor alone, so the others stand beside it."""
+    values = record.to_json()
+    by = {name: values["actor"].pop(name) for name in _LATER if name in values["actor"]}
+    return values | ({"by": by} if by else {})
 
 
 def _to_record(item: dict[str, Any]) -> AuditRecord:
@@ -250,7 +258,7 @@ def _to_record(item: dict[str, Any]) -> AuditRecord:
         said["audit_id"],
         moment(said["at"]),
         said["action"],
-        Actor(**said["actor"]),
+        Actor(**said["actor"], **said.get("by", {})),
         TenantId(said.get("tenant_id", "")),
         KeyId(said.get("key_id", "")),
         said.get("before"),

@@ -94,7 +94,8 @@ def key_item(key: Key) -> dict[str, Any]:
     expiry = {"expires_at": instant(key.expires_at)} if key.expires_at else {}
     owner = {"user_id": key.user_id} if key.user_id else {}
     role = {} if key.role is Role.MEMBER else {"role": key.role.value}
-    return attributes(values | expiry | owner | role)
+    centres = {"cost_centres": json.dumps(key.cost_centres)} if key.cost_centres else {}
+    return attributes(values | expiry | owner | role | centres)
 
 
 def index_item(key: Key) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def to_key(item: dict[str, Any]) -> Key:
         date.fromisoformat(last_used) if last_used else None,
         item.get("user_id", {}).get("S", ""),
         Role(item["role"]["S"]) if "role" in item else Role.MEMBER,
+        tuple(json.loads(item["cost_centres"]["S"])) if "cost_centres" in item else (),
     )
 
 

@@ -285,6 +285,13 @@ class KeyRequest(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[CostCentre] | None,
+        Field(
+            description="The only cost centres of the tenant that the key may charge; the first by default. All if omitted.",
+            max_length=100,
+        ),
+    ] = None
     expires_at: Annotated[
         AwareDatetime | None, Field(description="The time at which the key expires; never by default.")
     ] = None
@@ -307,9 +314,24 @@ class DecoyRequest(BaseModel):
 
 
 class AuditActor(BaseModel):
-    arn: Annotated[str, Field(description="The AWS principal.")]
-    access_key_id: str | None = None
+    arn: Annotated[
+        str,
+        Field(
+            description="The AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token."
+        ),
+    ]
+    access_key_id: Annotated[str | None, Field(description="Of an AWS principal.")] = None
     source_ip: str | None = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    role: Role | None = None
 
 
 class AuditRecord(BaseModel):
@@ -503,6 +525,9 @@ class Key(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[str] | None, Field(description="The only cost centres that it may charge; all of the tenant if absent.")
+    ] = None
 
 
 class KeyList(BaseModel):
@@ -525,3 +550,6 @@ class NewKey(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[str] | None, Field(description="The only cost centres that it may charge; all of the tenant if absent.")
+    ] = None
