@@ -16,6 +16,7 @@ from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import UserSource
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
+SWITCHED_OFF = "Your user is switched off. Ask an administrator of your tenant."
 
 tenants = KeyCache(TenantTable(settings().tenants_table), settings().key_cache_seconds, time.monotonic)
 
@@ -46,8 +47,11 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
         return None
-    note_use(known[0], now)
-    return allowed(*known, event["methodArn"])
+    key, tenant = known
+    if key.user_id and not tenants.is_active(tenant.tenant_id, key.user_id):
+        return policy(tenant, event["methodArn"], "Deny") | {"context": {"reason": SWITCHED_OFF}}
+    note_use(key, now)
+    return allowed(key, tenant, event["methodArn"])
 
 
 def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:

@@ -28,17 +28,27 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "usage": ("reportUsage", "reportBudget", "quoteInvocation"),
     "keys": ("listKeys", "makeKey", "revokeKey", "rotateKey"),
     "tenants": ("listTenants", "getTenant", "putTenant", "deleteTenant"),
+    "users": ("listUsers", "getUser", "putUser", "deleteUser"),
     "guard": ("makeDecoy", "listAudit"),
+    "me": ("getMe", "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey"),
+    "scim": (
+        "listScimUsers", "createScimUser", "getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser",
+        "getScimServiceProviderConfig", "listScimResourceTypes", "listScimSchemas",
+    ),
 }  # fmt: skip
 CALLED = ("buffered", "streamed")
 READ = (*CALLED, "counted")
-TENANT = (*READ, "listed", "usage")
-ADMIN = ("tenants", "keys", "guard")
+TENANT = (*READ, "listed", "usage", "me", "scim")
+ADMIN = ("tenants", "keys", "users", "guard")
 ANSWERED = (*READ, "listed")
 EVERY = (*TENANT, *ADMIN)
-WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy")
+SCIM_WRITTEN = ("createScimUser", "replaceScimUser", "patchScimUser")
+WRITTEN = (
+    "putTenant", "makeKey", "rotateKey", "makeDecoy", "putUser", "makeOwnKey", "rotateOwnKey", *SCIM_WRITTEN,
+)  # fmt: skip
 POSTED = (*READ, "quoteInvocation")
-NAMED = ("getTenant", "deleteTenant", "keys")
+SCIM_NAMED = ("getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser")
+NAMED = ("getTenant", "deleteTenant", "keys", "users", "makeOwnKey", "listScimUsers", "createScimUser", *SCIM_NAMED)
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,14 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "invalid_signature": Meaning("The AWS signature does not match the request, or has expired.", "Sign again, and check the clock.", ADMIN),
     },
     "Roles": {
-        "role_not_allowed": Meaning("The role of the key or token does not allow this operation, or a key with that role.", "Ask an administrator of your tenant, or the operators.", ADMIN),
+        "role_not_allowed": Meaning("The role of the key or token does not allow this operation, or a key with that role.", "Ask an administrator of your tenant, or the operators.", (*ADMIN, "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey", "scim")),
         "field_not_allowed": Meaning("Only operators change the field of the tenant's record that the message names.", "Send this field as it is, or ask the operators.", ("putTenant",)),
     },
     "Permissions of the tenant": {
         "model_not_allowed": Meaning("The tenant's record does not allow this model.", "Choose one of `/list_foundation_models`, or ask the operators.", (*POSTED, "getModel")),
         "model_arn_not_allowed": Meaning("The tenant's record does not allow this ARN.", "Send a model id, or ask the operators.", POSTED),
         "operation_not_allowed": Meaning("The tenant may not request this kind of output: text, image or embeddings.", "Ask the operators.", POSTED),
-        "cost_centre_not_owned": Meaning("The header `team_id`, or a new key, names a cost centre that is not the tenant's or that you may not charge.", "Name one of your own, or leave it out.", (*CALLED, "quoteInvocation", "makeKey", "revokeKey", "rotateKey")),
+        "cost_centre_not_owned": Meaning("The header `team_id`, or a new key, names a cost centre that is not the tenant's or that you may not charge.", "Name one of your own, or leave it out.", (*CALLED, "quoteInvocation", "makeKey", "revokeKey", "rotateKey", "makeOwnKey", "rotateOwnKey")),
         "max_tokens_not_allowed": Meaning("The request asks for more output tokens than the tenant's limit.", "Lower the request's output limit to the one in the message.", (*CALLED, "quoteInvocation")),
         "model_unpriced": Meaning("The model has no price, and the tenant may only call priced models.", "Choose another model, or ask the operators for a price.", (*CALLED, "quoteInvocation")),
         "reference_not_allowed": Meaning("A field names a resource of the gateway's own AWS account: a guardrail, a prompt, a project.", "Leave the field out.", READ),
@@ -150,14 +160,20 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     },
     "The admin API and custom resources": {
         "tenant_not_found": Meaning("No tenant has this id, or it is not yours.", "Check the id.", (*NAMED, "putTenant", "listAudit")),
-        "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
-        "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
+        "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys, or your own.", ("revokeKey", "rotateKey", "revokeOwnKey", "rotateOwnKey")),
+        "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey", "rotateOwnKey")),
         "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant",)),
-        "invalid_key": Meaning("A setting of the key is wrong.", "Correct the setting that the message names.", ("makeKey",)),
-        "invalid_expiry": Meaning("`expires_at` is in the past.", "Send a time in the future.", ("makeKey",)),
-        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit")),
+        "invalid_key": Meaning("A setting of the key is wrong.", "Correct the setting that the message names.", ("makeKey", "makeOwnKey")),
+        "too_many_keys": Meaning("The user has as many active keys as one may make for itself.", "Revoke one of them.", ("makeOwnKey",)),
+        "invalid_expiry": Meaning("`expires_at` is in the past, or after that of the key that makes it.", "Send a time in between.", ("makeKey", "makeOwnKey")),
+        "user_not_found": Meaning("The tenant has no user of this id.", "Check the id, or list the users.", ("getUser", "deleteUser", *SCIM_NAMED)),
+        "user_exists": Meaning("Another user of the tenant has this name or external id.", "Change that user, or choose another name.", ("putUser", *SCIM_WRITTEN)),
+        "invalid_user": Meaning("An attribute of the user is wrong.", "Correct the attribute that the message names.", ("putUser", *SCIM_WRITTEN)),
+        "invalid_filter": Meaning("The `filter` is none that the gateway supports.", "Filter by `userName`, `externalId` or `id` with `eq`.", ("listScimUsers",)),
+        "invalid_patch": Meaning("An operation of a PATCH is wrong.", "Correct the operation that the message names.", ("patchScimUser", "createScimUser", "replaceScimUser")),
+        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listAudit", "listUsers")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant or key.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey")),
+        "conflict": Meaning("Another request is modifying the same tenant, key or user.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "replaceScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
         "version_conflict": Meaning("The tenant's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant",)),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),

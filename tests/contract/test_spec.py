@@ -31,7 +31,7 @@ def ref(schema: str) -> dict[str, str]:
 ERRORS = {
     "/v1/chat/": "OpenAIError", "/v1/embeddings": "OpenAIError", "/v1/models": "OpenAIError",
     "/v1/responses": "OpenAIError", "/v1/messages": "AnthropicError", "/model/": "BedrockError",
-    "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError",
+    "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError", "/scim/": "ScimError",
 }  # fmt: skip
 STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream")
 GATEWAY_RESPONSES = SPEC["x-amazon-apigateway-gateway-responses"]

@@ -84,7 +84,8 @@ def gateway(load: Load) -> Gateway:
 
 
 def key_of(gateway: Gateway, tenant_id: str, **wanted: Any) -> str:
-    """The id of a new key, made by an operator."""
+    """The id of a new key, made by an operator, in a tenant with the user bob."""
+    gateway(None, "PUT", f"/admin/tenants/{tenant_id}/users/bob", {})
     status, made = gateway(None, "POST", f"/admin/tenants/{tenant_id}/keys", wanted)
     assert status == 201, made
     return str(made["key_id"])
@@ -105,13 +106,17 @@ def asked(operation: str, tenant_id: str, key_id: str) -> tuple[str, str, Any]:
         "makeKey": ("POST", f"{tenant}/keys", NEW_KEY),
         "revokeKey": ("DELETE", f"{tenant}/keys/{key_id}", None),
         "rotateKey": ("POST", f"{tenant}/keys/{key_id}/rotate", {}),
+        "listUsers": ("GET", f"{tenant}/users", None),
+        "getUser": ("GET", f"{tenant}/users/bob", None),
+        "putUser": ("PUT", f"{tenant}/users/bob", {"display_name": "Bob"}),
+        "deleteUser": ("DELETE", f"{tenant}/users/bob", None),
         "makeDecoy": ("POST", "/admin/decoys", {}),
         "listAudit": ("GET", f"/admin/audit?tenant_id={tenant_id}", None),
     }[operation]
 
 
-READS = {"listTenants", "getTenant", "listKeys", "listAudit"}
-CHANGES = {"putTenant", "makeKey", "revokeKey", "rotateKey"}
+READS = {"listTenants", "getTenant", "listKeys", "listAudit", "listUsers", "getUser"}
+CHANGES = {"putTenant", "makeKey", "revokeKey", "rotateKey", "putUser", "deleteUser"}
 ALL = READS | CHANGES | {"deleteTenant", "makeDecoy"}
 OF_ADMIN = {operation.said["operationId"] for operation in OPERATIONS if "/admin/" in operation.path}
 # The promise, written down a second time: what each role may do within its tenant.

@@ -38,6 +38,7 @@ EVENTS = {
     "createMessage": "MessageEvent",
 }  # fmt: skip
 NAMED_EVENTS = {("streamModel", "usage"): "StreamedUsage", ("streamModel", "error"): "Problem"}
+_SCIM = "application/scim+json"
 _ERROR_ALONE = "ErrorBody"  # the schema of `error` in a chunk that has nothing else
 # A problem that came after the status was sent, as `gateway.web.exchange.late` writes it.
 _LATE = re.compile(rb"\s*HTTP ([1-5]\d\d) (.*)\xff", re.DOTALL)
@@ -79,7 +80,8 @@ class Judge:
     """Says in which places an answer does not fit a spec, never with what: an answer stays out of every log."""
 
     def __init__(self, document: Mapping[str, Any]):
-        self._openapi = OpenAPI.from_dict(dict(document), config=Config(spec_validator_cls=None))
+        config = Config(spec_validator_cls=None, extra_media_type_deserializers={_SCIM: json.loads})
+        self._openapi = OpenAPI.from_dict(dict(document), config=config)
         self._host = str((document.get("servers") or [{"url": ""}])[0]["url"]).rstrip("/")
         self._schemas = (document.get("components") or {}).get("schemas") or {}
         self._validators: dict[str, OAS30Validator] = {}

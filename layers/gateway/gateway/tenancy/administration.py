@@ -15,6 +15,8 @@ from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.rights import Rights
 from gateway.tenancy.tenant import Budget, Tenant, tenant_to_json
+from gateway.tenancy.users import User, UserExistsError, name_of, user_to_json
+from gateway.tenancy.users import must_be_sound as must_be_sound_user
 from gateway.usage.records import KeyId, TenantId, is_label
 
 if TYPE_CHECKING:
@@ -125,9 +127,19 @@ class Register(Protocol):
 
     def remove_keys(self, tenant_id: TenantId) -> None: ...
 
+    def remove_users(self, tenant_id: TenantId) -> None: ...
+
     def add_key(self, key: Key, record: AuditRecord) -> None: ...
 
     def change_key(self, after: Key, before: Key, record: AuditRecord, *, successor: Key | None = None) -> None: ...
+
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        """The user with this id, user name or external id, also a deleted one."""
+        ...
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page: ...
+
+    def put_user(self, after: User, before: User | None, record: AuditRecord) -> None: ...
 
     def audit(self, tenant_id: TenantId | None, limit: int, start: str | None, now: datetime) -> Page: ...
 
@@ -241,6 +253,7 @@ class Administration:
             if before is None:
                 self._must_be_new(wanted.tenant_id, actor)
                 self.register.remove_keys(wanted.tenant_id)  # a deleted tenant's keys must not become valid again
+                self.register.remove_users(wanted.tenant_id)
             try:
                 self.register.put_tenant(after, before, self._tenant_record(actor, before, after))
             except Changed:
@@ -257,6 +270,7 @@ class Administration:
             except Changed:
                 continue
             self.register.remove_keys(tenant_id)
+            self.register.remove_users(tenant_id)
             return
         raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
@@ -321,15 +335,20 @@ class Administration:
             return
         raise Conflict("The key was modified concurrently. Retry.")
 
-    def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
-        """Create a new key; the old one expires after the overlap. Raises NotFoundError, Conflict."""
+    def rotate_key(
+        self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor, until: datetime | None = None
+    ) -> tuple[Key, str]:
+        """Create a new key, which expires at `until`; the old one expires after the overlap.
+
+        Raises NotFoundError, Conflict.
+        """
         now = self.clock()
         before = self.key(tenant_id, key_id)
         if not before.works(now):
             raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
-        key, text = _fresh(tenant_id, before.label, now, None)
+        key, text = _fresh(tenant_id, before.label, now, until)
         key = replace(key, user_id=before.user_id, role=before.role, cost_centres=before.cost_centres)
         record = self._key_record("rotate_key", actor, before, after, {"successor": key_to_json(key)})
         try:
@@ -345,7 +364,93 @@ class Administration:
             raise NotFoundError("Key not found.", code="key_not_found")
         return key
 
+    # ------------------------------------------------------------------------------------------------------- users
+    def user(self, tenant_id: TenantId, user_id: str) -> User:
+        """The user of this id. Raises NotFoundError."""
+        found = self.register.user_named(tenant_id, user_id)
+        if found is None or found.deleted or name_of(found.user_id) != name_of(user_id):
+            raise NotFoundError("User not found.", code="user_not_found")
+        return found
+
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        """The user with this id, user name or external id."""
+        found = self.register.user_named(tenant_id, name)
+        return None if found is None or found.deleted else found
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page:
+        """Raises NotFoundError for an unknown tenant."""
+        page = self.register.users(tenant_id, limit, start)
+        if not page.items and start is None:
+            self.tenant(tenant_id)
+        return page
+
+    def put_user(self, wanted: User, actor: Actor, *, new: bool = False) -> tuple[User, bool]:
+        """Create or change the user of this id. Returns it, and whether it is new. `new`: there must be none yet.
+
+        Raises BadRequestError, UserExistsError, NotFoundError for an unknown tenant, and Conflict.
+        """
+        must_be_sound_user(wanted)
+        for _ in range(_TRIES):
+            before = self._user_before(wanted, new=new)
+            is_new = before is None or before.deleted
+            since = self.clock() if before is None or is_new else before.created_at
+            version = before.version if before else 0
+            user_id = before.user_id if before else wanted.user_id
+            after = replace(
+                wanted, user_id=user_id, user_name=wanted.user_name or user_id, created_at=since,
+                changed_at=self.clock(), deleted=False, version=version + 1,
+            )  # fmt: skip
+            if before and replace(after, changed_at=before.changed_at, version=before.version) == before:
+                return before, False
+            try:
+                self.register.put_user(after, before, self._user_record(actor, before, after))
+            except Changed:
+                self.tenant(wanted.tenant_id)
+                continue
+            return after, is_new
+        raise Conflict("The user was modified concurrently. Fetch it again and retry.")
+
+    def _user_before(self, wanted: User, *, new: bool) -> User | None:
+        """The record that the change replaces. Raises UserExistsError if a name is another user's."""
+        own = None
+        for name in wanted.names:
+            found = self.register.user_named(wanted.tenant_id, name)
+            if found is None:
+                continue
+            if name_of(found.user_id) == name_of(wanted.user_id):
+                own = found
+            elif not found.deleted:
+                raise UserExistsError(name)
+        if new and own is not None and not own.deleted:
+            raise UserExistsError(wanted.user_id)
+        return own
+
+    def delete_user(self, tenant_id: TenantId, user_id: str, actor: Actor) -> None:
+        """Switch the user off for good, until it is created again. Raises NotFoundError, Conflict."""
+        for _ in range(_TRIES):
+            before = self.user(tenant_id, user_id)
+            after = replace(
+                before, active=False, deleted=True, changed_at=self.clock(), version=before.version + 1,
+                display_name="", email="",
+            )  # fmt: skip
+            try:
+                self.register.put_user(after, before, self._user_record(actor, before, None))
+            except Changed:
+                continue
+            return
+        raise Conflict("The user was modified concurrently. Fetch it again and retry.")
+
     # ------------------------------------------------------------------------------------------------------- audit
+    def _user_record(self, actor: Actor, before: User | None, after: User | None) -> AuditRecord:
+        there = before if before and not before.deleted else None
+        action = "create_user" if there is None else "delete_user" if after is None else "change_user"
+        if there and after and after.active != there.active:
+            action = "switch_on_user" if after.active else "switch_off_user"
+        user = after or before
+        assert user is not None  # noqa: S101  (one of both is there)
+        shown = [user_to_json(each) if each else None for each in (there, after)]
+        return self._record(action, actor, user.tenant_id, KeyId(""), *shown)
+
     def _tenant_record(self, actor: Actor, before: Tenant | None, after: Tenant | None) -> AuditRecord:
         action = "create_tenant" if before is None else "delete_tenant" if after is None else "change_tenant"
         tenant = after or before

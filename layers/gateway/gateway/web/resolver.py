@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from re import Pattern
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool
 
 def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
     """The JSON body as sent, validated against the spec's schema. Raises BadRequestError."""
-    sent = read_json(_sent(app))
+    sent = read_json(sent_body(app))
     try:
         schema.model_validate(sent)
     except ValidationError as error:
@@ -68,7 +69,7 @@ def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]
     return dict(sent)
 
 
-def _sent(app: APIGatewayRestResolver) -> bytes | str:
+def sent_body(app: APIGatewayRestResolver) -> bytes | str:
     """The raw body. A media type that the API declares as binary comes in base64, and may have any bytes."""
     sent, event = app.current_event.body or "", app.current_event
     if not event.is_base64_encoded:
@@ -81,7 +82,7 @@ def _sent(app: APIGatewayRestResolver) -> bytes | str:
 
 def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
     """The JSON body as the spec's schema; `"no"` is not a boolean. No body means `{}`. Raises BadRequestError."""
-    sent = read_json(_sent(app) or b"{}")
+    sent = read_json(sent_body(app) or b"{}")
     try:
         # Strictness by the JSON text: in it a date is a string, but not in Python's values.
         return schema.model_validate_json(json.dumps(sent), strict=True)
@@ -89,8 +90,10 @@ def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
         raise SchemaViolationError(error, "body", "invalid_body") from error
 
 
-def answer(app: APIGatewayRestResolver, content: Any, status: int = 200) -> Response[str]:
-    return Response(status, JSON, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)})
+def answer(app: APIGatewayRestResolver, content: Any, status: int = 200, media: str = JSON) -> Response[str]:
+    return Response(
+        status, media, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)}
+    )
 
 
 def no_content(app: APIGatewayRestResolver) -> Response[str]:
@@ -122,17 +125,19 @@ def principal(app: APIGatewayRestResolver) -> Actor:
     return Actor(name, source_ip=address, user_id=who.user_id, role=who.role.value)
 
 
-def api(strip_prefixes: list[str | Pattern[str]] | None = None) -> APIGatewayRestResolver:
-    """A resolver that answers every error with a problem."""
+def api(
+    strip_prefixes: list[str | Pattern[str]] | None = None, tell: Callable[..., Response[str]] = problem
+) -> APIGatewayRestResolver:
+    """A resolver that answers every error with a problem, as `tell` writes it."""
     app = APIGatewayRestResolver(strip_prefixes=strip_prefixes)
 
     @app.exception_handler(Exception)
     def failed(error: Exception) -> Response[str]:
         told = as_gateway_error(error, request_id(app))
-        return problem(told, request_id(app), getattr(told, "details", None))
+        return tell(told, request_id(app), getattr(told, "details", None))
 
     @app.exception_handler(NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
-        return problem(route_not_found(), request_id(app))
+        return tell(route_not_found(), request_id(app))
 
     return app
