@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.aws.token_callers import TokenCallers
 
 SUSPENDED = "Your tenant is suspended. Ask the gateway's operators."
+SWITCHED_OFF = "Your user is switched off. Ask an administrator of your tenant."
 
 tenants = KeyCache(TenantTable(settings().tenants_table), settings().key_cache_seconds, time.monotonic)
 
@@ -55,22 +56,29 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
     presented = presented_key(event.get("headers") or {})
     if looks_like_token(presented):
         caller = token_callers().find(presented, now.timestamp())
-        if caller is not None and caller.tenant.suspended:
-            return denied(caller.tenant, event["methodArn"])
-        return allowed(caller, event["methodArn"]) if caller else None
+        if caller is None:
+            return None
+        if caller.tenant.suspended:
+            return denied(caller.tenant, event["methodArn"], SUSPENDED)
+        if not tenants.is_active(caller.tenant_id, caller.user_id):
+            return denied(caller.tenant, event["methodArn"], SWITCHED_OFF)
+        return allowed(caller, event["methodArn"])
     try:
         known = authenticate(presented, tenants, now)
     except TenantSuspendedError as suspended:
-        return denied(suspended.tenant, event["methodArn"])
+        return denied(suspended.tenant, event["methodArn"], SUSPENDED)
     except DecoyUsedError as decoy:
         known = None
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
         return None
     key, tenant = known
+    if key.user_id and not tenants.is_active(tenant.tenant_id, key.user_id):
+        return denied(tenant, event["methodArn"], SWITCHED_OFF)
     note_use(key, now)
     source = UserSource.KEY if key.user_id else UserSource.NONE
-    return allowed(Caller(tenant, key.key_id, key.user_id, source, key.role), event["methodArn"])
+    caller = Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres)
+    return allowed(caller, event["methodArn"])
 
 
 @cache
@@ -86,8 +94,8 @@ def allowed(caller: Caller, method_arn: str) -> dict[str, Any]:
     return policy(caller.tenant, method_arn, "Allow") | {"context": caller_to_context(caller)} | plan
 
 
-def denied(tenant: Tenant, method_arn: str) -> dict[str, Any]:
-    return policy(tenant, method_arn, "Deny") | {"context": {"reason": SUSPENDED}}
+def denied(tenant: Tenant, method_arn: str, reason: str) -> dict[str, Any]:
+    return policy(tenant, method_arn, "Deny") | {"context": {"reason": reason}}
 
 
 def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def caller_now(submission: Submission) -> Caller:
         raise ForbiddenError("The key that submitted this call expired or was revoked before the call ran.")
     if tenant.suspended:
         raise ForbiddenError("Your tenant is suspended. Ask the gateway's operators.")
+    if said.user_id and not tenants.is_active(said.tenant_id, said.user_id):
+        raise ForbiddenError("Your user is switched off. Ask an administrator of your tenant.")
     who = replace(said, tenant=tenant)
     who.cost_centre(submission.cost_centre)
     return who

@@ -1,4 +1,4 @@
-"""The caller's usage (GET /usage), remaining budget (GET /budget), and quotes for calls (POST /quote)."""
+"""The caller (GET /me), its usage (GET /usage), remaining budget (GET /budget), and quotes for calls (POST /quote)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from gateway.core.settings import settings
 from gateway.costs.usage_report import Group, Totals, add_up, grouping, own_rows, span
 from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, translations
 from gateway.pricing.price_book import money
+from gateway.tenancy.caller import Caller
+from gateway.tenancy.rights import RIGHTS
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.web.resolver import answer, api, body, caller, header, query
 
@@ -52,8 +54,13 @@ def report_usage() -> Response[str]:
 
 @app.get("/budget")
 def report_budget() -> Response[str]:
-    now, who = datetime.now(UTC), caller(app)
-    return answer(app, budget_report(who.tenant, states(who.tenant, accounts, now, who), now))
+    return answer(app, budgets_of(caller(app)))
+
+
+@app.get("/me", operation_id="getMe")
+def get_me() -> Response[str]:
+    who = caller(app)
+    return answer(app, caller_as_json(who) | {"budget": budgets_of(who)})
 
 
 @app.post("/quote")
@@ -69,6 +76,33 @@ def quote_invocation() -> Response[str]:
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
     quote = quoted(translation.calls, who, cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))
+
+
+def budgets_of(who: Caller) -> dict[str, Any]:
+    """The budgets that hold for the caller."""
+    now = datetime.now(UTC)
+    return budget_report(who.tenant, states(who.tenant, accounts, now, who), now)
+
+
+def caller_as_json(who: Caller) -> dict[str, Any]:
+    """Who calls, and what it may use; unset limits are left out."""
+    tenant = who.tenant
+    values: dict[str, Any] = {
+        "tenant_id": tenant.tenant_id,
+        "tenant_name": tenant.name,
+        "key_id": who.key_id or None,
+        "user_id": who.user_id or None,
+        "user_source": who.user_source.value or None,
+        "role": who.role.value,
+        "cost_centres": list(who.cost_centres or tenant.cost_centres or (tenant.tenant_id,)),
+        "allowed_models": None if tenant.allowed_models is None else list(tenant.allowed_models),
+        "allowed_operations": None if tenant.allowed_operations is None else list(tenant.allowed_operations),
+        "max_output_tokens": tenant.max_output_tokens,
+        "tokens_per_minute": tenant.tokens_per_minute,
+        "concurrent_invocations": tenant.concurrent_invocations,
+        "may": sorted(operation for operation, roles in RIGHTS.items() if who.role in roles),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.aws.dynamodb.jobs import JobTable
+from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.aws.s3.payloads import Payloads
 from gateway.tenancy.keys import Key, digest_of, presented_key
 from gateway.tenancy.tenant import Tenant
+from gateway.tenancy.users import User
 from gateway.usage.records import KeyId, TenantId
 from scripts.project.template import ROOT, DeclaredFunction
 
@@ -23,6 +25,8 @@ FOLDER = ROOT / "events"
 TENANT = Tenant(TenantId("demo-research"), "demo-research", ("research", "ops"), allowed_model_arns=("*",))
 KEY_ID = KeyId("key_0a1b2c3d4e5f")  # in the events of the API
 REVOKED_ID = KeyId("key_1b2c3d4e5f60")
+OWN_IDS = (KeyId("key_2c3d4e5f6071"), KeyId("key_3d4e5f607182"))  # of the first user
+USERS = ("ann@example.com", "leaver@example.com", "gone@example.com")
 DECOY_ID = KeyId("key_5f4e3d2c1b0a")
 DELETED = Tenant(TenantId("old-team"), "Old team", ("research",))
 
@@ -70,10 +74,15 @@ def seed(tenants: str, jobs: JobTable) -> None:
     for key in (
         Key(KEY_ID, TENANT.tenant_id, own, "of the events", now),
         Key(REVOKED_ID, TENANT.tenant_id, digest_of(REVOKED_ID), "to be revoked", now),
+        *(Key(key_id, TENANT.tenant_id, digest_of(key_id), "own", now, user_id=USERS[0]) for key_id in OWN_IDS),
         Key(DECOY_ID, TenantId(""), decoy, "decoy of the events", now, decoy=True),
     ):
         if known.key(key.digest) is None:
             known.put_key(key)
+    register = TenantRegister(tenants)
+    for user_id in USERS:
+        if register.user_named(TENANT.tenant_id, user_id) is None:
+            known.put_user(User(TENANT.tenant_id, user_id, now, now, version=1))
     (message,) = event("complete_invocation/sqs")["Records"]
     submission = jobs.submission(message["body"])
     if jobs.find(submission.request_id) is None:

@@ -23,6 +23,8 @@ TITLES = {
     "anthropic": "Anthropic's format",
     "bedrock": "Bedrock's operations",
     "usage": "Usage, budget and quotes",
+    "me": "The caller and its keys",
+    "scim": "Users by SCIM",
 }
 
 

@@ -30,17 +30,30 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "tenants": ("listTenants", "getTenant", "putTenant", "deleteTenant"),
     "lent": ("lendBudget", "resetBudget"),
     "issuers": ("listIssuers", "getIssuer", "putIssuer", "deleteIssuer"),
+    "users": ("listUsers", "getUser", "putUser", "deleteUser"),
     "guard": ("makeDecoy", "listAudit"),
+    "me": ("getMe", "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey"),
+    "scim": (
+        "listScimUsers", "createScimUser", "getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser",
+        "getScimServiceProviderConfig", "listScimResourceTypes", "listScimSchemas",
+    ),
 }  # fmt: skip
 CALLED = ("buffered", "streamed")
 READ = (*CALLED, "counted")
-TENANT = (*READ, "listed", "usage")
-ADMIN = ("tenants", "keys", "lent", "issuers", "guard")
+TENANT = (*READ, "listed", "usage", "me", "scim")
+ADMIN = ("tenants", "keys", "lent", "issuers", "users", "guard")
 ANSWERED = (*READ, "listed")
 EVERY = (*TENANT, *ADMIN)
-WRITTEN = ("putTenant", "makeKey", "rotateKey", "makeDecoy", "lent", "putIssuer")
+SCIM_WRITTEN = ("createScimUser", "replaceScimUser", "patchScimUser")
+WRITTEN = (
+    "putTenant", "makeKey", "rotateKey", "makeDecoy", "lent", "putIssuer", "putUser", "makeOwnKey", "rotateOwnKey",
+    *SCIM_WRITTEN,
+)  # fmt: skip
 POSTED = (*READ, "quoteInvocation")
-NAMED = ("getTenant", "deleteTenant", "keys", "lent")
+SCIM_NAMED = ("getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser")
+NAMED = (
+    "getTenant", "deleteTenant", "keys", "lent", "users", "makeOwnKey", "listScimUsers", "createScimUser", *SCIM_NAMED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,17 +67,21 @@ class Meaning:
 
 SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     "Authentication": {
-        "unauthorized": Meaning("The request has no valid key or token.", "Send a key or token in `x-api-key` or as `Authorization: Bearer`, or sign in again.", TENANT),
+        "unauthorized": Meaning("The request has no valid key or token.", "Send a key or token in `x-api-key` or as `Authorization: Bearer`, or sign in again.", EVERY),
         "access_denied": Meaning("The tenant is suspended, the key expired or was revoked before a submitted call ran, or the AWS principal may not call the admin API.", "Ask the operators.", EVERY),
-        "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", TENANT),
-        "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path.", ADMIN),
+        "usage_plan_missing": Meaning("The tenant's usage plan does not belong to this gateway.", "Ask the operators to correct the tenant's `usage_plan_key`.", EVERY),
+        "missing_signature": Meaning("A request to `/admin` has no AWS signature, or the path has no such operation.", "Sign with Signature Version 4 for `execute-api`, or check the path. With a key or a token, call `/delegated/admin`.", ADMIN),
         "invalid_signature": Meaning("The AWS signature does not match the request, or has expired.", "Sign again, and check the clock.", ADMIN),
+    },
+    "Roles": {
+        "role_not_allowed": Meaning("The role of the key or token does not allow this operation, or a key with that role.", "Ask an administrator of your tenant, or the operators.", (*ADMIN, "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey", "scim")),
+        "field_not_allowed": Meaning("Only operators change the field of the tenant's record that the message names.", "Send this field as it is, or ask the operators.", ("putTenant",)),
     },
     "Permissions of the tenant": {
         "model_not_allowed": Meaning("The tenant's record does not allow this model.", "Choose one of `/list_foundation_models`, or ask the operators.", (*POSTED, "getModel")),
         "model_arn_not_allowed": Meaning("The tenant's record does not allow this ARN.", "Send a model id, or ask the operators.", POSTED),
         "operation_not_allowed": Meaning("The tenant may not request this kind of output: text, image or embeddings.", "Ask the operators.", POSTED),
-        "cost_centre_not_owned": Meaning("The header `team_id` names a cost centre of another tenant.", "Name one of the tenant's own, or leave the header out.", (*CALLED, "quoteInvocation")),
+        "cost_centre_not_owned": Meaning("The header `team_id`, or a new key, names a cost centre that is not the tenant's or that you may not charge.", "Name one of your own, or leave it out.", (*CALLED, "quoteInvocation", "makeKey", "revokeKey", "rotateKey", "makeOwnKey", "rotateOwnKey")),
         "max_tokens_not_allowed": Meaning("The request asks for more output tokens than the tenant's limit.", "Lower the request's output limit to the one in the message.", (*CALLED, "quoteInvocation")),
         "model_unpriced": Meaning("The model has no price, and the tenant may only call priced models.", "Choose another model, or ask the operators for a price.", (*CALLED, "quoteInvocation")),
         "reference_not_allowed": Meaning("A field names a resource of the gateway's own AWS account: a guardrail, a prompt, a project.", "Leave the field out.", READ),
@@ -135,7 +152,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "too_many_requests": Meaning("A scope that the message names has reached its limit of requests per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
         "too_many_tokens": Meaning("The tenant, or another scope that the message names, has reached its limit of tokens per minute.", "Wait for `Retry-After`, then send it again.", CALLED),
         "throttled": Meaning("The tenant exceeds the request rate of its usage plan.", "Wait, then send it again.", EVERY),
-        "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", TENANT),
+        "quota_exceeded": Meaning("The usage plan has no requests left in this period.", "Ask the operators.", EVERY),
     },
     "Repeats and submitted calls": {
         "invalid_idempotency_key": Meaning("`Idempotency-Key` is empty, too long or not ASCII.", "Send 1 to 255 printable ASCII characters.", ("buffered",)),
@@ -149,17 +166,24 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "attempts_exhausted": Meaning("The submitted call failed in every attempt.", "Submit it again.", ("invokeModel",)),
     },
     "The admin API and custom resources": {
-        "tenant_not_found": Meaning("No tenant has this id.", "Check the id.", NAMED),
-        "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys.", ("revokeKey", "rotateKey")),
-        "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey",)),
+        "tenant_not_found": Meaning("No tenant has this id, or it is not yours.", "Check the id.", (*NAMED, "putTenant", "listAudit")),
+        "key_not_found": Meaning("The tenant has no key of this id.", "List the tenant's keys, or your own.", ("revokeKey", "rotateKey", "revokeOwnKey", "rotateOwnKey")),
+        "key_not_active": Meaning("The key was revoked or has expired.", "Create a new key.", ("rotateKey", "rotateOwnKey")),
         "invalid_tenant": Meaning("A setting of the tenant is wrong.", "Correct the setting that the message names.", ("putTenant", "lent")),
         "issuer_not_found": Meaning("No issuer has this id.", "Check the id.", ("getIssuer", "deleteIssuer")),
         "invalid_issuer": Meaning("A setting of the issuer is wrong or unsafe.", "Correct the setting that the message names.", ("putIssuer",)),
         "issuer_used": Meaning("Another record has the same `issuer`.", "Change that record, or delete it first.", ("putIssuer",)),
-        "invalid_expiry": Meaning("`expires_at` or `until` is in the past.", "Send a time in the future.", ("makeKey", "lent")),
-        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listIssuers", "listAudit")),
+        "invalid_key": Meaning("A setting of the key is wrong.", "Correct the setting that the message names.", ("makeKey", "makeOwnKey")),
+        "too_many_keys": Meaning("The user has as many active keys as one may make for itself.", "Revoke one of them.", ("makeOwnKey",)),
+        "invalid_expiry": Meaning("`expires_at` or `until` is in the past, or `expires_at` after that of the key that makes it.", "Send a time in between.", ("makeKey", "makeOwnKey", "lent")),
+        "user_not_found": Meaning("The tenant has no user of this id.", "Check the id, or list the users.", ("getUser", "deleteUser", *SCIM_NAMED)),
+        "user_exists": Meaning("Another user of the tenant has this name or external id.", "Change that user, or choose another name.", ("putUser", *SCIM_WRITTEN)),
+        "invalid_user": Meaning("An attribute of the user is wrong.", "Correct the attribute that the message names.", ("putUser", *SCIM_WRITTEN)),
+        "invalid_filter": Meaning("The `filter` is none that the gateway supports.", "Filter by `userName`, `externalId` or `id` with `eq`.", ("listScimUsers",)),
+        "invalid_patch": Meaning("An operation of a PATCH is wrong.", "Correct the operation that the message names.", ("patchScimUser", "createScimUser", "replaceScimUser")),
+        "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listIssuers", "listAudit", "listUsers")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant, key or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer")),
+        "conflict": Meaning("Another request is modifying the same tenant, key, user or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "replaceScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
         "version_conflict": Meaning("The record's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant", "putIssuer")),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),

@@ -24,6 +24,8 @@ MADE = {(method.path, method.http_method): method for method in API.methods}
 FUNCTIONS = functions(TEMPLATE)
 METHODS = ("get", "put", "post", "delete", "patch", "options", "head")
 ANY = "x-amazon-apigateway-any-method"  # of a path's other methods: a mock that says that there is no such operation
+# The one path whose ANY is no mock: below it are the operations of /admin, for callers with a key or a token.
+DELEGATED = "/delegated/{proxy+}"
 PACKAGE = ROOT / "layers/gateway"
 
 

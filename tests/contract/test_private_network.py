@@ -23,7 +23,7 @@ TENANT_ROLE = {"TenantRoleArn": "arn:aws:iam::210987654321:role/tenants"}
 in_any_vpc = pytest.mark.parametrize("network", [PRIVATE, IN_VPC], ids=lambda said: said["Network"])
 # Ids of tenants and keys, and names of models, that look like a part of another path.
 ADVERSARIAL = (
-    "v1", "model", "usage", "POST", "invoke_model", "v1/models", "v1/POST/v1/x", "a/GET/v1/models", "../v1/models", "*", "..", "quote",
+    "v1", "model", "usage", "POST", "invoke_model", "v1/models", "v1/POST/v1/x", "a/GET/v1/models", "../v1/models", "*", "..", "quote", "delegated", "a/delegated/b",
 )  # fmt: skip
 STAGES = ("v1", "prod", "admin", "POST")
 
@@ -58,6 +58,9 @@ def test_no_path_of_an_operator_is_open_whatever_a_tenant_is_called(stage: str) 
         for path in paths(operation):
             arn = f"execute-api:/{stage}/{operation.method.upper()}{path}"
             assert any(re.fullmatch(pattern, arn) for pattern in patterns) == is_open, arn
+            if not is_open:  # the same for a caller with a key, whom the authorizer identifies
+                delegated = f"execute-api:/{stage}/{operation.method.upper()}/delegated{path}"
+                assert any(re.fullmatch(pattern, delegated) for pattern in patterns), delegated
 
 
 def test_no_other_stage_and_no_other_method_is_open() -> None:

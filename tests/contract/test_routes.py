@@ -11,10 +11,11 @@ import pytest
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver
 
 from gateway.core.settings import Settings
+from gateway.tenancy.rights import RIGHTS
 from gateway.web.asgi import Asgi
 from scripts.check.roles import of_functions
 from scripts.project.template import of_type
-from tests.contract.contract import ANY, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
+from tests.contract.contract import ANY, DELEGATED, FUNCTIONS, MADE, OPERATIONS, SPEC, TEMPLATE, Operation, import_app
 from tests.contract.expanded import stack
 
 INVOKE = (
@@ -48,7 +49,7 @@ def test_the_function_of_an_operation_may_be_called_by_it(operation: Operation) 
 
 
 def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
-    assert BY_ROUTE.keys() == {(o.path, o.method) for o in OPERATIONS}
+    assert BY_ROUTE.keys() == {(o.path, o.method) for o in OPERATIONS} | {(DELEGATED, "any")}
     for function in FUNCTIONS.values():
         assert all(event["RestApiId"] == {"Ref": "Api"} for event in function.events("Api"))
 
@@ -57,7 +58,34 @@ def test_no_function_has_an_event_that_the_spec_does_not_know() -> None:
 def test_a_handler_knows_exactly_the_routes_of_its_events(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS_QUEUE_URL", "http://127.0.0.1/jobs")
     module = import_app(FUNCTIONS[name])
-    assert known(module) == {(method, in_python(path)) for (path, method), owner in BY_ROUTE.items() if owner == name}
+    declared = {(method, in_python(path)) for (path, method), owner in BY_ROUTE.items() if owner == name}
+    assert known(module) == declared - {("any", in_python(DELEGATED))}
+
+
+def test_an_operation_has_one_name_in_the_spec_and_in_the_table_of_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role is judged by the name of the route that answers."""
+    app = import_app(FUNCTIONS["ManageTenantsFunction"]).app
+    named = {(operation.method, in_python(operation.path)): operation.said["operationId"] for operation in OPERATIONS}
+    judged = {
+        (method.lower(), re.sub(r"<(\w+)>", r"{\1}", route.path)): route.operation_id
+        for route in routes(app)
+        for method in methods(route)
+    }
+    assert judged == {place: named[place] for place in judged}
+    assert set(RIGHTS) == set(judged.values())
+
+
+def test_what_is_delegated_leads_to_the_function_of_the_operators_and_only_with_a_key() -> None:
+    said, made = SPEC["paths"][DELEGATED], MADE[DELEGATED, "ANY"]
+    assert list(said) == [ANY]
+    assert made.authorizer is not None
+    assert (made.authorization, made.authorizer.name, made.api_key_required) == ("CUSTOM", "TenantKey", True)
+    assert said[ANY]["x-amazon-apigateway-integration"] == {
+        "type": "aws_proxy",
+        "httpMethod": "POST",
+        "uri": {"Fn::Sub": INVOKE % "ManageTenantsFunction"},
+    }
+    assert BY_ROUTE[DELEGATED, "any"] == "ManageTenantsFunction"
 
 
 def known(module: ModuleType) -> set[tuple[str, str]]:
@@ -171,7 +199,7 @@ def test_every_path_that_tenants_call_says_that_it_lacks_a_method() -> None:
     assert {"/v1/{proxy+}", "/model/{modelId}/{proxy+}"} <= SPEC["paths"].keys()
 
 
-@pytest.mark.parametrize("path", [path for path, item in SPEC["paths"].items() if ANY in item])
+@pytest.mark.parametrize("path", [path for path, item in SPEC["paths"].items() if ANY in item and path != DELEGATED])
 def test_what_is_not_there_runs_nothing(path: str) -> None:
     """It is open to strangers, so it may lead nowhere."""
     said, made = SPEC["paths"][path][ANY], MADE[path, "ANY"]

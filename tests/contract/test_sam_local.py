@@ -20,7 +20,7 @@ from samcli.lib.utils.codeuri import resolve_code_path
 from bundle import recipe
 from scripts.deploy.sam_local import overlay as sam_local_overlay
 from scripts.project.template import FUNCTION, LAYER, ROOT, Template, load, of_type
-from tests.contract.contract import OPERATIONS
+from tests.contract.contract import DELEGATED, OPERATIONS
 
 SPEC = load(ROOT / "openapi.yaml")
 DERIVED = sam_local_overlay.derive_spec(SPEC)
@@ -51,6 +51,9 @@ def test_sam_cli_mounts_every_operation_with_its_function_and_its_authorizer() -
     asked = [
         operation for operation in OPERATIONS if operation.said["x-amazon-apigateway-integration"]["type"] != "mock"
     ]
+    delegated = routes.pop(("get", DELEGATED))
+    assert (delegated.authorizer_name, delegated.function_name) == ("TenantKey", "ManageTenantsFunction")
+    assert {"GET", "POST", "PUT", "DELETE"} <= set(delegated.methods)
     assert routes.keys() == {(operation.method, operation.path) for operation in asked}
     for operation in asked:
         route = routes[operation.method, operation.path]

@@ -31,7 +31,7 @@ def ref(schema: str) -> dict[str, str]:
 ERRORS = {
     "/v1/chat/": "OpenAIError", "/v1/embeddings": "OpenAIError", "/v1/models": "OpenAIError",
     "/v1/responses": "OpenAIError", "/v1/messages": "AnthropicError", "/model/": "BedrockError",
-    "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError",
+    "/foundation-models": "BedrockError", "/inference-profiles": "BedrockError", "/scim/": "ScimError",
 }  # fmt: skip
 STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream")
 GATEWAY_RESPONSES = SPEC["x-amazon-apigateway-gateway-responses"]
@@ -339,4 +339,4 @@ def test_no_word_but_the_security_schemes_that_api_gateway_knows() -> None:
 def test_the_included_file_has_only_long_intrinsics() -> None:
     """AWS::Include does not know `!Sub`; and safe YAML would not have loaded it."""
     uris = [part["Fn::Sub"] for _, part in everywhere(SPEC) if str(part.get("Fn::Sub", "")).startswith("arn:")]
-    assert len(uris) == len(OPERATIONS) + 1
+    assert len(uris) == len(OPERATIONS) + 2  # the authorizer's, and that of /delegated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import os
 import secrets
@@ -151,7 +150,6 @@ def test_an_application_signs_in_with_its_own_credentials(stack: LocalStack) -> 
     assert public.json()["error"] == "unauthorized_client"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("authlib") is None, reason="authlib is not in this environment")
 def test_authlib_signs_in(stack: LocalStack) -> None:
     from authlib.integrations.requests_client import OAuth2Session
 
@@ -160,7 +158,6 @@ def test_authlib_signs_in(stack: LocalStack) -> None:
     assert chat(stack, token["access_token"]).status_code == 200
 
 
-@pytest.mark.skipif(importlib.util.find_spec("requests_oauthlib") is None, reason="it is not in this environment")
 def test_oauthlib_signs_in(stack: LocalStack) -> None:
     from oauthlib.oauth2 import BackendApplicationClient
     from requests_oauthlib import OAuth2Session

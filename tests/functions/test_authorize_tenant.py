@@ -27,12 +27,13 @@ from gateway.aws.dynamodb.tenants import TenantTable, add_key, add_tenant
 from gateway.aws.identity_providers import discover
 from gateway.core.settings import settings
 from gateway.core.telemetry import logger
-from gateway.tenancy.administration import Actor
+from gateway.tenancy.administration import Actor, Administration
 from gateway.tenancy.caller import Role, caller_from_context
 from gateway.tenancy.issuer_keys import ProviderError
 from gateway.tenancy.issuers import ClaimMap, Issuer, IssuerAdministration, IssuerId
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant
+from gateway.tenancy.users import User
 from gateway.usage.records import KeyId, TenantId, UserSource
 from tests.contract.expanded import of_kind, stack
 from tests.tokens import AUDIENCE, claims, jwks, signed, signing_key
@@ -453,3 +454,71 @@ def test_an_authorizer_that_fails_moves_metrics_of_both_alarms_that_roll_a_relea
     assert watching(moved_by(str(raised.value), lines)) == {"ApiErrorsAlarm", "RequestErrorsAlarm"}
     assert [line["error_type"] for line in lines if line.get("message") == "authorizer_failed"]
     assert key not in json.dumps(lines)
+
+
+# ------------------------------------------------------------------------------------------------------------- users
+def owned_key(user_id: str) -> str:
+    key = new_key()
+    owned = Key(KeyId(f"key_{user_id}"), TenantId("acme"), digest_of(key), "ci", datetime.now(UTC), user_id=user_id)
+    TenantTable("tenants").put_key(owned)
+    return key
+
+
+def put_user(user_id: str, *, active: bool, **more: str) -> None:
+    now = datetime.now(UTC)
+    admin = Administration(TenantRegister("tenants"))
+    admin.put_user(User(TenantId("acme"), user_id, now, now, active=active, **more), Actor("arn:aws:iam::1:user/ann"))
+
+
+def test_nothing_of_a_user_that_is_switched_off_works_when_the_cache_has_passed(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tenant("tenants", ACME)
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    authorizer = load("authorize_tenant")
+    anns, bobs = asking(**{"x-api-key": owned_key("Ann")}), asking(**{"x-api-key": owned_key("bob")})
+
+    def effects() -> list[str]:
+        answers = [authorizer.handler(asked, None) for asked in (anns, bobs)]
+        return [answer["policyDocument"]["Statement"][0]["Effect"] for answer in answers]
+
+    assert effects() == ["Allow", "Allow"]  # of a user without a record too
+    put_user("ann", active=False)
+    clock[0] += 4.9
+    assert effects() == ["Allow", "Allow"]
+    clock[0] += 0.2
+    assert effects() == ["Deny", "Allow"]
+    denied = authorizer.handler(anns, None)
+    assert "switched off" in denied["context"]["reason"]
+    assert "usageIdentifierKey" not in denied
+    put_user("ann", active=True)
+    clock[0] += 5.1
+    assert effects() == ["Allow", "Allow"]
+
+
+@pytest.mark.parametrize("name", ["ann", "ANN@acme.example", "0A1B-object-id"])
+def test_a_user_is_off_under_each_of_its_names(load: Load, name: str) -> None:
+    """A directory knows a person by another name than a key or a token may."""
+    add_tenant("tenants", ACME)
+    put_user("ann", active=False, user_name="ann@acme.example", external_id="0a1b-object-id")
+    said = load("authorize_tenant").handler(asking(**{"x-api-key": owned_key(name)}), context())
+    assert said["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+
+
+def test_a_user_is_read_once_in_a_while_and_never_for_a_key_without_an_owner(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_tenant("tenants", ACME)
+    authorizer = load("authorize_tenant")
+    read: list[str] = []
+    get = authorizer.tenants._tenants._get
+    monkeypatch.setattr(authorizer.tenants._tenants, "_get", lambda pk, sk: (read.append(sk), get(pk, sk))[1])
+    for key, wanted in (
+        (add_key("tenants", "acme", "ci"), ["key", "tenant"]),
+        (owned_key("ann"), ["key", "tenant", "user#ann"]),
+    ):
+        read.clear()
+        for _ in range(3):
+            authorizer.handler(asking(**{"x-api-key": key}), context())
+        assert read == wanted

@@ -32,7 +32,7 @@ STREAMS: dict[str, dict[str, Any]] = {
 }
 SURFACES = [*CALLS.items(), *STREAMS.items()]
 TAGS = (("project", "apollo"), ("stage", "test"))
-HEADERS = {"x_gateway_user": "bob", "x_gateway_tags": "project=apollo,stage=test"}
+HEADERS: dict[str, Any] = {"x_gateway_user": "bob", "x_gateway_tags": "project=apollo,stage=test"}
 BOB = Attribution("bob", UserSource.CLAIMED, TAGS)
 RESERVED: list[Attribution] = []
 LABELS = {"project": "apollo", "stage": "test"}
@@ -255,7 +255,7 @@ def test_no_client_names_a_project(
     app: Any, models: FakeModels, path: str, body: dict[str, Any], by_header: bool
 ) -> None:
     more = {} if by_header else {"projectIdentifier": PROJECT}
-    headers = {"x_amzn_bedrock_projectidentifier": PROJECT} if by_header else {}
+    headers: dict[str, Any] = {"x_amzn_bedrock_projectidentifier": PROJECT} if by_header else {}
     query = f"model_id={HAIKU}" if path == "/stream_model" else ""
     status, content, _ = ask(app, path, body | more, query=query, **headers)
     said = json.loads(content)

@@ -36,7 +36,7 @@ def app(streaming: Any) -> Any:
 
 def ask(
     app: Any, path: str, body: Any, record: dict[str, Any] | None = None, *, method: str = "POST", query: str = "",
-    known: dict[str, str] | None = None, **headers: str,
+    known: dict[str, str] | None = None, **headers: Any,
 ) -> tuple[int, bytes, dict[str, str]]:  # fmt: skip
     """Status, body and headers of one request of the tenant acme; `record` adds to its record. Bytes go as they are.
 
@@ -171,7 +171,7 @@ def test_a_bucket_that_is_not_the_tenants_is_read_by_no_call(app: Any, models: F
     ],
 )
 def test_a_header_that_changes_the_answer_makes_another_request(
-    app: Any, models: FakeModels, path: str, header: dict[str, str]
+    app: Any, models: FakeModels, path: str, header: dict[str, Any]
 ) -> None:
     key = str(uuid.uuid4())
     assert ask(app, path, CALLS[path], KEEPS, idempotency_key=key)[0] == 200

@@ -38,13 +38,20 @@ EVENTS = {
     "createMessage": "MessageEvent",
 }  # fmt: skip
 NAMED_EVENTS = {("streamModel", "usage"): "StreamedUsage", ("streamModel", "error"): "Problem"}
+_SCIM = "application/scim+json"
 _ERROR_ALONE = "ErrorBody"  # the schema of `error` in a chunk that has nothing else
 # A problem that came after the status was sent, as `gateway.web.exchange.late` writes it.
 _LATE = re.compile(rb"\s*HTTP ([1-5]\d\d) (.*)\xff", re.DOTALL)
 _MOST_WAITING = 200
 _SLASH = re.compile("%2f", re.IGNORECASE)
+DELEGATED = re.compile("/delegated(?=/admin/)")
 _PAUSE = 0.1  # seconds between two looks at answers of one kind
 _LOOKED_AT = 1 << 20  # bytes of a streamed answer up to which a sample is taken of it
+
+
+def as_admin(path: str) -> str:
+    """The path of the operation that a path names: below /delegated are those of /admin."""
+    return DELEGATED.sub("", path, count=1) if DELEGATED.match(path) else path
 
 
 class _Asked:
@@ -73,7 +80,8 @@ class Judge:
     """Says in which places an answer does not fit a spec, never with what: an answer stays out of every log."""
 
     def __init__(self, document: Mapping[str, Any]):
-        self._openapi = OpenAPI.from_dict(dict(document), config=Config(spec_validator_cls=None))
+        config = Config(spec_validator_cls=None, extra_media_type_deserializers={_SCIM: json.loads})
+        self._openapi = OpenAPI.from_dict(dict(document), config=config)
         self._host = str((document.get("servers") or [{"url": ""}])[0]["url"]).rstrip("/")
         self._schemas = (document.get("components") or {}).get("schemas") or {}
         self._validators: dict[str, OAS30Validator] = {}
@@ -218,11 +226,12 @@ class ContractLog:
 
     def _judged(self, call: Call, response: Response, whole: bool) -> tuple[str | None, list[str]]:
         """The operation that was asked for, and the faults of its answer, which are noted. Of no operation none are."""
-        found = self._spec.find(call.request.method, call.request.path)
+        path = as_admin(call.request.path)
+        found = self._spec.find(call.request.method, path)
         if found is None or found[0].method == "any":
             return None, []
         asked, operation = f"{call.request.method} {found[0].path}", found[0].imported.operation.get("operationId")
-        faults = self._judge.faults(call.request.method, call.request.path, response, operation, whole=whole)
+        faults = self._judge.faults(call.request.method, path, response, operation, whole=whole)
         for fault in faults:
             self._logger.warning("%s %s %s: %s", call.request_id, asked, response.status, fault)
         return asked, faults

@@ -549,7 +549,7 @@ def test_accounts_that_others_write_all_the_time_are_taken_one_by_one(aws: None)
     meter, acme = meter_of(tables, ledger), tenant(*THREE[1], **THREE[0])
     conflict = ClientError(
         {"Error": {"Code": "TransactionCanceledException", "Message": ""},
-         "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}]},  # type: ignore[typeddict-unknown-key]
+         "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}, {"Code": "None"}]},
         "TransactWriteItems",
     )  # fmt: skip
     tried: list[int] = []
@@ -558,7 +558,7 @@ def test_accounts_that_others_write_all_the_time_are_taken_one_by_one(aws: None)
         tried.append(1)
         raise conflict
 
-    meter.reservations._writes.transact_write_items = conflicts
+    meter.reservations._writes.transact_write_items = conflicts  # type: ignore[union-attr]
     reserved = meter.reserve(acme, row("r1", "alice", UserSource.CLAIMED), TokenBound(TokenUsage(1, 1)))
     assert len(tried) == 5
     assert {of.holder for of, account in tables.all(NOW) if account.holds} == {"", "claimed:alice", "key:key_1"}

@@ -30,6 +30,7 @@ from gateway.tenancy.administration import (
 from gateway.tenancy.budgets import Budget
 from gateway.tenancy.keys import Key, digest_of, looks_like_key
 from gateway.tenancy.tenant import Tenant
+from gateway.tenancy.users import User, UserExistsError, name_of
 from gateway.usage.records import KeyId, TenantId
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -43,6 +44,7 @@ ID = ACME.tenant_id
 class MemoryRegister:
     held: dict[str, Tenant] = field(default_factory=dict)
     held_keys: dict[str, Key] = field(default_factory=dict)
+    held_users: dict[tuple[str, str], User] = field(default_factory=dict)
     records: list[AuditRecord] = field(default_factory=list)
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None:
@@ -72,6 +74,27 @@ class MemoryRegister:
 
     def remove_keys(self, tenant_id: TenantId) -> None:
         self.held_keys = {name: key for name, key in self.held_keys.items() if key.tenant_id != tenant_id}
+
+    def remove_users(self, tenant_id: TenantId) -> None:
+        self.held_users = {name: user for name, user in self.held_users.items() if name[0] != tenant_id}
+
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        return self.held_users.get((tenant_id, name_of(name)))
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page:
+        found = [
+            user for (tenant, name), user in sorted(self.held_users.items(), key=lambda item: item[0])
+            if tenant == tenant_id and name == name_of(user.user_id) and not user.deleted and (start is None or name > start)
+        ]  # fmt: skip
+        return Page(found[:limit], name_of(found[limit - 1].user_id) if len(found) > limit else None)
+
+    def put_user(self, after: User, before: User | None, record: AuditRecord) -> None:
+        if self.held_users.get((after.tenant_id, name_of(after.user_id))) != before or after.tenant_id not in self.held:
+            raise Changed
+        for name in before.names if before else ():
+            del self.held_users[after.tenant_id, name]
+        self.held_users |= {(after.tenant_id, name): after for name in after.names}
+        self.records.append(record)
 
     def add_key(self, key: Key, record: AuditRecord) -> None:
         if not key.decoy and key.tenant_id not in self.held:
@@ -322,3 +345,77 @@ def test_a_use_that_is_noted_meanwhile_is_kept(aws: None) -> None:
     items = boto3.client("dynamodb").scan(TableName="tenants")["Items"]
     assert {item["pk"]["S"].partition("#")[0] for item in items} == {"tenant", "audit"}
     assert text not in json.dumps(items)
+
+
+# ------------------------------------------------------------------------------------------------------------- users
+def user(user_id: str, **more: Any) -> User:
+    return User(ID, user_id, START, START, **more)
+
+
+def test_a_user_is_made_changed_and_deleted_with_a_record_of_each(admin: Administration) -> None:
+    admin.put_tenant(ACME, ANN)
+    made, is_new = admin.put_user(user("Ann@acme.example", display_name="Ann"), ANN)
+    assert (is_new, made.active) == (True, True)
+    assert admin.put_user(made, ANN) == (made, False)
+    assert admin.put_user(replace(made, active=False), ANN)[0].created_at == made.created_at
+    assert admin.user(ID, "ann@acme.example").active is False
+    admin.put_user(made, ANN)
+    admin.delete_user(ID, "ann@acme.example", ANN)
+    with pytest.raises(NotFoundError):
+        admin.user(ID, "ann@acme.example")
+    with pytest.raises(NotFoundError):
+        admin.delete_user(ID, "ann@acme.example", ANN)
+    actions = [record.action for record in records(admin, ID)]
+    assert actions == ["delete_user", "switch_on_user", "switch_off_user", "create_user", "create_tenant"]
+
+
+def test_a_deleted_user_stays_off_under_each_name_until_it_is_made_again(admin: Administration) -> None:
+    """A user without a record is switched on, so the record outlives the user."""
+    admin.put_tenant(ACME, ANN)
+    admin.put_user(user("ann", user_name="ann@acme.example", external_id="0a1b"), ANN)
+    admin.delete_user(ID, "ann", ANN)
+    for name in ("ann", "ANN@acme.example", "0a1b"):
+        kept = admin.register.user_named(ID, name)
+        assert kept is not None
+        assert (kept.active, kept.deleted, kept.display_name) == (False, True, "")
+    assert admin.users(ID, 10, None).items == []
+    again, is_new = admin.put_user(user("ann"), ANN, new=True)
+    assert (is_new, again.active) == (True, True)
+
+
+def test_a_name_is_one_users_alone(admin: Administration) -> None:
+    admin.put_tenant(ACME, ANN)
+    admin.put_user(user("ann", external_id="0a1b"), ANN)
+    for wanted in (user("0A1B"), user("bob", external_id="ann"), user("bob", user_name="ANN")):
+        with pytest.raises(UserExistsError):
+            admin.put_user(wanted, ANN)
+    with pytest.raises(UserExistsError):
+        admin.put_user(user("ann"), ANN, new=True)
+    assert [each.user_id for each in admin.users(ID, 10, None).items] == ["ann"]
+
+
+@pytest.mark.parametrize("wrong", ["", "a b", "-a", "a#b", "a" * 129, "ä"])
+def test_a_user_has_a_name_that_a_row_of_the_ledger_takes(admin: Administration, wrong: str) -> None:
+    admin.put_tenant(ACME, ANN)
+    with pytest.raises(BadRequestError):
+        admin.put_user(user(wrong), ANN)
+
+
+def test_users_are_paged_and_go_with_their_tenant(admin: Administration) -> None:
+    admin.put_tenant(ACME, ANN)
+    for number in range(5):
+        admin.put_user(user(f"u{number}", external_id=f"x{number}"), ANN)
+    admin.delete_user(ID, "u3", ANN)
+    found: list[str] = []
+    start: str | None = None
+    while True:
+        page = admin.users(ID, 2, start)
+        found += [each.user_id for each in page.items]
+        if (start := page.next) is None:
+            break
+    assert found == ["u0", "u1", "u2", "u4"]
+    admin.delete_tenant(ID, ANN)
+    assert admin.register.user_named(ID, "x0") is None
+    for act in (lambda: admin.users(ID, 2, None), lambda: admin.put_user(user("ann"), ANN)):
+        with pytest.raises(NotFoundError):
+            act()

@@ -10,6 +10,7 @@ ErrorCode = Literal[
     "access_denied",
     "invalid_signature",
     "missing_signature",
+    "role_not_allowed",
     "unauthorized",
     "usage_plan_missing",
     # What the tenant's record allows.
@@ -96,10 +97,15 @@ ErrorCode = Literal[
     "still_running",
     # The admin API and the custom resources.
     "conflict",
+    "field_not_allowed",
     "invalid_expiry",
+    "invalid_filter",
     "invalid_issuer",
+    "invalid_key",
     "invalid_page",
+    "invalid_patch",
     "invalid_tenant",
+    "invalid_user",
     "issuer_not_found",
     "issuer_used",
     "key_not_active",
@@ -108,6 +114,9 @@ ErrorCode = Literal[
     "tenant_exists",
     "tenant_id_used",
     "tenant_not_found",
+    "too_many_keys",
+    "user_exists",
+    "user_not_found",
     "version_conflict",
     # The gateway itself.
     "gateway_failed",

@@ -15,7 +15,10 @@ from gateway.core.times import zone
 from gateway.tenancy.budgets import EACH, repeated, scope_to_json
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
+from gateway.tenancy.rights import Rights
 from gateway.tenancy.tenant import Tenant, tenant_to_json
+from gateway.tenancy.users import User, UserExistsError, name_of, user_to_json
+from gateway.tenancy.users import must_be_sound as must_be_sound_user
 from gateway.usage.records import KeyId, TenantId, is_label
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ STACK = "cloudformation:"
 # The action in the history of each tenant that an issuer of tokens may newly name, and the history of all tenants.
 ALLOW_ISSUER = "allow_issuer"
 EVERY_TENANT = TenantId("*")
+OPERATOR = Rights()
 _TRIES = 4
 
 
@@ -60,11 +64,17 @@ class Changed(Exception):
 
 @dataclass(frozen=True)
 class Actor:
-    """The AWS principal of an operation, as the service that verified its signature reports it."""
+    """The actor of an operation, as the service that verified its signature or its key reports it.
+
+    `arn` is that of the AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token,
+    whose `role` and `user_id` follow.
+    """
 
     arn: str
     access_key_id: str = ""
     source_ip: str = ""
+    user_id: str = ""
+    role: str = ""
 
     def to_json(self) -> dict[str, str]:
         return {name: value for name, value in vars(self).items() if value}
@@ -122,9 +132,19 @@ class Register(Protocol):
 
     def remove_keys(self, tenant_id: TenantId) -> None: ...
 
+    def remove_users(self, tenant_id: TenantId) -> None: ...
+
     def add_key(self, key: Key, record: AuditRecord) -> None: ...
 
     def change_key(self, after: Key, before: Key, record: AuditRecord, *, successor: Key | None = None) -> None: ...
+
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        """The user with this id, user name or external id, also a deleted one."""
+        ...
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page: ...
+
+    def put_user(self, after: User, before: User | None, record: AuditRecord) -> None: ...
 
     def audit(self, tenant_id: TenantId | None, limit: int, start: str | None, now: datetime) -> Page: ...
 
@@ -145,6 +165,7 @@ def key_to_json(key: Key) -> dict[str, Any]:
         "decoy": key.decoy or None,
         "user_id": key.user_id or None,
         "role": None if key.role is Role.MEMBER else key.role.value,
+        "cost_centres": list(key.cost_centres) or None,
     }
     return {name: value for name, value in values.items() if value is not None}
 
@@ -193,7 +214,7 @@ def _invalid(sentence: str) -> BadRequestError:
 
 @dataclass(frozen=True)
 class Administration:
-    """The operations of operators."""
+    """The operations of operators, and of the callers to whom they delegated some (`rights`)."""
 
     register: Register
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -240,11 +261,13 @@ class Administration:
         if maker and had_callers and not (_stack_of(actor.arn) and _stack_of(actor.arn) == _stack_of(maker)):
             raise TenantIdUsed(tenant_id)
 
-    def put_tenant(self, wanted: Tenant, actor: Actor, expected: int | None = None) -> tuple[Tenant, bool]:
+    def put_tenant(
+        self, wanted: Tenant, actor: Actor, expected: int | None = None, rights: Rights = OPERATOR
+    ) -> tuple[Tenant, bool]:
         """Create or change the tenant. Returns it, and whether it is new; a tenant without changes keeps its version.
 
         `expected` is the version that the change is based on, 0 for a tenant that must be new. Raises VersionConflict,
-        Conflict, BadRequestError, and TenantIdUsed for the id of a deleted tenant.
+        Conflict, BadRequestError, TenantIdUsed for the id of a deleted tenant, and ForbiddenError by the rights.
         """
         must_be_sound(wanted)
         for _ in range(_TRIES):
@@ -255,11 +278,13 @@ class Administration:
             after = replace(wanted, version=found + 1)
             if before:  # the gateway keeps these, and only their own operations change them
                 after = replace(after, loans=before.loans, resets=before.resets)
+            rights.judge_change(before, after)
             if before and replace(after, version=before.version) == before:
                 return before, False
             if before is None:
                 self._must_be_new(wanted.tenant_id, actor)
                 self.register.remove_keys(wanted.tenant_id)  # a deleted tenant's keys must not become valid again
+                self.register.remove_users(wanted.tenant_id)
             try:
                 self.register.put_tenant(after, before, self._tenant_record(actor, before, after))
             except Changed:
@@ -268,13 +293,19 @@ class Administration:
         raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
     def change_tenant(
-        self, tenant_id: TenantId, actor: Actor, action: str, change: Callable[[Tenant], Tenant]
+        self,
+        tenant_id: TenantId,
+        actor: Actor,
+        action: str,
+        change: Callable[[Tenant], Tenant],
+        rights: Rights = OPERATOR,
     ) -> Tenant:
         """Change the current tenant. Raises NotFoundError, Conflict, and the errors of `change`."""
         for _ in range(_TRIES):
             before = self.tenant(tenant_id)
             after = replace(change(before), version=before.version + 1)
             must_be_sound(after)
+            rights.judge_change(before, after)
             try:
                 self.register.put_tenant(after, before, self._tenant_record(actor, before, after, action))
             except Changed:
@@ -291,6 +322,7 @@ class Administration:
             except Changed:
                 continue
             self.register.remove_keys(tenant_id)
+            self.register.remove_users(tenant_id)
             return
         raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
 
@@ -310,18 +342,29 @@ class Administration:
         expires_at: datetime | None = None,
         user_id: str = "",
         role: Role = Role.MEMBER,
+        cost_centres: tuple[str, ...] = (),
     ) -> tuple[Key, str]:
         """A new key and its text, which is never stored. Raises NotFoundError, BadRequestError."""
         now = self.clock()
+        if cost_centres:
+            self._must_be_owned(tenant_id, cost_centres)
         if expires_at is not None and expires_at <= now:
             raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
         key, text = _fresh(tenant_id, label, now, expires_at)
-        key = replace(key, user_id=user_id, role=role)
+        key = replace(key, user_id=user_id, role=role, cost_centres=cost_centres)
         try:
             self.register.add_key(key, self._key_record("make_key", actor, None, key))
         except Changed:
             raise NotFoundError("Tenant not found.", code="tenant_not_found") from None
         return key, text
+
+    def _must_be_owned(self, tenant_id: TenantId, cost_centres: tuple[str, ...]) -> None:
+        """Raises NotFoundError, BadRequestError."""
+        tenant = self.tenant(tenant_id)
+        if strange := [centre for centre in cost_centres if not tenant.owns(centre)]:
+            raise BadRequestError(
+                f"cost_centres: {strange[0]!r} is not one of the tenant's cost centres.", code="invalid_key"
+            )
 
     def make_decoy(self, actor: Actor, label: str = "") -> tuple[Key, str]:
         """A key without access, to be placed where only a thief finds it: its use raises an alarm."""
@@ -333,7 +376,7 @@ class Administration:
     def revoke_key(self, tenant_id: TenantId, key_id: KeyId, actor: Actor) -> None:
         """Revoke a key; a key that is revoked already stays unchanged. Raises NotFoundError, Conflict."""
         for _ in range(_TRIES):
-            before = self._key(tenant_id, key_id)
+            before = self.key(tenant_id, key_id)
             if before.revoked:
                 return
             after = replace(before, revoked=True)
@@ -344,16 +387,21 @@ class Administration:
             return
         raise Conflict("The key was modified concurrently. Retry.")
 
-    def rotate_key(self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor) -> tuple[Key, str]:
-        """Create a new key; the old one expires after the overlap. Raises NotFoundError, Conflict."""
+    def rotate_key(
+        self, tenant_id: TenantId, key_id: KeyId, overlap: timedelta, actor: Actor, until: datetime | None = None
+    ) -> tuple[Key, str]:
+        """Create a new key, which expires at `until`; the old one expires after the overlap.
+
+        Raises NotFoundError, Conflict.
+        """
         now = self.clock()
-        before = self._key(tenant_id, key_id)
+        before = self.key(tenant_id, key_id)
         if not before.works(now):
             raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
         after = replace(before, expires_at=min(end, before.expires_at) if before.expires_at else end)
-        key, text = _fresh(tenant_id, before.label, now, None)
-        key = replace(key, user_id=before.user_id, role=before.role)
+        key, text = _fresh(tenant_id, before.label, now, until)
+        key = replace(key, user_id=before.user_id, role=before.role, cost_centres=before.cost_centres)
         record = self._key_record("rotate_key", actor, before, after, {"successor": key_to_json(key)})
         try:
             self.register.change_key(after, before, record, successor=key)
@@ -361,13 +409,100 @@ class Administration:
             raise Conflict("The key was modified concurrently. Retry.") from None
         return key, text
 
-    def _key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
+    def key(self, tenant_id: TenantId, key_id: KeyId) -> Key:
+        """Raises NotFoundError."""
         key = self.register.key_of(tenant_id, key_id)
         if key is None:
             raise NotFoundError("Key not found.", code="key_not_found")
         return key
 
+    # ------------------------------------------------------------------------------------------------------- users
+    def user(self, tenant_id: TenantId, user_id: str) -> User:
+        """The user of this id. Raises NotFoundError."""
+        found = self.register.user_named(tenant_id, user_id)
+        if found is None or found.deleted or name_of(found.user_id) != name_of(user_id):
+            raise NotFoundError("User not found.", code="user_not_found")
+        return found
+
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        """The user with this id, user name or external id."""
+        found = self.register.user_named(tenant_id, name)
+        return None if found is None or found.deleted else found
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page:
+        """Raises NotFoundError for an unknown tenant."""
+        page = self.register.users(tenant_id, limit, start)
+        if not page.items and start is None:
+            self.tenant(tenant_id)
+        return page
+
+    def put_user(self, wanted: User, actor: Actor, *, new: bool = False) -> tuple[User, bool]:
+        """Create or change the user of this id. Returns it, and whether it is new. `new`: there must be none yet.
+
+        Raises BadRequestError, UserExistsError, NotFoundError for an unknown tenant, and Conflict.
+        """
+        must_be_sound_user(wanted)
+        for _ in range(_TRIES):
+            before = self._user_before(wanted, new=new)
+            is_new = before is None or before.deleted
+            since = self.clock() if before is None or is_new else before.created_at
+            version = before.version if before else 0
+            user_id = before.user_id if before else wanted.user_id
+            after = replace(
+                wanted, user_id=user_id, user_name=wanted.user_name or user_id, created_at=since,
+                changed_at=self.clock(), deleted=False, version=version + 1,
+            )  # fmt: skip
+            if before and replace(after, changed_at=before.changed_at, version=before.version) == before:
+                return before, False
+            try:
+                self.register.put_user(after, before, self._user_record(actor, before, after))
+            except Changed:
+                self.tenant(wanted.tenant_id)
+                continue
+            return after, is_new
+        raise Conflict("The user was modified concurrently. Fetch it again and retry.")
+
+    def _user_before(self, wanted: User, *, new: bool) -> User | None:
+        """The record that the change replaces. Raises UserExistsError if a name is another user's."""
+        own = None
+        for name in wanted.names:
+            found = self.register.user_named(wanted.tenant_id, name)
+            if found is None:
+                continue
+            if name_of(found.user_id) == name_of(wanted.user_id):
+                own = found
+            elif not found.deleted:
+                raise UserExistsError(name)
+        if new and own is not None and not own.deleted:
+            raise UserExistsError(wanted.user_id)
+        return own
+
+    def delete_user(self, tenant_id: TenantId, user_id: str, actor: Actor) -> None:
+        """Switch the user off for good, until it is created again. Raises NotFoundError, Conflict."""
+        for _ in range(_TRIES):
+            before = self.user(tenant_id, user_id)
+            after = replace(
+                before, active=False, deleted=True, changed_at=self.clock(), version=before.version + 1,
+                display_name="", email="",
+            )  # fmt: skip
+            try:
+                self.register.put_user(after, before, self._user_record(actor, before, None))
+            except Changed:
+                continue
+            return
+        raise Conflict("The user was modified concurrently. Fetch it again and retry.")
+
     # ------------------------------------------------------------------------------------------------------- audit
+    def _user_record(self, actor: Actor, before: User | None, after: User | None) -> AuditRecord:
+        there = before if before and not before.deleted else None
+        action = "create_user" if there is None else "delete_user" if after is None else "change_user"
+        if there and after and after.active != there.active:
+            action = "switch_on_user" if after.active else "switch_off_user"
+        user = after or before
+        assert user is not None  # noqa: S101  (one of both is there)
+        shown = [user_to_json(each) if each else None for each in (there, after)]
+        return self._record(action, actor, user.tenant_id, KeyId(""), *shown)
+
     def _tenant_record(
         self, actor: Actor, before: Tenant | None, after: Tenant | None, action: str = "change_tenant"
     ) -> AuditRecord:

@@ -60,7 +60,7 @@ class Caller:
     def cost_centre(self, named: str | None) -> str:
         """The cost centre to charge. The gateway refuses one that the caller may not charge, and never ignores it."""
         if named is None or named == "":
-            return next(iter(self.cost_centres or self.tenant.cost_centres), self.tenant_id)
+            named = next(iter(self.cost_centres or self.tenant.cost_centres), self.tenant_id)
         if not self.tenant.owns(named) or (self.cost_centres and named not in self.cost_centres):
             raise ForbiddenError(
                 "team_id must name a cost centre of your tenant that you may charge.", code="cost_centre_not_owned"

@@ -33,6 +33,7 @@ class Key:
     last_used: date | None = None
     user_id: str = ""  # its owner
     role: Role = Role.MEMBER
+    cost_centres: tuple[str, ...] = ()  # the only ones that it may charge, if any
 
     def works(self, now: datetime) -> bool:
         return not self.revoked and not self.decoy and (self.expires_at is None or now < self.expires_at)
@@ -44,6 +45,8 @@ class Tenants(Protocol):
     def key(self, digest: str) -> Key | None: ...
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None: ...
+
+    def is_active(self, tenant_id: TenantId, user_id: str) -> bool: ...
 
     def note_use(self, key: Key, day: date) -> None: ...
 
@@ -87,7 +90,7 @@ def presented_key(headers: Mapping[str, str]) -> str:
 
 
 class KeyCache:
-    """Caches keys and tenants for `seconds`, so a revoked key may still work for that long."""
+    """Caches keys, tenants and users for `seconds`, so a revoked key may still work for that long."""
 
     MAX_KEYS = 10_000
 
@@ -96,6 +99,7 @@ class KeyCache:
         self._seconds = seconds
         self._clock = clock
         self._known: dict[str, tuple[float, tuple[Key, Tenant | None] | None]] = {}
+        self._users: dict[tuple[TenantId, str], tuple[float, bool]] = {}
 
     def find(self, digest: str) -> tuple[Key, Tenant | None] | None:
         """A key and its tenant. A decoy has no tenant, and neither has the key of a deleted one."""
@@ -109,6 +113,18 @@ class KeyCache:
                 self._known.clear()
             self._known[digest] = (now + self._seconds, found)
         return found
+
+    def is_active(self, tenant_id: TenantId, user_id: str) -> bool:
+        """Is the user switched on? One read per user in `seconds`."""
+        now, name = self._clock(), (tenant_id, user_id)
+        if (kept := self._users.get(name)) and now < kept[0]:
+            return kept[1]
+        active = self._tenants.is_active(tenant_id, user_id)
+        if self._seconds > 0:
+            if len(self._users) >= self.MAX_KEYS:
+                self._users.clear()
+            self._users[name] = (now + self._seconds, active)
+        return active
 
     def note_use(self, key: Key, day: date) -> None:
         """Record the day on which a key was used: one write a day, since the cache remembers the day as well."""

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from re import Pattern
 from typing import Any, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from pydantic import BaseModel, ValidationError
 
-from gateway.core.errors import BadRequestError
+from gateway.core.errors import BadRequestError, GatewayError
 from gateway.tenancy.administration import Actor
 from gateway.tenancy.caller import Caller, caller_from_context
-from gateway.usage.records import RequestId
+from gateway.tenancy.rights import Rights
+from gateway.usage.records import RequestId, UserSource
 from gateway.web.failures import as_gateway_error, route_not_found
 from gateway.web.problems import JSON, SchemaViolationError, problem
 from gateway.web.reading import either_form, read_json
 
 Schema = TypeVar("Schema", bound=BaseModel)
+SIGNED = "/admin/"  # the resources whose requests API Gateway lets AWS principals sign
 
 
 def request_id(app: APIGatewayRestResolver) -> RequestId:
@@ -62,7 +66,7 @@ def query(app: APIGatewayRestResolver, schema: type[Schema], *, known_only: bool
 
 def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]:
     """The JSON body as sent, validated against the spec's schema. Raises BadRequestError."""
-    sent = read_json(_sent(app))
+    sent = read_json(sent_body(app))
     try:
         schema.model_validate(sent)
     except ValidationError as error:
@@ -70,7 +74,7 @@ def body(app: APIGatewayRestResolver, schema: type[BaseModel]) -> dict[str, Any]
     return dict(sent)
 
 
-def _sent(app: APIGatewayRestResolver) -> bytes | str:
+def sent_body(app: APIGatewayRestResolver) -> bytes | str:
     """The raw body. A media type that the API declares as binary comes in base64, and may have any bytes."""
     sent, event = app.current_event.body or "", app.current_event
     if not event.is_base64_encoded:
@@ -83,7 +87,7 @@ def _sent(app: APIGatewayRestResolver) -> bytes | str:
 
 def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
     """The JSON body as the spec's schema; `"no"` is not a boolean. No body means `{}`. Raises BadRequestError."""
-    sent = read_json(_sent(app) or b"{}")
+    sent = read_json(sent_body(app) or b"{}")
     try:
         # Strictness by the JSON text: in it a date is a string, but not in Python's values.
         return schema.model_validate_json(json.dumps(sent), strict=True)
@@ -91,31 +95,54 @@ def strict_body(app: APIGatewayRestResolver, schema: type[Schema]) -> Schema:
         raise SchemaViolationError(error, "body", "invalid_body") from error
 
 
-def answer(app: APIGatewayRestResolver, content: Any, status: int = 200) -> Response[str]:
-    return Response(status, JSON, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)})
+def answer(app: APIGatewayRestResolver, content: Any, status: int = 200, media: str = JSON) -> Response[str]:
+    return Response(
+        status, media, json.dumps(content, separators=(",", ":")), headers={"x-request-id": request_id(app)}
+    )
 
 
 def no_content(app: APIGatewayRestResolver) -> Response[str]:
     return Response(204, headers={"x-request-id": request_id(app)})
 
 
+def rights(app: APIGatewayRestResolver) -> Rights:
+    """The rights of the caller: by the role of its key or token, or those of an operator for an AWS principal.
+
+    API Gateway says which: its authorizer identified a caller, or its method of this resource verified a signature. The
+    path as the client sent it plays no part. Raises GatewayError for a request that has neither.
+    """
+    context = app.current_event.request_context
+    if "tenant" in (context.authorizer.raw_event or {}):
+        return Rights(caller(app))
+    if str(context.resource_path).startswith(SIGNED) and (context.identity.user_arn or context.identity.caller):
+        return Rights()
+    raise GatewayError("Send the request through the gateway's API.", code="unauthorized", status=401)
+
+
 def principal(app: APIGatewayRestResolver) -> Actor:
-    """The AWS principal whose signature API Gateway verified."""
+    """The actor of this request, for its audit record."""
     identity = app.current_event.request_context.identity
-    return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", identity.source_ip or "")
+    who, address = rights(app).caller, identity.source_ip or ""
+    if who is None:
+        return Actor(identity.user_arn or identity.caller or "unknown", identity.access_key or "", address)
+    by_token = who.user_source is UserSource.TOKEN
+    name = f"user:{who.tenant_id}/{who.user_id}" if by_token else f"key:{who.tenant_id}/{who.key_id}"
+    return Actor(name, source_ip=address, user_id=who.user_id, role=who.role.value)
 
 
-def api() -> APIGatewayRestResolver:
-    """A resolver that answers every error with a problem."""
-    app = APIGatewayRestResolver()
+def api(
+    strip_prefixes: list[str | Pattern[str]] | None = None, tell: Callable[..., Response[str]] = problem
+) -> APIGatewayRestResolver:
+    """A resolver that answers every error with a problem, as `tell` writes it."""
+    app = APIGatewayRestResolver(strip_prefixes=strip_prefixes)
 
     @app.exception_handler(Exception)
     def failed(error: Exception) -> Response[str]:
         told = as_gateway_error(error, request_id(app))
-        return problem(told, request_id(app), getattr(told, "details", None))
+        return tell(told, request_id(app), getattr(told, "details", None))
 
     @app.exception_handler(NotFoundError)
     def not_found(_: NotFoundError) -> Response[str]:
-        return problem(route_not_found(), request_id(app))
+        return tell(route_not_found(), request_id(app))
 
     return app

@@ -5,6 +5,7 @@ The items of the tenants table:
     pk                sk                      content
     tenant#<id>       tenant                  the tenant
     tenant#<id>       key#<key_id>            the digest of one of the tenant's keys
+    tenant#<id>       user#<name>             a user, once under each of its names
     tenant#<id>       audit#<time>#<id>       a change to the tenant; outlives it
     tenants           <id>                    a copy of the tenant, for listing
     key#<sha256>      key                     a key
@@ -28,17 +29,29 @@ from botocore.exceptions import ClientError
 
 from gateway.aws.clients import client
 from gateway.aws.dynamodb.items import attributes, conditional, instant, moment
-from gateway.aws.dynamodb.tenants import index_item, key_item, listing_item, tenant_item, to_key, to_tenant
+from gateway.aws.dynamodb.tenants import (
+    index_item,
+    key_item,
+    listing_item,
+    tenant_item,
+    to_key,
+    to_tenant,
+    to_user,
+    user_item,
+    user_key,
+)
 from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import Actor, AuditRecord, Changed, Page
 from gateway.tenancy.keys import Key
 from gateway.tenancy.tenant import Tenant
+from gateway.tenancy.users import User, name_of
 from gateway.usage.records import KeyId, TenantId
 
 FIRST_MONTH = "2026-01"  # no audit record is older
 _MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])")
 _BATCH = 100  # of BatchGetItem
 _TRANSACTION = 50  # keys, each of two items
+_LATER = ("user_id", "role")  # fields of an actor
 
 
 class TenantRegister:
@@ -175,6 +188,49 @@ class TenantRegister:
                 yield from found["Responses"].get(self.table, ())
                 asked = found.get("UnprocessedKeys") or {}
 
+    # ------------------------------------------------------------------------------------------------------- users
+    def user_named(self, tenant_id: TenantId, name: str) -> User | None:
+        found = self._get(f"tenant#{tenant_id}", f"user#{name_of(name)}")
+        return to_user(tenant_id, found) if found else None
+
+    def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page:
+        """One item of each user: that of its id. A page looks at `limit` users, or at the rest."""
+        found: list[User] = []
+        begin = _read(start)
+        while True:
+            items, begin = self._page(f"tenant#{tenant_id}", "user#", limit - len(found), begin, forward=True)
+            found += [to_user(tenant_id, item) for item in items if _is_whole_user(item)]
+            if begin is None or len(found) >= limit:
+                return Page(found, _written(begin))
+
+    def put_user(self, after: User, before: User | None, record: AuditRecord) -> None:
+        """Each name is the user's own, nobody's, or that of a deleted one."""
+        own: dict[str, Any] = {
+            "ConditionExpression": (
+                "attribute_not_exists(pk) OR (user_id = :user_id AND version = :version) OR deleted = :yes"
+            ),
+            "ExpressionAttributeValues": attributes(
+                {":user_id": after.user_id, ":version": before.version if before else 0, ":yes": True}
+            ),
+        }
+        tenant = attributes({"pk": f"tenant#{after.tenant_id}", "sk": "tenant"})
+        old = before.names - after.names if before else frozenset[str]()
+        self.write(
+            {"ConditionCheck": {"Key": tenant, "ConditionExpression": "attribute_exists(pk)"}},
+            *({"Put": {"Item": user_item(after, name)} | own} for name in sorted(after.names)),
+            *({"Delete": {"Key": user_key(after.tenant_id, name)} | own} for name in sorted(old)),
+            *audit_items(record),
+        )
+
+    def remove_users(self, tenant_id: TenantId) -> None:
+        start: dict[str, Any] | None = None
+        while True:
+            items, start = self._page(f"tenant#{tenant_id}", "user#", _BATCH, start, forward=True)
+            if items:
+                self.write(*({"Delete": {"Key": _key_of(item)}} for item in items))
+            if start is None:
+                return
+
     # ------------------------------------------------------------------------------------------------------- audit
     def audit(self, tenant_id: TenantId | None, limit: int, start: str | None, now: datetime) -> Page:
         """Audit records, newest first; for all tenants month by month, back to FIRST_MONTH."""
@@ -238,23 +294,35 @@ class TenantRegister:
             raise
 
 
+def _is_whole_user(item: dict[str, Any]) -> bool:
+    """Is this the item under the user's id, of one that is not deleted?"""
+    return not item["deleted"]["BOOL"] and item["sk"]["S"] == f"user#{name_of(item['user_id']['S'])}"
+
+
 def _key_of(item: dict[str, Any]) -> dict[str, Any]:
     return {"pk": item["pk"], "sk": item["sk"]}
 
 
 def audit_items(record: AuditRecord) -> list[dict[str, Any]]:
-    of_all = {"pk": f"audit#{record.at:%Y-%m}", "sk": _audit_name(record), "record": json.dumps(record.to_json())}
+    of_all = {"pk": f"audit#{record.at:%Y-%m}", "sk": _audit_name(record), "record": json.dumps(_stored(record))}
     return [{"Put": {"Item": attributes(of_all)}}, *([history_item(record)] if record.tenant_id else [])]
 
 
 def history_item(record: AuditRecord) -> dict[str, Any]:
     """A record in the history of its tenant."""
     item = {"pk": f"tenant#{record.tenant_id}", "sk": f"audit#{_audit_name(record)}"}
-    return {"Put": {"Item": attributes(item | {"record": json.dumps(record.to_json())})}}
+    return {"Put": {"Item": attributes(item | {"record": json.dumps(_stored(record))})}}
 
 
 def _audit_name(record: AuditRecord) -> str:
     return f"{instant(record.at)}#{record.audit_id}"
+
+
+def _stored(record: AuditRecord) -> dict[str, Any]:
+    """A record as JSON. Earlier releases know three fields of an actor alone, so the others stand beside it."""
+    values = record.to_json()
+    by = {name: values["actor"].pop(name) for name in _LATER if name in values["actor"]}
+    return values | ({"by": by} if by else {})
 
 
 def _to_record(item: dict[str, Any]) -> AuditRecord:
@@ -263,7 +331,7 @@ def _to_record(item: dict[str, Any]) -> AuditRecord:
         said["audit_id"],
         moment(said["at"]),
         said["action"],
-        Actor(**said["actor"]),
+        Actor(**said["actor"], **said.get("by", {})),
         TenantId(said.get("tenant_id", "")),
         KeyId(said.get("key_id", "")),
         said.get("before"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.tenant import Tenant, tenant_from_json, tenant_to_json
+from gateway.tenancy.users import User, name_of, user_from_json, user_to_json
 from gateway.usage.records import KeyId, TenantId
 
 
@@ -37,6 +39,11 @@ class TenantTable:
         indexed = self._get(f"tenant#{tenant_id}", f"key#{key_id}")
         return self.key(indexed["digest"]["S"]) if indexed else None
 
+    def is_active(self, tenant_id: TenantId, user_id: str) -> bool:
+        """Is the user switched on? A user without a record is."""
+        item = self._get(f"tenant#{tenant_id}", f"user#{name_of(user_id)}")
+        return item is None or bool(item["active"]["BOOL"])
+
     def note_use(self, key: Key, day: date) -> None:
         """Store the day of use. The condition keeps it from recreating a key deleted in the meantime."""
         try:
@@ -58,6 +65,10 @@ class TenantTable:
     def put_key(self, key: Key) -> None:
         for item in (key_item(key), index_item(key)):
             self._dynamodb.put_item(TableName=self.table, Item=item)
+
+    def put_user(self, user: User) -> None:
+        for name in user.names:
+            self._dynamodb.put_item(TableName=self.table, Item=user_item(user, name))
 
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
         found = self._dynamodb.get_item(TableName=self.table, Key=attributes({"pk": pk, "sk": sk}))
@@ -94,7 +105,8 @@ def key_item(key: Key) -> dict[str, Any]:
     expiry = {"expires_at": instant(key.expires_at)} if key.expires_at else {}
     owner = {"user_id": key.user_id} if key.user_id else {}
     role = {} if key.role is Role.MEMBER else {"role": key.role.value}
-    return attributes(values | expiry | owner | role)
+    centres = {"cost_centres": json.dumps(key.cost_centres)} if key.cost_centres else {}
+    return attributes(values | expiry | owner | role | centres)
 
 
 def index_item(key: Key) -> dict[str, Any]:
@@ -117,7 +129,29 @@ def to_key(item: dict[str, Any]) -> Key:
         date.fromisoformat(last_used) if last_used else None,
         item.get("user_id", {}).get("S", ""),
         Role(item["role"]["S"]) if "role" in item else Role.MEMBER,
+        tuple(json.loads(item["cost_centres"]["S"])) if "cost_centres" in item else (),
     )
+
+
+def user_key(tenant_id: TenantId, name: str) -> dict[str, Any]:
+    return attributes({"pk": f"tenant#{tenant_id}", "sk": f"user#{name_of(name)}"})
+
+
+def user_item(user: User, name: str) -> dict[str, Any]:
+    """The user under one of its names."""
+    values = {
+        "user_id": user.user_id,
+        "record": json.dumps(user_to_json(user)),
+        "active": user.active,
+        "deleted": user.deleted,
+        "version": user.version,
+    }
+    return user_key(user.tenant_id, name) | attributes(values)
+
+
+def to_user(tenant_id: TenantId, item: dict[str, Any]) -> User:
+    found = user_from_json(tenant_id, json.loads(item["record"]["S"]))
+    return replace(found, deleted=item["deleted"]["BOOL"], version=int(item["version"]["N"]))
 
 
 def add_tenant(table: str, tenant: Tenant) -> None:

@@ -369,6 +369,13 @@ class KeyRequest(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[CostCentre] | None,
+        Field(
+            description="The only cost centres of the tenant that the key may charge; the first by default. All if omitted.",
+            max_length=100,
+        ),
+    ] = None
     expires_at: Annotated[
         AwareDatetime | None, Field(description="The time at which the key expires; never by default.")
     ] = None
@@ -433,6 +440,118 @@ class ClaimMap(BaseModel):
     ] = None
 
 
+class User(BaseModel):
+    user_id: Annotated[
+        str,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ]
+    user_name: Annotated[str, Field(description="The name by which the directory knows it.")]
+    display_name: str | None = None
+    external_id: Annotated[str | None, Field(description="The directory's id of it.")] = None
+    email: str | None = None
+    active: Annotated[bool, Field(description="Whether it is switched on.")]
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+
+
+class UserSettings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    user_name: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    display_name: Annotated[str | None, Field(max_length=256)] = None
+    external_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    email: Annotated[str | None, Field(max_length=256)] = None
+    active: Annotated[bool | None, Field(description="If false, its tokens and the keys that it owns answer 403.")] = (
+        True
+    )
+
+
+class UserPage(BaseModel):
+    users: list[User]
+    next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
+
+
+class OwnKeyRequest(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    label: Annotated[str | None, Field(description="The key's purpose.", max_length=256)] = None
+    cost_centres: Annotated[
+        list[CostCentre] | None,
+        Field(
+            description="The only cost centres that the key may charge; by default those of the caller.", max_length=100
+        ),
+    ] = None
+    expires_at: Annotated[
+        AwareDatetime | None,
+        Field(description="The time at which the key expires; by default that of the caller's key."),
+    ] = None
+
+
+class UserSource1(StrEnum):
+    token = "token"
+    key = "key"
+
+
+class ScimUser(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    schemas: list[str] | None = None
+    id: str | None = None
+    userName: Annotated[str, Field(max_length=128, min_length=1)]
+    externalId: Annotated[str | None, Field(max_length=128)] = None
+    displayName: Annotated[str | None, Field(max_length=256)] = None
+    active: Annotated[Any | None, Field(description="A boolean, or its text.")] = None
+    emails: list[dict[str, Any]] | None = None
+    meta: dict[str, Any] | None = None
+
+
+class ScimPatch(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    schemas: list[str] | None = None
+    Operations: Annotated[list[dict[str, Any]], Field(max_length=100)]
+
+
+class ScimList(BaseModel):
+    schemas: list[str]
+    totalResults: int
+    startIndex: int
+    itemsPerPage: int
+    Resources: list[dict[str, Any]]
+
+
+class ScimAnswer(BaseModel):
+    model_config = ConfigDict(
+        extra="allow",
+    )
+    schemas: list[str]
+
+
 class RotationRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -450,9 +569,24 @@ class DecoyRequest(BaseModel):
 
 
 class AuditActor(BaseModel):
-    arn: Annotated[str, Field(description="The AWS principal.")]
-    access_key_id: str | None = None
+    arn: Annotated[
+        str,
+        Field(
+            description="The AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token."
+        ),
+    ]
+    access_key_id: Annotated[str | None, Field(description="Of an AWS principal.")] = None
     source_ip: str | None = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    role: Role | None = None
 
 
 class AuditRecord(BaseModel):
@@ -506,7 +640,18 @@ class QuoteInvocationParametersQuery(BaseModel):
     model_arn: Annotated[str | None, Field(max_length=2048)] = None
 
 
+class ListScimUsersParametersQuery(BaseModel):
+    filter: Annotated[str | None, Field(max_length=512, min_length=1)] = None
+    startIndex: int | None = 1
+    count: Annotated[int | None, Field(ge=0)] = 100
+
+
 class ListTenantsParametersQuery(BaseModel):
+    limit: Annotated[int | None, Field(ge=1, le=100)] = 50
+    next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
+
+
+class ListUsersParametersQuery(BaseModel):
     limit: Annotated[int | None, Field(ge=1, le=100)] = 50
     next: Annotated[str | None, Field(max_length=1024, min_length=1)] = None
 
@@ -748,6 +893,9 @@ class Key(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[str] | None, Field(description="The only cost centres that it may charge; all of the tenant if absent.")
+    ] = None
 
 
 class KeyList(BaseModel):
@@ -770,6 +918,9 @@ class NewKey(BaseModel):
         ),
     ] = None
     role: Role | None = None
+    cost_centres: Annotated[
+        list[str] | None, Field(description="The only cost centres that it may charge; all of the tenant if absent.")
+    ] = None
 
 
 class IssuerSettings(BaseModel):
@@ -832,3 +983,56 @@ class Issuer(BaseModel):
 class IssuerPage(BaseModel):
     issuers: list[Issuer]
     next: Annotated[str | None, Field(description="The start of the next page; absent on the last page.")] = None
+
+
+class Me(BaseModel):
+    tenant_id: str
+    tenant_name: str | None = None
+    key_id: Annotated[str | None, Field(description="The key of this request; absent for a token.")] = None
+    user_id: Annotated[
+        str | None,
+        Field(
+            description="A person or an application of the tenant. A call by its key is attributed to it.",
+            max_length=128,
+            min_length=1,
+            pattern="^[A-Za-z0-9][A-Za-z0-9_.:@|/+=-]*$",
+        ),
+    ] = None
+    user_source: Annotated[UserSource1 | None, Field(description="What says who the user is.")] = None
+    role: Role
+    cost_centres: Annotated[
+        list[str], Field(description="The cost centres that the caller may charge; the first by default.")
+    ]
+    allowed_models: Annotated[
+        list[str] | None,
+        Field(
+            description="Patterns of the models that it may call; the gateway's default if absent. `/list_foundation_models` lists them."
+        ),
+    ] = None
+    allowed_operations: Annotated[
+        list[str] | None, Field(description="The kinds of output that it may request; all if absent.")
+    ] = None
+    max_output_tokens: int | None = None
+    tokens_per_minute: Annotated[int | None, Field(description="Of the tenant.")] = None
+    concurrent_invocations: Annotated[int | None, Field(description="Of the tenant.")] = None
+    may: Annotated[
+        list[str], Field(description="The operations of administration that its role allows, by operationId.")
+    ]
+    budget: BudgetReport
+
+
+class ScimError(BaseModel):
+    schemas: list[str] | None = None
+    status: Annotated[str | None, Field(description="The status of HTTP.")] = None
+    scimType: Annotated[str | None, Field(description="Such as `uniqueness` or `invalidValue`.")] = None
+    detail: Annotated[str | None, Field(description="Same as `message`.")] = None
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    message: Annotated[str, Field(description="For people: the fault and the remedy.")]
+    request_id: Annotated[str, Field(description="The id of this request.")]
+    details: Annotated[
+        list[ProblemDetail] | None, Field(description="The individual faults of a body that has several.")
+    ] = None
+    type: Annotated[Type | None, Field(description="Present in API Gateway's own answers, for the Anthropic SDKs.")] = (
+        None
+    )
+    error: ErrorBody | None = None

@@ -1,8 +1,8 @@
 """Adds the steps of API Gateway that SAM CLI lacks, between SAM CLI and a function. Never deployed.
 
 SAM CLI gives every request of one `sam local start-api` the same id and time, drops headers with an underscore in their
-name, and cannot answer 401 if an authorizer refuses. An event from a file gets a new id and time too, so it can be sent
-twice. If nothing listens behind `sam local`, the response says what to start.
+name, checks no signature, and cannot answer 401 if an authorizer refuses. An event from a file gets a new id and time
+too, so it can be sent twice. If nothing listens behind `sam local`, the response says what to start.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ NOTHING_BEHIND = (
     "wait until it says `ready`, and call again."
 )
 PATIENCE = 2.0
+# The principal of every request to /admin. An event from a file keeps its own.
+SIGNER = {"userArn": "arn:aws:iam::123456789012:user/local-operator"}
 
 Event = dict[str, Any]
 Handler = Callable[[Event, Any], Any]
@@ -83,6 +85,8 @@ def as_received(event: Event) -> Event:
     several = {renamed.get(name.lower(), name): value for name, value in (event.get("multiValueHeaders") or {}).items()}
     new = {"requestId": str(uuid.uuid4()), "requestTimeEpoch": int(time.time() * 1000)}
     context = event["requestContext"] | new
+    if str(context.get("resourcePath")).startswith("/admin/"):
+        context["identity"] = SIGNER | {name: said for name, said in (context.get("identity") or {}).items() if said}
     return event | {"headers": headers, "multiValueHeaders": several, "requestContext": context}
 
 
