@@ -62,6 +62,6 @@ def signed_by_hand(header: Any, payload: Any, key: jwk.Key | None = None) -> str
 
 
 def public_pem(key: jwk.Key) -> bytes:
-    public: Any = key.public_key  # type: ignore[attr-defined]
+    public: Any = key.public_key
     found: bytes = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return found

@@ -14,9 +14,10 @@ import boto3
 import pytest
 
 from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller, Role, caller_to_context
 from gateway.tenancy.rights import RIGHTS, Rights
-from gateway.tenancy.tenant import Budget, Tenant
+from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import KeyId, TenantId, UserSource
 from tests.contract.contract import OPERATIONS
 
@@ -246,8 +247,8 @@ def test_an_operators_key_is_not_in_a_tenant_admins_hands(gateway: Gateway, way:
     """Its successor would be an operator's key."""
     key_id = key_of(gateway, "acme", role="operator")
     path = f"/admin/tenants/acme/keys/{key_id}"
-    method, path, body = ("POST", f"{path}/rotate", {}) if way == "rotate" else ("DELETE", path, None)
-    status, said = gateway(caller(Role.TENANT_ADMIN), method, path, body)
+    request: tuple[str, str, Any] = ("POST", f"{path}/rotate", {}) if way == "rotate" else ("DELETE", path, None)
+    status, said = gateway(caller(Role.TENANT_ADMIN), *request)
     assert (status, said["code"]) == (403, "role_not_allowed")
     assert gateway(caller(Role.OPERATOR), method, path, body)[0] in GOOD
 
