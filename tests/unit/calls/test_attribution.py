@@ -200,7 +200,7 @@ def test_a_known_value_costs_no_request_and_a_new_one_a_single_write() -> None:
 def test_a_hundred_thousand_users_and_tags_stay_bounded_in_rows_items_and_memory() -> None:
     values = Values()
     ours = attributor(values)
-    users, pairs, told = set(), set(), 0
+    users, pairs, told = set[str](), set[Any](), 0
     for number in range(100_000):
         made = ours.attribute(ANYONE, claim(f"user-{number}", f"run=r{number}"), NOON)
         assert made.attribution.user_source is UserSource.CLAIMED
@@ -219,7 +219,7 @@ def test_a_hundred_thousand_users_and_tags_stay_bounded_in_rows_items_and_memory
 
 
 def test_names_of_tags_are_bounded_as_well() -> None:
-    ours, pairs = attributor(), set()
+    ours, pairs = attributor(), set[Any]()
     for number in range(5_000):
         pairs.update(ours.attribute(ANYONE, claim(tags=f"name{number}=v"), NOON).attribution.tags)
     assert len(pairs) == MOST_DISTINCT

@@ -190,7 +190,7 @@ class TenantRegister:
 
     # ------------------------------------------------------------------------------------------------------- users
     def user_named(self, tenant_id: TenantId, name: str) -> User | None:
-        found = self._get(f"tenant#{tenant_id}", f"user#{name_of(name)}")
+        found = self.get(f"tenant#{tenant_id}", f"user#{name_of(name)}")
         return to_user(tenant_id, found) if found else None
 
     def users(self, tenant_id: TenantId, limit: int, start: str | None) -> Page:
