@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.event_handler import Response
 
@@ -21,8 +23,12 @@ from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, t
 from gateway.pricing.price_book import money
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.rights import RIGHTS
+from gateway.tenancy.tenant import Kept
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.web.resolver import answer, api, body, caller, header, query
+
+if TYPE_CHECKING:
+    from gateway.calls.attribution import Attributor
 
 app = api()
 registry = StoredRegistry(settings().model_routes, settings().sagemaker_endpoints, settings().model_routes_uri)
@@ -39,14 +45,15 @@ def report_usage() -> Response[str]:
     start, end = span(asked.start, asked.end, datetime.now(UTC))
     who = caller(app)
     rows = ledger.inspect_tenant(who.tenant_id, start, end)
-    found = add_up(rows if who.sees_tenant else own_rows(rows, who.user_id), group_by, current_book())
+    found = add_up(rows if who.sees_tenant else own_rows(rows, as_kept(who).user_id), group_by, current_book())
+    names = names_of(who, [group.key for group in found.lines]) if group_by == "user" else {}
     report = {
         "tenant_id": who.tenant_id,
         "start": f"{start:%Y-%m-%dT%H:%M:%SZ}",
         "end": f"{end:%Y-%m-%dT%H:%M:%SZ}",
         "group_by": group_by,
         "totals": as_json(found.total),
-        "lines": [line_as_json(group, totals) for group, totals in found.lines.items()],
+        "lines": [line_as_json(group, totals, names) for group, totals in found.lines.items()],
         "unreadable_rows": found.unreadable_rows,
     }
     return answer(app, report)
@@ -74,14 +81,36 @@ def quote_invocation() -> Response[str]:
     find = by_id(names.catalog, route, asked.model_arn)
     translation, *_ = translations(request, authorized_models(route, tenant, operation, find, by_default=by_default))
     cost_centre, now = who.cost_centre(header(app, "team_id")), datetime.now(UTC)
-    quote = quoted(translation.calls, who, cost_centre, settings().region, current_book(), accounts, now)
+    quote = quoted(translation.calls, as_kept(who), cost_centre, settings().region, current_book(), accounts, now)
     return answer(app, quote_as_json(asked.model_id or "", quote))
 
 
 def budgets_of(who: Caller) -> dict[str, Any]:
     """The budgets that hold for the caller."""
     now = datetime.now(UTC)
-    return budget_report(who.tenant, states(who.tenant, accounts, now, who), now)
+    return budget_report(who.tenant, states(who.tenant, accounts, now, as_kept(who)), now)
+
+
+def as_kept(who: Caller) -> Caller:
+    """The caller with its user as the rows and budgets of its tenant have it: in clear, as a hash, or not at all."""
+    return who if who.tenant.attribution.users is Kept.CLEAR or not who.user_id else attributor().kept(who)
+
+
+def names_of(who: Caller, users: list[str]) -> dict[str, str]:
+    """The names behind hashed users, as far as the tenant keeps them."""
+    if not who.tenant.attribution.names_kept_days:
+        return {}
+    return attributor().known_names(who.tenant_id, users, datetime.now(UTC))
+
+
+@cache
+def attributor() -> Attributor:
+    """Only for tenants that keep hashes."""
+    from gateway.aws.dynamodb.attribution import ClaimTable, HashSecret  # noqa: PLC0415
+    from gateway.calls.attribution import Attributor  # noqa: PLC0415
+
+    claims = ClaimTable(settings().idempotency_table)
+    return Attributor(claims, claims, HashSecret(settings().tenants_table))
 
 
 def caller_as_json(who: Caller) -> dict[str, Any]:
@@ -112,9 +141,10 @@ def quote_as_json(model_id: str, quote: Quote) -> dict[str, Any]:
     return {"model_id": model_id, "fits": quote.refusal is None} | cost | why | used
 
 
-def line_as_json(group: Group, totals: Totals) -> dict[str, Any]:
+def line_as_json(group: Group, totals: Totals, names: Mapping[str, str]) -> dict[str, Any]:
     source = {"user_source": group.user_source.value} if group.user_source else {}
-    return {"key": group.key} | source | {"totals": as_json(totals)}
+    name = {"name": names[group.key]} if group.key in names else {}
+    return {"key": group.key} | name | source | {"totals": as_json(totals)}
 
 
 def as_json(totals: Totals) -> dict[str, Any]:

@@ -51,6 +51,34 @@ def test_a_budget_says_what_is_spent_and_left(load: Load, models: FakeModels) ->
     assert budget(app)["budgets"] == []
 
 
+@pytest.mark.parametrize("users", ["clear", "hash"])
+def test_a_user_sees_its_own_budget_and_usage_however_its_name_is_kept(
+    load: Load, models: FakeModels, users: str
+) -> None:
+    days = {"names_kept_days": 30} if users == "hash" else {}
+    budgets = [{"scope": {"user": "*"}, "window": "day", "limit_usd": "0.01", "hard": True}]
+    record = {"budgets": budgets, "attribution": {"users": users} | days}
+
+    def of(path: str, user: str, role: str = "member", query: Any = None) -> Any:
+        sent = event(path, record=record, query=query)
+        sent["requestContext"]["authorizer"] |= {"user_id": user, "user_source": "key", "role": role}
+        return json.loads(app.handler(sent, context())["body"])
+
+    invoke, app = load("invoke_model"), load("report_usage")
+    for user in ("alice", "alice", "bob"):
+        sent = event("/invoke_model", {"inputs": "hi"}, query={"model_id": HAIKU}, record=record)
+        sent["requestContext"]["authorizer"] |= {"user_id": user, "user_source": "key"}
+        assert invoke.handler(sent, context())["statusCode"] == 200
+    (mine,) = of("/budget", "alice")["budgets"]
+    usage = of("/usage", "alice")["totals"]
+    assert (usage["invocations"], mine["spent"]) == (2, usage["cost"])
+    assert (mine["scope"] == {"user": "alice"}) == (users == "clear")
+    assert Decimal(mine["spent"]) > 0
+    lines = of("/usage", "eve", "auditor", {"group_by": "user"})["lines"]
+    assert sorted(line.get("name", line["key"]) for line in lines) == ["alice", "bob"]
+    assert all(line["key"].startswith("h_") for line in lines) == (users == "hash")
+
+
 def test_a_tenants_own_id_may_have_a_budget_among_its_cost_centres(load: Load, models: FakeModels) -> None:
     """The same name in the call, in the budget and in the report."""
     record = {"cost_centre_budgets": {"acme": {"monthly_usd": "0.01", "hard": True}}}

@@ -361,6 +361,14 @@ def test_budgets_that_contradict_each_other_are_refused(budgets: list[dict[str, 
         tenant(*budgets)
 
 
+def test_a_tenant_that_keeps_no_users_has_no_budget_of_one() -> None:
+    rates = [{"scope": {"user": "a"}, "requests_per_minute": 1}]
+    for more in ({"budgets": [budget("1", user="*")]}, {"rate_limits": rates}):
+        record: dict[str, Any] = {"tenant_id": "acme", "attribution": {"users": "none"}}
+        with pytest.raises(BadRequestError, match="keeps no user"):
+            must_be_sound(tenant_from_json(record | more))
+
+
 # --------------------------------------------------------------------------------------------------- thresholds
 def test_each_scope_is_told_its_own_thresholds_once(accounts: Accounts) -> None:
     acme = tenant(

@@ -122,7 +122,7 @@ def test_a_name_is_kept_as_the_same_hash_whatever_named_it() -> None:
         hashed.append(made.user_id)
     assert len(set(hashed)) == 1
     assert len(hashed[0]) == len("h_") + 32
-    assert hashed[0] == ours.kept_user(with_settings(OWNED, HASHES).tenant, "alice")
+    assert hashed[0] == ours.kept(with_settings(OWNED, HASHES)).user_id
 
 
 def test_a_hash_tells_neither_the_name_nor_that_two_tenants_share_it() -> None:

@@ -18,7 +18,7 @@ import threading
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
@@ -139,9 +139,9 @@ class Attributor:
         made = Attribution(user_id, source if user_id else UserSource.NONE, tuple(sorted(tags.items())))
         return Attributed(made, (*said.warnings, *warnings))
 
-    def kept_user(self, tenant: Tenant, user_id: str) -> str:
-        """The form in which the rows of this tenant have a verified user: for readers, such as a user's own usage."""
-        return _Form(self, tenant).user(user_id)
+    def kept(self, caller: Caller) -> Caller:
+        """The caller with its user in the form that the tenant's rows have: for readers, such as its own usage."""
+        return replace(caller, user_id=_Form(self, caller.tenant).user(caller.user_id))
 
     def known_names(self, tenant_id: TenantId, hashes: Sequence[str], now: datetime) -> dict[str, str]:
         """The names behind hashes, as far as the tenant keeps them (`names_kept_days`)."""

@@ -16,7 +16,7 @@ from gateway.tenancy.budgets import EACH, repeated, scope_to_json
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
 from gateway.tenancy.rights import Rights
-from gateway.tenancy.tenant import Tenant, tenant_to_json
+from gateway.tenancy.tenant import Kept, Tenant, tenant_to_json
 from gateway.tenancy.users import User, UserExistsError, name_of, user_to_json
 from gateway.tenancy.users import must_be_sound as must_be_sound_user
 from gateway.usage.records import KeyId, TenantId, is_label
@@ -203,6 +203,12 @@ def must_have_sound_budgets(tenant: Tenant) -> None:
             raise _invalid(
                 f"budgets: {name!r} is not a time zone of the IANA database, such as Europe/Berlin."
             ) from None
+    if tenant.attribution.users is Kept.NONE and any(
+        each.scope.user for each in (*tenant.budgets, *tenant.rate_limits)
+    ):
+        raise _invalid(
+            "attribution.users: none keeps no user, so no budget or rate limit may have a user in its scope."
+        )
     for scope in (*(each.scope for each in tenant.budgets), *(each.scope for each in tenant.rate_limits)):
         if scope.cost_centre not in ("", EACH) and not tenant.owns(scope.cost_centre):
             raise _invalid(f"scope: {scope.cost_centre!r} is not one of the tenant's cost_centres.")

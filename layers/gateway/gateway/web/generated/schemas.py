@@ -154,6 +154,10 @@ class UsageLine(BaseModel):
             description="The model, cost centre, day, hour, user, key or value of the tag of this line. The line of calls without a user, or without that tag, has the empty key."
         ),
     ]
+    name: Annotated[
+        str | None,
+        Field(description="Only by user: the name behind a hash, as long as the tenant's `names_kept_days` keep it."),
+    ] = None
     user_source: Annotated[
         UserSource | None,
         Field(
