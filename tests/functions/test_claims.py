@@ -255,7 +255,7 @@ def test_no_client_names_a_project(
     app: Any, models: FakeModels, path: str, body: dict[str, Any], by_header: bool
 ) -> None:
     more = {} if by_header else {"projectIdentifier": PROJECT}
-    headers = {"x_amzn_bedrock_projectidentifier": PROJECT} if by_header else {}
+    headers: dict[str, Any] = {"x_amzn_bedrock_projectidentifier": PROJECT} if by_header else {}
     query = f"model_id={HAIKU}" if path == "/stream_model" else ""
     status, content, _ = ask(app, path, body | more, query=query, **headers)
     said = json.loads(content)

@@ -59,7 +59,7 @@ class ClaimTable:
         except ClientError as error:
             if not conditional(error):
                 raise
-            return _digests(error.response.get("Item") or {})  # type: ignore[arg-type]
+            return _digests(error.response.get("Item") or {})
         return None
 
     def keep(self, tenant_id: TenantId, hashed: str, name: str, until: datetime) -> None:
