@@ -74,9 +74,20 @@ def test_a_tenant_is_created_read_changed_and_deleted(admin: Admin) -> None:
     Tenant.model_validate(made)
 
 
+def test_a_tenant_chooses_what_is_kept_of_names(admin: Admin) -> None:
+    sent = {"attribution": {"users": "hash", "names_kept_days": 30}}
+    status, made = admin("PUT", "/admin/tenants/my-team", sent)
+    assert (status, made["attribution"]) == (201, {"users": "hash", "tags": "clear", "names_kept_days": 30})
+    assert admin("GET", "/admin/tenants/my-team") == (200, made)
+    assert "attribution" not in admin("PUT", "/admin/tenants/my-team", {})[1]
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "where"),
     [
+        ({"attribution": {"users": "plain"}}, "invalid_body", ["body.attribution.users"]),
+        ({"attribution": {"names_kept_days": 731}}, "invalid_body", ["body.attribution.names_kept_days"]),
+        ({"attribution": {"people": "hash"}}, "invalid_body", ["body.attribution.people"]),
         ({"nmae": "x", "budgets": {}}, "invalid_body", ["body.nmae", "body.budgets"]),
         ({"budget": {"monthly_usd": "1", "soft": True}}, "invalid_body", ["body.budget.soft"]),
         ({"budget": {"monthly_usd": "-1"}}, "invalid_body", ["body.budget.monthly_usd"]),

@@ -36,7 +36,7 @@ def app(streaming: Any) -> Any:
 
 def ask(
     app: Any, path: str, body: Any, record: dict[str, Any] | None = None, *, method: str = "POST", query: str = "",
-    known: dict[str, str] | None = None, **headers: Any,
+    known: Any = None, **headers: Any,
 ) -> tuple[int, bytes, dict[str, str]]:  # fmt: skip
     """Status, body and headers of one request of the tenant acme; `record` adds to its record. Bytes go as they are.
 

@@ -40,6 +40,7 @@ _TOO_MANY = (
     f"some of the claimed attribution is counted as {OTHER}: a tenant may claim {MOST_DISTINCT} users and as many tags "
     "a day"
 )
+_UNCHECKED = f"some of the claimed attribution is counted as {OTHER}: the gateway could not check it now"
 
 Digests = Mapping[str, frozenset[str]]
 
@@ -130,7 +131,8 @@ class Attributor:
         if claimed or tags:
             admitted_user, admitted_tags = self._admitted(tenant.tenant_id, now, claimed, tags)
             if (admitted_user, admitted_tags) != (claimed, tags):
-                warnings.append(_TOO_MANY)
+                failed = self._day(tenant.tenant_id, now.date()).is_paused(now)
+                warnings.append(_UNCHECKED if failed else _TOO_MANY)
             user_id, tags = (admitted_user or user_id), admitted_tags
         if tenant.attribution.names_kept_days > 0:
             for value in (user_id, *tags.values()):
@@ -156,7 +158,8 @@ class Attributor:
     def _day(self, tenant_id: TenantId, day: date) -> _Day:
         key = (tenant_id, day)
         with self._lock:
-            found = self._days.setdefault(key, _Day())
+            if (found := self._days.get(key)) is None:
+                found = self._days[key] = _Day()
             self._days.move_to_end(key)
             if len(self._days) > _MOST_DAYS:
                 self._days.popitem(last=False)
