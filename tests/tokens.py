@@ -56,12 +56,12 @@ def part(content: Any) -> str:
 def signed_by_hand(header: Any, payload: Any, key: jwk.Key | None = None) -> str:
     """A token with RS256's signature over any two texts."""
     body = f"{part(header)}.{part(payload)}"
-    private: Any = (key or signing_key()).private_key  # type: ignore[attr-defined]
+    private: Any = (key or signing_key()).private_key
     signature = private.sign(body.encode(), padding.PKCS1v15(), hashes.SHA256())
     return f"{body}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def public_pem(key: jwk.Key) -> bytes:
-    public: Any = key.public_key  # type: ignore[attr-defined]
+    public: Any = key.public_key
     found: bytes = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return found
