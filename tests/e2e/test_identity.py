@@ -230,6 +230,33 @@ def test_an_issuer_speaks_only_for_its_tenants(stack: LocalStack, admin: AdminAp
     assert chat(stack, token).status_code == 200
 
 
+def test_a_stream_goes_on_after_its_token_stopped_working(stack: LocalStack, admin: AdminApi) -> None:
+    """As after the token's end: a request is authorized once, when it begins."""
+    known = admin.call("GET", "/admin/issuers/local")
+    settings = {name: value for name, value in known.items() if name not in ("issuer_id", "version")}
+    token = by_code(stack, "cat")["access_token"]
+    asked = {
+        "model": HAIKU,
+        "stream": True,
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "[[chunks=12]] [[tokens_out=12]] [[chunk_delay=0.4]]"}],
+    }
+    headers = {"authorization": f"Bearer {token}"}
+    with requests.post(
+        f"{stack.url}/v1/chat/completions", json=asked, headers=headers, stream=True, timeout=30
+    ) as stream:
+        lines = stream.iter_lines()
+        assert next(lines)
+        admin.call("PUT", "/admin/issuers/local", settings | {"tenants": ["demo-research"]})
+        time.sleep(1.1)
+        assert chat(stack, token).status_code == 401
+        began = time.monotonic()
+        assert [line for line in lines if line][-1] == b"data: [DONE]"
+        assert time.monotonic() - began > 1  # it was under way
+    admin.call("PUT", "/admin/issuers/local", settings)
+    time.sleep(1.1)
+
+
 def test_the_provider_may_be_down_and_a_flood_does_not_reach_it(stack: LocalStack) -> None:
     token = by_code(stack)["access_token"]
     assert chat(stack, token).status_code == 200
