@@ -327,6 +327,23 @@ def test_a_developer_connects_a_tool_and_the_helper_renews_the_token(
     assert (done.returncode, done.stdout, "Sign in again" in done.stderr) == (2, "", True)
 
 
+def test_a_developer_signs_in_with_a_browser_of_the_same_machine(stack: LocalStack, tmp_path: Path) -> None:
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.operate.cli", "connect", "openai", "--browser", "--local", str(stack.data)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stderr is not None
+        address = running.stderr.readline().split()[-1]
+        callback = parse_qs(urlsplit(address).query)["redirect_uri"][0]
+        assert requests.get(callback, params={"code": "stolen", "state": "guessed"}, timeout=10).ok
+        assert requests.get(f"{address}&login_hint=ann", timeout=10).ok
+        _, err = running.communicate(timeout=30)
+    assert (running.returncode, "Traceback" in err) == (0, False)
+    kept = json.loads((tmp_path / "config/model-gateway/default.json").read_text())
+    assert chat(stack, kept["token"]).status_code == 200
+
+
 def test_a_restart_keeps_the_keys_and_the_address(stack: LocalStack) -> None:
     token, url = by_code(stack)["access_token"], stack.identity_url
     stack.restart()
