@@ -2,7 +2,7 @@
 
 A message stays in the queue while another worker has its job, and arrives again. The worker removes the message of a
 job that ended, with an answer or a problem. A job runs under the tenant's current record; it is refused once the tenant
-is suspended, its key revoked or expired, or its cost centre taken from the tenant.
+is suspended, its key revoked or expired, its cost centre taken from the tenant, or the tenant from the token's issuer.
 """
 
 from __future__ import annotations

@@ -227,6 +227,33 @@ def test_an_issuer_speaks_only_for_its_tenants(stack: LocalStack, admin: AdminAp
     assert chat(stack, token).status_code == 200
 
 
+def test_a_stream_goes_on_after_its_token_stopped_working(stack: LocalStack, admin: AdminApi) -> None:
+    """As after the token's end: a request is authorized once, when it begins."""
+    known = admin.call("GET", "/admin/issuers/local")
+    settings = {name: value for name, value in known.items() if name not in ("issuer_id", "version")}
+    token = by_code(stack, "cat")["access_token"]
+    asked = {
+        "model": HAIKU,
+        "stream": True,
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "[[chunks=12]] [[tokens_out=12]] [[chunk_delay=0.4]]"}],
+    }
+    headers = {"authorization": f"Bearer {token}"}
+    with requests.post(
+        f"{stack.url}/v1/chat/completions", json=asked, headers=headers, stream=True, timeout=30
+    ) as stream:
+        lines = stream.iter_lines()
+        assert next(lines)
+        admin.call("PUT", "/admin/issuers/local", settings | {"tenants": ["demo-research"]})
+        time.sleep(1.1)
+        assert chat(stack, token).status_code == 401
+        began = time.monotonic()
+        assert [line for line in lines if line][-1] == b"data: [DONE]"
+        assert time.monotonic() - began > 1  # it was under way
+    admin.call("PUT", "/admin/issuers/local", settings)
+    time.sleep(1.1)
+
+
 def test_the_provider_may_be_down_and_a_flood_does_not_reach_it(stack: LocalStack) -> None:
     token = by_code(stack)["access_token"]
     assert chat(stack, token).status_code == 200
@@ -295,6 +322,23 @@ def test_a_developer_connects_a_tool_and_the_helper_renews_the_token(
     kept.write_text(json.dumps(json.loads(kept.read_text()) | {"expires_at": 0, "refresh_token": "used"}))
     done = subprocess.run([*command, "token"], env=environment, capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout, "Sign in again" in done.stderr) == (2, "", True)
+
+
+def test_a_developer_signs_in_with_a_browser_of_the_same_machine(stack: LocalStack, tmp_path: Path) -> None:
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.operate.cli", "connect", "openai", "--browser", "--local", str(stack.data)],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        assert running.stderr is not None
+        address = running.stderr.readline().split()[-1]
+        callback = parse_qs(urlsplit(address).query)["redirect_uri"][0]
+        assert requests.get(callback, params={"code": "stolen", "state": "guessed"}, timeout=10).ok
+        assert requests.get(f"{address}&login_hint=ann", timeout=10).ok
+        _, err = running.communicate(timeout=30)
+    assert (running.returncode, "Traceback" in err) == (0, False)
+    kept = json.loads((tmp_path / "config/model-gateway/default.json").read_text())
+    assert chat(stack, kept["token"]).status_code == 200
 
 
 def test_a_restart_keeps_the_keys_and_the_address(stack: LocalStack) -> None:

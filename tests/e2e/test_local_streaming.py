@@ -414,7 +414,7 @@ def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Pat
         text=True,
     )
     assert process.stdout is not None
-    said = [process.stdout.readline().rstrip("\n") for _ in range(9)]
+    said = [process.stdout.readline().rstrip("\n") for _ in range(10)]
     assert said[0], process.communicate(timeout=20)[1]
     info, tenants = (json.loads((tmp_path / name).read_text()) for name in ("stack.json", "tenants.json"))
     curl, *words = shlex.split(said[1].removeprefix("  Call a model: "))
@@ -432,6 +432,7 @@ def test_it_prints_how_boto3_is_made_to_call_it(stack: LocalStack, tmp_path: Pat
         f"    export AWS_CA_BUNDLE={tmp_path}/tls/ca.pem",
         f"    export AWS_ENDPOINT_URL_BEDROCK_RUNTIME={info['tls_url']}",
         f"    export AWS_BEARER_TOKEN_BEDROCK={tenants['tenants'][0]['key']}",
+        f"  Identity provider: {info['identity_provider']}. Sign in: gateway connect openai --local",
         f"  Keys of the demo tenants: {tmp_path}/tenants.json. Report of their costs: make costs",
         "  Docs: README.md, docs/ and openapi.yaml. Ctrl-C stops the stack; its data stays.",
     ]

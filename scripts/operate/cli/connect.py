@@ -32,6 +32,8 @@ with_profile = click.option(
 )
 @click.option("--scope", metavar="SCOPES", envvar="GATEWAY_SCOPE", help="Scopes; openid offline_access by default.")
 @click.option("--id-token", is_flag=True, help="Send the id token, for providers with opaque access tokens.")
+@click.option("--browser", is_flag=True, help="Sign in with a browser of this machine, without a code.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port for --browser; a free one by default.")
 @click.option("--model", metavar="ID", default="", help="Model that the tool uses; its own default by default.")
 @click.option("--region", metavar="REGION", envvar="AWS_REGION", default="us-east-1", help="Region for boto3.")
 @click.option("--print", "only_print", is_flag=True, help="Show the configuration; neither sign in nor write.")
@@ -45,6 +47,8 @@ def connect(
     client_id: str | None,
     scope: str | None,
     id_token: bool,
+    browser: bool,
+    port: int,
     model: str,
     region: str,
     only_print: bool,
@@ -61,7 +65,7 @@ def connect(
     import os
 
     from scripts.operate.connect.sessions import Sessions
-    from scripts.operate.connect.sign_in import SCOPE, Session, must_be_safe, signed_in
+    from scripts.operate.connect.sign_in import SCOPE, Session, must_be_safe
     from scripts.operate.connect.tools import TOOLS as CONFIGURED
     from scripts.operate.connect.tools import Wanted, write
 
@@ -76,7 +80,7 @@ def connect(
         show(tool, plan, as_json, printed=True)
         return
     sent = "id_token" if id_token else "access_token"
-    session = signed_in(Session(url, issuer or "", client_id or "", scope or SCOPE, sent), ask)
+    session = sign_in(Session(url, issuer or "", client_id or "", scope or SCOPE, sent), browser, port)
     place = Sessions().write(profile, session)
     backup = write(plan)
     if not as_json:
@@ -103,6 +107,17 @@ def token(profile: str, as_json: bool) -> None:
         print_json({"token": session.token, "expires_at": int(session.expires_at)})
     else:
         print(session.token, flush=True)
+
+
+def sign_in(session: Session, browser: bool, port: int) -> Session:
+    """By the device flow, which works on any machine; where the provider has none, by a browser of this one."""
+    from scripts.operate.connect.browser import signed_in_by_browser
+    from scripts.operate.connect.sign_in import discovered, signed_in
+
+    provider = discovered(session.issuer)
+    if browser or not provider.get("device_authorization_endpoint"):
+        return signed_in_by_browser(session, provider, lambda url: print_line(f"Open {url}", "bold", err=True), port)
+    return signed_in(session, provider, ask)
 
 
 def ask(prompt: Prompt) -> None:

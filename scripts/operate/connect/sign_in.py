@@ -52,19 +52,17 @@ class Prompt:
 
 def signed_in(
     session: Session,
+    provider: Mapping[str, Any],
     show: Callable[[Prompt], None],
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.time,
 ) -> Session:
-    """Sign in by the device flow. Raises WrongUse, CommandFailedError."""
-    provider = discovered(session.issuer)
-    start = provider.get("device_authorization_endpoint")
-    if not start:
-        raise WrongUse(f"{session.issuer} has no device flow (device_authorization_endpoint). Use an API key instead.")
+    """Sign in by the device flow, which the provider must have. Raises CommandFailedError."""
+    start = str(provider["device_authorization_endpoint"])
     asked = {"client_id": session.client_id, "scope": session.scope}
     status, said = posted(start, asked)
     if status != 200 or not {"device_code", "user_code", "verification_uri"} <= said.keys():
-        raise CommandFailedError(f"The identity provider refused the sign-in: {_reason(said, status)}")
+        raise CommandFailedError(f"The identity provider refused the sign-in: {reason(said, status)}")
     show(Prompt(str(said.get("verification_uri_complete") or said["verification_uri"]), str(said["user_code"])))
     interval = _seconds(said.get("interval"), 5)
     end = clock() + min(_seconds(said.get("expires_in"), _LONGEST), _LONGEST)
@@ -84,7 +82,7 @@ def signed_in(
             case "expired_token":
                 break
             case _:
-                raise CommandFailedError(f"The identity provider refused the sign-in: {_reason(answer, status)}")
+                raise CommandFailedError(f"The identity provider refused the sign-in: {reason(answer, status)}")
     raise CommandFailedError("Nobody typed the code in time. Run the command again.")
 
 
@@ -100,9 +98,9 @@ def renewed(session: Session, clock: Callable[[], float] = time.time) -> Session
     }
     status, said = posted(discovered(session.issuer)["token_endpoint"], form)
     if status in (400, 401):
-        raise WrongUse(f"The sign-in has ended ({_reason(said, status)}). Sign in again: gateway connect")
+        raise WrongUse(f"The sign-in has ended ({reason(said, status)}). Sign in again: gateway connect")
     if status != 200:
-        raise CommandFailedError(f"The identity provider did not renew the token: {_reason(said, status)}")
+        raise CommandFailedError(f"The identity provider did not renew the token: {reason(said, status)}")
     return with_tokens(session, said, clock())
 
 
@@ -161,7 +159,8 @@ def _sent(method: str, url: str, form: Mapping[str, str] | None) -> tuple[int, d
     return answer.status_code, said if isinstance(said, dict) else {}
 
 
-def _reason(said: Mapping[str, Any], status: int) -> str:
+def reason(said: Mapping[str, Any], status: int) -> str:
+    """The provider's own sentence."""
     text = said.get("error_description") or said.get("error") or f"status {status}"
     return " ".join(str(text).split())[:_LONGEST_TEXT]
 

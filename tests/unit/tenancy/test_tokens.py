@@ -349,8 +349,8 @@ def test_cost_centres_of_the_token_limit_what_it_may_charge() -> None:
     caller = world.caller(signed(claims(department=["ops", "foreign"])))
     assert (caller.cost_centres, caller.cost_centre(None)) == (("ops",), "ops")
     assert world.caller(signed(claims(department="research"))).cost_centres == ("research",)
-    wrong: list[dict[str, Any]] = [{"department": "foreign"}, {"department": []}, {"department": 7}, {}]
-    for refused in wrong:
+    refusals: tuple[dict[str, Any], ...] = ({"department": "foreign"}, {"department": []}, {"department": 7}, {})
+    for refused in refusals:
         assert world.reason(signed(claims(**refused))) == "cost_centre_not_owned"
 
 
