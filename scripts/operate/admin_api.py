@@ -73,6 +73,9 @@ class AdminApi:
         keys: list[dict[str, Any]] = self.call("GET", f"{of(tenant_id)}/keys")["keys"]
         return keys
 
+    def users(self, tenant_id: str) -> Iterator[dict[str, Any]]:
+        return self._all(f"{of(tenant_id)}/users", "users", {})
+
     def audit(self, tenant_id: str | None = None) -> Iterator[dict[str, Any]]:
         return self._all("/admin/audit", "records", {"tenant_id": tenant_id} if tenant_id else {})
 
@@ -98,3 +101,7 @@ class AdminApi:
 
 def of(tenant_id: str) -> str:
     return f"/admin/tenants/{quote(tenant_id, safe='')}"
+
+
+def of_user(tenant_id: str, user_id: str) -> str:
+    return f"{of(tenant_id)}/users/{quote(user_id, safe='')}"

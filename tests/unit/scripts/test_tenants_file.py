@@ -17,8 +17,12 @@ def test_the_example_is_a_right_file() -> None:
     assert first.keys is not None
     assert [(key.label, key.expires_at) for key in first.keys] == [
         ("notebooks", None),
+        ("administration", None),
         ("ci", "2030-01-01T00:00:00Z"),
     ]
+    assert first.keys[1].body == {"label": "administration", "user_id": "ann@example.com", "role": "tenant-admin"}
+    assert first.users is not None
+    assert [(user.user_id, user.settings) for user in first.users] == [("ann@example.com", {"display_name": "Ann"})]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,12 @@ def test_the_example_is_a_right_file() -> None:
         ("- tenant_id: a#b\n", ["1: tenant_id: must begin"]),
         ("- tenant_id: a\n  keys:\n  - label: x\n  - label: x\n", ["4: keys: two have"]),
         ("- tenant_id: a\n  keys:\n  - labels: x\n", ["3: keys.0.labels: Extra"]),
+        ("- tenant_id: a\n  keys:\n  - role: king\n", ["3: keys.0.role: Input should be"]),
+        ("- tenant_id: a\n  users: x\n", ["2: users: must be a list"]),
+        ("- tenant_id: a\n  users:\n  - name: x\n", ["3: users: each must be a mapping with a text user_id"]),
+        ("- tenant_id: a\n  users:\n  - user_id: x\n    role: member\n", ["4: users.0.role: Extra"]),
+        ("- tenant_id: a\n  users:\n  - user_id: a b\n", ["3: users: A user's id"]),
+        ("- tenant_id: a\n  users:\n  - user_id: x\n  - user_id: X\n", ["4: users: two have the name 'x'"]),
         ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant must be"]),
         ("- tenant_id: [a\n", ["2: "]),
         ("tenant: x\n", ["1: must be a list of tenants"]),
