@@ -41,25 +41,31 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
     try:
         known = authenticate(presented_key(event.get("headers") or {}), tenants, now)
     except TenantSuspendedError as suspended:
-        return policy(suspended.tenant, event["methodArn"], "Deny") | {"context": {"reason": SUSPENDED}}
+        return denied(suspended.tenant, event["methodArn"])
     except DecoyUsedError as decoy:
         known = None
         alarm(decoy.key, str(event.get("requestContext", {}).get("identity", {}).get("sourceIp", "")))
     if known is None:
         return None
     key, tenant = known
-    if key.user_id and not tenants.is_active(tenant.tenant_id, key.user_id):
-        return policy(tenant, event["methodArn"], "Deny") | {"context": {"reason": SWITCHED_OFF}}
     note_use(key, now)
-    return allowed(key, tenant, event["methodArn"])
-
-
-def allowed(key: Key, tenant: Tenant, method_arn: str) -> dict[str, Any]:
-    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
     source = UserSource.KEY if key.user_id else UserSource.NONE
-    context = caller_to_context(Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres))
-    plan = {"usageIdentifierKey": tenant.usage_plan_key or settings().usage_plan_key}
-    return policy(tenant, method_arn, "Allow") | {"context": context} | plan
+    return allowed(Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres), event["methodArn"])
+
+
+def allowed(caller: Caller, method_arn: str) -> dict[str, Any]:
+    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller.
+
+    A user who is switched off is denied, by whatever key or token.
+    """
+    if caller.user_id and not tenants.is_active(caller.tenant_id, caller.user_id):
+        return denied(caller.tenant, method_arn, SWITCHED_OFF)
+    plan = {"usageIdentifierKey": caller.tenant.usage_plan_key or settings().usage_plan_key}
+    return policy(caller.tenant, method_arn, "Allow") | {"context": caller_to_context(caller)} | plan
+
+
+def denied(tenant: Tenant, method_arn: str, reason: str = SUSPENDED) -> dict[str, Any]:
+    return policy(tenant, method_arn, "Deny") | {"context": {"reason": reason}}
 
 
 def policy(tenant: Tenant, method_arn: str, effect: str) -> dict[str, Any]:

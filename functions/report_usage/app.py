@@ -21,6 +21,7 @@ from gateway.formats.legacy.requests import LegacyRequest, flag, operation_of, t
 from gateway.pricing.price_book import money
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.rights import RIGHTS
+from gateway.usage.records import UserSource
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.web.resolver import answer, api, body, caller, header, query
 
@@ -89,7 +90,7 @@ def caller_as_json(who: Caller) -> dict[str, Any]:
     values: dict[str, Any] = {
         "tenant_id": tenant.tenant_id,
         "tenant_name": tenant.name,
-        "key_id": who.key_id or None,
+        "key_id": who.key_id if who.user_source is not UserSource.TOKEN else None,
         "user_id": who.user_id or None,
         "user_source": who.user_source.value or None,
         "role": who.role.value,

@@ -106,10 +106,10 @@ def _compare_keys(
             owner = f" of {key.body['user_id']}" if "user_id" in key.body else ""
             change.lines.append(f"+ {change.tenant_id}: key {key.label!r}{owner}{old}")
     if prune:
-        for old in live:
-            if old["label"] not in {key.label for key in wanted}:
-                change.revoke.append(old["key_id"])
-                change.lines.append(f"- {change.tenant_id}: key {old['label']!r} ({old['key_id']})")
+        for left in live:
+            if left["label"] not in {key.label for key in wanted}:
+                change.revoke.append(left["key_id"])
+                change.lines.append(f"- {change.tenant_id}: key {left['label']!r} ({left['key_id']})")
 
 
 def _unlike(tenant_id: str, wanted: WantedKey, key: dict[str, Any]) -> list[str]:

@@ -235,7 +235,7 @@ def owned_key(user_id: str) -> str:
     return key
 
 
-def put_user(user_id: str, *, active: bool, **more: str) -> None:
+def put_user(user_id: str, *, active: bool, **more: Any) -> None:
     now = datetime.now(UTC)
     admin = Administration(TenantRegister("tenants"))
     admin.put_user(User(TenantId("acme"), user_id, now, now, active=active, **more), Actor("arn:aws:iam::1:user/ann"))
@@ -284,7 +284,12 @@ def test_a_user_is_read_once_in_a_while_and_never_for_a_key_without_an_owner(
     authorizer = load("authorize_tenant")
     read: list[str] = []
     get = authorizer.tenants._tenants._get
-    monkeypatch.setattr(authorizer.tenants._tenants, "_get", lambda pk, sk: (read.append(sk), get(pk, sk))[1])
+
+    def noted(pk: str, sk: str) -> Any:
+        read.append(sk)
+        return get(pk, sk)
+
+    monkeypatch.setattr(authorizer.tenants._tenants, "_get", noted)
     for key, wanted in (
         (add_key("tenants", "acme", "ci"), ["key", "tenant"]),
         (owned_key("ann"), ["key", "tenant", "user#ann"]),

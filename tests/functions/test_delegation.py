@@ -246,7 +246,7 @@ def test_an_operators_key_is_not_in_a_tenant_admins_hands(gateway: Gateway, way:
     """Its successor would be an operator's key."""
     key_id = key_of(gateway, "acme", role="operator")
     path = f"/admin/tenants/acme/keys/{key_id}"
-    method, path, body = ("POST", f"{path}/rotate", {}) if way == "rotate" else ("DELETE", path, None)
+    method, path, body = ("POST", f"{path}/rotate", "{}") if way == "rotate" else ("DELETE", path, None)
     status, said = gateway(caller(Role.TENANT_ADMIN), method, path, body)
     assert (status, said["code"]) == (403, "role_not_allowed")
     assert gateway(caller(Role.OPERATOR), method, path, body)[0] in GOOD

@@ -107,7 +107,7 @@ def importing_strictly(load: Callable[..., str]) -> Callable[..., str]:
         resources = {resource["path"]: resource for resource in apigateway_v1._resources[api_id].values()}
         for method in api.methods:
             if method.http_method == "ANY":
-                made = {"httpMethod": "ANY", "authorizationType": method.authorization}
+                made: dict[str, Any] = {"httpMethod": "ANY", "authorizationType": method.authorization}
                 made["apiKeyRequired"] = method.api_key_required
                 mock = {"methodIntegration": {"type": method.integration.kind.upper()}} if method.integration else {}
                 resources[method.path].setdefault("resourceMethods", {})["ANY"] = made | mock
