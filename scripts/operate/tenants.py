@@ -27,8 +27,8 @@ from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.tenancy.administration import Actor, Administration, VersionConflict
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
-from scripts.operate.admin_api import AdminApi, Refused, of, of_user
-from scripts.operate.tenants_file import Wanted, WantedKey, WantedUser, is_live, shown, shown_user
+from scripts.operate.admin_api import AdminApi, Refused, of, of_issuer, of_user
+from scripts.operate.tenants_file import Wanted, WantedIssuer, WantedKey, WantedUser, is_live, shown, shown_user
 from scripts.project.command import WrongUse
 from scripts.project.refusals import sentence
 
@@ -57,9 +57,16 @@ class Change:
     make: list[WantedKey] = field(default_factory=list)
     revoke: list[str] = field(default_factory=list)
     kind: str = ""
+    issuer_id: str = ""  # of a change of an issuer, which has no tenant
+
+    @property
+    def path(self) -> str:
+        return of_issuer(self.issuer_id) if self.issuer_id else of(self.tenant_id)
 
     @property
     def as_json(self) -> dict[str, Any]:
+        if self.issuer_id:
+            return {"issuer_id": self.issuer_id, "kind": self.kind, "differences": self.lines}
         keys = {"make_keys": [key.label for key in self.make], "revoke_keys": self.revoke}
         users = {"put_users": [user.user_id for user in self.users], "delete_users": self.leavers}
         return {"tenant_id": self.tenant_id, "kind": self.kind or "keys", "differences": self.lines, **keys, **users}
@@ -89,6 +96,27 @@ def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Pr
     if prune:
         named = {tenant.tenant_id for tenant in wanted}
         found += [_pruned(tenant, prune) for name, tenant in sorted(there.items()) if name not in named]
+    return [change for change in found if change.lines]
+
+
+def issuer_changes(api: AdminApi, wanted: Sequence[WantedIssuer]) -> list[Change]:
+    """The differences between the file's issuers and the gateway's; others stay, since nothing else names them."""
+    if not wanted:
+        return []
+    there = {issuer["issuer_id"]: issuer for issuer in api.issuers()}
+    found = []
+    for issuer in wanted:
+        is_now = there.get(issuer.issuer_id)
+        change = Change("", settings=issuer.settings, issuer_id=issuer.issuer_id)
+        if is_now is None:
+            change.kind, change.lines = "create_issuer", [f"+ issuer {issuer.issuer_id}"]
+        else:
+            change.kind, change.version = "change_issuer", is_now["version"]
+            shown_now = {name: value for name, value in is_now.items() if name not in ("issuer_id", "version")}
+            if "claims" not in issuer.settings:
+                shown_now.pop("claims", None)  # by default the API shows its own
+            change.lines = [f"~ issuer {issuer.issuer_id}: {line}" for line in _fields("", shown_now, issuer.settings)]
+        found.append(change)
     return [change for change in found if change.lines]
 
 
@@ -198,7 +226,7 @@ def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
             api.call("DELETE", of(change.tenant_id))
         if change.settings is not None:
             condition = {} if change.version is None else {"if-match": str(change.version)}
-            api.must(api.send("PUT", of(change.tenant_id), change.settings, **condition))
+            api.must(api.send("PUT", change.path, change.settings, **condition))
         for user in change.users:
             api.call("PUT", of_user(change.tenant_id, user.user_id), user.settings)
         for user_id in change.leavers:
@@ -208,7 +236,7 @@ def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
         for key_id in change.revoke:
             api.call("DELETE", f"{of(change.tenant_id)}/keys/{key_id}")
     except (Refused, requests.RequestException) as error:
-        return f"{change.tenant_id}: {error if isinstance(error, Refused) else sentence(error)}"
+        return f"{change.tenant_id or change.issuer_id}: {error if isinstance(error, Refused) else sentence(error)}"
     return None
 
 
@@ -221,8 +249,13 @@ def at_once(act: Callable[[Item], Result], items: Iterable[Item], progress: Prog
 
 
 def apply(api: AdminApi, found: Sequence[Change], keys: Keys, progress: Progress = unseen) -> list[str]:
-    """Carry out all changes; a sentence for each that failed."""
-    return [fault for fault in at_once(lambda change: carry_out(api, change, keys), found, progress) if fault]
+    """Carry out all changes, issuers after the tenants that they name; a sentence for each that failed."""
+    tenants, issuers = (
+        [change for change in found if bool(change.issuer_id) is is_issuer] for is_issuer in (False, True)
+    )
+    faults = at_once(lambda change: carry_out(api, change, keys), tenants, progress)
+    faults += at_once(lambda change: carry_out(api, change, keys), issuers)
+    return [fault for fault in faults if fault]
 
 
 def current(api: AdminApi, named: set[str] | None = None, progress: Progress = unseen) -> list[dict[str, Any]]:
@@ -254,7 +287,9 @@ def summary(found: Sequence[Change]) -> str:
     *kinds, (_, made), (_, revoked), (_, put), (_, deleted) = counted(found).items()
     tenants = ", ".join(f"{number} to {kind}" for kind, number in kinds)
     users = f" Users: {put} to create or change, {deleted} to delete." if put or deleted else ""
-    return f"Tenants: {tenants}. Keys: {made} to create, {revoked} to revoke.{users}"
+    issuers = sum(bool(change.issuer_id) for change in found)
+    more = f" Issuers: {issuers} to create or change." if issuers else ""
+    return f"Tenants: {tenants}. Keys: {made} to create, {revoked} to revoke.{users}{more}"
 
 
 # ------------------------------------------------------------------------------------------------------- by the table

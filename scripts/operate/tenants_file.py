@@ -6,17 +6,22 @@
       users: [{user_id: ann@example.com, display_name: Ann}]
       keys: [{label: ci, expires_at: 2027-11-24T00:00:00Z}, {label: ann, user_id: ann@example.com, role: tenant-admin}]
 
-Each fault is reported with its line.
+The list may stand under `tenants:`, beside `issuers:`, a list of the identity providers whose tokens name callers:
+
+    issuers:
+      - {issuer_id: okta, issuer: https://acme.okta.com, audiences: [gateway], algorithms: [RS256], tenants: [my-team]}
+
+Each fault is reported with its line. The admin API checks the fields of an issuer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -29,6 +34,8 @@ from gateway.tenancy.users import must_be_sound as must_be_sound_user
 from gateway.usage.records import TenantId
 from gateway.web.generated.schemas import KeyRequest, TenantSettings, UserSettings
 from scripts.project import quick_yaml
+
+Entry = TypeVar("Entry")
 
 
 class _Loader(quick_yaml.Loader):  # type: ignore[misc]
@@ -76,6 +83,14 @@ class Wanted:
     users: tuple[WantedUser, ...] | None = None
 
 
+@dataclass(frozen=True)
+class WantedIssuer:
+    """One issuer of the file. `settings` is the body of its PUT."""
+
+    issuer_id: str
+    settings: dict[str, Any]
+
+
 class WrongFile(Exception):
     """The faults of the file, one per line: `tenants.yaml:12: …`."""
 
@@ -86,7 +101,16 @@ class _Faults(list[tuple[int, str]]):
 
 
 def read(path: Path) -> list[Wanted]:
-    """Raises WrongFile."""
+    """The tenants of the file. Raises WrongFile."""
+    return _read(path, _tenants)
+
+
+def read_issuers(path: Path) -> list[WantedIssuer]:
+    """The issuers of the file. Raises WrongFile."""
+    return _read(path, _issuers)
+
+
+def _read(path: Path, entries: Callable[[yaml.Node, _Faults], Iterator[Entry]]) -> list[Entry]:
     faults = _Faults()
     try:
         root = yaml.compose(path.read_text(), Loader=_Loader)
@@ -97,16 +121,43 @@ def read(path: Path) -> list[Wanted]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise WrongFile(f"{path}:{mark.line + 1 if mark else 1}: {error.problem}") from error
-    tenants = list(_tenants(root, faults)) if root is not None else []
+    found = list(entries(root, faults)) if root is not None else []
     if faults:
         raise WrongFile("\n".join(f"{path}:{line}: {sentence}" for line, sentence in sorted(faults)))
-    return tenants
+    return found
+
+
+def _part(root: yaml.Node, name: str) -> yaml.Node | None:
+    """The list of this name in a file that has several; None where the file has none."""
+    if not isinstance(root, yaml.MappingNode) or not {key.value for key, _ in root.value} <= {"tenants", "issuers"}:
+        return root if name == "tenants" else None
+    return next((value for key, value in root.value if key.value == name), None)
+
+
+def _issuers(root: yaml.Node, faults: _Faults) -> Iterator[WantedIssuer]:
+    entries = _part(root, "issuers")
+    if entries is None:
+        return
+    if not isinstance(entries, yaml.SequenceNode):
+        faults.add(entries, "issuers: must be a list")
+        return
+    seen: set[str] = set()
+    for entry in entries.value:
+        values = _plain(entry, faults)
+        if not isinstance(values, dict) or not isinstance(values.get("issuer_id"), str):
+            faults.add(entry, "an issuer must be a mapping with a text issuer_id")
+            continue
+        issuer_id = values.pop("issuer_id")
+        if issuer_id in seen:
+            faults.add(entry, f"issuers: two have the id {issuer_id}")
+        seen.add(issuer_id)
+        yield WantedIssuer(issuer_id, values)
 
 
 def _tenants(root: yaml.Node, faults: _Faults) -> Iterator[Wanted]:
-    entries: Any = root
-    if isinstance(root, yaml.MappingNode) and [key.value for key, _ in root.value] == ["tenants"]:
-        entries = root.value[0][1]
+    entries = _part(root, "tenants")
+    if entries is None:
+        return
     if not isinstance(entries, yaml.SequenceNode):
         faults.add(entries, "must be a list of tenants")
         return

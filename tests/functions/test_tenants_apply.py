@@ -15,8 +15,8 @@ from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import digest_of
 from gateway.usage.records import TenantId
 from scripts.operate.admin_api import AdminApi
-from scripts.operate.tenants import Keys, apply, changes, current, key_file, summary
-from scripts.operate.tenants_file import read
+from scripts.operate.tenants import Keys, apply, changes, current, issuer_changes, key_file, summary
+from scripts.operate.tenants_file import read, read_issuers
 
 from .test_delegation import Gateway, gateway
 
@@ -153,3 +153,53 @@ def test_new_keys_go_into_a_file_that_only_its_owner_reads(api: Direct, file: Pa
     apply(api, changes(api, read(file), None), Keys(key_file(out)))
     assert out.stat().st_mode & 0o777 == 0o600
     assert len(out.read_text().splitlines()) == 2
+
+
+# ------------------------------------------------------------------------------------------------------------- issuers
+OKTA = {"issuer": "https://acme.okta.com", "audiences": ["gateway"], "algorithms": ["RS256"], "tenants": ["my-team"]}
+
+
+class Issuers(Direct):
+    """The admin API with `/admin/issuers`, by its contract."""
+
+    def __init__(self, gateway: Gateway):
+        super().__init__(gateway)
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        if not path.startswith("/admin/issuers"):
+            return super().send(method, path, body, **headers)
+        answer = requests.Response()
+        issuer_id = path.partition("?")[0].removeprefix("/admin/issuers").strip("/")
+        if method == "PUT":
+            before = self.kept.get(issuer_id)
+            assert headers.get("if-match") == (str(before["version"]) if before else None)
+            assert TenantTable("tenants").tenant(TenantId("my-team"))  # an issuer names tenants that are there
+            made = (
+                {"issuer_id": issuer_id, "claims": {"user": "sub"}}
+                | body
+                | {"version": (before or {"version": 0})["version"] + 1}
+            )
+            self.kept[issuer_id] = made
+        answer.status_code, answer._content = 200, json.dumps({"issuers": list(self.kept.values())}).encode()
+        return answer
+
+
+def test_issuers_are_put_after_their_tenants_and_once(gateway: Gateway, file: Path) -> None:
+    api = Issuers(gateway)
+
+    def run(issuer: dict[str, Any]) -> list[str]:
+        file.write_text(
+            json.dumps({"issuers": [{"issuer_id": "okta"} | issuer], "tenants": [{"tenant_id": "my-team"}]})
+        )
+        found = [*issuer_changes(api, read_issuers(file)), *changes(api, read(file), None)]
+        assert apply(api, found, Keys(print)) == []
+        return [line for change in found for line in change.lines]
+
+    assert run(OKTA) == ["+ issuer okta", "+ my-team"]
+    assert run(OKTA) == []
+    assert run(OKTA | {"audiences": ["gateway", "cli"]}) == [
+        '~ issuer okta: audiences ["gateway"] -> ["gateway", "cli"]'
+    ]
+    assert run(OKTA | {"claims": {"user": "oid"}})[:1] == ['~ issuer okta: claims.user "sub" -> "oid"']
+    assert run(OKTA | {"claims": {"user": "oid"}}) == []

@@ -224,12 +224,12 @@ def _api(stack: str | None, url: str | None, region: str | None, local: str | No
 
 
 def _changes(api: AdminApi, file: Path, prune: str | None) -> list[Change]:
-    from scripts.operate.tenants import changes
-    from scripts.operate.tenants_file import read
+    from scripts.operate.tenants import changes, issuer_changes
+    from scripts.operate.tenants_file import read, read_issuers
 
-    wanted = read(file)
+    wanted, issuers = read(file), read_issuers(file)
     with _bar("comparing tenants") as progress:
-        return changes(api, wanted, prune, progress)
+        return [*changes(api, wanted, prune, progress), *issuer_changes(api, issuers)]
 
 
 @contextmanager

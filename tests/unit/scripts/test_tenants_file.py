@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.operate.tenants_file import WrongFile, read
+from scripts.operate.tenants_file import WrongFile, read, read_issuers
 from scripts.project.template import ROOT
 
 
@@ -53,6 +53,7 @@ def test_the_example_is_a_right_file() -> None:
         ("- tenant_id: a\n  suspended: 'no'\n- 7\n", ["2: suspended: Input", "3: a tenant must be"]),
         ("- tenant_id: [a\n", ["2: "]),
         ("tenant: x\n", ["1: must be a list of tenants"]),
+        ("tenants: x\nissuers: []\n", ["1: must be a list of tenants"]),
     ],
 )
 def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, faults: list[str]) -> None:
@@ -64,6 +65,31 @@ def test_a_fault_is_told_with_its_line(tmp_path: Path, text: str, faults: list[s
     assert len(lines) == len(faults)
     for line, fault in zip(lines, faults, strict=True):
         assert line.startswith(f"{path}:{fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("issuers: x\n", "1: issuers: must be a list"),
+        ("tenants: []\nissuers:\n- issuer: x\n", "3: an issuer must be a mapping with a text issuer_id"),
+        ("issuers:\n- issuer_id: a\n- issuer_id: a\n", "3: issuers: two have the id a"),
+    ],
+)
+def test_a_fault_of_an_issuer_is_told_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "tenants.yaml"
+    path.write_text(text)
+    with pytest.raises(WrongFile) as wrong:
+        read_issuers(path)
+    assert str(wrong.value) == f"{path}:{fault}"
+
+
+def test_a_file_has_tenants_and_issuers(tmp_path: Path) -> None:
+    path = tmp_path / "tenants.yaml"
+    path.write_text("issuers: [{issuer_id: okta, tenants: [a]}]\ntenants: [{tenant_id: a}]\n")
+    assert [tenant.tenant_id for tenant in read(path)] == ["a"]
+    assert [(issuer.issuer_id, issuer.settings) for issuer in read_issuers(path)] == [("okta", {"tenants": ["a"]})]
+    path.write_text("- tenant_id: a\n")
+    assert read_issuers(path) == []
 
 
 def test_no_file_is_said_in_one_line(tmp_path: Path) -> None:
