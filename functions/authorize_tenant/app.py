@@ -56,13 +56,9 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
     presented = presented_key(event.get("headers") or {})
     if looks_like_token(presented):
         caller = token_callers().find(presented, now.timestamp())
-        if caller is None:
-            return None
-        if caller.tenant.suspended:
+        if caller is not None and caller.tenant.suspended:
             return denied(caller.tenant, event["methodArn"], SUSPENDED)
-        if not tenants.is_active(caller.tenant_id, caller.user_id):
-            return denied(caller.tenant, event["methodArn"], SWITCHED_OFF)
-        return allowed(caller, event["methodArn"])
+        return allowed(caller, event["methodArn"]) if caller else None
     try:
         known = authenticate(presented, tenants, now)
     except TenantSuspendedError as suspended:
@@ -73,12 +69,9 @@ def decide(event: dict[str, Any]) -> dict[str, Any] | None:
     if known is None:
         return None
     key, tenant = known
-    if key.user_id and not tenants.is_active(tenant.tenant_id, key.user_id):
-        return denied(tenant, event["methodArn"], SWITCHED_OFF)
     note_use(key, now)
     source = UserSource.KEY if key.user_id else UserSource.NONE
-    caller = Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres)
-    return allowed(caller, event["methodArn"])
+    return allowed(Caller(tenant, key.key_id, key.user_id, source, key.role, key.cost_centres), event["methodArn"])
 
 
 @cache
@@ -89,7 +82,12 @@ def token_callers() -> TokenCallers:
 
 
 def allowed(caller: Caller, method_arn: str) -> dict[str, Any]:
-    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller."""
+    """The policy, with the caller's context for the functions, and the usage plan that throttles the caller.
+
+    A user who is switched off is denied, by whatever key or token.
+    """
+    if caller.user_id and not tenants.is_active(caller.tenant_id, caller.user_id):
+        return denied(caller.tenant, method_arn, SWITCHED_OFF)
     plan = {"usageIdentifierKey": caller.tenant.usage_plan_key or settings().usage_plan_key}
     return policy(caller.tenant, method_arn, "Allow") | {"context": caller_to_context(caller)} | plan
 

@@ -24,6 +24,7 @@ from gateway.pricing.price_book import money
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.rights import RIGHTS
 from gateway.tenancy.tenant import Kept
+from gateway.usage.records import UserSource
 from gateway.web.generated.schemas import InvokeModelRequest, QuoteInvocationParametersQuery, ReportUsageParametersQuery
 from gateway.web.resolver import answer, api, body, caller, header, query
 
@@ -119,7 +120,7 @@ def caller_as_json(who: Caller) -> dict[str, Any]:
     values: dict[str, Any] = {
         "tenant_id": tenant.tenant_id,
         "tenant_name": tenant.name,
-        "key_id": who.key_id or None,
+        "key_id": who.key_id if who.user_source is not UserSource.TOKEN else None,
         "user_id": who.user_id or None,
         "user_source": who.user_source.value or None,
         "role": who.role.value,

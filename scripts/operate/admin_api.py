@@ -78,6 +78,12 @@ class AdminApi:
         tenant: dict[str, Any] = self.call("POST", f"{of(tenant_id)}/budgets/{action}", body)
         return tenant
 
+    def users(self, tenant_id: str) -> Iterator[dict[str, Any]]:
+        return self._all(f"{of(tenant_id)}/users", "users", {})
+
+    def issuers(self) -> Iterator[dict[str, Any]]:
+        return self._all("/admin/issuers", "issuers", {})
+
     def audit(self, tenant_id: str | None = None) -> Iterator[dict[str, Any]]:
         return self._all("/admin/audit", "records", {"tenant_id": tenant_id} if tenant_id else {})
 
@@ -103,3 +109,11 @@ class AdminApi:
 
 def of(tenant_id: str) -> str:
     return f"/admin/tenants/{quote(tenant_id, safe='')}"
+
+
+def of_user(tenant_id: str, user_id: str) -> str:
+    return f"{of(tenant_id)}/users/{quote(user_id, safe='')}"
+
+
+def of_issuer(issuer_id: str) -> str:
+    return f"/admin/issuers/{quote(issuer_id, safe='')}"

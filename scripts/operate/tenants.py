@@ -27,8 +27,8 @@ from gateway.aws.dynamodb.tenant_register import TenantRegister
 from gateway.tenancy.administration import Actor, Administration, VersionConflict
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId
-from scripts.operate.admin_api import AdminApi, Refused, of
-from scripts.operate.tenants_file import Wanted, WantedKey, is_live, shown
+from scripts.operate.admin_api import AdminApi, Refused, of, of_issuer, of_user
+from scripts.operate.tenants_file import Wanted, WantedIssuer, WantedKey, WantedUser, is_live, shown, shown_user
 from scripts.project.command import WrongUse
 from scripts.project.refusals import sentence
 
@@ -52,14 +52,24 @@ class Change:
     settings: dict[str, Any] | None = None  # to put
     version: int | None = None  # the version that was compared
     delete: bool = False
+    users: list[WantedUser] = field(default_factory=list)  # to put
+    leavers: list[str] = field(default_factory=list)  # to delete
     make: list[WantedKey] = field(default_factory=list)
     revoke: list[str] = field(default_factory=list)
     kind: str = ""
+    issuer_id: str = ""  # of a change of an issuer, which has no tenant
+
+    @property
+    def path(self) -> str:
+        return of_issuer(self.issuer_id) if self.issuer_id else of(self.tenant_id)
 
     @property
     def as_json(self) -> dict[str, Any]:
+        if self.issuer_id:
+            return {"issuer_id": self.issuer_id, "kind": self.kind, "differences": self.lines}
         keys = {"make_keys": [key.label for key in self.make], "revoke_keys": self.revoke}
-        return {"tenant_id": self.tenant_id, "kind": self.kind or "keys", "differences": self.lines, **keys}
+        users = {"put_users": [user.user_id for user in self.users], "delete_users": self.leavers}
+        return {"tenant_id": self.tenant_id, "kind": self.kind or "keys", "differences": self.lines, **keys, **users}
 
 
 def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Progress = unseen) -> list[Change]:
@@ -76,6 +86,8 @@ def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Pr
         elif (is_now := shown(found)) != tenant.shown:
             change.kind, change.settings, change.version = "change", tenant.settings, found["version"]
             change.lines += [f"~ {tenant.tenant_id}: {line}" for line in _fields("", is_now, tenant.shown)]
+        if tenant.users is not None:
+            _compare_users(change, tenant.users, list(api.users(tenant.tenant_id)) if found else [], prune)
         if tenant.keys is not None:
             _compare_keys(change, tenant.keys, api.keys(tenant.tenant_id) if found else [], now, prune)
         return change
@@ -87,20 +99,78 @@ def changes(api: AdminApi, wanted: list[Wanted], prune: str | None, progress: Pr
     return [change for change in found if change.lines]
 
 
+def issuer_changes(api: AdminApi, wanted: Sequence[WantedIssuer]) -> list[Change]:
+    """The differences between the file's issuers and the gateway's; others stay, since nothing else names them."""
+    if not wanted:
+        return []
+    there = {issuer["issuer_id"]: issuer for issuer in api.issuers()}
+    found = []
+    for issuer in wanted:
+        is_now = there.get(issuer.issuer_id)
+        change = Change("", settings=issuer.settings, issuer_id=issuer.issuer_id)
+        if is_now is None:
+            change.kind, change.lines = "create_issuer", [f"+ issuer {issuer.issuer_id}"]
+        else:
+            change.kind, change.version = "change_issuer", is_now["version"]
+            shown_now = {name: value for name, value in is_now.items() if name not in ("issuer_id", "version")}
+            if "claims" not in issuer.settings:
+                shown_now.pop("claims", None)  # by default the API shows its own
+            change.lines = [f"~ issuer {issuer.issuer_id}: {line}" for line in _fields("", shown_now, issuer.settings)]
+        found.append(change)
+    return [change for change in found if change.lines]
+
+
 def _compare_keys(
     change: Change, wanted: tuple[WantedKey, ...], keys: list[dict[str, Any]], now: datetime, prune: str | None
 ) -> None:
     live = [key for key in keys if is_live(key, now)]
-    labels = {key["label"] for key in live}
+    known, revoked = {key["label"]: key for key in live}, {key["label"]: key for key in keys if key["revoked"]}
     for key in wanted:
-        if key.label not in labels and not key.is_over(now):
+        if key.label in known:
+            change.lines += _unlike(change.tenant_id, key, known[key.label])
+        elif not key.is_over(now):
             change.make.append(key)
-            change.lines.append(f"+ {change.tenant_id}: key {key.label!r}")
+            old = f" ({revoked[key.label]['key_id']} is revoked)" if key.label in revoked else ""
+            owner = f" of {key.body['user_id']}" if "user_id" in key.body else ""
+            change.lines.append(f"+ {change.tenant_id}: key {key.label!r}{owner}{old}")
     if prune:
-        for old in live:
-            if old["label"] not in {key.label for key in wanted}:
-                change.revoke.append(old["key_id"])
-                change.lines.append(f"- {change.tenant_id}: key {old['label']!r} ({old['key_id']})")
+        for left in live:
+            if left["label"] not in {key.label for key in wanted}:
+                change.revoke.append(left["key_id"])
+                change.lines.append(f"- {change.tenant_id}: key {left['label']!r} ({left['key_id']})")
+
+
+def _unlike(tenant_id: str, wanted: WantedKey, key: dict[str, Any]) -> list[str]:
+    """A key never changes, so another owner or role in the file is told, and left to the operator."""
+    fields = {"user_id": "", "role": "member", "cost_centres": []}
+    return [
+        f"! {tenant_id}: key {wanted.label!r} has {name} {_word(key.get(name, default))}, "
+        f"not {_word(wanted.body.get(name, default))}: revoke {key['key_id']}, then apply again"
+        for name, default in fields.items()
+        if key.get(name, default) != wanted.body.get(name, default)
+    ]
+
+
+def _compare_users(
+    change: Change, wanted: tuple[WantedUser, ...], users: list[dict[str, Any]], prune: str | None
+) -> None:
+    there = {user["user_id"].lower(): user for user in users}
+    for user in wanted:
+        found = there.pop(user.user_id.lower(), None)
+        if found is None:
+            change.users.append(user)
+            change.lines.append(f"+ {change.tenant_id}: user {user.user_id}")
+        elif (is_now := shown_user(found)) != user.shown:
+            change.users.append(user)
+            whose = f"~ {change.tenant_id}: user {user.user_id}"
+            change.lines += [f"{whose}: {line}" for line in _fields("", is_now, user.shown)]
+    for left in there.values() if prune else ():
+        if prune == "delete":
+            change.leavers.append(left["user_id"])
+            change.lines.append(f"- {change.tenant_id}: user {left['user_id']}")
+        elif left["active"]:
+            change.users.append(WantedUser(left["user_id"], shown_user(left) | {"active": False}))
+            change.lines.append(f"~ {change.tenant_id}: user {left['user_id']}: active true -> false")
 
 
 def _pruned(tenant: dict[str, Any], prune: str) -> Change:
@@ -156,14 +226,17 @@ def carry_out(api: AdminApi, change: Change, keys: Keys) -> str | None:
             api.call("DELETE", of(change.tenant_id))
         if change.settings is not None:
             condition = {} if change.version is None else {"if-match": str(change.version)}
-            api.must(api.send("PUT", of(change.tenant_id), change.settings, **condition))
+            api.must(api.send("PUT", change.path, change.settings, **condition))
+        for user in change.users:
+            api.call("PUT", of_user(change.tenant_id, user.user_id), user.settings)
+        for user_id in change.leavers:
+            api.call("DELETE", of_user(change.tenant_id, user_id))
         for key in change.make:
-            body = {"label": key.label} | ({"expires_at": key.expires_at} if key.expires_at else {})
-            keys.show(change.tenant_id, api.call("POST", f"{of(change.tenant_id)}/keys", body))
+            keys.show(change.tenant_id, api.call("POST", f"{of(change.tenant_id)}/keys", key.body))
         for key_id in change.revoke:
             api.call("DELETE", f"{of(change.tenant_id)}/keys/{key_id}")
     except (Refused, requests.RequestException) as error:
-        return f"{change.tenant_id}: {error if isinstance(error, Refused) else sentence(error)}"
+        return f"{change.tenant_id or change.issuer_id}: {error if isinstance(error, Refused) else sentence(error)}"
     return None
 
 
@@ -176,8 +249,13 @@ def at_once(act: Callable[[Item], Result], items: Iterable[Item], progress: Prog
 
 
 def apply(api: AdminApi, found: Sequence[Change], keys: Keys, progress: Progress = unseen) -> list[str]:
-    """Carry out all changes; a sentence for each that failed."""
-    return [fault for fault in at_once(lambda change: carry_out(api, change, keys), found, progress) if fault]
+    """Carry out all changes, issuers after the tenants that they name; a sentence for each that failed."""
+    tenants, issuers = (
+        [change for change in found if bool(change.issuer_id) is is_issuer] for is_issuer in (False, True)
+    )
+    faults = at_once(lambda change: carry_out(api, change, keys), tenants, progress)
+    faults += at_once(lambda change: carry_out(api, change, keys), issuers)
+    return [fault for fault in faults if fault]
 
 
 def current(api: AdminApi, named: set[str] | None = None, progress: Progress = unseen) -> list[dict[str, Any]]:
@@ -185,26 +263,33 @@ def current(api: AdminApi, named: set[str] | None = None, progress: Progress = u
 
     def whole(tenant: dict[str, Any]) -> dict[str, Any]:
         live = [key for key in api.keys(tenant["tenant_id"]) if is_live(key)]
-        keys = [{name: key[name] for name in ("label", "expires_at") if name in key} for key in live]
-        return {"tenant_id": tenant["tenant_id"]} | shown(tenant) | ({"keys": keys} if keys else {})
+        named = ("label", "user_id", "role", "cost_centres", "expires_at")
+        keys = [{name: key[name] for name in named if name in key} for key in live]
+        users = [{"user_id": user["user_id"]} | shown_user(user) for user in api.users(tenant["tenant_id"])]
+        lists = {name: several for name, several in (("users", users), ("keys", keys)) if several}
+        return {"tenant_id": tenant["tenant_id"]} | shown(tenant) | lists
 
     tenants = [tenant for tenant in api.tenants() if named is None or tenant["tenant_id"] in named]
     return at_once(whole, tenants, progress)
 
 
 def counted(found: Sequence[Change]) -> dict[str, int]:
-    """The numbers of changed tenants and keys, by kind of change."""
+    """The numbers of changed tenants, keys and users, by kind of change."""
     kinds = {kind: sum(change.kind == kind for change in found) for kind in ("create", "change", "suspend", "delete")}
     keys = {"make_keys": sum(len(it.make) for it in found), "revoke_keys": sum(len(it.revoke) for it in found)}
-    return kinds | keys
+    users = {"put_users": sum(len(it.users) for it in found), "delete_users": sum(len(it.leavers) for it in found)}
+    return kinds | keys | users
 
 
 def summary(found: Sequence[Change]) -> str:
     if not found:
         return "No changes: the gateway matches the file."
-    *kinds, (_, made), (_, revoked) = counted(found).items()
+    *kinds, (_, made), (_, revoked), (_, put), (_, deleted) = counted(found).items()
     tenants = ", ".join(f"{number} to {kind}" for kind, number in kinds)
-    return f"Tenants: {tenants}. Keys: {made} to create, {revoked} to revoke."
+    users = f" Users: {put} to create or change, {deleted} to delete." if put or deleted else ""
+    issuers = sum(bool(change.issuer_id) for change in found)
+    more = f" Issuers: {issuers} to create or change." if issuers else ""
+    return f"Tenants: {tenants}. Keys: {made} to create, {revoked} to revoke.{users}{more}"
 
 
 # ------------------------------------------------------------------------------------------------------- by the table

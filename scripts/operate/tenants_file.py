@@ -1,21 +1,27 @@
-"""Reads tenants.yaml: the desired tenants, each with the fields of the admin API and the labels of its keys.
+"""Reads tenants.yaml: the desired tenants, each with the fields of the admin API, its users and the labels of its keys.
 
     - tenant_id: my-team
       cost_centres: [research, ops]
       budget: {monthly_usd: "100", hard: true}
-      keys: [{label: ci, expires_at: 2027-11-24T00:00:00Z}]
+      users: [{user_id: ann@example.com, display_name: Ann}]
+      keys: [{label: ci, expires_at: 2027-11-24T00:00:00Z}, {label: ann, user_id: ann@example.com, role: tenant-admin}]
 
-Each fault is reported with its line.
+The list may stand under `tenants:`, beside `issuers:`, a list of the identity providers whose tokens name callers:
+
+    issuers:
+      - {issuer_id: okta, issuer: https://acme.okta.com, audiences: [gateway], algorithms: [RS256], tenants: [my-team]}
+
+Each fault is reported with its line. The admin API checks the fields of an issuer.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,8 +29,13 @@ from pydantic import BaseModel, ValidationError
 from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import must_be_sound
 from gateway.tenancy.tenant import tenant_from_json, tenant_to_json
-from gateway.web.generated.schemas import KeyRequest, TenantSettings
+from gateway.tenancy.users import User
+from gateway.tenancy.users import must_be_sound as must_be_sound_user
+from gateway.usage.records import TenantId
+from gateway.web.generated.schemas import KeyRequest, TenantSettings, UserSettings
 from scripts.project import quick_yaml
+
+Entry = TypeVar("Entry")
 
 
 class _Loader(quick_yaml.Loader):  # type: ignore[misc]
@@ -38,11 +49,27 @@ class _Loader(quick_yaml.Loader):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class WantedKey:
+    """One key of the file. `body` is that of its POST: the label, owner, role, cost centres and expiry."""
+
     label: str
     expires_at: str | None
+    body: dict[str, Any]
 
     def is_over(self, now: datetime) -> bool:
         return self.expires_at is not None and datetime.fromisoformat(self.expires_at) <= now
+
+
+@dataclass(frozen=True)
+class WantedUser:
+    """One user of the file. `settings` is the body of its PUT."""
+
+    user_id: str
+    settings: dict[str, Any]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The API's response to the PUT."""
+        return {"user_name": self.user_id, "active": True} | self.settings
 
 
 @dataclass(frozen=True)
@@ -53,6 +80,15 @@ class Wanted:
     settings: dict[str, Any]
     shown: dict[str, Any]
     keys: tuple[WantedKey, ...] | None
+    users: tuple[WantedUser, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WantedIssuer:
+    """One issuer of the file. `settings` is the body of its PUT."""
+
+    issuer_id: str
+    settings: dict[str, Any]
 
 
 class WrongFile(Exception):
@@ -65,7 +101,16 @@ class _Faults(list[tuple[int, str]]):
 
 
 def read(path: Path) -> list[Wanted]:
-    """Raises WrongFile."""
+    """The tenants of the file. Raises WrongFile."""
+    return _read(path, _tenants)
+
+
+def read_issuers(path: Path) -> list[WantedIssuer]:
+    """The issuers of the file. Raises WrongFile."""
+    return _read(path, _issuers)
+
+
+def _read(path: Path, entries: Callable[[yaml.Node, _Faults], Iterator[Entry]]) -> list[Entry]:
     faults = _Faults()
     try:
         root = yaml.compose(path.read_text(), Loader=_Loader)
@@ -76,16 +121,43 @@ def read(path: Path) -> list[Wanted]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise WrongFile(f"{path}:{mark.line + 1 if mark else 1}: {error.problem}") from error
-    tenants = list(_tenants(root, faults)) if root is not None else []
+    found = list(entries(root, faults)) if root is not None else []
     if faults:
         raise WrongFile("\n".join(f"{path}:{line}: {sentence}" for line, sentence in sorted(faults)))
-    return tenants
+    return found
+
+
+def _part(root: yaml.Node, name: str) -> yaml.Node | None:
+    """The list of this name in a file that has several; None where the file has none."""
+    if not isinstance(root, yaml.MappingNode) or not {key.value for key, _ in root.value} <= {"tenants", "issuers"}:
+        return root if name == "tenants" else None
+    return next((value for key, value in root.value if key.value == name), None)
+
+
+def _issuers(root: yaml.Node, faults: _Faults) -> Iterator[WantedIssuer]:
+    entries = _part(root, "issuers")
+    if entries is None:
+        return
+    if not isinstance(entries, yaml.SequenceNode):
+        faults.add(entries, "issuers: must be a list")
+        return
+    seen: set[str] = set()
+    for entry in entries.value:
+        values = _plain(entry, faults)
+        if not isinstance(values, dict) or not isinstance(values.get("issuer_id"), str):
+            faults.add(entry, "an issuer must be a mapping with a text issuer_id")
+            continue
+        issuer_id = values.pop("issuer_id")
+        if issuer_id in seen:
+            faults.add(entry, f"issuers: two have the id {issuer_id}")
+        seen.add(issuer_id)
+        yield WantedIssuer(issuer_id, values)
 
 
 def _tenants(root: yaml.Node, faults: _Faults) -> Iterator[Wanted]:
-    entries: Any = root
-    if isinstance(root, yaml.MappingNode) and [key.value for key, _ in root.value] == ["tenants"]:
-        entries = root.value[0][1]
+    entries = _part(root, "tenants")
+    if entries is None:
+        return
     if not isinstance(entries, yaml.SequenceNode):
         faults.add(entries, "must be a list of tenants")
         return
@@ -106,9 +178,10 @@ def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
     if not isinstance(values, dict) or not isinstance(values.get("tenant_id"), str):
         faults.add(entry, "a tenant must be a mapping with a text tenant_id")
         return None
-    tenant_id, keys = values.pop("tenant_id"), values.pop("keys", None)
+    tenant_id, keys, users = values.pop("tenant_id"), values.pop("keys", None), values.pop("users", None)
     settings = _fit(TenantSettings, values, entry, (), faults)
     wanted_keys = None if keys is None else _keys(keys, entry, faults)
+    wanted_users = None if users is None else _users(tenant_id, users, entry, faults)
     if len(faults) > before or settings is None:
         return None
     tenant = tenant_from_json(settings | {"tenant_id": tenant_id})
@@ -118,7 +191,7 @@ def _tenant(entry: yaml.Node, faults: _Faults) -> Wanted | None:
         field = error.message.partition(":")[0]
         faults.add(_at(entry, (field,)), error.message)
         return None
-    return Wanted(tenant_id, settings, shown(tenant_to_json(tenant)), wanted_keys)
+    return Wanted(tenant_id, settings, shown(tenant_to_json(tenant)), wanted_keys, wanted_users)
 
 
 def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]:
@@ -134,7 +207,35 @@ def _keys(keys: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedKey, ...]
             faults.add(
                 _at(entry, ("keys", number)), f"keys: two have the label {label!r}, but a label identifies a key"
             )
-        wanted.append(WantedKey(label, (said or {}).get("expires_at")))
+        wanted.append(WantedKey(label, (said or {}).get("expires_at"), (said or {}) | {"label": label}))
+    return tuple(wanted)
+
+
+def _users(tenant_id: str, users: Any, entry: yaml.Node, faults: _Faults) -> tuple[WantedUser, ...]:
+    if not isinstance(users, list):
+        faults.add(_at(entry, ("users",)), "users: must be a list")
+        return ()
+    wanted: list[WantedUser] = []
+    names: set[str] = set()
+    for number, user in enumerate(users):
+        node = _at(entry, ("users", number))
+        if not isinstance(user, dict) or not isinstance(user.get("user_id"), str):
+            faults.add(node, "users: each must be a mapping with a text user_id")
+            continue
+        user_id = user.pop("user_id")
+        said = _fit(UserSettings, user, entry, ("users", number), faults)
+        if said is None:
+            continue
+        now = datetime.now(UTC)
+        made = User(TenantId(tenant_id), user_id, now, now, **said)
+        try:
+            must_be_sound_user(made)
+        except BadRequestError as error:
+            faults.add(node, f"users: {error.message}")
+        if names & made.names:
+            faults.add(node, f"users: two have the name {sorted(names & made.names)[0]!r}")
+        names |= made.names
+        wanted.append(WantedUser(user_id, said))
     return tuple(wanted)
 
 
@@ -203,3 +304,8 @@ def is_live(key: dict[str, Any], now: datetime | None = None) -> bool:
     return not key["revoked"] and (
         expires_at is None or datetime.fromisoformat(expires_at) > (now or datetime.now(UTC))
     )
+
+
+def shown_user(user: dict[str, Any]) -> dict[str, Any]:
+    """A user as the API shows it, without the fields that only the API sets."""
+    return {name: value for name, value in user.items() if name not in ("user_id", "created_at", "changed_at")}

@@ -514,11 +514,11 @@ def test_a_user_is_read_once_in_a_while_and_never_for_a_key_without_an_owner(
     read: list[str] = []
     get = authorizer.tenants._tenants._get
 
-    def reading(pk: str, sk: str) -> Any:
+    def noted(pk: str, sk: str) -> Any:
         read.append(sk)
         return get(pk, sk)
 
-    monkeypatch.setattr(authorizer.tenants._tenants, "_get", reading)
+    monkeypatch.setattr(authorizer.tenants._tenants, "_get", noted)
     for key, wanted in (
         (add_key("tenants", "acme", "ci"), ["key", "tenant"]),
         (owned_key("ann"), ["key", "tenant", "user#ann"]),

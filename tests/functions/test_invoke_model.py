@@ -28,6 +28,7 @@ from gateway.tenancy.budgets import Budget
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.issuers import ClaimMap, Issuer, IssuerAdministration, IssuerId
 from gateway.tenancy.tenant import Tenant, tenant_from_json
+from gateway.tenancy.users import User
 from gateway.usage.ledger import SHARDS, Partition, sweep
 from gateway.usage.records import KeyId, Outcome, TenantId, UsageRecord
 from scripts.dev.fake_models import FakeModels
@@ -496,6 +497,21 @@ def test_a_submitted_call_runs_by_what_its_tenant_may_do_now(
     status, problem = call(app, {}, query={"requestId": body[0]["request_id"]})
     assert (status, problem["code"]) == (429 if code == "budget_exceeded" else 403, code)
     assert (models.ledger.after(), [row.usage.input_tokens for row in rows()]) == ([], [])
+
+
+def test_a_submitted_call_of_a_user_who_is_switched_off_does_not_run(load: Load, models: FakeModels) -> None:
+    app, worker = load("invoke_model"), load("complete_invocation")
+    asked = event("/invoke_model", {"inputs": "hello"}, query={"model_id": HAIKU}, streaming="true")
+    asked["requestContext"]["authorizer"] |= {"user_id": "ann", "user_source": "key"}
+    (submitted,) = json.loads(app.handler(asked, context())["body"])
+    register(SUBMITTER)
+    now = datetime.now(UTC)
+    TenantTable("tenants").put_user(User(SUBMITTER.tenant_id, "ann", now, now, active=False))
+    assert work_off(worker)["batchItemFailures"] == []
+    status, problem = call(app, {}, query={"requestId": submitted["request_id"]})
+    assert (status, problem["code"]) == (403, "access_denied")
+    assert "switched off" in problem["message"]
+    assert models.ledger.after() == []
 
 
 @pytest.mark.parametrize(

@@ -193,17 +193,13 @@ def test_what_the_server_can_do_is_told(gateway: Gateway) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------- rights
-WRITES = [
+WRITES: list[tuple[str, str, Any]] = [
     ("POST", USERS, {"userName": "new"}),
     ("PUT", "{}", ANN),
     ("PATCH", "{}", {"Operations": [OFF[0]]}),
     ("DELETE", "{}", None),
 ]
-READS: list[tuple[str, str, dict[str, Any] | None]] = [
-    ("GET", USERS, None),
-    ("GET", "{}", None),
-    ("GET", "/scim/v2/Schemas", None),
-]
+READS: list[tuple[str, str, Any]] = [("GET", USERS, None), ("GET", "{}", None), ("GET", "/scim/v2/Schemas", None)]
 
 
 @pytest.mark.parametrize("role", Role)

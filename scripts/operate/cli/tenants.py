@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scripts.operate.admin_api import AdminApi
     from scripts.operate.tenants import Change
 
-STYLES = {"+": "green", "~": "yellow", "-": "red"}
+STYLES = {"+": "green", "~": "yellow", "-": "red", "!": "bold"}
 
 
 def of_an_api(command: Decorated) -> Decorated:
@@ -64,13 +64,13 @@ def of_a_table(command: Decorated) -> Decorated:
 with_prune = click.option(
     "--prune", is_flag=False, flag_value="suspend", type=click.Choice(["suspend", "delete"]),
     metavar="[suspend|delete]",
-    help="Also suspend (or delete) tenants missing from FILE, and revoke keys that it does not list.",
+    help="Also suspend (or delete) tenants and users missing from FILE, and revoke keys that it does not list.",
 )  # fmt: skip
 
 
 @click.group(cls=Group, example="gateway tenants plan -f examples/tenants.yaml --local")
 def tenants() -> None:
-    """Apply a file of tenants and keys, or add one.
+    """Apply a file of tenants, users and keys, or add one.
 
     plan, apply and show call the admin API, signed with your AWS credentials. add and key write to the tenants table.
     """
@@ -224,12 +224,12 @@ def admin_api(stack: str | None, url: str | None, region: str | None, local: str
 
 
 def _changes(api: AdminApi, file: Path, prune: str | None) -> list[Change]:
-    from scripts.operate.tenants import changes
-    from scripts.operate.tenants_file import read
+    from scripts.operate.tenants import changes, issuer_changes
+    from scripts.operate.tenants_file import read, read_issuers
 
-    wanted = read(file)
+    wanted, issuers = read(file), read_issuers(file)
     with _bar("comparing tenants") as progress:
-        return changes(api, wanted, prune, progress)
+        return [*changes(api, wanted, prune, progress), *issuer_changes(api, issuers)]
 
 
 @contextmanager
