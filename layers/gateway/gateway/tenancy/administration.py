@@ -203,13 +203,12 @@ def must_have_sound_budgets(tenant: Tenant) -> None:
             raise _invalid(
                 f"budgets: {name!r} is not a time zone of the IANA database, such as Europe/Berlin."
             ) from None
-    if tenant.attribution.users is Kept.NONE and any(
-        each.scope.user for each in (*tenant.budgets, *tenant.rate_limits)
-    ):
+    scopes = [*(each.scope for each in tenant.budgets), *(each.scope for each in tenant.rate_limits)]
+    if tenant.attribution.users is Kept.NONE and any(scope.user for scope in scopes):
         raise _invalid(
             "attribution.users: none keeps no user, so no budget or rate limit may have a user in its scope."
         )
-    for scope in (*(each.scope for each in tenant.budgets), *(each.scope for each in tenant.rate_limits)):
+    for scope in scopes:
         if scope.cost_centre not in ("", EACH) and not tenant.owns(scope.cost_centre):
             raise _invalid(f"scope: {scope.cost_centre!r} is not one of the tenant's cost_centres.")
 
