@@ -150,20 +150,44 @@ def test_an_application_signs_in_with_its_own_credentials(stack: LocalStack) -> 
     assert public.json()["error"] == "unauthorized_client"
 
 
-def test_authlib_signs_in(stack: LocalStack) -> None:
+def redirected(address: str) -> str:
+    """Where the provider sends the browser of a person who signs in as Ann."""
+    return requests.get(f"{address}&login_hint=ann", allow_redirects=False, timeout=10).headers["location"]
+
+
+def test_authlib_signs_in_people_and_applications(stack: LocalStack) -> None:
     from authlib.integrations.requests_client import OAuth2Session
 
+    known = requests.get(f"{stack.identity_url}/.well-known/openid-configuration", timeout=10).json()
     client = OAuth2Session("nightly-job", "local-secret")
-    token = client.fetch_token(f"{stack.identity_url}/token", grant_type="client_credentials")
+    token = client.fetch_token(known["token_endpoint"], grant_type="client_credentials")
     assert chat(stack, token["access_token"]).status_code == 200
+    person = OAuth2Session(
+        "gateway-web", scope="openid offline_access", redirect_uri=HERE, code_challenge_method="S256",
+        token_endpoint_auth_method="none",
+    )  # fmt: skip
+    verifier = secrets.token_urlsafe(48)
+    address, _ = person.create_authorization_url(known["authorization_endpoint"], code_verifier=verifier)
+    token = person.fetch_token(
+        known["token_endpoint"], authorization_response=redirected(address), code_verifier=verifier
+    )
+    assert chat(stack, token["access_token"]).status_code == 200
+    renewed = person.refresh_token(known["token_endpoint"], refresh_token=token["refresh_token"])
+    assert chat(stack, renewed["access_token"]).status_code == 200
 
 
-def test_oauthlib_signs_in(stack: LocalStack) -> None:
+def test_oauthlib_signs_in_people_and_applications(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     from oauthlib.oauth2 import BackendApplicationClient
     from requests_oauthlib import OAuth2Session
 
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # the provider of this machine has no TLS
+    endpoint = f"{stack.identity_url}/token"
     client = OAuth2Session(client=BackendApplicationClient("nightly-job"))
-    token = client.fetch_token(f"{stack.identity_url}/token", client_id="nightly-job", client_secret="local-secret")
+    token = client.fetch_token(endpoint, client_id="nightly-job", client_secret="local-secret")
+    assert chat(stack, token["access_token"]).status_code == 200
+    person = OAuth2Session("gateway-web", scope=["openid", "offline_access"], redirect_uri=HERE, pkce="S256")
+    address, _ = person.authorization_url(f"{stack.identity_url}/authorize")
+    token = person.fetch_token(endpoint, authorization_response=redirected(address), include_client_id=True)
     assert chat(stack, token["access_token"]).status_code == 200
 
 

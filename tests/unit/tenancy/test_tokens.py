@@ -427,6 +427,9 @@ def test_records_are_kept_for_some_seconds_and_in_bounded_number() -> None:
     for number in range(Records.MOST + 10):
         records.issuer(str(number))
     assert len(records._issuers) <= Records.MOST
+    asked.clear()
+    assert records.issuer("https://" + "x" * 512) is None
+    assert asked == []
 
 
 def test_what_looks_like_a_token() -> None:

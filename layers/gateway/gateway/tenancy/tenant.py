@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -111,6 +112,11 @@ class Tenant:
     @property
     def has_hard_budget(self) -> bool:
         return any(budget.hard for budget in self.all_budgets)
+
+    @cached_property
+    def text(self) -> str:
+        """The record as JSON, which the authorizer passes on with each request: made once while it is cached."""
+        return json.dumps(tenant_to_json(self), separators=(",", ":"))
 
     def owns(self, cost_centre: str) -> bool:
         return cost_centre == self.tenant_id or cost_centre in self.cost_centres

@@ -22,6 +22,7 @@ from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TenantId, UserSource
 
 LARGEST = 8 * 1024  # bytes; API Gateway takes 10 KB of headers
+LONGEST_ISSUER = 512  # characters; openapi.yaml, IssuerSettings
 SKEW = 60  # seconds that the clocks of provider and gateway may differ
 # Types of a JWT that is an access or an id token. A logout token, for one, has the same issuer and signature.
 _TYPES = {"jwt", "at+jwt", "application/jwt", "application/at+jwt"}
@@ -299,6 +300,8 @@ class Records:
         self._tenants: dict[str, tuple[float, Tenant | None]] = {}
 
     def issuer(self, issuer: str) -> Issuer | None:
+        if len(issuer) > LONGEST_ISSUER:  # no record has it, and the memory of unknown names stays small
+            return None
         return self._kept(self._issuers, issuer, lambda: self._find_issuer(issuer))
 
     def tenant(self, tenant_id: TenantId) -> Tenant | None:
