@@ -151,6 +151,16 @@ class Rights:
                 raise FieldNotAllowedError(field, "only the gateway's operators may change this.")
             if sentence := _JUDGES[field](was.get(field), becomes.get(field), bounded):
                 raise FieldNotAllowedError(field, sentence)
+        if not bounded and _is_capped(before) and after.cost_centres != before.cost_centres:
+            raise FieldNotAllowedError(
+                "cost_centres", "each has a hard budget and your tenant has none, so only operators add some."
+            )
+
+
+def _is_capped(tenant: Tenant) -> bool:
+    """Has every cost centre a hard budget? Then these limit the tenant as a whole, and another one would widen it."""
+    budgets = tenant.cost_centre_budgets
+    return all(centre in budgets and budgets[centre].hard for centre in (tenant.tenant_id, *tenant.cost_centres))
 
 
 def _judge_cost_centres(was: Any, becomes: Any, _bounded: bool) -> str:
