@@ -210,8 +210,8 @@ def get_scim_user(user_id: str) -> Response[str]:
     return scim_answer(scim_resource(administration.user(directory(), unquote(user_id))))
 
 
-@app.put("/scim/v2/Users/<user_id>", operation_id="replaceScimUser")
-def replace_scim_user(user_id: str) -> Response[str]:
+@app.put("/scim/v2/Users/<user_id>", operation_id="putScimUser")
+def put_scim_user(user_id: str) -> Response[str]:
     sent = scim.user_of(scim_body())
     return scim_changed(administration.user(directory(), unquote(user_id)), sent)
 

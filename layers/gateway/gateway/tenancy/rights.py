@@ -46,7 +46,7 @@ RIGHTS: Mapping[str, frozenset[Role]] = {
     "listScimUsers": READERS,
     "getScimUser": READERS,
     "createScimUser": MANAGERS,
-    "replaceScimUser": MANAGERS,
+    "putScimUser": MANAGERS,
     "patchScimUser": MANAGERS,
     "deleteScimUser": MANAGERS,
     "getScimServiceProviderConfig": READERS,
