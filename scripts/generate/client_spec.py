@@ -46,6 +46,7 @@ TYPES = {
     "ModelResponse.usage": "ResponseUsage?",
     "ResponseRequest.input": "string|[object]",
     "ResponseRequest.tool_choice": "string|object",
+    "ScimUser.active": "boolean|string",
     "StreamedUsage.cost": "string?",
 }
 # Headers that mean true for `true` in any case, and false for any other text: a generated client has these two words. The

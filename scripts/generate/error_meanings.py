@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "guard": ("makeDecoy", "listAudit"),
     "me": ("getMe", "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey"),
     "scim": (
-        "listScimUsers", "createScimUser", "getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser",
+        "listScimUsers", "createScimUser", "getScimUser", "putScimUser", "patchScimUser", "deleteScimUser",
         "getScimServiceProviderConfig", "listScimResourceTypes", "listScimSchemas",
     ),
 }  # fmt: skip
@@ -44,13 +44,13 @@ TENANT = (*READ, "listed", "usage", "me", "scim")
 ADMIN = ("tenants", "keys", "lent", "issuers", "users", "guard")
 ANSWERED = (*READ, "listed")
 EVERY = (*TENANT, *ADMIN)
-SCIM_WRITTEN = ("createScimUser", "replaceScimUser", "patchScimUser")
+SCIM_WRITTEN = ("createScimUser", "putScimUser", "patchScimUser")
 WRITTEN = (
     "putTenant", "makeKey", "rotateKey", "makeDecoy", "lent", "putIssuer", "putUser", "makeOwnKey", "rotateOwnKey",
     *SCIM_WRITTEN,
 )  # fmt: skip
 POSTED = (*READ, "quoteInvocation")
-SCIM_NAMED = ("getScimUser", "replaceScimUser", "patchScimUser", "deleteScimUser")
+SCIM_NAMED = ("getScimUser", "putScimUser", "patchScimUser", "deleteScimUser")
 NAMED = (
     "getTenant", "deleteTenant", "keys", "lent", "users", "makeOwnKey", "listScimUsers", "createScimUser", *SCIM_NAMED,
 )  # fmt: skip
@@ -180,10 +180,10 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "user_exists": Meaning("Another user of the tenant has this name or external id.", "Change that user, or choose another name.", ("putUser", *SCIM_WRITTEN)),
         "invalid_user": Meaning("An attribute of the user is wrong.", "Correct the attribute that the message names.", ("putUser", *SCIM_WRITTEN)),
         "invalid_filter": Meaning("The `filter` is none that the gateway supports.", "Filter by `userName`, `externalId` or `id` with `eq`.", ("listScimUsers",)),
-        "invalid_patch": Meaning("An operation of a PATCH is wrong.", "Correct the operation that the message names.", ("patchScimUser", "createScimUser", "replaceScimUser")),
+        "invalid_patch": Meaning("An operation of a PATCH is wrong.", "Correct the operation that the message names.", ("patchScimUser", "createScimUser", "putScimUser")),
         "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listIssuers", "listAudit", "listUsers")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant, key, user or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "replaceScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
+        "conflict": Meaning("Another request is modifying the same tenant, key, user or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "putScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
         "version_conflict": Meaning("The record's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant", "putIssuer")),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),

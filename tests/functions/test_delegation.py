@@ -29,7 +29,7 @@ ACME = Tenant(
 )
 GLOBEX = Tenant(TenantId("globex"), "Globex", ("secret-project",))
 WAYS = ("key", "token")
-SIGNED = "signature"
+ANN = "arn:aws:iam::111122223333:user/ann"
 EVERY_ROLE = tuple(Role)
 NEW_KEY = {"user_id": "bob", "label": "new"}
 
@@ -338,6 +338,19 @@ def test_without_a_hard_budget_of_the_tenant_those_of_cost_centres_are_only_tigh
     assert gateway(admin, "PUT", "/admin/tenants/acme", wanted | {"cost_centre_budgets": good})[0] == 200
 
 
+def test_no_cost_centre_is_added_where_their_hard_budgets_are_the_only_limits(gateway: Gateway) -> None:
+    """A new one would have none."""
+    hard = dict.fromkeys(("acme", "research", "ops"), Budget(Decimal(20), hard=True))
+    TenantTable("tenants").put_tenant(replace(ACME, budget=None, cost_centre_budgets=hard))
+    wanted = record_of(gateway) | {"cost_centres": ["research", "ops", "new"]}
+    status, said = gateway(caller(Role.TENANT_ADMIN), "PUT", "/admin/tenants/acme", wanted)
+    assert (status, said["code"]) == (403, "field_not_allowed")
+    open_one = {centre: budget for centre, budget in hard.items() if centre != "acme"}
+    TenantTable("tenants").put_tenant(replace(ACME, budget=None, cost_centre_budgets=open_one))
+    wanted = record_of(gateway) | {"cost_centres": ["research", "ops", "new"]}
+    assert gateway(caller(Role.TENANT_ADMIN), "PUT", "/admin/tenants/acme", wanted)[0] == 200
+
+
 def test_a_rule_of_budgets_by_scope_keeps_those_of_the_whole_tenant() -> None:
     from gateway.tenancy.rights import _judge_budgets
 
@@ -360,6 +373,21 @@ def test_the_audit_names_the_caller_and_its_role(gateway: Gateway, way: str, arn
     assert page["records"][0]["actor"] == {
         "arn": arn, "source_ip": "203.0.113.7", "user_id": "alice", "role": "tenant-admin",
     }  # fmt: skip
+
+
+def test_a_tenant_reads_who_changed_it_and_no_name_from_outside(gateway: Gateway) -> None:
+    """Operators' records have an account, an access key and an address; a key of the role operator has its tenant."""
+    outside = caller(Role.OPERATOR, tenant=GLOBEX)
+    for who in (None, outside, caller(Role.TENANT_ADMIN)):
+        assert gateway(who, "POST", "/admin/tenants/acme/keys", NEW_KEY)[0] == 201
+    _, page = gateway(caller(Role.AUDITOR), "GET", "/admin/audit")
+    actors = [record["actor"] for record in page["records"]]
+    assert [actor["arn"] for actor in actors] == ["key:acme/key_alice", "operator", "operator"]
+    assert [sorted(actor) for actor in actors[1:]] == [["arn"], ["arn"]]
+    for secret in ("111122223333", "AKIAEXAMPLE", "globex"):
+        assert secret not in json.dumps(page)
+    _, page = gateway(outside, "GET", "/admin/audit", query={"tenant_id": "acme"})
+    assert [record["actor"]["arn"] for record in page["records"]][1:] == ["key:globex/key_alice", ANN]
 
 
 def test_an_audit_record_is_one_that_earlier_releases_read(gateway: Gateway) -> None:

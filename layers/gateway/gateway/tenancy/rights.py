@@ -47,7 +47,7 @@ RIGHTS: Mapping[str, frozenset[Role]] = {
     "listScimUsers": READERS,
     "getScimUser": READERS,
     "createScimUser": MANAGERS,
-    "replaceScimUser": MANAGERS,
+    "putScimUser": MANAGERS,
     "patchScimUser": MANAGERS,
     "deleteScimUser": MANAGERS,
     "getScimServiceProviderConfig": READERS,
@@ -160,6 +160,10 @@ class Rights:
                 raise FieldNotAllowedError(field, sentence)
         if not bounded:
             _must_replace_no_default(before, after)
+        if not bounded and _is_capped(before) and after.cost_centres != before.cost_centres:
+            raise FieldNotAllowedError(
+                "cost_centres", "each has a hard budget and your tenant has none, so only operators add some."
+            )
 
 
 def _must_replace_no_default(before: Tenant, after: Tenant) -> None:
@@ -172,6 +176,12 @@ def _must_replace_no_default(before: Tenant, after: Tenant) -> None:
 
 
 _LOOSER = "only operators set a budget that replaces one of * and is looser."
+
+
+def _is_capped(tenant: Tenant) -> bool:
+    """Has every cost centre a hard budget of its own? Then a new one would be without."""
+    found = [tenant.budget_of_the_month(centre) for centre in (tenant.tenant_id, *tenant.cost_centres)]
+    return all(budget is not None and budget.hard for budget in found)
 
 
 def _judge_cost_centres(was: Any, becomes: Any, _bounded: bool) -> str:

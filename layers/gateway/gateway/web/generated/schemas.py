@@ -576,7 +576,7 @@ class AuditActor(BaseModel):
     arn: Annotated[
         str,
         Field(
-            description="The AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token."
+            description="The AWS principal; `key:TENANT/KEY_ID` or `user:TENANT/USER_ID` for a caller with a key or a token. A tenant's own callers see `operator` for everybody outside the tenant."
         ),
     ]
     access_key_id: Annotated[str | None, Field(description="Of an AWS principal.")] = None
