@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 FOR_AWS = "x-amazon-"
 # The types of a property that has several; `?` is null. openapi.yaml describes them in words.
 TYPES = {
+    "BudgetLine.scope": "string|object",
     "ChatAnswer.content": "string?",
     "ChatChunkChoice.finish_reason": "string?",
     "ChatCompletion.service_tier": "string?",

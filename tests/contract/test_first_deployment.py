@@ -135,6 +135,6 @@ def test_outputs_and_alarms_are_the_stacks() -> None:
     assert asked
     assert asked <= template["Outputs"].keys()
     assert set(re.findall(r"`(\w+Alarm)`", TEXT)) <= template["Resources"].keys()
-    assert len(OPERATIONS) == 48  # as steps 2 and 3 say: 34 of tenants, 14 of operators
+    assert len(OPERATIONS) == 54  # as steps 2 and 3 say: 34 of tenants, 20 of operators
     admin = [operation for operation in OPERATIONS if operation.path.startswith("/admin")]
-    assert len(admin) == 14
+    assert len(admin) == 20

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from scripts.project.template import ROOT, load, of_type
-from tests.contract.contract import OPERATIONS, TEMPLATE
+from tests.contract.contract import DELEGATED, OPERATIONS, TEMPLATE
 from tests.contract.expanded import of_kind, outputs, plain, stack
 from tests.contract.rules import refusals
 from tests.recorded import POLLED
@@ -249,6 +249,12 @@ def test_a_private_api_lets_in_who_has_a_key_and_leaves_operators_to_iam() -> No
         is_signed = operation.made.authorization == "AWS_IAM"
         assert bool(matched) != is_signed, operation
         used |= set(matched)
+    delegated = {operation.method.upper() for operation in OPERATIONS if operation.path.startswith("/admin/")}
+    for method in delegated:
+        arn = f"execute-api:/v1/{method}{DELEGATED.replace('{proxy+}', 'admin/tenants')}"
+        matched = [pattern for pattern in patterns if re.fullmatch(pattern, arn)]
+        assert matched, method
+        used |= set(matched)
     assert used == set(patterns)
 
 
@@ -472,6 +478,8 @@ def test_a_function_of_the_api_may_be_called_as_deployed_and_as_released(functio
     permissions = of_kind(stack(), "AWS::Lambda::Permission").values()
     routes = [o for o in OPERATIONS if f"${{{function}.Arn}}" in o.uri]
     needed = [re.sub(r"\{\w+\}", "any", f"v1/{o.method.upper()}{o.path}") for o in routes] or ["authorizers/x"]
+    if any(route.path.startswith("/admin/") for route in routes):
+        needed.append("v1/PUT/delegated/any")
     for called in (f"model-gateway/{function}.Arn", f"model-gateway/{function}Aliaslive"):
         sources = [p["SourceArn"] for p in permissions if p["FunctionName"] == called]
         patterns = [re.escape(source.split("/Api/")[1]).replace(r"\*", ".*") for source in sources]

@@ -549,7 +549,7 @@ def test_three_accounts_are_taken_together_or_not_at_all(aws: None) -> None:
     held = {of.holder: sorted(account.holds) for of, account in tables.all(NOW)}
     assert held == {"": ["r1#1"], "claimed:alice": ["r1#1"], "key:key_1": ["r1#1"], "claimed:bob": []}
     with pytest.raises(AlreadyReservedError):
-        meter.reserve(acme, row("r1", "eve", UserSource.CLAIMED, model_id=ModelId("dear")), TokenBound(TokenUsage(1)))
+        meter.reserve(acme, row("r1", "eve", UserSource.CLAIMED), TokenBound(TokenUsage(1)))
 
 
 def test_accounts_that_others_write_all_the_time_are_taken_one_by_one(aws: None) -> None:
