@@ -122,18 +122,18 @@ class InMemoryAccounts:
         counters = {name: after.counted_spent.get(name, ZERO) for name in hold.counters}
         return Booked(after.spent, after.centres_spent.get(hold.cost_centre, ZERO), charge, counters)
 
-    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
+    def all(self, now: datetime, *, held: bool = False) -> Iterator[tuple[AccountId, Account]]:
         return iter(list(self.accounts.items()))
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
-        key = (account.tenant_id, account.month, mark)
+        key = (account.tenant_id, account.month + account.holder, mark)
         if self.marks.get(key, now) > now:
             return False
         self.marks[key] = now + CLAIM_TTL
         return True
 
     def mark_notified(self, account: AccountId, mark: str) -> None:
-        self.marks[account.tenant_id, account.month, mark] = datetime.max.replace(tzinfo=UTC)
+        self.marks[account.tenant_id, account.month + account.holder, mark] = datetime.max.replace(tzinfo=UTC)
 
 
 class InMemoryJobs:

@@ -290,7 +290,7 @@ def _at(entry: yaml.Node, way: tuple[str | int, ...]) -> yaml.Node:
     return place
 
 
-_SET_BY_THE_API = ("version", "tenant_id", "loans", "resets")
+_SET_BY_THE_API = ("version", "tenant_id", "loans", "resets", "shards_since", "shards_before")
 
 
 def shown(tenant: dict[str, Any]) -> dict[str, Any]:

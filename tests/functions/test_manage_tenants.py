@@ -7,6 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_a_budget_is_lent_to_and_reset_and_a_new_record_keeps_both(admin: Admin)
     records = admin("GET", "/admin/audit", query={"tenant_id": "my-team"})[1]["records"]
     assert [each["action"] for each in records][:4] == ["change_tenant", "reset_budget", "reset_budget", "lend_budget"]
     assert admin("POST", "/admin/tenants/my-team/budgets/loans", loan | {"usd": "0"})[1].get("loans") is None
+
+
+def test_a_new_number_of_shards_holds_from_the_next_month_on(admin: Admin) -> None:
+    sent = {"budget": {"monthly_usd": "100", "hard": True}}
+    admin("PUT", "/admin/tenants/my-team", sent)
+    changed = admin("PUT", "/admin/tenants/my-team", sent | {"budget_shards": 4})[1]
+    assert (changed["budget_shards"], changed["shards_before"]) == (4, 1)
+    assert changed["shards_since"] > f"{datetime.now(UTC):%Y-%m}"
+    again = admin("PUT", "/admin/tenants/my-team", sent | {"budget_shards": 2})[1]
+    assert (again["shards_before"], again["shards_since"]) == (1, changed["shards_since"])
+    Tenant.model_validate(again)
 
 
 @pytest.mark.parametrize(

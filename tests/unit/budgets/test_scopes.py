@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -264,15 +264,112 @@ def test_a_total_never_begins_anew(accounts: Accounts) -> None:
     assert "resets_at" not in next(iter(lines(accounts, acme).values()))
 
 
-def test_an_account_with_a_total_is_kept_for_ever_and_any_other_for_400_days(aws: None) -> None:
+def test_an_account_with_a_total_is_kept_for_ever_and_any_other_for_70_days(aws: None) -> None:
     table = AccountTable("budgets")
     for number, window in enumerate(("total", "day")):
         take(table, tenant(budget("1", window, user="*")), "1", row(f"r{number}", window))
     expiries = {
         item["holder"]["S"]: int(item["expires_at"]["N"]) for item in table._dynamodb.scan(TableName="budgets")["Items"]
     }
-    assert expiries["user:day"] == int((NOW + timedelta(days=400)).timestamp())
+    assert expiries["user:day"] == int((NOW + timedelta(days=70)).timestamp())
     assert expiries["user:total"] > 250_000_000_000
+
+
+def test_a_claim_of_a_name_gets_nothing_that_the_name_was_given(accounts: Accounts) -> None:
+    acme = tenant(budget("1", user="*"), budget("5", user="alice", hard=False))
+    lent = lend(acme, Loan(Scope(user="alice"), Window.DAY, Decimal(50), NOW + timedelta(hours=2)), NOW)
+    assert "limit 1 USD" in refusal(accounts, lent, "2", row("r1", "alice", UserSource.CLAIMED)).message
+    spend(accounts, lent, "20", row("r2", "alice", UserSource.TOKEN))
+
+
+def test_a_new_number_of_shards_waits_for_a_new_month(accounts: Accounts) -> None:
+    """Else the new shards had room that the old ones spent already."""
+    before = tenant(budget("4", "month"), budget("4", "day"), budget_shards=1)
+    after = replace(before, budget_shards=4, shards_since="2026-12", shards_before=1)
+    spend(accounts, before, "4", row("r0"))
+    for number in range(20):
+        assert refusal(accounts, after, "0.5", row(f"r{number}")).code == "budget_exceeded"
+    assert {line["spent"] for line in lines(accounts, after).values()} == {"4"}
+    december = datetime(2026, 12, 1, tzinfo=UTC)
+    taken = 0
+    for number in range(60):
+        with suppress(GatewayError):
+            taken += bool(take(accounts, after, "0.5", row(f"d{number}", at=december)))
+    assert taken == 8  # four shards of 1 USD
+
+
+def test_a_reset_month_tells_its_own_thresholds_only(accounts: Accounts) -> None:
+    acme, told = tenant(budget("100", "month", thresholds=[80])), list[Any]()
+    spend(accounts, acme, "60", row("r1"))
+    acme = reset(acme, Scope(), Window.MONTH, NOW)
+    for number, usd in enumerate(("45", "40")):
+        for hold in take(accounts, acme, usd, row(f"r{number + 2}")):
+            booked = accounts.book(hold, Booking(Decimal(usd)))
+            assert booked
+            told += newly_crossed(acme, hold, booked, accounts)
+    assert [(each.threshold, each.spent, each.month, each.period) for each in told] == [
+        (80, Decimal(85), "2026-11", "")
+    ]
+    swept: list[Any] = []
+    sweep_thresholds(accounts, {TenantId("acme"): acme}.get, swept.append, NOW)
+    assert [each.spent for each in swept] == [Decimal(85)]
+
+
+def test_the_sweep_tells_of_a_week_that_began_last_month_and_of_no_period_long_over(accounts: Accounts) -> None:
+    acme, told = tenant(budget("10", "week", thresholds=[80]), budget("10", user="*", thresholds=[80])), list[Any]()
+    spend(accounts, acme, "9", row("r1", "alice", at=datetime(2026, 11, 30, 9, tzinfo=UTC)))
+    assert (
+        sweep_thresholds(accounts, {TenantId("acme"): acme}.get, told.append, datetime(2026, 12, 3, 1, tzinfo=UTC)) >= 1
+    )
+    assert [each.scope for each in told if each.window is Window.WEEK] == [Scope()]
+    lowered, later = tenant(budget("1", user="*"), budget("1", "week")), list[Any]()
+    sweep_thresholds(accounts, {TenantId("acme"): lowered}.get, later.append, datetime(2027, 1, 20, tzinfo=UTC))
+    assert later == []
+
+
+def test_a_release_that_knows_no_counters_takes_nothing_from_the_sums(aws: None) -> None:
+    """It sees the hold with an amount of 0, and the cost centre's sum that it expects."""
+    table, acme = AccountTable("budgets"), tenant(budget("5", "day"))
+    (held,) = take(table, acme, "2", row("r1"))
+    item = table._dynamodb.get_item(TableName="budgets", Key={"pk": {"S": "acme#2026-11#00"}})["Item"]
+    packed = item["holds"]["M"]["r1#1"]["B"]
+    assert packed[12] == 0  # the length of the amount
+    assert item["committed@research"]["N"] == item["committed"]["N"] == "0"
+    assert table.account(held.account).holds == {held.name: held}
+
+
+def test_a_lost_response_of_the_transaction_leaves_nothing_held(aws: None) -> None:
+    tables, ledger = AccountTable("budgets"), DynamoLedger("usage")
+    meter, acme = meter_of(tables, ledger), tenant(*THREE[1], **THREE[0])
+    real = meter.reservations._writes.transact_write_items  # type: ignore[union-attr]
+
+    def lost(**request: Any) -> None:
+        real(**request)
+        raise HTTPClientError(error=OSError("reset"))
+
+    take(tables, acme, "0", row("r0", "alice", UserSource.CLAIMED))  # opens the accounts
+    meter.reservations._writes.transact_write_items = lost  # type: ignore[union-attr]
+    with pytest.raises(HTTPClientError):
+        meter.reserve(acme, row("r1", "alice", UserSource.CLAIMED), TokenBound(TokenUsage(1, 1)))
+    assert [name for _, account in tables.all(NOW) for name in account.holds if name == "r1#1"] == []
+
+
+def test_a_conflict_of_one_account_does_not_keep_the_others_from_their_booking(aws: None) -> None:
+    tables, ledger = AccountTable("budgets"), DynamoLedger("usage")
+    meter, acme = meter_of(tables, ledger), tenant(budget("5", user="*"), budget={"monthly_usd": "9", "hard": True})
+    one = row("r1", "alice")
+    reserved = meter.reserve(acme, one, TokenBound(TokenUsage(100, 50)))
+    book = tables.book
+
+    def fails_for_users(hold: Hold, booking: Booking) -> Any:
+        if hold.account.holder:
+            raise ClientError({"Error": {"Code": "TransactionConflictException", "Message": ""}}, "UpdateItem")
+        return book(hold, booking)
+
+    tables.book = fails_for_users  # type: ignore[method-assign]
+    with pytest.raises(ClientError):
+        meter.settle(acme, reserved, one.settle(Outcome.SUCCEEDED, TokenUsage(10, 5), NOW))
+    assert {of.holder: bool(account.holds) for of, account in tables.all(NOW)} == {"": False, "user:alice": True}
 
 
 def test_counters_of_old_periods_go(aws: None) -> None:
@@ -485,11 +582,8 @@ def test_whatever_happens_no_scope_is_above_its_limit_and_nothing_stays_held(
         assert account.committed == account.spent
     everything = [b for b in acme.all_budgets if b.scope == Scope() and b.window is Window.TOTAL]
     if everything:
-        of = AccountId(TenantId("acme"), ROLLING)
-        counted = sum(
-            accounts.account(replace(of, shard=n)).counted_spent.get("total=", Decimal(0)) for n in range(shards)
-        )
-        assert counted == sum(charges.values())
+        whole = accounts.account(AccountId(TenantId("acme"), ROLLING))
+        assert whole.counted_spent.get("total=", Decimal(0)) == sum(charges.values())
 
 
 # --------------------------------------------------------------------------------------------------- requests

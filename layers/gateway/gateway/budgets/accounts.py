@@ -118,6 +118,7 @@ class Limits:
     tokens: int | None = None
     counters: tuple[Counter, ...] = ()
     resets_at: datetime | None = None  # the next month, by the time zone of the tenant's budgets
+    keeps: bool = False  # the account may hold a budget that never resets, so it must not expire
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class Account:
     minute_tokens: int = 0
     counted: Mapping[str, Decimal] = field(default_factory=dict)  # committed; of calls, requests and tokens: the number
     counted_spent: Mapping[str, Decimal] = field(default_factory=dict)
+    booked_at: datetime | None = None  # of an account that stays: its last booking
 
     def refusal(self, hold: Hold, limits: Limits) -> GatewayError | None:
         """The error for a hold that would exceed a limit; None for a hold that fits."""
@@ -242,8 +244,8 @@ class Accounts(Protocol):
 
     def account(self, account: AccountId) -> Account: ...
 
-    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
-        """Every shard of this month and the previous one, and every account that stays."""
+    def all(self, now: datetime, *, held: bool = False) -> Iterator[tuple[AccountId, Account]]:
+        """Every shard of this month and the previous one, and every account that stays; or those with holds only."""
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         """Claim the notification of a mark for CLAIM_TTL; False while another claim lives, and always after `told`."""
@@ -288,9 +290,14 @@ def merge_shards(shards: Iterable[Account]) -> Account:
     return Account(committed, spent, centres_committed, centres_spent, counted=counted, counted_spent=counted_spent)
 
 
+def shards_of(tenant: Tenant, of: AccountId) -> int:
+    """The number of an account's shards. Accounts that stay have one."""
+    return 1 if of.month == ROLLING else tenant.shards_at(of.month)
+
+
 def load_account(tenant: Tenant, of: AccountId, accounts: Accounts) -> Account:
     """The sums of a whole account, read shard by shard."""
-    shards = 1 if of.holder else max(tenant.budget_shards, 1)
+    shards = shards_of(tenant, of)
     return merge_shards(accounts.account(replace(of, shard=shard)) for shard in range(shards))
 
 

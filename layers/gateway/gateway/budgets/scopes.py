@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from gateway.budgets.accounts import ROLLING, AccountId, Counter, Hold, Limits, Unit, shard_of
+from gateway.budgets.accounts import ROLLING, AccountId, Counter, Hold, Limits, Unit, shard_of, shards_of
 from gateway.budgets.windows import Period, local_month, period_of
 from gateway.core.times import minute_of
 from gateway.pricing.price_book import ZERO
@@ -45,6 +45,11 @@ class Spender:
 
     def falls_into(self, scope: Scope) -> bool:
         return all(scope.matches(name, getattr(self, name)) for name in DIMENSIONS)
+
+    def replaces(self, named: Scope, default: Scope) -> bool:
+        """Does a scope replace a default of `*` for this call? A claim gets nothing that the name was given."""
+        is_claim = self.user_source is UserSource.CLAIMED and named.user != default.user
+        return default.is_default_for(named) and not is_claim
 
     def resolve(self, scope: Scope) -> Scope:
         """The scope with each `*` replaced by the value of this call."""
@@ -85,30 +90,29 @@ def chosen(tenant: Tenant, spender: Spender) -> list[ScopedBudget]:
     return [
         budget
         for budget in found
-        if not any(b.window is budget.window and budget.scope.is_default_for(b.scope) for b in found)
+        if not any(b.window is budget.window and spender.replaces(b.scope, budget.scope) for b in found)
     ]
 
 
 def counted_budget(
-    tenant: Tenant, budget: ScopedBudget, scope: Scope, holder: str, at: datetime, shard: int = 0
+    tenant: Tenant, budget: ScopedBudget, scope: Scope, holder: str, at: datetime, request_id: str = ""
 ) -> CountedBudget:
     """Where a budget of a resolved scope is counted at a time. `holder` is that of a personal scope."""
-    period = period_of(budget, at)
+    period, is_claimed = period_of(budget, at), holder.startswith("claimed:")
     again = sum(
         reset.times
         for reset in tenant.resets
         if (reset.scope, reset.window, reset.period) == (scope, budget.window, period.label)
     )
-    lent = sum(
-        (loan.usd for loan in tenant.loans if loan.scope == scope and loan.window is budget.window and at < loan.until),
-        ZERO,
-    )
+    loans = [] if is_claimed else [loan for loan in tenant.loans if loan.scope == scope and at < loan.until]
+    lent = sum((loan.usd for loan in loans if loan.window is budget.window), ZERO)
     counter = counter_name(budget.window.value, f"{period.label}~{again}" if again else period.label, scope, holder)
     if scope.is_personal:
         account = AccountId(tenant.tenant_id, ROLLING, 0, holder)
     elif budget.window is Window.TOTAL:
-        account = AccountId(tenant.tenant_id, ROLLING, shard)
+        account = AccountId(tenant.tenant_id, ROLLING)
     else:
+        shard = shard_of(request_id, tenant.shards_at(period.month)) if request_id else 0
         account = AccountId(tenant.tenant_id, period.month, shard)
         if budget.is_of_the_month and not again:
             counter = ""
@@ -129,24 +133,26 @@ def name_of(scope: Scope) -> str:
 
 def holds_of(tenant: Tenant, row: UsageRecord, amount: Decimal, usage: TokenUsage) -> list[tuple[Hold, Limits]]:
     """The holds of an attempt with their limits; the account that most calls share comes last."""
-    shard, at, spender = shard_of(row.request_id, tenant.budget_shards), row.started_at, Spender.of(row)
-    shards = max(tenant.budget_shards, 1)
+    at, spender = row.started_at, Spender.of(row)
     counters = defaultdict[AccountId, list[Counter]](list)
     of_the_month: list[CountedBudget] = []
     for budget in chosen(tenant, spender):
         scope = spender.resolve(budget.scope)
-        counted = counted_budget(tenant, budget, scope, spender.holder(scope), at, shard)
+        counted = counted_budget(tenant, budget, scope, spender.holder(scope), at, row.request_id)
         if not counted.counter:
             of_the_month.append(counted)
             continue
-        parts = 1 if counted.account.holder else shards
+        parts = shards_of(tenant, counted.account)
         whose = f"the {_ADJECTIVE[budget.window]} budget of {name_of(scope)}"
         limit = counted.limit / parts if budget.hard else None
         counters[counted.account].append(Counter(counted.counter, Unit.USD, whose, limit, counted.period.resets_at))
-    month = AccountId(tenant.tenant_id, local_month(at, tenant.month_zone), shard)
+    this_month = local_month(at, tenant.month_zone)
+    shards = tenant.shards_at(this_month)
+    month = AccountId(tenant.tenant_id, this_month, shard_of(row.request_id, shards))
     for account, counter in _rates(tenant, spender, at, month):
         counters[account].append(counter)
-    limits = {account: Limits(counters=tuple(some)) for account, some in counters.items()}
+    keeps = any(budget.window is Window.TOTAL for budget in tenant.budgets)
+    limits = {account: Limits(counters=tuple(some), keeps=keeps) for account, some in counters.items()}
     if tenant.has_account_of_the_month:
         mine = limits.pop(month, Limits())
         limits[month] = _limits_of_the_month(tenant, of_the_month, mine.counters, shards)
@@ -172,7 +178,7 @@ def _rates(tenant: Tenant, spender: Spender, at: datetime, month: AccountId) -> 
         scope = spender.resolve(limit.scope)
         holder = spender.holder(scope) if scope.is_personal else ""
         account = AccountId(tenant.tenant_id, ROLLING, 0, holder) if holder else month
-        shards = 1 if holder else max(tenant.budget_shards, 1)
+        shards = shards_of(tenant, account)
         for unit, most in _units(limit):
             period = "" if unit is Unit.CALLS else minute_of(at)
             part = Decimal(max(most // shards, 1))
@@ -211,18 +217,24 @@ def _limits_of_the_month(
 
 
 def stale_counters(names: Sequence[str], at: datetime) -> list[str]:
-    """Counters of periods that ended so long ago that no call of them can still end, and no threshold is missed."""
-    return [name for name in names if (ends := _kept_until(name)) and at.replace(tzinfo=None) > ends]
+    """Counters of periods that ended so long ago that no threshold of them is told any more."""
+    return [name for name in names if is_stale(name, at)]
 
 
-_KEPT = {"day": timedelta(days=4), "week": timedelta(days=16), "month": timedelta(days=65)}
+def is_stale(name: str, at: datetime) -> bool:
+    ends = _kept_until(name)
+    return ends is not None and at.astimezone(UTC).replace(tzinfo=None) > ends
+
+
+# From the first day of a period: it, the time zones, and the longest call with its sweep.
+_KEPT = {"day": timedelta(days=3), "week": timedelta(days=9), "month": timedelta(days=33)}
 
 
 def _kept_until(name: str) -> datetime | None:
     kind, _, rest = name.partition("=")
     period = rest.partition(";")[0].partition("~")[0]
     if kind in (Unit.REQUESTS, Unit.TOKENS):
-        return datetime.fromisoformat(period) + timedelta(minutes=30)
+        return datetime.fromisoformat(period) + timedelta(minutes=2)
     if kind not in _KEPT:
         return None
     return datetime.fromisoformat(period if len(period) == 10 else f"{period}-01") + _KEPT[kind]
@@ -241,8 +253,8 @@ def budget_of_counter(tenant: Tenant, account: AccountId, name: str, at: datetim
     if not found:
         return None
     budget = min(found, key=lambda budget: list(vars(budget.scope).values()).count(EACH))
-    counted = counted_budget(tenant, budget, scope, account.holder, at, account.shard)
-    return replace(counted, account=account, counter=name, period=Period(period))
+    counted = counted_budget(tenant, budget, scope, account.holder, at)
+    return replace(counted, account=account, counter=name, period=Period(period.partition("~")[0]))
 
 
 def covers(scope: Scope, resolved: Scope) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from gateway.budgets.accounts import Account, AccountId, Accounts, load_account
 from gateway.budgets.scopes import CountedBudget, Spender, counted_budget, covers, resolved_scopes
 from gateway.budgets.thresholds import spent_of
 from gateway.pricing.price_book import ZERO
-from gateway.tenancy.budgets import EACH, ScopedBudget, Window
+from gateway.tenancy.budgets import EACH, Scope, ScopedBudget, Window
 from gateway.tenancy.caller import Caller
 from gateway.tenancy.tenant import Tenant
 
@@ -84,13 +84,20 @@ def _current(
     """A budget where it is counted now, for each scope that it stands for and that no other budget replaces."""
     own = spender.resolve_person(budget.scope)
     holder = spender.holder(own) if own.is_personal else ""
-    others = [b.scope for b in tenant.all_budgets if b.window is budget.window and budget.scope.is_default_for(b.scope)]
+    others = [
+        b.scope for b in tenant.all_budgets if b.window is budget.window and spender.replaces(b.scope, budget.scope)
+    ]
     names = account(counted_budget(tenant, budget, own, holder, now).account).counted
     for scope in resolved_scopes(tenant, own, [*names]):
         counted = counted_budget(tenant, budget, scope, holder, now)
-        unused = budget.scope.model == EACH and counted.counter not in names
-        if not unused and not any(covers(other, scope) for other in others):
+        unused = budget.scope.model == EACH and (counted.counter not in names or set("*?[") & set(scope.model))
+        if not unused and not any(_replaced(scope, other) for other in others):
             yield counted
+
+
+def _replaced(scope: Scope, other: Scope) -> bool:
+    """Does a budget of `other` count what the scope would?"""
+    return covers(replace(other, model=scope.model), scope) and other.matches("model", scope.model)
 
 
 def _state(counted: CountedBudget, account: Account) -> BudgetState:

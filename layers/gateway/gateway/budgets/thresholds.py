@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from gateway.budgets.accounts import ROLLING, Account, AccountId, Accounts, Booked, Hold, load_account
-from gateway.budgets.scopes import CountedBudget, budget_of_counter, counted_budget
+from gateway.budgets.accounts import ROLLING, Account, AccountId, Accounts, Booked, Hold, load_account, shards_of
+from gateway.budgets.scopes import CountedBudget, budget_of_counter, counted_budget, is_stale
 from gateway.budgets.windows import Period
+from gateway.core.times import month_of
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.budgets import TENANT, Scope, Window
 from gateway.tenancy.tenant import Tenant
@@ -63,7 +64,7 @@ def newly_crossed(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts
     An account of one shard needs no further read. One of several shards must add all of them up; since that costs
     reads, it does so only for each hundredth of a shard's part.
     """
-    shards = 1 if hold.account.holder else max(tenant.budget_shards, 1)
+    shards = shards_of(tenant, hold.account)
     centre = {hold.cost_centre: booked.centre_spent}
     after = Account(spent=booked.spent, centres_spent=centre, counted_spent=booked.counted_spent)
     whole: Account | None = None
@@ -82,14 +83,16 @@ def newly_crossed(tenant: Tenant, hold: Hold, booked: Booked, accounts: Accounts
 
 def budgets_in(tenant: Tenant, of: AccountId, account: Account, at: datetime) -> Iterator[CountedBudget]:
     """The budgets that an account counts, by the tenant's record of today."""
-    if of.month != ROLLING:
+    if of.month != ROLLING and of.month >= month_of(at - timedelta(days=1)):
         for centre in ("", *sorted(account.centres_spent)):
             if budget := tenant.budget_of_the_month(centre):
                 scope = replace(budget.scope, cost_centre=centre)
-                counted = counted_budget(tenant, budget, scope, "", at, of.shard)
+                if any((r.scope, r.window, r.period) == (scope, Window.MONTH, of.month) for r in tenant.resets):
+                    continue  # a counter of its own counts it since then
+                counted = counted_budget(tenant, budget, scope, "", at)
                 yield replace(counted, account=of, counter="", period=Period(of.month))
     for name in account.counted_spent:
-        if found := budget_of_counter(tenant, of, name, at):
+        if not is_stale(name, at) and (found := budget_of_counter(tenant, of, name, at)):
             yield found
 
 

@@ -13,13 +13,13 @@ from gateway.budgets.accounts import AccountId, Accounts, Booking, Hold, Limits,
 from gateway.budgets.scopes import holds_of
 from gateway.budgets.thresholds import ThresholdCrossed, newly_crossed, notify_once
 from gateway.calls.token_bounds import TokenBound
-from gateway.core.errors import ForbiddenError
+from gateway.core.errors import ForbiddenError, GatewayError
 from gateway.core.telemetry import UNPRICED_USAGE, count
 from gateway.core.times import month_of
 from gateway.pricing.maximum_cost import MOST_SECONDS, highest_unit_price, maximum_cost
 from gateway.pricing.price_book import ZERO, PriceBook
 from gateway.tenancy.tenant import Tenant, Unpriced
-from gateway.usage.ledger import Ledger
+from gateway.usage.ledger import AlreadyReservedError, Ledger
 from gateway.usage.records import ModelId, Outcome, PriceStatus, TenantId, UsageRecord
 
 SEPARATELY = 2  # accounts, whose holds are written one by one
@@ -78,7 +78,7 @@ class Meter:
             amount = quote(book, tenant, book.pricing_name(row), row.region, bound, row.started_at, time)
             if tenant.is_limited:
                 wanted = holds_of(tenant, row, amount or ZERO, bound.usage)
-        if self.reservations and len(wanted) > SEPARATELY:
+        if self.reservations and len(wanted) > SEPARATELY and any(hold.account.holder for hold, _ in wanted):
             return self._reserve_together(self.reservations, wanted, row)
         holds = hold_all(self.accounts, wanted)
         try:
@@ -91,14 +91,19 @@ class Meter:
     def _reserve_together(
         self, reservations: Reservations, wanted: Sequence[tuple[Hold, Limits]], row: UsageRecord
     ) -> Reservation:
-        """The last hold alone, since most calls share its account; all others with the row."""
-        holds = hold_all(self.accounts, wanted[-1:])
+        """The holds of the tenant's accounts one by one, since its calls share them; those of others with the row."""
+        shared = [(hold, limits) for hold, limits in wanted if not hold.account.holder]
+        own = [(hold, limits) for hold, limits in wanted if hold.account.holder]
+        holds = hold_all(self.accounts, shared)
         try:
-            if not reservations.reserve(wanted[:-1], row):
-                holds += hold_all(self.accounts, wanted[:-1])
+            if not reservations.reserve(own, row):
+                holds += hold_all(self.accounts, own)
                 self.ledger.reserve(row)
-        except Exception:
+        except (GatewayError, AlreadyReservedError):
             release_all(self.accounts, holds)
+            raise
+        except Exception:  # the response may be lost, and the transaction written
+            release_all(self.accounts, [hold for hold, _ in wanted])
             raise
         return Reservation(row, tuple(hold for hold, _ in wanted))
 
@@ -109,8 +114,14 @@ class Meter:
     def book_hold(self, tenant: Tenant, reserved: Reservation, settled: UsageRecord) -> None:
         """Book the hold of a settled row. If this fails, the sweep books it after the lease has ended."""
         now = settled.settled_at or settled.started_at
+        failed: Exception | None = None
         for hold in reserved.holds:
-            self._book(tenant, hold, booking_for(self.book(), hold, settled), now)
+            try:
+                self._book(tenant, hold, booking_for(self.book(), hold, settled), now)
+            except Exception as error:  # the other accounts must not wait for the sweep
+                failed = failed or error
+        if failed:
+            raise failed
         if _needs_prices(tenant) and is_unpriced(self.book(), settled):
             count(UNPRICED_USAGE)
             if tenant.on_unpriced is Unpriced.PARK:

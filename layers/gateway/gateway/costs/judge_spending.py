@@ -43,7 +43,6 @@ def judge(
         tenant = tenants[tenant_id]
         if not centre and (found := anomaly(tenant_id, day, spent)):
             judged.anomalies.append(found)
-        budgets = {"": tenant.budget, **tenant.cost_centre_budgets} if tenant else {}
-        budget = budgets.get(centre)
-        judged.forecasts.append(forecast(tenant_id, centre, day, spent, budget.monthly_usd if budget else None))
+        budget = tenant.budget_of_the_month(centre) if tenant else None
+        judged.forecasts.append(forecast(tenant_id, centre, day, spent, budget.limit_usd if budget else None))
     return judged

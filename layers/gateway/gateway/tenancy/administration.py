@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.errors import BadRequestError, GatewayError, NotFoundError
-from gateway.core.times import zone
+from gateway.core.times import next_month, zone
 from gateway.tenancy.budgets import EACH, repeated, scope_to_json
 from gateway.tenancy.caller import Role
 from gateway.tenancy.keys import Key, digest_of, new_key
@@ -34,6 +34,7 @@ ALLOW_ISSUER = "allow_issuer"
 EVERY_TENANT = TenantId("*")
 OPERATOR = Rights()
 _TRIES = 4
+MOST_MODEL_SCOPES = 16  # one call may count in all of them, in one DynamoDB expression of 4 KB
 
 
 class Conflict(GatewayError):
@@ -208,6 +209,10 @@ def must_have_sound_budgets(tenant: Tenant) -> None:
         raise _invalid(
             "attribution.users: none keeps no user, so no budget or rate limit may have a user in its scope."
         )
+    if sum(bool(scope.model) for scope in scopes) > MOST_MODEL_SCOPES:
+        raise _invalid(f"budgets, rate_limits: at most {MOST_MODEL_SCOPES} scopes may name models.")
+    if any(scope.cost_centre == scope.model == EACH and not scope.is_personal for scope in scopes):
+        raise _invalid("scope: a tenant has no budget for each cost centre and model. Name one of the two.")
     for scope in scopes:
         if scope.cost_centre not in ("", EACH) and not tenant.owns(scope.cost_centre):
             raise _invalid(f"scope: {scope.cost_centre!r} is not one of the tenant's cost_centres.")
@@ -281,8 +286,9 @@ class Administration:
             if expected is not None and expected != found:
                 raise VersionConflict(f"The tenant is at version {found}. Fetch it again and retry.")
             after = replace(wanted, version=found + 1)
-            if before:  # the gateway keeps these, and only their own operations change them
-                after = replace(after, loans=before.loans, resets=before.resets)
+            if before:
+                after = self._with_kept(after, before)
+                must_be_sound(after)
             rights.judge_change(before, after)
             if before and replace(after, version=before.version) == before:
                 return before, False
@@ -296,6 +302,16 @@ class Administration:
                 continue
             return after, before is None
         raise Conflict("The tenant was modified concurrently. Fetch it again and retry.")
+
+    def _with_kept(self, after: Tenant, before: Tenant) -> Tenant:
+        """The record with what the gateway keeps in it: loans and resets, and when the budget's shards changed."""
+        now = self.clock()
+        loans = tuple(loan for loan in before.loans if loan.until > now)
+        since, shards = before.shards_since, before.shards_before
+        if after.budget_shards != before.budget_shards:
+            at = now.astimezone(zone(after.month_zone))
+            since, shards = f"{next_month(at.replace(tzinfo=UTC)):%Y-%m}", before.shards_at(f"{at:%Y-%m}")
+        return replace(after, loans=loans, resets=before.resets, shards_since=since, shards_before=shards)
 
     def change_tenant(
         self,

@@ -92,6 +92,8 @@ class Tenant:
     budget: Budget | None = None
     cost_centre_budgets: Mapping[str, Budget] = field(default_factory=dict)
     budget_shards: int = 1
+    shards_since: str = ""  # the month from which `budget_shards` holds; before it there are `shards_before`
+    shards_before: int = 0
     unpriced: Unpriced | None = None
     idempotency_seconds: int = 0
     usage_plan_key: str = ""
@@ -125,6 +127,10 @@ class Tenant:
     def is_limited(self) -> bool:
         """Must the gateway reserve room for a call of this tenant before the call?"""
         return bool(self.rate_limits or self.budgets) or self.has_account_of_the_month
+
+    def shards_at(self, month: str) -> int:
+        """The shards of the account of a month. A new number waits for a new month: spent amounts do not move."""
+        return max(self.budget_shards if month >= self.shards_since else self.shards_before, 1)
 
     @property
     def has_account_of_the_month(self) -> bool:
@@ -213,6 +219,8 @@ def tenant_to_json(tenant: Tenant) -> dict[str, Any]:
         "budget": budget_to_json(tenant.budget) if tenant.budget else None,
         "cost_centre_budgets": {centre: budget_to_json(b) for centre, b in tenant.cost_centre_budgets.items()},
         "budget_shards": tenant.budget_shards,
+        "shards_since": tenant.shards_since,
+        "shards_before": tenant.shards_before,
         "unpriced": tenant.unpriced and tenant.unpriced.value,
         "idempotency_seconds": tenant.idempotency_seconds,
         "usage_plan_key": tenant.usage_plan_key,
@@ -261,6 +269,8 @@ def tenant_from_json(values: Mapping[str, Any]) -> Tenant:
         budget=budget_from_json(values["budget"]) if values.get("budget") else None,
         cost_centre_budgets={c: budget_from_json(b) for c, b in (values.get("cost_centre_budgets") or {}).items()},
         budget_shards=values.get("budget_shards") or 1,
+        shards_since=values.get("shards_since") or "",
+        shards_before=values.get("shards_before") or 0,
         unpriced=Unpriced(values["unpriced"]) if values.get("unpriced") else None,
         idempotency_seconds=values.get("idempotency_seconds") or 0,
         usage_plan_key=values.get("usage_plan_key") or "",

@@ -43,10 +43,10 @@ from gateway.budgets.scopes import stale_counters
 from gateway.core.errors import GatewayError
 from gateway.core.times import minute_of, month_of
 from gateway.pricing.price_book import SCALE, ZERO
-from gateway.tenancy.budgets import Window
 from gateway.usage.records import RequestId, TenantId
 
 KEPT = timedelta(days=400)
+IDLE = timedelta(days=70)  # after which an account that stays may go, if no budget of its tenant is a total
 # A hold's tokens, lease start and end in seconds, and length of the amount; the amount and the cost centre follow.
 _HOLD = struct.Struct(">IIIB")
 _MOST_TOKENS = 2**32 - 1  # a larger hold is counted in full, but stores this many
@@ -123,9 +123,11 @@ class AccountTable:
             taking.need("current_minute = :minute")
             taking.values |= {":amount": _whole(hold.amount), ":tokens": hold.tokens}
             taking.values[":minute"] = minute_of(hold.started_at)
+        elif hold.account.month != ROLLING:  # a release that knows no counters expects the cost centre's sum
+            taking.set("#centre = if_not_exists(#centre, :zero)", centre=_COMMITTED + hold.cost_centre)
         if hold.account.month == ROLLING:
             taking.set("expires_at = :expires_at")
-            taking.values[":expires_at"] = _expiry(hold)
+            taking.values[":expires_at"] = _NEVER if limits.keeps else int((hold.started_at + IDLE).timestamp())
         if limits.usd is not None:
             taking.values[":room"] = _whole(limits.usd - hold.amount)
             taking.need("committed <= :room")
@@ -187,6 +189,9 @@ class AccountTable:
         update = _Update()
         update.need("attribute_exists(holds.#hold)")
         update.remove("holds.#hold", hold=hold.name)
+        if hold.account.month == ROLLING:
+            update.set("booked_at = :booked_at")
+            update.values[":booked_at"] = int(datetime.now(UTC).timestamp())
         if hold.own_sums:
             names = {"centre": _COMMITTED + hold.cost_centre, "spent": _SPENT + hold.cost_centre}
             update.set("committed = committed + :delta", "spent = spent + :charge")
@@ -220,15 +225,16 @@ class AccountTable:
         with suppress(ClientError, HTTPClientError):
             self._writes.update_item(**update.request(self.table, account))
 
-    def all(self, now: datetime) -> Iterator[tuple[AccountId, Account]]:
+    def all(self, now: datetime, *, held: bool = False) -> Iterator[tuple[AccountId, Account]]:
         # A tenant's months may be those of a time zone up to 14 hours ahead.
         months = {month_of(now + timedelta(days=1)), month_of(now), month_of(now.replace(day=1) - timedelta(days=1))}
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
         for item in (item for page in pages for item in page["Items"] if "holds" in item):
-            if item["month"]["S"] in months | {ROLLING}:
-                holder = item["holder"]["S"] if "holder" in item else ""
-                of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]), holder)
-                yield of, _account(of, item)
+            if item["month"]["S"] not in months | {ROLLING} or (held and not item["holds"]["M"]):
+                continue
+            holder = item["holder"]["S"] if "holder" in item else ""
+            of = AccountId(TenantId(item["tenant_id"]["S"]), item["month"]["S"], int(item["shard"]["N"]), holder)
+            yield of, _account(of, item)
 
     def claim_notification(self, account: AccountId, mark: str, now: datetime) -> bool:
         found = self._dynamodb.get_item(TableName=self.table, Key=_told_key(account, mark)).get("Item") or {}
@@ -323,14 +329,12 @@ def _booked(hold: Hold, booking: Booking) -> dict[str, int]:
 
 
 def _packed_counters(hold: Hold) -> str:
-    """The names of a hold's counters; with a separator before them where the hold counts in these alone."""
-    return ("" if hold.own_sums else _BETWEEN) + _BETWEEN.join(hold.counters)
+    """The names of a hold's counters; after its amount where it counts in these alone.
 
-
-def _expiry(hold: Hold) -> int:
-    """When an account that stays may go, in seconds: never where one of its budgets never resets."""
-    total = any(name.startswith(f"{Window.TOTAL}=") for name in hold.counters)
-    return _NEVER if total else int((hold.started_at + KEPT).timestamp())
+    A release that knows no counters would take such a hold's amount from the account's sums, which never had it.
+    """
+    amount = "" if hold.own_sums else f"{_BETWEEN}{_whole(hold.amount)}{_BETWEEN}"
+    return amount + _BETWEEN.join(hold.counters)
 
 
 def _key(account: AccountId) -> dict[str, Any]:
@@ -349,7 +353,7 @@ def _held_by(account: AccountId) -> str:
 
 def _packed(hold: Hold) -> bytes:
     times = int(hold.started_at.timestamp()), math.ceil(hold.lease_until.timestamp())
-    whole = _whole(hold.amount)
+    whole = _whole(hold.amount) if hold.own_sums else 0
     amount = whole.to_bytes(-(-whole.bit_length() // 8), "big")
     return _HOLD.pack(min(hold.tokens, _MOST_TOKENS), *times, len(amount)) + amount + hold.cost_centre.encode()
 
@@ -359,17 +363,22 @@ def _unpacked(of: AccountId, name: str, packed: bytes, counters: str) -> Hold:
     request_id, _, attempt = name.rpartition("#")
     tokens, started, ends, length = _HOLD.unpack_from(packed)
     centre = _HOLD.size + length
+    amount = Decimal(int.from_bytes(packed[_HOLD.size : centre], "big"))
+    own_sums = not counters.startswith(_BETWEEN)
+    if not own_sums:
+        _, stated, counters = counters.split(_BETWEEN, 2)
+        amount = Decimal(stated)
     return Hold(
         RequestId(request_id),
         int(attempt),
         of,
         packed[centre:].decode(),
-        _usd(Decimal(int.from_bytes(packed[_HOLD.size : centre], "big"))),
+        _usd(amount),
         tokens,
         datetime.fromtimestamp(started, UTC),
         datetime.fromtimestamp(ends, UTC),
         tuple(filter(None, counters.split(_BETWEEN))),
-        own_sums=not counters.startswith(_BETWEEN),
+        own_sums,
     )
 
 
@@ -390,6 +399,7 @@ def _account(of: AccountId, item: Mapping[str, Any]) -> Account:
         minute_tokens=int(plain.get("minute_tokens", 0)),
         counted={name: number if name.startswith(_NUMBERS) else _usd(number) for name, number in counted.items()},
         counted_spent=_sums(plain, _COUNTED_SPENT),
+        booked_at=datetime.fromtimestamp(int(plain["booked_at"]), UTC) if "booked_at" in plain else None,
     )
 
 

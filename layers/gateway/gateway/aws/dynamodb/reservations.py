@@ -1,8 +1,8 @@
 """The row and several holds of one call in one transaction: for a call that counts in three accounts or more.
 
-Each hold and each booking is one request, and so is the row. The transaction takes the row and all holds but one, so
-that three accounts cost two requests more than one. The tenant's own account stays out of it: all of its calls write
-there, and transactions on one item would conflict.
+Each hold and each booking is one request, and so is the row. The transaction takes the row and the holds of a user and
+a key, so that these cost two requests more than a tenant's budget alone. The tenant's own accounts stay out of it: all
+of its calls write there, and transactions on one item conflict.
 """
 
 from __future__ import annotations
