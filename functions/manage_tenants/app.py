@@ -181,7 +181,9 @@ def get_user(tenant_id: str, user_id: str) -> Response[str]:
 
 @app.put("/admin/tenants/<tenant_id>/users/<user_id>", operation_id="putUser")
 def put_user(tenant_id: str, user_id: str) -> Response[str]:
-    sent = strict_body(app, UserSettings).model_dump(mode="json", exclude_none=True)
+    sent = strict_body(app, UserSettings).model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    known = register.user_named(named(tenant_id), unquote(user_id))  # one that is switched off stays so, unless told
+    sent = {"active": known.active if known else True} | sent
     user, is_new = administration.put_user(described(named(tenant_id), unquote(user_id), sent), principal(app))
     return answer(app, user_to_json(user), 201 if is_new else 200)
 
@@ -204,6 +206,7 @@ def make_own_key() -> Response[str]:
     if sum(key.works(datetime.now(UTC)) for key in own_keys()) >= MOST_OWN_KEYS:
         raise Conflict(f"You have {MOST_OWN_KEYS} active keys. Revoke one of them.", code="too_many_keys")
     who = owner()
+    must_have_no_key_limits(who)
     wanted = KeyRequest.model_validate(sent.model_dump())
     return shown_once(*made_key(who.tenant_id, wanted, who.user_id, Role.MEMBER))
 
@@ -218,6 +221,7 @@ def revoke_own_key(key_id: str) -> Response[str]:
 @app.post("/me/keys/<key_id>/rotate", operation_id="rotateOwnKey")
 def rotate_own_key(key_id: str) -> Response[str]:
     overlap = wanted_overlap()
+    must_have_no_key_limits(owner())
     return shown_once(*rotated_key(own_key(key_id), overlap))
 
 
@@ -247,7 +251,7 @@ def get_scim_user(user_id: str) -> Response[str]:
 @app.put("/scim/v2/Users/<user_id>", operation_id="putScimUser")
 def put_scim_user(user_id: str) -> Response[str]:
     sent = scim.user_of(scim_body())
-    return scim_changed(administration.user(directory(), unquote(user_id)), sent)
+    return scim_changed(user_id, lambda fields: {"active": fields["active"]} | sent)
 
 
 @app.patch("/scim/v2/Users/<user_id>", operation_id="patchScimUser")
@@ -255,9 +259,7 @@ def patch_scim_user(user_id: str) -> Response[str]:
     operations = scim_body().get("Operations")
     if not isinstance(operations, list):
         raise BadRequestError("Operations: send a list.", code="invalid_patch")
-    user = administration.user(directory(), unquote(user_id))
-    fields = {name: value for name in scim.FIELDS if (value := getattr(user, name)) != ""}
-    return scim_changed(user, scim.patched(fields, operations))
+    return scim_changed(user_id, lambda fields: scim.patched(fields, operations))
 
 
 @app.delete("/scim/v2/Users/<user_id>", operation_id="deleteScimUser")
@@ -372,6 +374,15 @@ def owner() -> Caller:
     return who
 
 
+def must_have_no_key_limits(who: Caller) -> None:
+    """A new key begins with all of a key's budgets and limits, so its user must not make one. Raises ForbiddenError."""
+    if administration.tenant(who.tenant_id).limits_keys:
+        raise ForbiddenError(
+            "Your tenant has budgets or limits of keys. Ask an administrator of your tenant for a key.",
+            code="role_not_allowed",
+        )
+
+
 def own_keys() -> list[Key]:
     who = owner()
     return [key for key in register.keys_of(who.tenant_id) if key.user_id == who.user_id]
@@ -426,9 +437,12 @@ def scim_found(wanted: str) -> list[User]:
     return [user] if name_of(values[attribute]) == name_of(name) else []
 
 
-def scim_changed(user: User, fields: Mapping[str, Any]) -> Response[str]:
-    wanted = described(user.tenant_id, user.user_id, {"active": user.active} | dict(fields))
-    return scim_answer(scim_resource(administration.put_user(wanted, principal(app))[0]))
+def scim_changed(user_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Response[str]:
+    def wanted(user: User) -> User:
+        fields = {name: value for name in scim.FIELDS if (value := getattr(user, name)) != ""}
+        return described(user.tenant_id, user.user_id, change(fields))
+
+    return scim_answer(scim_resource(administration.change_user(directory(), unquote(user_id), principal(app), wanted)))
 
 
 def scim_resource(user: User) -> dict[str, Any]:

@@ -130,7 +130,11 @@ def caller_as_json(who: Caller) -> dict[str, Any]:
         "max_output_tokens": tenant.max_output_tokens,
         "tokens_per_minute": tenant.tokens_per_minute,
         "concurrent_invocations": tenant.concurrent_invocations,
-        "may": sorted(operation for operation, roles in RIGHTS.items() if who.role in roles),
+        "may": sorted(
+            operation
+            for operation, roles in RIGHTS.items()
+            if who.role in roles and (who.user_id or not operation.endswith(("OwnKey", "OwnKeys")))
+        ),
     }
     return {name: value for name, value in values.items() if value is not None}
 

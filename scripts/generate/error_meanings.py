@@ -75,7 +75,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
     },
     "Roles": {
         "role_not_allowed": Meaning("The role of the key or token does not allow this operation, or a key with that role.", "Ask an administrator of your tenant, or the operators.", (*ADMIN, "listOwnKeys", "makeOwnKey", "revokeOwnKey", "rotateOwnKey", "scim")),
-        "field_not_allowed": Meaning("Only operators change the field of the tenant's record that the message names.", "Send this field as it is, or ask the operators.", ("putTenant",)),
+        "field_not_allowed": Meaning("Only operators change the field of the tenant's record that the message names.", "Send this field as it is, or ask the operators.", ("putTenant", "lent")),
     },
     "Permissions of the tenant": {
         "model_not_allowed": Meaning("The tenant's record does not allow this model.", "Choose one of `/list_foundation_models`, or ask the operators.", (*POSTED, "getModel")),
@@ -183,7 +183,7 @@ SECTIONS: dict[str, dict[ErrorCode, Meaning]] = {
         "invalid_patch": Meaning("An operation of a PATCH is wrong.", "Correct the operation that the message names.", ("patchScimUser", "createScimUser", "putScimUser")),
         "invalid_page": Meaning("`next` is not the value of an earlier page.", "Send it unchanged, or start with the first page.", ("listTenants", "listIssuers", "listAudit", "listUsers")),
         "tenant_id_used": Meaning("A deleted tenant had this id, and its usage stays under the id.", "Choose another id.", ("putTenant",)),
-        "conflict": Meaning("Another request is modifying the same tenant, key, user or issuer.", "Fetch it again, then retry.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "putScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
+        "conflict": Meaning("Another request is modifying the same tenant, key, user or issuer; or a budget names the key to rotate.", "Fetch it again, then retry; or do what the message says.", ("putTenant", "deleteTenant", "revokeKey", "rotateKey", "lent", "putIssuer", "deleteIssuer", "putUser", "deleteUser", "revokeOwnKey", "rotateOwnKey", "putScimUser", "patchScimUser", "deleteScimUser", "createScimUser")),
         "version_conflict": Meaning("The record's version differs from `If-Match`, or `If-Match` is not a number.", "Fetch it again, then change it.", ("putTenant", "putIssuer")),
         "tenant_exists": Meaning("A stack tries to create a tenant that exists already. CloudFormation shows the code.", "Choose another `tenant_id` in the stack.", ()),
         "not_empty_yet": Meaning("The bucket of a stack under deletion still contains payloads. CloudFormation shows the code.", "Delete the stack again.", ()),

@@ -160,10 +160,10 @@ def _compare_users(
         if found is None:
             change.users.append(user)
             change.lines.append(f"+ {change.tenant_id}: user {user.user_id}")
-        elif (is_now := shown_user(found)) != user.shown:
-            change.users.append(user)
+        elif (is_now := shown_user(found)) != (wanted_now := is_now | user.settings):
+            change.users.append(WantedUser(user.user_id, wanted_now))
             whose = f"~ {change.tenant_id}: user {user.user_id}"
-            change.lines += [f"{whose}: {line}" for line in _fields("", is_now, user.shown)]
+            change.lines += [f"{whose}: {line}" for line in _fields("", is_now, wanted_now)]
     for left in there.values() if prune else ():
         if prune == "delete":
             change.leavers.append(left["user_id"])

@@ -342,15 +342,33 @@ def test_without_a_hard_budget_of_the_tenant_those_of_cost_centres_are_only_tigh
 ) -> None:
     """They may be the operators' only limits."""
     TenantTable("tenants").put_tenant(
-        replace(ACME, budget=parent, cost_centre_budgets={"ops": Budget(Decimal(20), hard=True)})
+        replace(ACME, budget=parent, budgets=(), cost_centre_budgets={"ops": Budget(Decimal(20), hard=True)})
     )
     admin, wanted = caller(Role.TENANT_ADMIN), record_of(gateway)
     for budgets in ({}, {"ops": SOFT}, {"ops": HARD | {"monthly_usd": "20.01"}}, {"research": HARD}):
         status, said = gateway(admin, "PUT", "/admin/tenants/acme", wanted | {"cost_centre_budgets": budgets})
         assert (status, said["code"]) == (403, "field_not_allowed")
         assert said["message"].startswith("cost_centre_budgets: ops: ")
-    good = {"ops": HARD | {"monthly_usd": "10", "thresholds": [10]}, "research": SOFT}
+    good = {"ops": HARD | {"monthly_usd": "10", "thresholds": [10, 50, 80, 100]}, "research": SOFT}
     assert gateway(admin, "PUT", "/admin/tenants/acme", wanted | {"cost_centre_budgets": good})[0] == 200
+
+
+def test_a_tenant_admin_lends_below_the_tenants_own_budget_whatever_operators_lent(gateway: Gateway) -> None:
+    whole = {"scope": {}, "window": "month", "usd": "5", "until": "2099-01-01T00:00:00Z"}
+    assert gateway(None, "POST", "/admin/tenants/acme/budgets/loans", whole)[0] == 200
+    admin = caller(Role.TENANT_ADMIN)
+    status, said = gateway(admin, "POST", "/admin/tenants/acme/budgets/loans", whole | {"usd": "9"})
+    assert (status, said["code"]) == (403, "field_not_allowed")
+    assert gateway(admin, "POST", "/admin/tenants/acme/budgets/loans", whole | OF_BOB)[0] == 200
+
+
+def test_the_successor_of_a_key_with_limits_is_not_made_without_them(gateway: Gateway) -> None:
+    key_id = key_of(gateway, "acme")
+    limited = replace(
+        ACME, version=1, budgets=(ScopedBudget(Scope(key=key_id), Window.TOTAL, Decimal(250), hard=True),)
+    )
+    TenantTable("tenants").put_tenant(limited)
+    assert gateway(None, "POST", f"/admin/tenants/acme/keys/{key_id}/rotate", {})[0] == 409
 
 
 def test_no_cost_centre_is_added_where_their_hard_budgets_are_the_only_limits(gateway: Gateway) -> None:

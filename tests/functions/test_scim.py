@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from gateway.aws.dynamodb.tenants import TenantTable
+from gateway.tenancy.budgets import Scope, ScopedBudget, Window
 from gateway.tenancy.caller import Caller, Role
 from gateway.tenancy.keys import Key
-from gateway.usage.records import KeyId, UserSource
+from gateway.usage.records import KeyId, TenantId, UserSource
 
 from .test_delegation import ACME, GLOBEX, Gateway, caller, gateway, key_of
 
@@ -308,6 +310,51 @@ def test_a_caller_with_cost_centres_gives_its_keys_no_others(gateway: Gateway) -
     assert gateway(limited, "POST", "/me/keys", {"cost_centres": ["research"]})[1]["code"] == "cost_centre_not_owned"
 
 
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        ({"externalId": "ext-1"}, ("PUT", {"userName": "ann@example.com", "active": False})),
+        ({"externalId": "ext-1"}, ("PATCH", {"Operations": [{"op": "remove", "path": "externalId"}]})),
+        (
+            {"externalId": "ext-1"},
+            ("PATCH", {"Operations": [{"op": "replace", "path": "externalId", "value": "ext-2"}]}),
+        ),
+    ],
+)
+def test_who_is_switched_off_stays_so_under_every_name_that_it_had(
+    gateway: Gateway, before: Any, change: tuple[str, Any]
+) -> None:
+    admin = caller(Role.TENANT_ADMIN)
+    gateway(admin, "POST", USERS, {"userName": "ann@example.com", "active": False} | before)
+    method, body = change
+    assert gateway(admin, method, f"{USERS}/ann@example.com", body)[0] == 200
+    for name in ("ann@example.com", "ANN@example.com", "ext-1"):
+        assert not TenantTable("tenants").is_active(TenantId("acme"), name)
+
+
+def test_a_change_of_a_user_does_not_undo_another(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = caller(Role.TENANT_ADMIN)
+    gateway(admin, "POST", USERS, {"userName": "ann", "active": True})
+    patched, once = gateway.app.scim.patched, []
+
+    def meanwhile(fields: Any, operations: Any) -> Any:
+        if not once:  # the directory switches her off while another request changes her name
+            once.append(1)
+            gateway(admin, "PATCH", f"{USERS}/ann", {"Operations": [{"op": "replace", "value": {"active": False}}]})
+        return patched(fields, operations)
+
+    monkeypatch.setattr(gateway.app.scim, "patched", meanwhile)
+    gateway(admin, "PATCH", f"{USERS}/ann", {"Operations": [{"op": "replace", "path": "displayName", "value": "A"}]})
+    assert not TenantTable("tenants").is_active(TenantId("acme"), "ann")
+
+
+def test_a_user_makes_no_key_where_keys_have_limits_of_their_own(gateway: Gateway) -> None:
+    """Each new key would begin with all of them."""
+    limited = replace(ACME, budgets=(ScopedBudget(Scope(key="*"), Window.DAY, Decimal(1), hard=True),))
+    TenantTable("tenants").put_tenant(limited)
+    assert gateway(caller(Role.MEMBER), "POST", "/me/keys", {})[1]["code"] == "role_not_allowed"
+
+
 def test_a_caller_is_told_who_it_is(load: Any) -> None:
     who = Caller(ACME, KeyId("key_1"), "alice", UserSource.KEY, Role.AUDITOR, ("ops",))
     status, me = Gateway(load("report_usage"))(who, "GET", "/me")
@@ -320,4 +367,7 @@ def test_a_caller_is_told_who_it_is(load: Any) -> None:
     )
     assert "listAudit" in me["may"]
     assert "makeKey" not in me["may"]
-    assert [(line["scope"], line["available"]) for line in me["budget"]["budgets"]] == [("tenant", "100")]
+    assert [(line["scope"], line["available"]) for line in me["budget"]["budgets"]] == [
+        ("tenant", "100"),
+        ({"user": "alice"}, "5"),
+    ]

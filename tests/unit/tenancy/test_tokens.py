@@ -363,11 +363,10 @@ def test_cost_centres_of_the_token_limit_what_it_may_charge() -> None:
     ("values", "role"),
     [
         (None, Role.MEMBER),
-        ("auditor", Role.AUDITOR),
-        (["auditor", "tenant-admin"], Role.TENANT_ADMIN),
+        ("auditor", Role.MEMBER),  # with a map of roles, only what it names counts
+        (["finance", "tenant-admin"], Role.AUDITOR),
         (["finance", "staff"], Role.AUDITOR),
         (["gateway-admins", "finance"], Role.TENANT_ADMIN),
-        (["operator", "auditor"], Role.AUDITOR),
         (["root"], Role.MEMBER),
         (["nobody", 7, None], Role.MEMBER),
         ({"operator": True}, Role.MEMBER),
@@ -381,11 +380,28 @@ def test_the_strongest_role_wins(values: Any, role: Role) -> None:
     assert World().caller(signed(claims(groups=values, role="operator"))).role is Role.MEMBER
 
 
-@pytest.mark.parametrize("value", ["operator", "root"])
-def test_only_an_issuer_of_all_tenants_makes_an_operator(value: str) -> None:
-    mapped = {"root": Role.OPERATOR}
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [
+        ("auditor", Role.AUDITOR),
+        (["auditor", "tenant-admin"], Role.TENANT_ADMIN),
+        (["operator", "auditor"], Role.AUDITOR),
+    ],
+)
+def test_without_a_map_of_roles_a_claim_names_them_itself(values: Any, role: Role) -> None:
+    assert with_issuer(claims=ClaimMap(role="groups")).caller(signed(claims(groups=values))).role is role
+
+
+@pytest.mark.parametrize(("value", "mapped"), [("operator", {}), ("root", {"root": Role.OPERATOR})])
+def test_only_an_issuer_of_all_tenants_makes_an_operator(value: str, mapped: dict[str, Role]) -> None:
     everything = with_issuer(claims=ClaimMap("tid", role="groups"), roles=mapped, tenants=("*",))
     assert everything.caller(signed(claims(tid="acme", groups=value))).role is Role.OPERATOR
+
+
+def test_an_issuer_that_is_no_text_of_a_record_is_unknown() -> None:
+    for issuer in ("https://\ud800", "https://b\u00fccher.example"):
+        records = Records(lambda _: 1 / 0, lambda _: None, 5, time.monotonic)  # type: ignore[arg-type,return-value]
+        assert records.issuer(issuer) is None
 
 
 def test_a_claim_may_lie_within_another() -> None:

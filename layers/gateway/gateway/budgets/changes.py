@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from gateway.budgets.scopes import covers
 from gateway.budgets.windows import period_of
 from gateway.core.errors import BadRequestError
+from gateway.tenancy.administration import LAST_EXPIRY
 from gateway.tenancy.budgets import EACH, Loan, Reset, Scope, ScopedBudget, Window
 from gateway.tenancy.tenant import Tenant
 
@@ -17,7 +18,7 @@ KEPT = timedelta(days=62)  # for which a reset stays known; longer than any peri
 def lend(tenant: Tenant, loan: Loan, now: datetime) -> Tenant:
     """The tenant with this loan, in place of one of the same budget; 0 USD ends it. Raises BadRequestError."""
     _budget(tenant, loan.scope, loan.window)
-    if loan.usd and loan.until <= now:
+    if loan.usd and not now < loan.until < LAST_EXPIRY:
         raise BadRequestError("until must be in the future.", code="invalid_expiry")
     others = [
         each for each in tenant.loans if each.until > now and (each.scope, each.window) != (loan.scope, loan.window)

@@ -21,6 +21,7 @@ from gateway.budgets.windows import Period, local_month, period_of
 from gateway.core.times import minute_of
 from gateway.pricing.price_book import ZERO
 from gateway.tenancy.budgets import DIMENSIONS, EACH, RateLimit, Scope, ScopedBudget, Window
+from gateway.tenancy.caller import TOKEN_KEY
 from gateway.tenancy.tenant import Tenant
 from gateway.usage.records import TokenUsage, UsageRecord, UserSource
 
@@ -40,7 +41,7 @@ class Spender:
     @classmethod
     def of(cls, row: UsageRecord) -> Spender:
         said = row.attribution
-        key = "" if said.user_source is UserSource.TOKEN else row.key_id  # of a token it names the issuer
+        key = "" if row.key_id.startswith(TOKEN_KEY) else row.key_id  # of a token it names the issuer
         return cls(row.cost_centre, row.model_id, said.user_id, said.user_source, key)
 
     def falls_into(self, scope: Scope) -> bool:

@@ -66,8 +66,14 @@ def states(tenant: Tenant, accounts: Accounts, now: datetime, caller: Caller | N
     for budget in tenant.all_budgets:
         if all(budget.scope.matches(name, getattr(spender, name)) for name in ("user", "key")):
             current = _current(tenant, budget, spender, now, account)
-            found += [_state(counted, account(counted.account)) for counted in current]
+            current = (each for each in current if _may_see(caller, each.scope.cost_centre))
+            found += [_state(each, account(each.account)) for each in current]
     return found
+
+
+def _may_see(caller: Caller | None, cost_centre: str) -> bool:
+    """A caller of some cost centres sees no budget of another."""
+    return not cost_centre or caller is None or not caller.cost_centres or cost_centre in caller.cost_centres
 
 
 def spender_of(caller: Caller | None) -> Spender:

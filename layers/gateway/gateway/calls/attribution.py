@@ -143,7 +143,8 @@ class Attributor:
 
     def kept(self, caller: Caller) -> Caller:
         """The caller with its user in the form that the tenant's rows have: for readers, such as its own usage."""
-        return replace(caller, user_id=_Form(self, caller.tenant).user(caller.user_id))
+        user_id = _Form(self, caller.tenant).user(caller.user_id)
+        return replace(caller, user_id=user_id, user_source=caller.user_source if user_id else UserSource.NONE)
 
     def known_names(self, tenant_id: TenantId, hashes: Sequence[str], now: datetime) -> dict[str, str]:
         """The names behind hashes, as far as the tenant keeps them (`names_kept_days`)."""

@@ -33,6 +33,8 @@ STACK = "cloudformation:"
 ALLOW_ISSUER = "allow_issuer"
 EVERY_TENANT = TenantId("*")
 OPERATOR = Rights()
+LAST_EXPIRY = datetime(9000, 1, 1, tzinfo=UTC)
+MOST_FORMER_NAMES = 40  # each is one item of a transaction
 _TRIES = 4
 MOST_MODEL_SCOPES = 16  # one call may count in all of them, in one DynamoDB expression of 4 KB
 
@@ -204,7 +206,7 @@ def must_have_sound_budgets(tenant: Tenant) -> None:
             raise _invalid(
                 f"budgets: {name!r} is not a time zone of the IANA database, such as Europe/Berlin."
             ) from None
-    scopes = [*(each.scope for each in tenant.budgets), *(each.scope for each in tenant.rate_limits)]
+    scopes = tenant.limited_scopes
     if tenant.attribution.users is Kept.NONE and any(scope.user for scope in scopes):
         raise _invalid(
             "attribution.users: none keeps no user, so no budget or rate limit may have a user in its scope."
@@ -369,7 +371,7 @@ class Administration:
         now = self.clock()
         if cost_centres:
             self._must_be_owned(tenant_id, cost_centres)
-        if expires_at is not None and expires_at <= now:
+        if expires_at is not None and not now < expires_at < LAST_EXPIRY:
             raise BadRequestError("expires_at must be in the future.", code="invalid_expiry")
         key, text = _fresh(tenant_id, label, now, expires_at)
         key = replace(key, user_id=user_id, role=role, cost_centres=cost_centres)
@@ -417,6 +419,8 @@ class Administration:
         """
         now = self.clock()
         before = self.key(tenant_id, key_id)
+        if any(scope.key == key_id for scope in self.tenant(tenant_id).limited_scopes):
+            raise Conflict("A budget or limit names this key, and its successor would have none. Change that first.")
         if not before.works(now):
             raise Conflict("This key has expired or been revoked. Create a new one.", code="key_not_active")
         end = now + overlap
@@ -457,22 +461,32 @@ class Administration:
             self.tenant(tenant_id)
         return page
 
-    def put_user(self, wanted: User, actor: Actor, *, new: bool = False) -> tuple[User, bool]:
+    def put_user(
+        self, wanted: User, actor: Actor, *, new: bool = False, version: int | None = None
+    ) -> tuple[User, bool]:
         """Create or change the user of this id. Returns it, and whether it is new. `new`: there must be none yet.
 
-        Raises BadRequestError, UserExistsError, NotFoundError for an unknown tenant, and Conflict.
+        `version` is that of the record on which the change is based. Raises BadRequestError, UserExistsError,
+        NotFoundError for an unknown tenant, Changed for another version, and Conflict.
         """
         must_be_sound_user(wanted)
         for _ in range(_TRIES):
             before = self._user_before(wanted, new=new)
+            if version is not None and version != (before.version if before else 0):
+                raise Changed
             is_new = before is None or before.deleted
             since = self.clock() if before is None or is_new else before.created_at
-            version = before.version if before else 0
+            found = before.version if before else 0
             user_id = before.user_id if before else wanted.user_id
             after = replace(
                 wanted, user_id=user_id, user_name=wanted.user_name or user_id, created_at=since,
-                changed_at=self.clock(), deleted=False, version=version + 1,
+                changed_at=self.clock(), deleted=False, version=found + 1,
             )  # fmt: skip
+            if before:
+                # Keys and tokens may still name it by these, so these must say whether it is switched off.
+                after = replace(after, former=tuple(sorted(before.names - after.names)))
+            if len(after.former) > MOST_FORMER_NAMES:
+                raise BadRequestError(f"A user may have {MOST_FORMER_NAMES} former names.", code="invalid_user")
             if before and replace(after, changed_at=before.changed_at, version=before.version) == before:
                 return before, False
             try:
@@ -481,6 +495,16 @@ class Administration:
                 self.tenant(wanted.tenant_id)
                 continue
             return after, is_new
+        raise Conflict("The user was modified concurrently. Fetch it again and retry.")
+
+    def change_user(self, tenant_id: TenantId, user_id: str, actor: Actor, change: Callable[[User], User]) -> User:
+        """Change the current user; a concurrent change is never lost. Raises the errors of `user` and `put_user`."""
+        for _ in range(_TRIES):
+            before = self.user(tenant_id, user_id)
+            try:
+                return self.put_user(change(before), actor, version=before.version)[0]
+            except Changed:
+                continue
         raise Conflict("The user was modified concurrently. Fetch it again and retry.")
 
     def _user_before(self, wanted: User, *, new: bool) -> User | None:

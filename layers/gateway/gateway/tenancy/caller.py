@@ -46,7 +46,7 @@ class Caller:
     @property
     def is_by_token(self) -> bool:
         """Did a token identify the caller? Its key id then names the issuer."""
-        return self.user_source is UserSource.TOKEN
+        return self.user_source is UserSource.TOKEN or self.key_id.startswith(TOKEN_KEY)
 
     @property
     def sees_tenant(self) -> bool:

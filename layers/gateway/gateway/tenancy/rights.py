@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import ForbiddenError, NotFoundError
-from gateway.tenancy.budgets import TENANT, Budget, ScopedBudget
+from gateway.tenancy.budgets import EACH, TENANT, Budget, ScopedBudget
 from gateway.tenancy.caller import Caller, Role
 from gateway.tenancy.tenant import Tenant, budget_from_json, tenant_to_json
 from gateway.usage.records import TenantId
@@ -160,6 +160,10 @@ class Rights:
                 raise FieldNotAllowedError(field, sentence)
         if not bounded:
             _must_replace_no_default(before, after)
+        if any(limit.scope.cost_centre not in ("", EACH) for limit in before.rate_limits) and (
+            after.cost_centres != before.cost_centres
+        ):
+            raise FieldNotAllowedError("cost_centres", "some have limits of their own, so only operators add others.")
         if not bounded and _is_capped(before) and after.cost_centres != before.cost_centres:
             raise FieldNotAllowedError(
                 "cost_centres", "each has a hard budget and your tenant has none, so only operators add some."
@@ -180,8 +184,8 @@ _LOOSER = "only operators set a budget that replaces one of * and is looser."
 
 def _is_capped(tenant: Tenant) -> bool:
     """Has every cost centre a hard budget of its own? Then a new one would be without."""
-    found = [tenant.budget_of_the_month(centre) for centre in (tenant.tenant_id, *tenant.cost_centres)]
-    return all(budget is not None and budget.hard for budget in found)
+    capped = {budget.scope.cost_centre for budget in tenant.all_budgets if budget.hard} - {""}
+    return EACH not in capped and capped.issuperset((tenant.tenant_id, *tenant.cost_centres))
 
 
 def _judge_cost_centres(was: Any, becomes: Any, _bounded: bool) -> str:
@@ -214,19 +218,24 @@ def _is_whole(budget: Mapping[str, Any]) -> bool:
     return not {"user", "key", "cost_centre"} & set(budget.get("scope") or ())
 
 
-def _judge_actions(_was: Any, becomes: Any, bounded: bool) -> str:
+def _judge_actions(was: Any, becomes: Any, bounded: bool) -> str:
     """Loans and resets of budgets."""
     if not bounded:
         return "your tenant has no hard budget of its own, so only operators lend to a budget or reset it."
     return (
         "only operators lend to a budget of the whole tenant, or reset it."
-        if any(map(_is_whole, becomes or ()))
+        if any(_is_whole(one) for one in becomes or () if one not in (was or ()))
         else ""
     )
 
 
 def _is_tighter(new: Budget | ScopedBudget, old: Budget | ScopedBudget) -> bool:
-    return _limit(new) <= _limit(old) and (new.hard or not old.hard)
+    return (
+        _limit(new) <= _limit(old)
+        and (new.hard or not old.hard)
+        and set(old.thresholds) <= set(new.thresholds)
+        and all(getattr(new, name, "") == getattr(old, name, "") for name in ("time_zone", "week_begins"))
+    )
 
 
 def _limit(budget: Budget | ScopedBudget) -> Decimal:

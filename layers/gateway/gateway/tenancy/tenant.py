@@ -128,6 +128,14 @@ class Tenant:
         """Must the gateway reserve room for a call of this tenant before the call?"""
         return bool(self.rate_limits or self.budgets) or self.has_account_of_the_month
 
+    @property
+    def limits_keys(self) -> bool:
+        return any(scope.key for scope in self.limited_scopes)
+
+    @property
+    def limited_scopes(self) -> list[Scope]:
+        return [*(budget.scope for budget in self.budgets), *(limit.scope for limit in self.rate_limits)]
+
     def shards_at(self, month: str) -> int:
         """The shards of the account of a month. A new number waits for a new month: spent amounts do not move."""
         return max(self.budget_shards if month >= self.shards_since else self.shards_before, 1)

@@ -274,7 +274,7 @@ def _roles(named: Iterable[str], mapped: Mapping[str, Role]) -> Iterable[Role]:
     for name in named:
         if name in mapped:
             yield mapped[name]
-        elif name in set(Role):
+        elif not mapped and name in set(Role):
             yield Role(name)
 
 
@@ -300,7 +300,7 @@ class Records:
         self._tenants: dict[str, tuple[float, Tenant | None]] = {}
 
     def issuer(self, issuer: str) -> Issuer | None:
-        if len(issuer) > LONGEST_ISSUER:  # no record has it, and the memory of unknown names stays small
+        if len(issuer) > LONGEST_ISSUER or not issuer.isascii():  # no record has it; the memory of names stays small
             return None
         return self._kept(self._issuers, issuer, lambda: self._find_issuer(issuer))
 

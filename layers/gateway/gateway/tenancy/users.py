@@ -47,11 +47,13 @@ class User:
     active: bool = True
     deleted: bool = False
     version: int = 0
+    former: tuple[str, ...] = ()  # names of before, by which a key or token may still come
 
     @property
     def names(self) -> frozenset[str]:
         """The names under which a caller may come, without regard to case."""
-        return frozenset(name_of(name) for name in (self.user_id, self.user_name, self.external_id) if name)
+        names = (self.user_id, self.user_name, self.external_id, *self.former)
+        return frozenset(name_of(name) for name in names if name)
 
     @property
     def is_sound(self) -> bool:

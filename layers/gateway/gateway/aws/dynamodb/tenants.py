@@ -145,13 +145,14 @@ def user_item(user: User, name: str) -> dict[str, Any]:
         "active": user.active,
         "deleted": user.deleted,
         "version": user.version,
-    }
+    } | ({"former": json.dumps(user.former)} if user.former else {})
     return user_key(user.tenant_id, name) | attributes(values)
 
 
 def to_user(tenant_id: TenantId, item: dict[str, Any]) -> User:
     found = user_from_json(tenant_id, json.loads(item["record"]["S"]))
-    return replace(found, deleted=item["deleted"]["BOOL"], version=int(item["version"]["N"]))
+    former = tuple(json.loads(item["former"]["S"])) if "former" in item else ()
+    return replace(found, deleted=item["deleted"]["BOOL"], version=int(item["version"]["N"]), former=former)
 
 
 def add_tenant(table: str, tenant: Tenant) -> None:

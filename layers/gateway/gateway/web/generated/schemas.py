@@ -437,7 +437,7 @@ class ClaimMap(BaseModel):
     role: Annotated[
         str | None,
         Field(
-            description="Roles, or values of `roles`, as text or a list. The strongest wins; without one the caller is a member.",
+            description="Roles, as text or a list; with `roles`, the values that this map names, and no others. The strongest wins; without one the caller is a member.",
             max_length=256,
             min_length=1,
         ),
@@ -487,9 +487,12 @@ class UserSettings(BaseModel):
         ),
     ] = None
     email: Annotated[str | None, Field(max_length=256)] = None
-    active: Annotated[bool | None, Field(description="If false, its tokens and the keys that it owns answer 403.")] = (
-        True
-    )
+    active: Annotated[
+        bool | None,
+        Field(
+            description="If false, its tokens and the keys that it owns answer 403. If omitted, it stays as it is; a new user is active."
+        ),
+    ] = None
 
 
 class UserPage(BaseModel):
@@ -815,7 +818,12 @@ class TenantSettings(BaseModel):
         Field(description="Limits of requests, tokens and concurrent calls of any scope.", max_length=100),
     ] = None
     budget_shards: Annotated[
-        int | None, Field(description="Over how many items a busy tenant's budget is spread.", ge=1, le=64)
+        int | None,
+        Field(
+            description="Over how many items a busy tenant's budget is spread. A change holds from the next month on.",
+            ge=1,
+            le=64,
+        ),
     ] = 1
     unpriced: Annotated[
         Unpriced | None,
@@ -865,6 +873,10 @@ class Tenant(BaseModel):
         list[Reset] | None, Field(description="The budgets that were reset, with the period and how often.")
     ] = None
     budget_shards: int | None = None
+    shards_since: Annotated[
+        str | None, Field(description="The month from which the last change of `budget_shards` holds.")
+    ] = None
+    shards_before: Annotated[int | None, Field(description="The number of shards before that month.")] = None
     unpriced: Unpriced | None = None
     idempotency_seconds: int | None = None
     guardrail: Guardrail | None = None
