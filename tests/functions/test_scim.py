@@ -335,7 +335,7 @@ def test_who_is_switched_off_stays_so_under_every_name_that_it_had(
 def test_a_change_of_a_user_does_not_undo_another(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     admin = caller(Role.TENANT_ADMIN)
     gateway(admin, "POST", USERS, {"userName": "ann", "active": True})
-    patched, once = gateway.app.scim.patched, []
+    patched, once = gateway.app.scim.patched, list[int]()
 
     def meanwhile(fields: Any, operations: Any) -> Any:
         if not once:  # the directory switches her off while another request changes her name
