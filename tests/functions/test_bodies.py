@@ -25,6 +25,8 @@ from .test_stream_model import HAIKU, ask
 Json = dict[str, Any]
 Load = Callable[[str], Any]
 WITH_BODY = [operation for operation in OPERATIONS if "requestBody" in operation.said]
+# A directory's bodies are read by SCIM's own rules, which ignore what they do not know (test_scim).
+WITH_BODY = [operation for operation in WITH_BODY if not operation.path.startswith("/scim/")]
 OF_FUNCTION = {
     (event["Path"], event["Method"].lower()): function
     for function in FUNCTIONS.values()
@@ -62,7 +64,7 @@ def sound(schema: Json) -> Any:
             return said.get("minimum", 1)
         case "boolean":
             return True
-    return "x"
+    return "x" * max(said.get("minLength", 1), 1)
 
 
 def spoiled(schema: Json) -> Iterator[tuple[str, Any]]:
@@ -98,13 +100,15 @@ def send(load: Load, models: FakeModels) -> Callable[[Operation, Any], tuple[int
     def send(operation: Operation, body: Any) -> tuple[int, Json]:
         function = OF_FUNCTION[operation.path, operation.method].code.rpartition("/")[2]
         module = load(function)
-        path = operation.path.format(modelId=HAIKU, tenant_id="acme", key_id="key_1")
+        path = operation.path.format(modelId=HAIKU, tenant_id="acme", key_id="key_1", user_id="ann", issuer_id="idp")
         if isinstance(module.app, Asgi):
             status, answer, _ = ask(module.app, path, body, query=f"model_id={HAIKU}")
             return status, json.loads(answer)
         if path.startswith("/admin/"):
             return Admin(module)(operation.method.upper(), path, json.dumps(body))
-        answered = module.handler(event(path, json.dumps(body), query={"model_id": HAIKU}), None)
+        asked = event(path, json.dumps(body), query={"model_id": HAIKU}) | {"httpMethod": operation.method.upper()}
+        asked["requestContext"]["authorizer"] |= {"role": "tenant-admin", "user_id": "eve", "user_source": "key"}
+        answered = module.handler(asked, None)
         return answered["statusCode"], json.loads(answered["body"])
 
     return send

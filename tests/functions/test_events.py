@@ -6,14 +6,23 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 
+from gateway.aws.dynamodb.issuer_register import IssuerRegister
 from gateway.aws.dynamodb.ledger import DynamoLedger
+from gateway.aws.dynamodb.tenant_register import TenantRegister
+from gateway.aws.dynamodb.tenants import TenantTable
 from gateway.core.settings import settings
+from gateway.tenancy.administration import Actor
+from gateway.tenancy.budgets import Scope, ScopedBudget, Window
+from gateway.tenancy.issuers import Issuer, IssuerAdministration, IssuerId
+from gateway.usage.records import TenantId
 from scripts.deploy.events import REFUSED, Case, cases, job_table, seed
 from scripts.dev.fake_models import FakeModels
 from tests.workflow.machine import row
@@ -25,7 +34,10 @@ CASES = {str(case): case for case in cases()}
 EDGE = ROOT / "scripts/deploy/sam_local/layer/python"
 STREAM = ROOT / "functions/stream_model"
 STATUS = {"manage_tenants/put_tenant": 201, "manage_tenants/make_key": 201, "manage_tenants/make_decoy": 201,
-          "manage_tenants/rotate_key": 201, "manage_tenants/delete_tenant": 204, "manage_tenants/revoke_key": 204}  # fmt: skip
+          "manage_tenants/rotate_key": 201, "manage_tenants/delete_tenant": 204, "manage_tenants/revoke_key": 204,
+          "manage_tenants/create_scim_user": 201, "manage_tenants/delete_scim_user": 204, "manage_tenants/delete_user": 204,
+          "manage_tenants/make_own_key": 201, "manage_tenants/rotate_own_key": 201, "manage_tenants/revoke_own_key": 204,
+          "manage_tenants/delete_issuer": 204}  # fmt: skip
 # Of cases whose answer has to say something: what it has, at these keys.
 SAYS: dict[str, tuple[Any, ...]] = {
     "authorize_tenant/key": ("context", "tenant_id"),
@@ -58,6 +70,14 @@ def seeded(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_ROLES", "arn:aws:iam::111122223333:role/model-gateway-InvokeModelFunctionRole")
     told = settings()
     seed(told.tenants_table, job_table(told.results_table, told.usage_table, told.jobs_queue_url, told.payloads_bucket))
+    tenants, demo = TenantTable(told.tenants_table), TenantId("demo-research")
+    tenant = tenants.tenant(demo)
+    assert tenant is not None
+    tenants.put_tenant(replace(tenant, budgets=(ScopedBudget(Scope(user="*"), Window.DAY, Decimal(1)),)))
+    issuer = Issuer(IssuerId("our-idp"), "https://idp.example.com", ("model-gateway",), ("RS256",), (demo,))
+    IssuerAdministration(IssuerRegister(TenantRegister(told.tenants_table))).put(
+        issuer, Actor("arn:aws:iam::1:user/ann")
+    )
 
 
 @pytest.fixture

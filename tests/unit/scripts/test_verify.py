@@ -158,7 +158,7 @@ def test_methods_are_read_back_page_by_page(deployment: Deployment) -> None:
         stub.add_response("get_resources", {"items": pages[9:]}, wanted | {"position": "9"})
         detail = edge.authorization(deployment)
         stub.assert_no_pending_responses()
-    assert "10 by IAM; " in detail
+    assert "20 by IAM; " in detail
     assert detail.endswith("open, which have no backend and return 404")
 
 
