@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gateway.budgets.scopes import covers
+from gateway.budgets.scopes import budget_of
 from gateway.budgets.windows import period_of
 from gateway.core.errors import BadRequestError
 from gateway.tenancy.administration import LAST_EXPIRY
@@ -43,7 +43,7 @@ def _budget(tenant: Tenant, scope: Scope, window: Window) -> ScopedBudget:
     """The budget of a scope that names its user, key, cost centre and model, not `*`."""
     if EACH in vars(scope).values():
         raise BadRequestError("scope: name the user, key, cost centre or model in place of *.", code="invalid_tenant")
-    found = [each for each in tenant.all_budgets if each.window is window and covers(each.scope, scope)]
-    if not found:
+    found = budget_of(tenant, scope, window)
+    if found is None:
         raise BadRequestError("The tenant has no budget of this scope and window.", code="budget_not_found")
-    return min(found, key=lambda each: list(vars(each.scope).values()).count(EACH))
+    return found

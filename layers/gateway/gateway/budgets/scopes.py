@@ -250,12 +250,17 @@ def budget_of_counter(tenant: Tenant, account: AccountId, name: str, at: datetim
     if whose == "key" or (whose and "key" not in values):
         values["key" if whose == "key" else "user"] = who
     scope = Scope(**values)
-    found = [budget for budget in tenant.all_budgets if budget.window == kind and covers(budget.scope, scope)]
-    if not found:
+    budget = budget_of(tenant, scope, kind)
+    if budget is None:
         return None
-    budget = min(found, key=lambda budget: list(vars(budget.scope).values()).count(EACH))
     counted = counted_budget(tenant, budget, scope, account.holder, at)
     return replace(counted, account=account, counter=name, period=Period(period.partition("~")[0]))
+
+
+def budget_of(tenant: Tenant, scope: Scope, window: str) -> ScopedBudget | None:
+    """The tenant's budget of a resolved scope: the one that names the most of it, before those of `*`."""
+    found = [budget for budget in tenant.all_budgets if budget.window == window and covers(budget.scope, scope)]
+    return min(found, key=lambda budget: list(vars(budget.scope).values()).count(EACH), default=None)
 
 
 def covers(scope: Scope, resolved: Scope) -> bool:
